@@ -1,0 +1,103 @@
+"""Every error Sluicegate raises on purpose: one class per reaction of the caller.
+
+    SluiceError                      exit code, hint
+    ├── UsageError            2      the caller asked for something that cannot be
+    │   ├── ConfigError              a file that people edit is wrong (file, field)
+    │   ├── DataError                a data row is wrong (file, line, field)
+    │   ├── PromptError              a prompt file or its variables are wrong
+    │   └── MissingExtraError        an optional package is absent (hint: the line that installs it)
+    ├── EnvironmentFailure    3      the world did not co-operate; trying again may help
+    │   ├── ModelError               a base model cannot be found or loaded
+    │   ├── AdapterError             an adapter failed verification: never loaded
+    │   ├── VersioningError          DVC or git is missing or failed
+    │   ├── TrackingError            MLflow is missing or failed
+    │   ├── IntegrityError           stored bytes are not the bytes recorded
+    │   └── BusyError                another process holds the lock
+    ├── EvidenceError         3      an evaluation is unusable: never a pass
+    └── ReleaseError          3      the ledger refuses
+        ├── StaleEpochError          the champion moved meanwhile
+        └── NotApprovedError         no PROMOTE verdict or approval for exactly these digests
+"""
+
+from __future__ import annotations
+
+
+class SluiceError(Exception):
+    """Base of all errors; `hint` says what to do next, `exit_code` what the command returns."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(SluiceError):
+    """The request itself is wrong: change the command, the file or the row."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A file that people edit (params, policy, sources) is missing, malformed or holds an unknown field."""
+
+
+class DataError(UsageError):
+    """A data row is wrong; the message names file, line and field."""
+
+
+class PromptError(UsageError):
+    """A prompt file is malformed, or its declared variables and its template disagree."""
+
+
+class MissingExtraError(UsageError):
+    """An optional package is absent; the hint is the line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"{package} is not installed.", hint=f"pip install 'sluicegate[{extra}]'"
+        )
+
+
+class EnvironmentFailure(SluiceError):
+    """Disk, process or service failed; nothing half-made is left and the step may be run again."""
+
+
+class ModelError(EnvironmentFailure):
+    """A base model cannot be found, converted or loaded."""
+
+
+class AdapterError(EnvironmentFailure):
+    """An adapter failed verification and was not loaded."""
+
+
+class VersioningError(EnvironmentFailure):
+    """DVC or git is missing, or a call to one of them failed."""
+
+
+class TrackingError(EnvironmentFailure):
+    """MLflow is out of reach, or refused a write."""
+
+
+class IntegrityError(EnvironmentFailure):
+    """Stored bytes do not have the digest under which they were recorded."""
+
+
+class BusyError(EnvironmentFailure):
+    """Another process is doing this right now."""
+
+
+class EvidenceError(SluiceError):
+    """An evaluation is empty, incomplete or not finite; it can never be a pass."""
+
+
+class ReleaseError(SluiceError):
+    """The ledger refuses this step."""
+
+
+class StaleEpochError(ReleaseError):
+    """The champion pointer moved since it was read: somebody else promoted first."""
+
+
+class NotApprovedError(ReleaseError):
+    """There is no PROMOTE verdict, or not every approval, for exactly these digests."""

@@ -1,0 +1,128 @@
+"""Digests: canonical JSON for values, raw bytes for files, names plus bytes for folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from sluicegate.errors import EnvironmentFailure, IntegrityError
+
+_CHUNK = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, no NaN.
+
+    Raises:
+        ValueError: a float is NaN or infinite.
+
+    Example:
+        >>> canonical_json({"b": 1, "a": [1.5, None]})
+        '{"a":[1.5,null],"b":1}'
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 of `data` in lower-case hexadecimal (64 characters)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_value(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value or dataclass."""
+    return digest_bytes(canonical_json(value).encode("utf-8", "surrogatepass"))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in 1 MiB pieces."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the sorted (relative name, file digest) pairs below `folder`.
+
+    Raises:
+        IntegrityError: the folder holds a symbolic link or something that is not a plain file.
+    """
+    names: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise IntegrityError(f"{path}: neither a plain file nor a folder")
+        if path.is_file():
+            names[path.relative_to(folder).as_posix()] = digest_file(path)
+    return digest_value(names)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `data` to `path` so that a reader or a power cut sees the old bytes or the new, never a mixture.
+
+    Raises:
+        EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
+    """
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = ""
+        sync_folder(path.parent)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot write {path}: {error.strerror}", hint="Free disk space or fix permissions, then run again."
+        ) from error
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value or dataclass as indented, key-sorted JSON, atomically."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object written by `write_json`.
+
+    Raises:
+        IntegrityError: the file is absent, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{path} is missing.", hint="Run `sluice release` to make it.") from error
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, Mapping):
+        raise IntegrityError(f"{path}: a JSON object was expected.")
+    return dict(value)

@@ -1,0 +1,229 @@
+"""The values that travel through the line; the words are those of the README's glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sluicegate.hashing import digest_value
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row: `inputs` fill the prompt's variables, `reference` holds one or more right answers."""
+
+    id: str
+    group: str
+    inputs: Mapping[str, str]
+    reference: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """How text is sampled. `temperature` 0 is greedy; lengths are in tokens."""
+
+    max_new_tokens: int = 96
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One answer. `seconds` is its share of wall time (its batch's time); `finished` is False when cut by the length limit."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What ships: four digests. `adapter` is None for the bare base model."""
+
+    base: str
+    adapter: str | None
+    prompt: str
+    generation: str
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a release came from. `sources` maps a source name to the digest of its bytes; `parent` is a release digest."""
+
+    data: str
+    golden: str
+    sources: Mapping[str, str]
+    code: str
+    commit: str
+    dirty: bool
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredExample:
+    """One golden row as answered by one release; `scores` has one finite number per metric."""
+
+    id: str
+    group: str
+    output: str
+    scores: Mapping[str, float]
+    seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    finished: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Mean of one metric over the golden set with its 95 % interval; `n` rows, `groups` independent groups."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An evaluation of one release on one golden digest under one metric configuration, per-example scores kept."""
+
+    release: str
+    golden: str
+    metrics: str
+    rows: tuple[ScoredExample, ...]
+    summaries: Mapping[str, Summary]
+    operations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self)
+
+
+class Decision(StrEnum):
+    """PROMOTE, REJECT, or HOLD (not enough evidence). Anything broken is an error, never a decision."""
+
+    PROMOTE = "PROMOTE"
+    REJECT = "REJECT"
+    HOLD = "HOLD"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """What one policy rule found. `low`/`high` bound `value` at the rule's confidence; None where it has no meaning."""
+
+    name: str
+    kind: str
+    metric: str
+    decision: Decision
+    severity: str
+    reason: str
+    value: float | None = None
+    champion_value: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    p: float | None = None
+    n: int = 0
+    effective_n: float = 0.0
+    detectable: float | None = None
+    more_examples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision on one candidate, bound to the exact digests it was made from."""
+
+    decision: Decision
+    candidate: str
+    champion: str | None
+    policy: str
+    golden: str
+    evidence: str
+    champion_evidence: str | None
+    rules: tuple[RuleResult, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSummary:
+    """One training run. Losses are mean negative log-likelihood per completion token (nats)."""
+
+    steps: int
+    epochs: float
+    train_loss: float
+    validation_loss: float
+    useful_tokens_per_second: float
+    seconds: float
+    trainable_parameters: int
+    total_parameters: int
+    examples: int
+    skipped_over_length: int
+    dtype: str
+    curve: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DriftScore:
+    """One column's distance between reference and window; `alarm` when over `threshold`."""
+
+    column: str
+    statistic: str
+    value: float
+    threshold: float
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """A window of traffic against the reference profile. `status` is OK, DRIFT or NO_DATA (which counts as an alarm)."""
+
+    status: str
+    rows: int
+    scores: tuple[DriftScore, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One row of the ledger; `hash` covers the row and `previous`, the hash of the row before."""
+
+    sequence: int
+    time: str
+    actor: str
+    kind: str
+    release: str
+    epoch: int
+    payload: Mapping[str, Any]
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The pointer: which release serves, since which `epoch` (grows by one at every move)."""
+
+    release: str
+    epoch: int
+    version: int
