@@ -37,8 +37,9 @@ class GenerationParams(Strict):
 
 
 class ReleaseParams(Strict):
-    """What every stage shares: the base model (name in models.yaml, path or hub name), the prompt, sampling."""
+    """What every stage shares. `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name."""
 
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     base: str
     prompt: str
     generation: GenerationParams = GenerationParams()
@@ -53,13 +54,21 @@ class PrepareParams(Strict):
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
     overlap_share: Fraction = 0.5
-    redact: tuple[Literal["email", "phone", "card", "iban", "handle"], ...] = ("email", "phone", "card", "iban", "handle")
+    redact: tuple[Literal["email", "phone", "card", "iban", "handle"], ...] = (
+        "email",
+        "phone",
+        "card",
+        "iban",
+        "handle",
+    )
     minimum_golden: Positive = 20
-    max_tokens: Positive = 1024
 
 
 class TuneParams(Strict):
-    """LoRA and optimiser. `layers`: all, upper_half, or explicit indices. `batch_tokens` bounds padded tokens a step."""
+    """LoRA and optimiser. `layers`: all, upper_half, or indices.
+
+    `max_tokens`: longer rows are left out and counted. `batch_tokens` bounds the padded tokens of a step.
+    """
 
     method: Literal["none", "lora"] = "lora"
     rank: Positive = 16
@@ -72,6 +81,7 @@ class TuneParams(Strict):
     quantization: Literal["none", "int8", "nf4"] = "none"
     epochs: Annotated[float, Field(gt=0)] = 2
     max_steps: Annotated[int, Field(ge=0)] = 0
+    max_tokens: Positive = 1024
     batch_tokens: Positive = 2048
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     warmup_fraction: Fraction = 0.1
@@ -107,7 +117,7 @@ class Params(Strict):
 
 
 class SourceSpec(Strict):
-    """One entry of sources.yaml. `fields` maps id, group, reference to column names and `inputs` to {variable: column}."""
+    """One entry of sources.yaml. `fields` maps id, group, reference to columns and `inputs` to {variable: column}."""
 
     kind: str
     path: str
@@ -182,5 +192,6 @@ def load(path: Path, schema: type[Schema]) -> Schema:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ConfigError(
-            f"{path}: {field}: {first['msg']}", hint=f"{len(error.errors())} problem(s); known fields are in the comments of the shipped file."
+            f"{path}: {field}: {first['msg']}",
+            hint=f"{len(error.errors())} problem(s); known fields are in the comments of the shipped file.",
         ) from error

@@ -1,22 +1,22 @@
 """Every error Sluicegate raises on purpose: one class per reaction of the caller.
 
-    SluiceError                      exit code, hint
-    ├── UsageError            2      the caller asked for something that cannot be
-    │   ├── ConfigError              a file that people edit is wrong (file, field)
-    │   ├── DataError                a data row is wrong (file, line, field)
-    │   ├── PromptError              a prompt file or its variables are wrong
-    │   └── MissingExtraError        an optional package is absent (hint: the line that installs it)
-    ├── EnvironmentFailure    3      the world did not co-operate; trying again may help
-    │   ├── ModelError               a base model cannot be found or loaded
-    │   ├── AdapterError             an adapter failed verification: never loaded
-    │   ├── VersioningError          DVC or git is missing or failed
-    │   ├── TrackingError            MLflow is missing or failed
-    │   ├── IntegrityError           stored bytes are not the bytes recorded
-    │   └── BusyError                another process holds the lock
-    ├── EvidenceError         3      an evaluation is unusable: never a pass
-    └── ReleaseError          3      the ledger refuses
-        ├── StaleEpochError          the champion moved meanwhile
-        └── NotApprovedError         no PROMOTE verdict or approval for exactly these digests
+SluiceError                      exit code, hint
+├── UsageError            2      the caller asked for something that cannot be
+│   ├── ConfigError              a file that people edit is wrong (file, field)
+│   ├── DataError                a data row is wrong (file, line, field)
+│   ├── PromptError              a prompt file or its variables are wrong
+│   └── MissingExtraError        an optional package is absent (hint: the line that installs it)
+├── EnvironmentFailure    3      the world did not co-operate; trying again may help
+│   ├── ModelError               a base model cannot be found or loaded
+│   ├── AdapterError             an adapter failed verification: never loaded
+│   ├── VersioningError          DVC or git is missing or failed
+│   ├── TrackingError            MLflow is missing or failed
+│   ├── IntegrityError           stored bytes are not the bytes recorded
+│   └── BusyError                another process holds the lock
+├── EvidenceError         3      an evaluation is unusable: never a pass
+└── ReleaseError          3      the ledger refuses
+    ├── StaleEpochError          the champion moved meanwhile
+    └── NotApprovedError         no PROMOTE verdict or approval for exactly these digests
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ class MissingExtraError(UsageError):
     """An optional package is absent; the hint is the line that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed.", hint=f"pip install 'sluicegate[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed.", hint=f"pip install 'sluicegate[{extra}]'")
 
 
 class EnvironmentFailure(SluiceError):

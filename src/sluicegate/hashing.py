@@ -28,9 +28,7 @@ def canonical_json(value: Any) -> str:
     """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest_bytes(data: bytes) -> str:

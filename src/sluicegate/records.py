@@ -39,7 +39,7 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer. `seconds` is its share of wall time (its batch's time); `finished` is False when cut by the length limit."""
+    """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it."""
 
     text: str
     prompt_tokens: int
@@ -64,7 +64,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a release came from. `sources` maps a source name to the digest of its bytes; `parent` is a release digest."""
+    """Where a release came from. `sources`: name to digest of the bytes; `parent`: a release digest."""
 
     data: str
     golden: str
@@ -197,7 +197,7 @@ class DriftScore:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """A window of traffic against the reference profile. `status` is OK, DRIFT or NO_DATA (which counts as an alarm)."""
+    """A window of traffic against the reference profile. `status`: OK, DRIFT or NO_DATA (counts as an alarm)."""
 
     status: str
     rows: int

@@ -1,0 +1,116 @@
+"""The release line on Prefect: when it runs, what is tried again, and what a person reads afterwards.
+
+The steps are plain functions of `sluicegate.stages.line`; `sluice release --plain` calls the same ones without a
+server. Every step may be repeated: a run that was killed is simply run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import filters
+from prefect.states import Completed
+
+from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError, VersioningError
+from sluicegate.hashing import write_json
+from sluicegate.stages import line, reporting
+
+EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
+STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
+
+
+def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
+    """Only a failure of the environment is worth a retry: a wrong file, row or digest stays wrong.
+
+    Nor is a failed pipeline stage: it has printed its reason, and may have taken an hour.
+    """
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, EnvironmentFailure) and not isinstance(error, (IntegrityError, VersioningError))
+
+
+RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
+PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
+
+reproduce = task(line.reproduce, name="reproduce", **PLAIN)
+register = task(line.register, name="register", **PLAIN, **RETRY)
+check_drift = task(line.check_drift, name="check drift", **PLAIN, **RETRY)
+decide = task(line.decide, name="decide", **PLAIN)
+promote_champion = task(line.promote, name="promote", **PLAIN, **RETRY)
+report = task(reporting.report, name="report", **PLAIN, **RETRY)
+
+
+@flow(name="release", persist_result=False)
+def release(root: str = ".", promote: bool = True) -> Any:
+    """Run the line once; the state's name is the outcome, its data what the steps returned.
+
+    Args:
+        root: the project's folder.
+        promote: False stops after the verdict, for a look before the champion moves.
+    """
+    if missed_and_made_up_for():
+        return Completed(name="Skipped", message="A later night is due or done: missed nights run once.")
+    root = str(Path(root).resolve())
+    outcome: dict[str, Any] = {"reproduce": reproduce(root, progress=True)}
+    outcome["register"] = register(root)
+    outcome["check_drift"] = check_drift(root)
+    outcome["decide"] = verdict = decide(root)
+    name = STATE_NAMES[verdict["decision"]]
+    if verdict["decision"] == "PROMOTE" and promote:
+        outcome["promote"] = promote_champion(root)
+    elif verdict["decision"] == "PROMOTE":
+        name = "Passed"
+    outcome["report"] = report(root)
+    create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
+    return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
+
+
+def missed_and_made_up_for() -> bool:
+    """Whether a later scheduled run of the same deployment is due already; False outside a deployment.
+
+    Prefect catches up on every slot missed while the machine slept; one release is what is wanted.
+    """
+    deployment, mine = runtime.deployment.id, runtime.flow_run.scheduled_start_time
+    if not deployment or not mine:
+        return False
+    with get_client(sync_client=True) as client:
+        due = client.read_flow_runs(
+            deployment_filter=filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployment])),
+            flow_run_filter=filters.FlowRunFilter(
+                expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=mine, before_=datetime.now(UTC)),
+                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(not_any_=["CANCELLED"])),
+            ),
+        )
+    return any(run.id != runtime.flow_run.id and run.expected_start_time > mine for run in due)
+
+
+def main() -> int:
+    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), or the error's (2, 3)."""
+    parser = argparse.ArgumentParser(description="Run the release line once, recorded by Prefect.")
+    parser.add_argument("--root", default=".", help="the project's folder")
+    parser.add_argument("--no-promote", action="store_true", help="stop after the verdict")
+    parser.add_argument("--result", type=Path, help="write what the steps returned to this JSON file")
+    arguments = parser.parse_args()
+    try:
+        outcome = release(root=arguments.root, promote=not arguments.no_promote)
+    except SluiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  what to do: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    if arguments.result:
+        write_json(arguments.result, outcome)
+    return EXIT_CODES[outcome["decide"]["decision"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""What people read: the verdict (Markdown, terminal), the release report (one HTML file), the model card.
+
+Pure: values in, text out. Whoever calls writes the files.
+"""
+
+from __future__ import annotations
+
+from sluicegate.cards.model_card import render_model_card
+from sluicegate.cards.report import ReportContext, report_html
+from sluicegate.cards.verdict import verdict_markdown
+from sluicegate.cards.verdict_text import verdict_text
+
+__all__ = ["ReportContext", "render_model_card", "report_html", "verdict_markdown", "verdict_text"]

@@ -1,0 +1,172 @@
+"""The release report: one HTML file that needs nothing else, readable in light and dark and on paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sluicegate.cards import wording
+from sluicegate.cards.examples import ExamplePair, counts, paired, primary_metric, shown_text
+from sluicegate.records import (
+    DriftReport,
+    Evidence,
+    Example,
+    Lineage,
+    Release,
+    Summary,
+    TuneSummary,
+    Verdict,
+)
+
+TEMPLATES = Path(__file__).parent
+EXAMPLES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """Everything the report shows; what is None, or empty, is left out of it.
+
+    Attributes:
+        verdict: the decision and its rules.
+        release, lineage: what the candidate is and came from.
+        candidate, champion: their evidence; `champion` is None for the first release.
+        baselines: evidence of the simple methods beside them, by name.
+        examples: the golden rows, for inputs and references.
+        tune: the training run, with its curve.
+        drift: the check of recent traffic.
+        timings: seconds by step of the line.
+        links: name to address (http, https or relative).
+        directions: `higher` or `lower` by metric; `higher` where it is silent.
+        primary: the metric that orders the examples; by default the first one compared with the champion.
+        title, created: the project's name and a date, as they shall be shown.
+        version, champion_version: MLflow versions.
+    """
+
+    verdict: Verdict
+    release: Release
+    lineage: Lineage
+    candidate: Evidence
+    champion: Evidence | None = None
+    baselines: Mapping[str, Evidence] = field(default_factory=dict)
+    examples: Sequence[Example] = ()
+    tune: TuneSummary | None = None
+    drift: DriftReport | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    directions: Mapping[str, str] = field(default_factory=dict)
+    primary: str = ""
+    title: str = "Release report"
+    created: str = ""
+    version: int | None = None
+    champion_version: int | None = None
+
+
+def report_html(context: ReportContext) -> str:
+    """Render the report.
+
+    Returns:
+        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
+        not valid Unicode is replaced so that the file can always be written.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from sluicegate.cards import charts
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "number": wording.number, "short": wording.short, "seconds": wording.seconds, "spoken": wording.spoken,
+        "interval": wording.interval, "why": wording.why, "limit": wording.limit, "outcome": wording.outcome,
+        "safe_link": safe_link, "bounds": charts.bounds,
+    }  # fmt: skip
+    environment.filters.update(filters)
+    page = environment.get_template("report.html.jinja").render(
+        context=context,
+        verdict=context.verdict,
+        headline=wording.headline(context.verdict),
+        rules=wording.by_weight(context.verdict.rules),
+        forests=[(name, _direction(context, name), charts.forest(rows)) for name, rows in _metrics(context)],
+        operations=_operations(context),
+        curve=charts.loss_curve(context.tune.curve) if context.tune else "",
+        made_of=wording.made_of(context.release, context.lineage),
+        timing_bars=_timings(context.timings),
+        **_examples(context),
+    )
+    return page.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
+
+
+def safe_link(address: str) -> str:
+    """`address` where it is http, https or a relative path; else `#`, so that no `javascript:` is ever clickable.
+
+    Example:
+        >>> safe_link("http://127.0.0.1:5000/#/runs"), safe_link(" JavaScript:alert(1)"), safe_link("verdict.md")
+        ('http://127.0.0.1:5000/#/runs', '#', 'verdict.md')
+    """
+    start = address.strip().partition("/")[0]
+    return address if ":" not in start or start.lower() in ("http:", "https:", "file:") else "#"
+
+
+def _direction(context: ReportContext, metric: str) -> str:
+    return context.directions.get(metric, "higher")
+
+
+def _contenders(context: ReportContext) -> list[tuple[str, str, Evidence]]:
+    """(label, style class, evidence), the candidate first."""
+    rows = [("candidate", "candidate", context.candidate)]
+    if context.champion is not None:
+        rows.append(("champion", "champion", context.champion))
+    return rows + [(name, "baseline", evidence) for name, evidence in context.baselines.items()]
+
+
+def _metrics(context: ReportContext) -> list[tuple[str, list[tuple[str, str, Summary]]]]:
+    contenders = _contenders(context)
+    return [
+        (name, [(label, style, e.summaries[name]) for label, style, e in contenders if name in e.summaries])
+        for name in context.candidate.summaries
+    ]
+
+
+def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
+    """(name, one text for each contender that generates); baselines that measured nothing have no column."""
+    measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
+    names = list(context.candidate.operations)
+    return [
+        (name, [wording.operation(name, e.operations[name]) if name in e.operations else "-" for e in measured])
+        for name in names
+    ]
+
+
+def _timings(timings: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """(step, seconds, share of the longest step in percent)."""
+    longest = max(timings.values(), default=0.0) or 1.0
+    return [(name, value, round(100 * value / longest, 1)) for name, value in timings.items()]
+
+
+def _examples(context: ReportContext) -> dict[str, Any]:
+    """What the examples section needs: pairs at both ends, the sorted differences, the counts."""
+    from sluicegate.cards import charts
+
+    metric = context.primary or primary_metric(context.verdict, context.candidate)
+    higher = _direction(context, metric) != "lower"
+    pairs = paired(context.candidate, context.champion, context.examples, metric, higher=higher)
+    against = context.champion is not None
+    worst = [pair for pair in pairs if not against or pair.gain < 0][:EXAMPLES_SHOWN]
+    rest = pairs[len(worst) :]
+    best: list[ExamplePair] = [pair for pair in reversed(rest) if not against or pair.gain > 0][:EXAMPLES_SHOWN]
+    gains = [pair.gain for pair in pairs if math.isfinite(pair.gain)]
+    return {
+        "primary": metric,
+        "against": against,
+        "groups": [("worst", worst), ("best", best)],
+        "bars": charts.differences(gains) if against else "",
+        "better_worse": counts(gains),
+        "shown_text": shown_text,
+    }

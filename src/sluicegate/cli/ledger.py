@@ -1,0 +1,153 @@
+"""What reads and moves the champion: `promote`, `rollback`, `reconcile`, `verify`, `history`, `lineage`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from sluicegate.cli.output import json_option, print_json, print_table
+
+
+@click.command()
+@click.argument("release")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@click.option("--again", is_flag=True, help="Also a release that was rolled back since it served.")
+@json_option
+def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
+    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for exactly these digests."""
+    from sluicegate import releasing
+    from sluicegate.project import find_project
+    from sluicegate.stages.context import open_context, open_tracking
+    from sluicegate.stages.line import actor
+
+    project = find_project()
+    digest = releasing.find_release(project, release)
+    name = open_context(project).name
+    move = releasing.promote(
+        project, digest, actor=actor(), reason=reason, again=again, tracking=open_tracking(project), model=name
+    )
+    _moved(move, as_json)
+
+
+@click.command()
+@click.option("--to", type=int, help="Version to go back to (default: the champion before this one).")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@json_option
+def rollback(to: int | None, reason: str, as_json: bool) -> None:
+    """Make a former champion serve again: adapter, base, prompt and generation settings together.
+
+    Its stored bytes are verified first. Works with MLflow, Prefect and git out of reach.
+    """
+    from sluicegate import releasing
+    from sluicegate.config import Params, load
+    from sluicegate.errors import ConfigError
+    from sluicegate.project import find_project
+    from sluicegate.stages.context import open_tracking
+    from sluicegate.stages.line import actor
+
+    project = find_project()
+    try:
+        name = load(project.params, Params).release.name
+    except ConfigError as error:
+        click.echo(f"warning: {error} MLflow is left as it is; run `sluice reconcile` later.", err=True)
+        name = ""
+    tracking = open_tracking(project) if name else None
+    _moved(releasing.rollback(project, actor=actor(), to=to, reason=reason, tracking=tracking, model=name), as_json)
+
+
+@click.command()
+@json_option
+def reconcile(as_json: bool) -> None:
+    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
+    from sluicegate import releasing
+    from sluicegate.project import find_project
+    from sluicegate.stages.context import open_context, open_tracking
+
+    project = find_project()
+    found = releasing.reconcile(project, tracking=open_tracking(project), model=open_context(project).name)
+    if as_json:
+        print_json(found)
+        return
+    for line in found.changed or ("nothing to repair",):
+        click.echo(line)
+
+
+@click.command()
+@json_option
+def verify(as_json: bool) -> None:
+    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong."""
+    from sluicegate import releasing
+    from sluicegate.project import find_project
+
+    found = releasing.verify(find_project())
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"sound: {found.entries} entries, {found.releases} releases, head {found.head[:12]}")
+
+
+@click.command()
+@click.option("--on", "moment", metavar="WHEN", help="Only: what served then (ISO date or time, UTC).")
+@json_option
+def history(moment: str | None, as_json: bool) -> None:
+    """What was registered, judged, promoted and rolled back; when, by whom and why."""
+    from sluicegate import releasing
+    from sluicegate.errors import UsageError
+    from sluicegate.project import find_project
+
+    project = find_project()
+    if moment:
+        try:
+            when = datetime.fromisoformat(moment)
+        except ValueError as error:
+            raise UsageError(f"--on {moment}: not a date.", hint="Write 2026-11-23 or 2026-11-23T08:00.") from error
+        found = releasing.served_at(project, when)
+        events = [found] if found else []
+    else:
+        events = releasing.history(project)
+    if as_json:
+        print_json(events)
+        return
+    rows = [
+        (event.epoch, event.time[:19], event.kind, event.version or "", event.release[:12], event.actor, event.decision,
+         event.reason)
+        for event in events
+    ]  # fmt: skip
+    print_table(("epoch", "time (UTC)", "what", "version", "release", "who", "verdict", "why"), rows)
+
+
+@click.command()
+@click.argument("release", default="champion")
+@json_option
+def lineage(release: str, as_json: bool) -> None:
+    """What RELEASE (a version, a digest or `champion`) is made of and where it came from."""
+    from sluicegate import releasing
+    from sluicegate.project import find_project
+
+    project = find_project()
+    stored = releasing.load_stored(project, releasing.find_release(project, release))
+    if as_json:
+        print_json({"digest": stored.digest, **stored.manifest})
+        return
+    rows = [("release", stored.digest), ("base", f"{stored.base_name} {stored.release.base}")]
+    rows += [("adapter", stored.release.adapter or "none"), ("prompt", f"{stored.prompt.name} {stored.release.prompt}")]
+    rows += [("generation", stored.release.generation), ("data", stored.lineage.data)]
+    rows += [(f"  source {name}", digest) for name, digest in stored.lineage.sources.items()]
+    rows += [("golden", stored.lineage.golden), ("code", stored.lineage.code)]
+    rows += [("commit", stored.lineage.commit + (" with uncommitted changes" if stored.lineage.dirty else ""))]
+    rows += [("parent", stored.lineage.parent or "none")]
+    print_table(("part", "identity"), rows)
+
+
+def _moved(move: object, as_json: bool) -> None:
+    from sluicegate.releasing import Move
+
+    assert isinstance(move, Move)
+    if as_json:
+        print_json(move)
+        return
+    verb = "serves now" if move.entry else "serves already; nothing was changed"
+    click.echo(f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, {move.champion.release[:12]})")
+    for warning in move.warnings:
+        click.echo(f"warning: {warning}", err=True)

@@ -1,0 +1,40 @@
+"""`sluice up` and `sluice down`."""
+
+from __future__ import annotations
+
+import click
+
+from sluicegate.cli.output import json_option, print_json
+
+
+@click.command()
+@json_option
+def up(as_json: bool) -> None:
+    """Start the local Prefect server, a worker and the MLflow UI, once; loopback only, state under .sluice/."""
+    from sluicegate import servers
+    from sluicegate.project import find_project
+
+    project = find_project()
+    statuses = servers.up(project)
+    servers.deploy(project)
+    if as_json:
+        print_json(statuses)
+        return
+    for status in statuses:
+        click.echo(f"{status.name:16} {status.detail}")
+    click.echo("next: sluice release")
+
+
+@click.command()
+@json_option
+def down(as_json: bool) -> None:
+    """Stop what `sluice up` started."""
+    from sluicegate import servers
+    from sluicegate.project import find_project
+
+    stopped = servers.down(find_project())
+    if as_json:
+        print_json(stopped)
+        return
+    for status in stopped:
+        click.echo(f"{status.name:16} {status.detail}")

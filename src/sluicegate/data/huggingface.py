@@ -1,0 +1,64 @@
+"""A Hugging Face dataset by name or local folder. Options: `split` (train), `config`, `revision`. Needs the extra `hf`.
+
+Remote code is never run. The digest covers the values of the columns used: the bytes live in a cache of many layouts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from sluicegate.config import SourceSpec
+from sluicegate.data import rows
+from sluicegate.errors import DataError, MissingExtraError
+from sluicegate.hashing import digest_value
+from sluicegate.records import Example
+
+
+def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
+    """Read a Hugging Face dataset (`HF_HUB_OFFLINE` is honoured).
+
+    Raises:
+        MissingExtraError: `datasets` is not installed.
+        DataError: the dataset, split or a column is absent, or a row is not text (row from 1 is named).
+        ConfigError: the `fields` or `options` of the source are wrong.
+    """
+    options = rows.check_options(name, spec, ("split", "config", "revision"))
+    fields = rows.fields_of(name, spec)
+    table = _load(spec.path, root, {key: str(value) for key, value in options.items()})
+    missing = [column for column in fields.columns if column not in table.column_names]
+    if missing:
+        known = ", ".join(table.column_names[:12])
+        raise DataError(f"{spec.path}: column {missing[0]!r} is missing.", hint=f"The dataset has: {known}.")
+    records: list[dict[str, Any]] = table.select_columns(fields.columns).to_list()
+    found: list[tuple[str, Example]] = []
+    for number, record in enumerate(records, start=1):
+        where = f"{spec.path}, row {number}"
+        found.append((where, rows.make_example(name, record, fields, where, f"{name}-{number}")))
+    examples = rows.unique_ids(found, name)
+    return rows.SourceRows(examples, digest_value([_plain(row) for row in examples]), ())
+
+
+def _plain(row: Example) -> list[Any]:
+    return [row.id, row.group, dict(row.inputs), list(row.reference)]
+
+
+def _load(path: str, root: Path, options: dict[str, str]) -> Any:
+    try:
+        datasets = importlib.import_module("datasets")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("datasets", "hf") from error
+    local, split = root / path, options.get("split", "train")
+    try:
+        if (local / "dataset_dict.json").is_file():
+            return datasets.load_from_disk(str(local))[split]
+        if (local / "state.json").is_file():
+            return datasets.load_from_disk(str(local))
+        target = str(local) if local.is_dir() else path
+        return datasets.load_dataset(target, options.get("config"), split=split, revision=options.get("revision"))
+    except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
+        raise DataError(
+            f"dataset {path} (split {split}) cannot be loaded: {error}",
+            hint="Check name, split and revision; offline, only datasets in the local cache are found.",
+        ) from error

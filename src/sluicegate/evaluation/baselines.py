@@ -1,0 +1,32 @@
+"""Answers that cost nothing, to be shown beside every release: what a model must beat to be worth its price."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sluicegate.evaluation.scoring import source_text
+from sluicegate.records import Example, Generation
+
+_SPEAKER = re.compile(r"^\s*(?:customer|agent|user|assistant|system)\s*:\s*", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'\u201d\u2019)]*\s+")
+
+
+def lead2(examples: Sequence[Example]) -> list[Generation]:
+    """The first two sentences of each example's inputs, speaker labels removed; a line break also ends a sentence.
+
+    Example:
+        >>> row = Example("1", "g", {"conversation": "Customer: Hi! My bag is lost. Help\\nAgent: Sure."}, ("-",), "s")
+        >>> lead2([row])[0].text
+        'Hi! My bag is lost.'
+    """
+    return [
+        Generation(text=" ".join(_sentences(source_text(example.inputs))[:2]), prompt_tokens=0, completion_tokens=0,
+                   seconds=0.0, finished=True)
+        for example in examples
+    ]  # fmt: skip
+
+
+def _sentences(text: str) -> list[str]:
+    lines = (_SPEAKER.sub("", line).strip() for line in text.splitlines())
+    return [part.strip() for line in lines if line for part in _SENTENCE_END.split(line) if part.strip()]

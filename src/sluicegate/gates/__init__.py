@@ -1,0 +1,104 @@
+"""The gate: (candidate, champion, policy) -> verdict. Pure: no files, no clock, no chance.
+
+`RULES` lists the kinds of rules; a new kind is a function and a row there. The statistics are in `bounds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from sluicegate.config import load
+from sluicegate.gates.pairing import checked, unpaired
+from sluicegate.gates.policy import Policy, Rule
+from sluicegate.gates.rules import RULES, Case, Kind, check_rule
+from sluicegate.records import Decision, Evidence, RuleResult, Verdict
+
+__all__ = ["RULES", "Kind", "Policy", "Rule", "decide", "load_policy"]
+
+
+def load_policy(path: Path) -> Policy:
+    """Read registry/gates.yaml.
+
+    Raises:
+        ConfigError: missing, malformed, an unknown kind, or a rule without a field it needs; names rule and field.
+    """
+    policy = load(path, Policy)
+    for rule in policy.rules:
+        check_rule(rule, str(path))
+    return policy
+
+
+def decide(
+    candidate: Evidence,
+    champion: Evidence | None,
+    policy: Policy,
+    *,
+    facts: Mapping[str, str],
+    directions: Mapping[str, str] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Verdict:
+    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the order of their rows.
+
+    PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD. Rules that warn never
+    decide. In each result `low` and `high` bound `difference` where there is one and `value` otherwise, each at
+    one-sided confidence 1 - alpha; `difference` is candidate minus champion in the metric's own unit.
+
+    Args:
+        candidate: evidence on the release that wants to serve.
+        champion: evidence on the one that does, on the same golden and metrics digests; None holds all comparisons.
+        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`.
+        directions: metric name to `higher` or `lower` (which is better); higher where absent.
+        ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
+
+    Raises:
+        EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do not match.
+        ConfigError: the policy was not made by `load_policy` and has an unknown rule.
+    """
+    for rule in policy.rules:
+        check_rule(rule, "policy")
+    candidate = checked(candidate, "candidate")
+    champion = checked(champion, "champion") if champion is not None else None
+    obstacle = unpaired(candidate, champion) if champion is not None else ""
+    case = Case(candidate, champion, obstacle, policy, facts, directions or {}, ranges or {})
+    results = tuple(RULES[rule.kind].check(case, rule) for rule in policy.rules)
+    missing = policy.minimum_examples - len(candidate.rows)
+    if missing > 0:
+        results = tuple(_too_few(result, missing, policy.minimum_examples) for result in results)
+    decision = _overall(results)
+    return Verdict(
+        decision=decision,
+        candidate=candidate.release,
+        champion=champion.release if champion is not None else None,
+        policy=policy.digest,
+        golden=candidate.golden,
+        evidence=candidate.digest,
+        champion_evidence=champion.digest if champion is not None else None,
+        rules=results,
+        reasons=_reasons(decision, results),
+    )
+
+
+def _overall(results: tuple[RuleResult, ...]) -> Decision:
+    blocking = {result.decision for result in results if result.severity == "block"}
+    if Decision.REJECT in blocking:
+        return Decision.REJECT
+    return Decision.PROMOTE if blocking == {Decision.PROMOTE} else Decision.HOLD
+
+
+def _too_few(result: RuleResult, missing: int, minimum: int) -> RuleResult:
+    """With too few examples nothing is concluded, for or against."""
+    reason = f"{minimum - missing} examples, {minimum} are needed before anything is concluded"
+    more = max(missing, result.more_examples or 0)
+    return replace(result, decision=Decision.HOLD, reason=reason, more_examples=more)
+
+
+def _reasons(decision: Decision, results: tuple[RuleResult, ...]) -> tuple[str, ...]:
+    """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings after them."""
+    decisive = [result for result in results if result.severity == "block" and result.decision is decision]
+    warnings = [result for result in results if result.severity == "warn" and result.decision is not Decision.PROMOTE]
+    return (
+        *(f"{result.name}: {result.reason}" for result in decisive),
+        *(f"warning: {result.name}: {result.reason}" for result in warnings),
+    )

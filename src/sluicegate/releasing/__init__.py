@@ -1,0 +1,34 @@
+"""Register, judge, promote, roll back: every step one transaction of the ledger, idempotent, told to MLflow after.
+
+The ledger decides; MLflow's aliases and descriptions are a projection that `reconcile` repairs. `promote` has one
+door, `guard.may_promote`, which is asked inside the transaction that moves the champion.
+"""
+
+from __future__ import annotations
+
+from sluicegate.releasing.history import Event, Soundness, find_release, history, served_at, verify
+from sluicegate.releasing.moving import Move, Reconciliation, promote, reconcile, rollback
+from sluicegate.releasing.registering import Judgement, Registration, bootstrap, judge, register
+from sluicegate.releasing.storing import StoredRelease, load_stored, store_release
+
+__all__ = [
+    "Event",
+    "Judgement",
+    "Move",
+    "Reconciliation",
+    "Registration",
+    "Soundness",
+    "StoredRelease",
+    "bootstrap",
+    "find_release",
+    "history",
+    "judge",
+    "load_stored",
+    "promote",
+    "reconcile",
+    "register",
+    "rollback",
+    "served_at",
+    "store_release",
+    "verify",
+]

@@ -1,0 +1,117 @@
+"""The guard: pure answers to "may this move happen?", asked inside the transaction that would make it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sluicegate.errors import NotApprovedError, ReleaseError
+from sluicegate.ledger import MOVES
+from sluicegate.records import Champion, Decision, LedgerEntry
+
+_JUDGE = "Run `sluice gate`, then promote."
+
+
+def registered_version(entries: Sequence[LedgerEntry], release: str) -> int:
+    """The version under which `release` was registered.
+
+    Raises:
+        ReleaseError: it never was.
+    """
+    for entry in entries:
+        if entry.kind == "register" and entry.release == release:
+            return int(entry.payload["version"])
+    raise ReleaseError(f"Release {release[:12]} is not registered.", hint="Run `sluice release`.")
+
+
+def may_promote(
+    entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str, again: bool
+) -> LedgerEntry:
+    """Return the verdict entry that allows `release` to replace `champion` under `policy`.
+
+    Args:
+        entries: all entries of `release` and all moves, in order.
+        policy: digest of the policy in force.
+        again: a person asks for a release that was rolled back.
+
+    Raises:
+        NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another champion or an
+            earlier reign of the same one, or under another policy; or the release was rolled back since it served.
+        ReleaseError: the release is not registered, or nothing serves yet.
+    """
+    registered_version(entries, release)
+    short = release[:12]
+    if champion is None:
+        raise ReleaseError("There is no champion yet.", hint="`sluice release` records release zero first.")
+    verdicts = [entry for entry in entries if entry.kind == "verdict" and entry.release == release]
+    if not verdicts:
+        raise NotApprovedError(f"There is no verdict on {short}.", hint=_JUDGE)
+    verdict = verdicts[-1]
+    found = verdict.payload
+    if found["decision"] != Decision.PROMOTE:
+        raise NotApprovedError(f"The latest verdict on {short} is {found['decision']}.", hint=_JUDGE)
+    if found["candidate"] != release:
+        raise NotApprovedError(f"The verdict filed under {short} is about another release.", hint=_JUDGE)
+    if found["champion"] != champion.release or found["judged_epoch"] != champion.epoch:
+        raise NotApprovedError(f"{short} was judged against another champion than the one of now.", hint=_JUDGE)
+    if found["policy"] != policy:
+        raise NotApprovedError(f"The policy changed since {short} was judged.", hint=_JUDGE)
+    if rolled_back(entries, release) and not again:
+        raise NotApprovedError(
+            f"{short} was rolled back after it had served.",
+            hint="A person may promote it once more with `sluice promote --again`.",
+        )
+    return verdict
+
+
+def may_roll_back(entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str) -> None:
+    """Allow a rollback only to a release that once served.
+
+    Raises:
+        ReleaseError: it never did, or nothing serves.
+    """
+    if champion is None:
+        raise ReleaseError("Nothing serves, so there is nothing to roll back.")
+    if not any(entry.kind in MOVES and entry.release == release for entry in entries):
+        raise ReleaseError(f"{release[:12]} never served; only a former champion can be rolled back to.")
+
+
+def may_bootstrap(entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str) -> None:
+    """Allow a first champion without a verdict, only while there is none.
+
+    Raises:
+        ReleaseError: the release is not registered, or a release has served before.
+    """
+    registered_version(entries, release)
+    if champion is not None or any(entry.kind in MOVES for entry in entries):
+        raise ReleaseError("A release serves already; the next one needs a verdict.")
+
+
+def rolled_back(entries: Sequence[LedgerEntry], release: str) -> bool:
+    """Was `release` taken out of service by a rollback more recently than it was put into it?"""
+    taken_out = False
+    for entry in entries:
+        if entry.kind in MOVES and entry.release == release:
+            taken_out = False
+        elif entry.kind == "rollback" and entry.payload.get("from") == release:
+            taken_out = True
+    return taken_out
+
+
+def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
+    """The move to go back to: the one under the champion on the pile of promotions (a rollback takes off what it left).
+
+    Raises:
+        ReleaseError: nothing served before the champion of now.
+    """
+    pile: list[LedgerEntry] = []
+    for entry in entries:
+        if entry.kind == "rollback":
+            while pile and pile[-1].release != entry.release:
+                pile.pop()
+            if pile:
+                continue
+        if entry.kind in MOVES:
+            pile.append(entry)
+    if len(pile) < 2:
+        raise ReleaseError("No release served before this one.", hint="Name a version: `--to`; see `sluice history`.")
+    return pile[-2]

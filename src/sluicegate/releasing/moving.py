@@ -1,0 +1,180 @@
+"""The champion moves: promote, roll back; and the projection of where it is into MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sluicegate.errors import ReleaseError, TrackingError
+from sluicegate.gates import load_policy
+from sluicegate.ledger import MOVES, Ledger
+from sluicegate.project import Project
+from sluicegate.records import Champion, LedgerEntry
+from sluicegate.releasing.guard import before_champion, may_promote, may_roll_back, registered_version
+from sluicegate.releasing.storing import StoredRelease, load_stored
+from sluicegate.tracking import Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where the champion is now. `entry` is None when it was there already; `warnings` is what MLflow was not told."""
+
+    champion: Champion
+    entry: LedgerEntry | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """MLflow's aliases as they are now, and what had to be changed to bring them there."""
+
+    champion: int | None
+    challenger: int | None
+    changed: tuple[str, ...] = ()
+
+
+def promote(
+    project: Project,
+    release: str,
+    *,
+    actor: str,
+    reason: str = "",
+    again: bool = False,
+    tracking: Tracking | None = None,
+    model: str = "",
+) -> Move:
+    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and policy.
+
+    Args:
+        again: needed for a release that was rolled back since it served.
+        tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a warning.
+
+    Raises:
+        NotApprovedError: there is no such verdict; see `guard.may_promote`.
+        StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
+        IntegrityError, AdapterError: the stored bytes are not those registered; the champion stays.
+    """
+    ledger = Ledger(project.ledger_url)
+    champion = ledger.champion()
+    if champion is not None and champion.release == release:
+        return Move(champion, None, _project(project, tracking, model))
+    found = _project(project, tracking, model)
+    load_stored(project, release)
+    version = registered_version(ledger.entries("register", release), release)
+    policy = load_policy(project.registry / "gates.yaml").digest
+    verdicts = ledger.entries("verdict", release)
+    payload = {
+        "reason": reason,
+        "from": champion.release if champion else None,
+        "verdict": verdicts[-1].payload["verdict"] if verdicts else None,
+    }
+    guard = partial(may_promote, release=release, policy=policy, again=again)
+    epoch = champion.epoch if champion else 0
+    entry = ledger.move_champion(release, version, epoch, "promote", actor, payload, guard=guard)
+    warnings = (*found, *(note for note in _project(project, tracking, model) if note not in found))
+    return Move(Champion(release, entry.epoch, version), entry, warnings)
+
+
+def rollback(
+    project: Project,
+    *,
+    actor: str,
+    to: int | None = None,
+    reason: str = "",
+    check: Callable[[StoredRelease], None] | None = None,
+    tracking: Tracking | None = None,
+    model: str = "",
+) -> Move:
+    """Let a former champion serve again: adapter, base, prompt and generation settings together.
+
+    Works with MLflow, Prefect and git out of reach. The stored bytes are verified before the pointer moves.
+
+    Args:
+        to: version of a release that once served; the one before the champion when None.
+        check: called with the verified release, e.g. to load it; what it raises stops the rollback.
+
+    Raises:
+        ReleaseError: nothing serves, nothing served before, or version `to` never did.
+        IntegrityError, AdapterError: the stored bytes are not those registered; the champion stays.
+        StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
+    """
+    ledger = Ledger(project.ledger_url)
+    champion = ledger.champion()
+    if champion is None:
+        raise ReleaseError("Nothing serves, so there is nothing to roll back.")
+    moves = [entry for entry in ledger.entries() if entry.kind in MOVES]
+    target = before_champion(moves) if to is None else _served(moves, to)
+    if target.release == champion.release:
+        return Move(champion, None, _project(project, tracking, model))
+    stored = load_stored(project, target.release)
+    if check is not None:
+        check(stored)
+    entry = ledger.move_champion(
+        target.release,
+        int(target.payload["version"]),
+        champion.epoch,
+        "rollback",
+        actor,
+        {"reason": reason, "from": champion.release, "from_version": champion.version},
+        guard=partial(may_roll_back, release=target.release),
+    )
+    now = Champion(target.release, entry.epoch, int(target.payload["version"]))
+    return Move(now, entry, _project(project, tracking, model))
+
+
+def reconcile(project: Project, *, tracking: Tracking, model: str) -> Reconciliation:
+    """Make MLflow's aliases and status tags say what the ledger says, and tell what was otherwise.
+
+    The head of the ledger is anchored in a tag of the champion's version.
+
+    Raises:
+        TrackingError: MLflow is out of reach, or a version was deleted there.
+    """
+    ledger = Ledger(project.ledger_url)
+    champion, head = ledger.champion(), ledger.head()
+    if champion is None:
+        return Reconciliation(None, None)
+    wanted: dict[str, int | None] = {"champion": champion.version, "challenger": _challenger(ledger, champion)}
+    changed = []
+    for alias, version in wanted.items():
+        found = tracking.alias(model, alias)
+        if found != version:
+            changed.append(f"alias {alias}: {_version(found)} became {_version(version)}")
+    tags = {"sluice.epoch": str(champion.epoch), "sluice.ledger_head": f"{head[0]}:{head[1]}"}
+    tracking.project_champion(model, champion.version, wanted["challenger"], tags)
+    return Reconciliation(champion.version, wanted["challenger"], tuple(changed))
+
+
+def _challenger(ledger: Ledger, champion: Champion) -> int | None:
+    """Version of the release last registered or judged in this reign, unless it was rejected or serves."""
+    for entry in reversed(ledger.entries()):
+        if entry.kind in MOVES:
+            return None
+        if entry.kind in ("register", "verdict") and entry.release != champion.release:
+            rejected = entry.kind == "verdict" and entry.payload["decision"] == "REJECT"
+            return None if rejected else int(entry.payload["version"])
+    return None
+
+
+def _served(moves: list[LedgerEntry], version: int) -> LedgerEntry:
+    for entry in reversed(moves):
+        if entry.payload["version"] == version:
+            return entry
+    known = ", ".join(str(number) for number in sorted({entry.payload["version"] for entry in moves}))
+    raise ReleaseError(f"Version {version} never served.", hint=f"Versions that did: {known}.")
+
+
+def _project(project: Project, tracking: Tracking | None, model: str) -> tuple[str, ...]:
+    """Bring MLflow up to date as far as it can be reached; the ledger is the truth, so failure is only told."""
+    if tracking is None:
+        return ()
+    try:
+        reconcile(project, tracking=tracking, model=model)
+    except TrackingError as error:
+        return (f"MLflow was not brought up to date: {error}. Run `sluice reconcile` when it is back.",)
+    return ()
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"

@@ -1,0 +1,143 @@
+"""Before the champion moves: register a release, record the first champion, record a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from sluicegate.errors import ReleaseError, StaleEpochError, TrackingError
+from sluicegate.hashing import digest_value
+from sluicegate.ledger import Ledger
+from sluicegate.project import Project
+from sluicegate.records import Champion, LedgerEntry, Verdict
+from sluicegate.releasing.guard import may_bootstrap, registered_version
+from sluicegate.releasing.storing import StoredRelease, load_stored
+from sluicegate.tracking import Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered release: its version in MLflow's Model Registry and the ledger entry that says so."""
+
+    release: str
+    version: int
+    entry: LedgerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A recorded verdict. `warnings` says what MLflow could not be told; the record stands all the same."""
+
+    verdict: Verdict
+    version: int
+    entry: LedgerEntry
+    warnings: tuple[str, ...] = ()
+
+
+def register(
+    project: Project,
+    stored: StoredRelease,
+    *,
+    tracking: Tracking,
+    model: str,
+    run_id: str,
+    actor: str,
+    tags: Mapping[str, str] | None = None,
+    description: str = "",
+) -> Registration:
+    """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs or is killed.
+
+    Raises:
+        TrackingError: MLflow failed; nothing is entered.
+        BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
+    """
+    ledger, manifest = Ledger(project.ledger_url), digest_value(stored.manifest)
+    known = ledger.entries("register", stored.digest)
+    if known and known[-1].payload["manifest"] == manifest:
+        return Registration(stored.digest, int(known[-1].payload["version"]), known[-1])
+    lineage = stored.lineage
+    labels = {
+        "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
+        "sluice.data": lineage.data,
+        "sluice.golden": lineage.golden,
+        "sluice.code": lineage.code,
+        "sluice.parent": lineage.parent or "none",
+        "sluice.prompt_name": stored.prompt.name,
+        "sluice.base_name": stored.base_name,
+        **(tags or {}),
+    }
+    version = tracking.register_version(
+        model, stored.release, stored.manifest, stored.adapter, run_id, tags=labels, description=description
+    )
+    payload = {
+        "version": version,
+        "manifest": manifest,
+        "model": model,
+        "run_id": run_id,
+        "release": asdict(stored.release),
+        "lineage": asdict(lineage),
+        "base_name": stored.base_name,
+        "prompt_name": stored.prompt.name,
+    }
+    entry = ledger.append("register", stored.digest, actor, payload, unless_same=("manifest",))
+    return Registration(stored.digest, int(entry.payload["version"]), entry)
+
+
+def bootstrap(project: Project, release: str, *, actor: str, reason: str = "release zero") -> Champion:
+    """Make the registered `release` the first champion, recorded as without a verdict; later calls change nothing.
+
+    Raises:
+        ReleaseError: it is not registered.
+        IntegrityError, AdapterError: its stored bytes are not those registered.
+    """
+    ledger = Ledger(project.ledger_url)
+    champion = ledger.champion()
+    if champion is not None:
+        return champion
+    load_stored(project, release)
+    version = registered_version(ledger.entries("register", release), release)
+    guard = partial(may_bootstrap, release=release)
+    with suppress(StaleEpochError):  # another process was first: its champion is returned below
+        ledger.move_champion(release, version, 0, "bootstrap", actor, {"reason": reason}, guard=guard)
+    champion = ledger.champion()
+    if champion is None:
+        raise ReleaseError("The first champion could not be recorded.")
+    return champion
+
+
+def judge(
+    project: Project,
+    verdict: Verdict,
+    *,
+    actor: str,
+    tracking: Tracking | None = None,
+    model: str = "",
+    markdown: str = "",
+) -> Judgement:
+    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded once.
+
+    Args:
+        tracking: when given, with `model`, the version's description becomes `markdown` and its tags name the verdict.
+
+    Raises:
+        ReleaseError: the candidate is not registered.
+        StaleEpochError: the verdict is about a champion that no longer serves.
+    """
+    ledger = Ledger(project.ledger_url)
+    version = registered_version(ledger.entries("register", verdict.candidate), verdict.candidate)
+    champion = ledger.champion()
+    if (champion.release if champion else None) != verdict.champion:
+        raise StaleEpochError("The champion changed while this verdict was made.", hint="Judge the candidate again.")
+    epoch = champion.epoch if champion else 0
+    payload = {**asdict(verdict), "verdict": verdict.digest, "judged_epoch": epoch, "version": version}
+    entry = ledger.append("verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch"))
+    warnings: tuple[str, ...] = ()
+    if tracking is not None:
+        labels = {"sluice.verdict": verdict.decision.value, "sluice.verdict_digest": verdict.digest}
+        try:
+            tracking.describe(model, version, markdown, {**labels, "sluice.policy": verdict.policy})
+        except TrackingError as error:
+            warnings = (f"MLflow was not told the verdict: {error}",)
+    return Judgement(verdict, version, entry, warnings)

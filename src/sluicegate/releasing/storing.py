@@ -1,0 +1,138 @@
+"""Where releases are kept: content-addressed files, checked whenever they are read.
+
+    store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name
+    store/prompts/<digest>.json      what the model is told
+    store/generation/<digest>.json   how it samples
+    store/adapters/<digest>/         the adapter
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sluicegate.errors import IntegrityError, UsageError
+from sluicegate.hashing import digest_value, read_json, write_json
+from sluicegate.project import Project
+from sluicegate.prompts import Prompt, prompt_from_content
+from sluicegate.records import GenerationSettings, Lineage, Release
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_RESTORE = "Restore .sluice/store from a backup, or release again from the recorded commit."
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRelease:
+    """A release with everything needed to serve it; every part was checked against its digest when this was made."""
+
+    release: Release
+    lineage: Lineage
+    base_name: str
+    adapter: Path | None
+    prompt: Prompt
+    generation: GenerationSettings
+
+    @property
+    def digest(self) -> str:
+        return self.release.digest
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What store/releases/<digest>.json holds."""
+        return {"release": asdict(self.release), "lineage": asdict(self.lineage), "base_name": self.base_name}
+
+
+def store_release(
+    project: Project,
+    *,
+    base_digest: str,
+    base_name: str,
+    adapter: Path | None,
+    prompt: Prompt,
+    generation: GenerationSettings,
+    lineage: Lineage,
+) -> StoredRelease:
+    """Write the parts of a release, then its manifest; what is there already stays, what is damaged is written anew.
+
+    A release that was stored before keeps its first lineage.
+
+    Raises:
+        AdapterError: the adapter is damaged or was made on another base; nothing is stored.
+        EnvironmentFailure: the disk refuses; no half-written file stays.
+    """
+    from sluicegate.adapters import adapter_digest, publish_adapter, verify_adapter
+
+    adapter_name = None
+    if adapter is not None:
+        verify_adapter(adapter, expected=adapter_digest(adapter), base_digest=base_digest)
+        adapter_name, _ = publish_adapter(adapter, project.store)
+    release = Release(base_digest, adapter_name, prompt.digest, generation.digest)
+    _keep(_path(project, "prompts", prompt.digest), prompt.content, prompt.digest)
+    _keep(_path(project, "generation", generation.digest), asdict(generation), generation.digest)
+    path = _path(project, "releases", release.digest)
+    if path.exists():
+        return load_stored(project, release.digest)
+    manifest = {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name}
+    write_json(path, manifest)
+    return load_stored(project, release.digest)
+
+
+def load_stored(project: Project, digest: str) -> StoredRelease:
+    """Read a stored release, every byte checked against the digest under which it was recorded.
+
+    Raises:
+        UsageError: `digest` is not 64 hexadecimal characters.
+        IntegrityError: a part is missing or is not what was stored.
+        AdapterError: the stored adapter fails verification.
+    """
+    path = _path(project, "releases", digest)
+    manifest = read_json(path)
+    try:
+        release = Release(**manifest["release"])
+        lineage = Lineage(**manifest["lineage"])
+        base_name = str(manifest["base_name"])
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: not a release manifest: {error}", hint=_RESTORE) from error
+    if release.digest != digest:
+        raise IntegrityError(f"{path} describes another release ({release.digest[:12]}).", hint=_RESTORE)
+    prompt = prompt_from_content(_part(project, "prompts", release.prompt))
+    settings = _part(project, "generation", release.generation)
+    generation = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
+    return StoredRelease(release, lineage, base_name, _stored_adapter(project, release), prompt, generation)
+
+
+def _stored_adapter(project: Project, release: Release) -> Path | None:
+    if release.adapter is None:
+        return None
+    from sluicegate.adapters import stored_adapter, verify_adapter
+
+    folder = stored_adapter(project.store, release.adapter)
+    verify_adapter(folder, expected=release.adapter, base_digest=release.base)
+    return folder
+
+
+def _part(project: Project, kind: str, digest: str) -> dict[str, Any]:
+    path = _path(project, kind, digest)
+    content = read_json(path)
+    if digest_value(content) != digest:
+        raise IntegrityError(f"{path} is not what was stored.", hint=_RESTORE)
+    return content
+
+
+def _keep(path: Path, content: Mapping[str, Any], digest: str) -> None:
+    """Write `content` unless the file already holds exactly that."""
+    try:
+        if path.exists() and digest_value(read_json(path)) == digest:
+            return
+    except IntegrityError:
+        pass  # damaged: written anew below
+    write_json(path, dict(content))
+
+
+def _path(project: Project, kind: str, digest: str) -> Path:
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest!r} is not a digest.", hint="`sluice history` lists releases.")
+    return project.store / kind / f"{digest}.json"

@@ -1,0 +1,71 @@
+"""The few calls to a local Prefect server that need no Prefect import (which costs seconds)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.request
+from typing import Any
+
+POOL = "sluicegate"
+DEPLOYMENT = "release/nightly"
+WORKER = "local"
+
+
+def request(url: str, body: dict[str, Any] | None = None, *, method: str = "", timeout: float = 10.0) -> Any:
+    """The JSON (or text) answer of a local server; None when it does not answer, or answers with an error.
+
+    Proxies of the environment are ignored: everything asked here is on loopback.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    verb = method or ("GET" if body is None else "POST")
+    asked = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method=verb)
+    try:
+        with opener.open(asked, timeout=timeout) as answer:
+            text = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):  # URLError and time-outs are OSErrors
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def healthy(health: str) -> bool:
+    """Whether the server behind a health address answers; for the worker's, whether Prefect sees it online."""
+    if not health.endswith("/workers/filter"):
+        return request(health, timeout=3.0) is not None
+    return any(worker.get("status") == "ONLINE" for worker in request(health, {}, timeout=3.0) or [])
+
+
+def prepare_for_worker(api: str) -> None:
+    """Call while no worker is alive: the pool exists, the last worker is forgotten, its runs are settled.
+
+    What the last worker left running is marked crashed; of all overdue nights only the newest stays scheduled.
+    """
+    if request(f"{api}/work_pools/{POOL}") is None:
+        request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
+    request(f"{api}/work_pools/{POOL}/workers/{WORKER}", method="DELETE")
+    for run in _runs(api, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
+        set_state(api, run["id"], "CRASHED", "The worker was gone when the servers started again.")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    due = _runs(api, state={"type": {"any_": ["SCHEDULED"]}}, expected_start_time={"before_": now})
+    for run in due[1:]:
+        set_state(api, run["id"], "CANCELLED", "A later night is due as well: missed nights run once.")
+
+
+def set_state(api: str, run: str, kind: str, why: str) -> None:
+    """Propose a state type such as CANCELLED, with the reason as its message.
+
+    Not forced: Prefect's own rules must run, they give back the deployment's concurrency slot.
+    """
+    request(f"{api}/flow_runs/{run}/set_state", {"state": {"type": kind, "message": why}, "force": False})
+
+
+def _runs(api: str, **flow_runs: Any) -> list[dict[str, Any]]:
+    """Runs of the nightly deployment, latest expected start first."""
+    name = DEPLOYMENT.split("/")[1]
+    query = {"deployments": {"name": {"any_": [name]}}, "flow_runs": flow_runs, "sort": "EXPECTED_START_TIME_DESC"}
+    return list(request(f"{api}/flow_runs/filter", query) or [])

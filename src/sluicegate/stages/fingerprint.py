@@ -1,0 +1,117 @@
+"""Write what the other stages watch: code hashes per stage, and digests of sources, prompt, base model and champion."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sluicegate
+from sluicegate.config import SourcesFile, SourceSpec, load
+from sluicegate.errors import DataError
+from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
+from sluicegate.ledger import Ledger
+from sluicegate.project import Project
+from sluicegate.stages.context import model_spec, open_context
+
+PACKAGE = Path(sluicegate.__file__).parent
+WATCHED = ("prepare", "tune", "evaluate", "profile")
+_NAMED = re.compile(r"sluicegate(?:\.[a-z_0-9]+)+")
+
+
+def run(project: Project) -> None:
+    """Write build/code.json and build/inputs.json."""
+    write_json(project.build / "code.json", {name: stage_hash(f"sluicegate.stages.{name}") for name in WATCHED})
+    write_json(project.build / "inputs.json", inputs(project))
+
+
+def inputs(project: Project) -> dict[str, Any]:
+    """Digests of everything outside the code that a stage may depend on.
+
+    Raises:
+        DataError: a source's file is missing.
+    """
+    context = open_context(project)
+    sources = load(project.registry / "sources.yaml", SourcesFile).sources
+    champion = Ledger(project.ledger_url).champion()
+    return {
+        "sources": {
+            name: digest_value(
+                [
+                    spec.model_dump(include={"kind", "path", "role", "fields", "options"}),
+                    _bytes(name, spec, project.root),
+                ]
+            )
+            for name, spec in sources.items()
+        },
+        "prompt": context.prompt.digest,
+        "base": digest_value(
+            [context.params.release.base, model_spec(context).model_dump(exclude={"notes", "licence"})]
+        ),
+        "champion": champion.release if champion else "none",
+    }
+
+
+def _bytes(name: str, spec: SourceSpec, root: Path) -> str:
+    path = root / spec.path
+    if path.is_dir():
+        return digest_folder(path)
+    if path.is_file():
+        return digest_file(path)
+    if spec.kind == "huggingface":
+        return spec.path
+    raise DataError(
+        f"registry/sources.yaml: {name}: path: there is no {path}.", hint="Paths are relative to the project root."
+    )
+
+
+def stage_hash(module: str) -> str:
+    """Digest of `module` and of every engine module that it imports, directly or not, by name and content."""
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        file = _file(name)
+        if file is None:
+            continue
+        seen[name] = digest_file(file)
+        waiting.extend(_imports(file))
+    # What only steers, reports or records does not change a stage's outputs.
+    return digest_value({name: value for name, value in seen.items() if name not in _NEUTRAL})
+
+
+_NEUTRAL = {
+    "sluicegate",
+    "sluicegate.errors",
+    "sluicegate.tracking",
+    "sluicegate.stages",
+    "sluicegate.config",
+    "sluicegate.ledger",
+}
+
+
+def _file(name: str) -> Path | None:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    for file in (path / "__init__.py", path.with_suffix(".py")):
+        if file.is_file():
+            return file
+    return None
+
+
+@cache
+def _imports(file: Path) -> tuple[str, ...]:
+    """Engine modules named in import statements (at any depth) and in "module:function" table entries."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sluicegate"):
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names if alias.name.startswith("sluicegate."))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            names.update(_NAMED.findall(node.value))
+    return tuple(sorted(names))

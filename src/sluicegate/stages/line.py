@@ -1,0 +1,230 @@
+"""The steps after the pipeline, each idempotent: register, check drift, decide, promote, report.
+
+Each takes the project's folder and returns JSON-able values, so that a Prefect task or a plain call runs it alike.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sluicegate import releasing
+from sluicegate.cards import verdict_markdown, verdict_text
+from sluicegate.evaluation import read_evidence
+from sluicegate.gates import decide as judge_evidence
+from sluicegate.gates import load_policy
+from sluicegate.hashing import digest_value, read_json, write_json
+from sluicegate.ledger import Ledger
+from sluicegate.metrics import find_metric
+from sluicegate.monitoring import check_window
+from sluicegate.project import Project, find_project
+from sluicegate.records import DriftReport, DriftScore, Lineage
+from sluicegate.releasing import StoredRelease
+from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.versioning import current_commit
+from sluicegate.versioning import reproduce as run_pipeline
+
+TRAFFIC = Path("data") / "traffic.jsonl"
+
+
+def actor() -> str:
+    """Who acts, for the ledger: `SLUICE_ACTOR`, or user@machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return os.environ.get("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
+
+
+def reproduce(root: str, progress: bool = True) -> dict[str, Any]:
+    """Check the files that people edit, then run what changed of the pipeline.
+
+    Raises:
+        ConfigError, PromptError: before anything is run.
+        VersioningError: git or DVC is missing, or a stage failed.
+    """
+    project = find_project(Path(root))
+    context = open_context(project)
+    load_policy(project.registry / "gates.yaml")
+    current_commit(project.root)
+    with timed(project, "pipeline", first=True):
+        ran = run_pipeline(project, quiet=not progress)
+    return {"ran": ran, "model": context.name}
+
+
+def register(root: str) -> dict[str, Any]:
+    """Store and register the candidate; the first time also release zero, as the first champion.
+
+    Returns:
+        `release`, `version`, `champion` (digest) and `unchanged`: the candidate is what serves already.
+    """
+    project = find_project(Path(root))
+    with timed(project, "register"):
+        context = open_context(project)
+        made = read_json(project.evidence / "release.json")
+        run_id = read_json(project.evidence / "run.json")["run_id"]
+        tracking = open_tracking(project)
+        tracking.project_prompt(
+            f"{context.name}.{context.prompt.name}",
+            [
+                {"role": "system", "content": context.prompt.system},
+                {"role": "user", "content": context.prompt.template},
+            ],
+            {"digest": context.prompt.digest, "owner": context.prompt.owner or "nobody"},
+            experiment=context.name,
+        )
+        who = {"tracking": tracking, "model": context.name, "run_id": run_id, "actor": actor()}
+        champion = Ledger(project.ledger_url).champion()
+        if champion is None:
+            zero = _store(context, made, adapter=None, parent=None)
+            releasing.register(project, zero, **who, description=ZERO)
+            champion = releasing.bootstrap(project, zero.digest, actor=actor())
+        adapter = project.adapter if made["candidate"]["adapter"] else None
+        candidate = _store(context, made, adapter=adapter, parent=champion.release)
+        registration = releasing.register(project, candidate, **who)
+        releasing.reconcile(project, tracking=tracking, model=context.name)
+    result = {
+        "release": candidate.digest,
+        "version": registration.version,
+        "champion": champion.release,
+        "champion_version": champion.version,
+        "unchanged": candidate.digest == champion.release,
+    }
+    write_json(project.build / "line" / "register.json", result)
+    return result
+
+
+ZERO = "## Release zero\n\nThe bare base model with the same prompt: the first incumbent, recorded without a verdict."
+
+
+def _store(context: Context, made: dict[str, Any], *, adapter: Path | None, parent: str | None) -> StoredRelease:
+    project = context.project
+    prepared, commit = read_json(project.build / "prepare.json"), current_commit(project.root)
+    lineage = Lineage(
+        data=prepared["data"],
+        golden=prepared["golden"],
+        sources=prepared["sources"],
+        code=digest_value(read_json(project.build / "code.json")),
+        commit=commit.sha,
+        dirty=commit.dirty,
+        parent=parent,
+    )
+    return releasing.store_release(
+        project,
+        base_digest=made["candidate"]["base"],
+        base_name=made["base_name"],
+        adapter=adapter,
+        prompt=context.prompt,
+        generation=context.params.release.generation.settings(),
+        lineage=lineage,
+    )
+
+
+def check_drift(root: str) -> dict[str, Any]:
+    """Compare recent traffic (data/traffic.jsonl, if there is one) with the reference profile."""
+    project = find_project(Path(root))
+    with timed(project, "drift check"):
+        window = project.root / TRAFFIC
+        report = check_window(window if window.exists() else None, project.profile / "reference.bin")
+    write_json(project.build / "line" / "drift.json", report)
+    return asdict(report)
+
+
+def read_drift(project: Project) -> DriftReport:
+    """The drift report that `check_drift` left."""
+    found = read_json(project.build / "line" / "drift.json")
+    scores = tuple(DriftScore(**score) for score in found["scores"])
+    return DriftReport(found["status"], found["rows"], scores, tuple(found["notes"]))
+
+
+def decide(root: str) -> dict[str, Any]:
+    """Judge the candidate by registry/gates.yaml and record the verdict; nothing to judge where it serves already.
+
+    Returns:
+        `decision`, `release`, `version`, `unchanged`, `text` (for a terminal) and `markdown`.
+
+    Raises:
+        EvidenceError: an evaluation is unusable.
+        StaleEpochError: the champion changed since the evaluation; run again.
+    """
+    project = find_project(Path(root))
+    with timed(project, "decide"):
+        registered = read_json(project.build / "line" / "register.json")
+        if registered["unchanged"]:
+            text = f"nothing changed: version {registered['version']} already serves ({registered['release'][:12]})."
+            return {**registered, "decision": "PROMOTE", "text": text + "\n", "markdown": text}
+        context = open_context(project)
+        metrics = {name: find_metric(name) for name in context.params.evaluate.metrics}
+        verdict = judge_evidence(
+            read_evidence(project.evidence / "candidate.json"),
+            read_evidence(project.evidence / "champion.json"),
+            load_policy(project.registry / "gates.yaml"),
+            facts={"contamination_checked": "ok", "drift_checked": read_drift(project).status.lower()},
+            directions={name: metric.direction for name, metric in metrics.items()},
+            ranges={name: metric.range for name, metric in metrics.items()},
+        )
+        stored = releasing.load_stored(project, verdict.candidate)
+        markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(context, registered))
+        judged = releasing.judge(
+            project, verdict, actor=actor(), tracking=open_tracking(project), model=context.name, markdown=markdown
+        )
+    write_json(project.build / "line" / "verdict.json", verdict)
+    return {
+        **registered,
+        "decision": verdict.decision.value,
+        "text": verdict_text(verdict),
+        "markdown": markdown,
+        "warnings": list(judged.warnings),
+    }
+
+
+def links(context: Context, registered: dict[str, Any]) -> dict[str, str]:
+    """Addresses in the MLflow UI for the candidate: version, parent, runs."""
+    tracking, project = open_tracking(context.project), context.project
+    evaluation = tracking.open_run(read_json(project.evidence / "run.json")["run_id"])
+    found = {
+        "this version": tracking.ui_link(model=context.name, version=registered["version"]),
+        "parent": tracking.ui_link(model=context.name, version=registered["champion_version"]),
+        "evaluation run": tracking.ui_link(run=evaluation),
+    }
+    training = read_json(project.build / "tune.json").get("run_id")
+    if training:
+        found["training run"] = tracking.ui_link(run=tracking.open_run(training))
+    return found
+
+
+def promote(root: str) -> dict[str, Any]:
+    """Move the champion to the candidate, on its recorded verdict; a repeat changes nothing.
+
+    Raises:
+        NotApprovedError: the ledger has no PROMOTE verdict for exactly these digests.
+    """
+    project = find_project(Path(root))
+    with timed(project, "promote"):
+        registered = read_json(project.build / "line" / "register.json")
+        context = open_context(project)
+        move = releasing.promote(
+            project,
+            registered["release"],
+            actor=actor(),
+            reason="the release line",
+            tracking=open_tracking(project),
+            model=context.name,
+        )
+    return {"champion": asdict(move.champion), "moved": move.entry is not None, "warnings": list(move.warnings)}
+
+
+@contextmanager
+def timed(project: Project, step: str, *, first: bool = False) -> Iterator[None]:
+    """Keep a step's wall time in build/line/timings.json; `first` starts a new file."""
+    path, start = project.build / "line" / "timings.json", time.monotonic()
+    yield
+    known = {} if first or not path.is_file() else read_json(path)
+    write_json(path, {**known, step: round(time.monotonic() - start, 3)})

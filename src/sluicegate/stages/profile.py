@@ -1,0 +1,22 @@
+"""The candidate's prompts and answers in, a text profile out: the reference that monitoring compares with."""
+
+from __future__ import annotations
+
+from sluicegate.data.preparing import read_examples
+from sluicegate.evaluation import read_evidence
+from sluicegate.monitoring import profile_reference
+from sluicegate.project import Project
+from sluicegate.prompts import render
+from sluicegate.stages.context import open_context, say
+
+
+def run(project: Project) -> None:
+    """Write build/profile/reference.bin."""
+    context = open_context(project)
+    outputs = {row.id: row.output for row in read_evidence(project.evidence / "candidate.json").rows}
+    rows = [
+        {"prompt": render(context.prompt, example.inputs)[-1]["content"], "response": outputs[example.id]}
+        for example in read_examples(project.golden)
+    ]
+    profile_reference(rows, project.profile / "reference.bin")
+    say(f"profile: {len(rows)} prompt and answer pairs")

@@ -1,0 +1,191 @@
+"""`Tracking`: one MLflow store, opened when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sluicegate.records import Release
+from sluicegate.tracking import registry
+from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
+from sluicegate.tracking.runs import RunHandle
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DEFAULT_UI = "http://127.0.0.1:5000"
+
+
+class Tracking:
+    """Runs, the Model Registry and the Prompt Registry at `url`.
+
+    Args:
+        url: `sqlite:///...` (made if absent), another database, or the address of a tracking server.
+        artifacts: folder of the artefacts, for a database that we open ourselves; a server keeps its own.
+
+    Nothing is imported or opened before the first call. Every method raises `TrackingError` where MLflow fails.
+    """
+
+    def __init__(self, url: str, artifacts: Path) -> None:
+        self.url = url
+        self.artifacts = artifacts
+        self._client: MlflowClient | None = None
+        self._experiments: dict[str, str] = {}
+
+    @property
+    def client(self) -> MlflowClient:
+        """The client underneath, opened (and its database migrated) now if it was not."""
+        if self._client is None:
+            self._client = open_client(self.url, self.artifacts)
+        return self._client
+
+    def experiment(self, name: str) -> str:
+        """Id of the experiment `name`; made, with its artefacts in our folder, if absent; restored if deleted."""
+        if name in self._experiments:
+            return self._experiments[name]
+        with exclusive(self.artifacts.parent, "write"), translated(f"open the experiment {name}"):
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                place = None if is_remote(self.url) else (self.artifacts.resolve() / quote(name, safe="")).as_uri()
+                self._experiments[name] = str(self.client.create_experiment(name, artifact_location=place))
+            else:
+                if found.lifecycle_stage == "deleted":
+                    self.client.restore_experiment(found.experiment_id)
+                self._experiments[name] = str(found.experiment_id)
+        return self._experiments[name]
+
+    def start_run(
+        self, experiment: str, name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+    ) -> RunHandle:
+        """Open a new run; use it with `with`, or call `.end()`.
+
+        Args:
+            experiment: its name; made if absent.
+            name: what the UI shows.
+            params: nested mappings get dotted names.
+            tags: put a key here (for instance `sluice.key`) to find the run again with `find_run`.
+        """
+        experiment_id = self.experiment(experiment)
+        text = {key: str(value) for key, value in (tags or {}).items()}
+        with translated("start a run"):
+            run = self.client.create_run(experiment_id, tags=text, run_name=name)
+        handle = RunHandle(self.client, run.info.run_id, experiment_id)
+        handle.log_params(params or {})
+        return handle
+
+    def find_run(self, experiment: str, tag: str, value: str) -> RunHandle | None:
+        """The latest run of `experiment` whose `tag` equals `value`, or None. `.reopen()` makes it writable again."""
+        experiment_id = self.experiment(experiment)
+        with translated("search runs"):
+            runs = self.client.search_runs([experiment_id], f"tags.`{tag}` = {quoted(value)}", max_results=1)
+        return RunHandle(self.client, runs[0].info.run_id, experiment_id) if runs else None
+
+    def open_run(self, run_id: str) -> RunHandle:
+        """The run with this id, as it is (`.reopen()` sets it RUNNING)."""
+        with translated(f"find the run {run_id}"):
+            run = self.client.get_run(run_id)
+        return RunHandle(self.client, run_id, str(run.info.experiment_id))
+
+    def register_version(
+        self,
+        model: str,
+        release: Release,
+        manifest: Mapping[str, Any],
+        adapter: Path | None,
+        run_id: str,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> int:
+        """Make `release` a version of `model`, or return the version it already is (found by its digest tag).
+
+        The version holds `manifest.json` and the adapter folder, never the base model. Its tags carry every digest.
+        """
+        with exclusive(self.artifacts.parent, "write"):
+            return registry.register_version(
+                self.client, model, release, manifest, adapter, run_id, tags or {}, description
+            )
+
+    def version_of(self, model: str, release_digest: str) -> int | None:
+        """The version of `model` that is this release, or None."""
+        return registry.version_of(self.client, model, release_digest)
+
+    def describe(self, model: str, version: int, markdown: str, tags: Mapping[str, str] | None = None) -> None:
+        """Set a version's description (Markdown, cut at 5000 characters, a line boundary) and tags."""
+        registry.describe(self.client, model, version, markdown, tags or {})
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Point `alias` at `version`."""
+        with translated(f"set the alias {alias}"):
+            self.client.set_registered_model_alias(model, alias, str(version))
+
+    def alias(self, model: str, alias: str) -> int | None:
+        """The version that `alias` points at; None where the model or the alias does not exist."""
+        return registry.aliases(self.client, model).get(alias)
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Remove `alias`; nothing happens where it does not exist."""
+        if self.alias(model, alias) is not None:
+            with translated(f"delete the alias {alias}"):
+                self.client.delete_registered_model_alias(model, alias)
+
+    def project_prompt(
+        self,
+        name: str,
+        template: str | Sequence[Mapping[str, str]],
+        tags: Mapping[str, str],
+        *,
+        commit_message: str = "",
+        experiment: str | None = None,
+    ) -> int:
+        """Show a prompt in the Prompt Registry and return its version there.
+
+        Args:
+            name: letters, digits, `-`, `_`, `.`; other characters become `_`. Must not be a model's name.
+            template: text, or chat messages `[{"role": ..., "content": ...}]`.
+            tags: must hold `digest`; a prompt with the same digest is not written twice.
+            experiment: name of the experiment whose Prompts page lists it.
+        """
+        experiment_id = self.experiment(experiment) if experiment else None
+        with exclusive(self.artifacts.parent, "write"):
+            return registry.project_prompt(self.client, name, template, tags, commit_message, experiment_id)
+
+    def project_champion(
+        self,
+        model: str,
+        champion_version: int,
+        challenger_version: int | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the ledger says."""
+        with exclusive(self.artifacts.parent, "write"):
+            registry.project_champion(self.client, model, champion_version, challenger_version, tags or {})
+
+    def ui_link(
+        self,
+        *,
+        run: RunHandle | None = None,
+        model: str | None = None,
+        version: int | None = None,
+        prompt: str | None = None,
+        ui: str = "",
+    ) -> str:
+        """Address of a run, a model (version), a prompt, or the front page, in the MLflow UI.
+
+        Args:
+            ui: address of the UI; by default the tracking server, or where `sluice up` puts it first.
+
+        Example:
+            >>> Tracking("sqlite:///x.db", Path("a")).ui_link(model="support", version=3)
+            'http://127.0.0.1:5000/#/models/support/versions/3'
+        """
+        base = (ui or (self.url if is_remote(self.url) else DEFAULT_UI)).rstrip("/")
+        if run is not None:
+            return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}"
+        if model is not None:
+            tail = f"/versions/{version}" if version is not None else ""
+            return f"{base}/#/models/{quote(model, safe='')}{tail}"
+        if prompt is not None:
+            return f"{base}/#/prompts/{quote(registry.prompt_name(prompt), safe='')}"
+        return base

@@ -1,0 +1,143 @@
+"""The only module that talks to DVC and git: what commit this is, what changed, run the pipeline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluicegate.errors import BusyError, EnvironmentFailure, VersioningError
+from sluicegate.project import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Where the code is: full hash, whether tracked files differ from it, branch ('' when detached)."""
+
+    sha: str
+    dirty: bool
+    branch: str
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git in `root` and return its output.
+
+    Raises:
+        VersioningError: git is missing or refused.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError as error:
+        raise VersioningError("git is not installed.", hint="apt-get install git") from error
+    if done.returncode:
+        raise VersioningError(
+            f"git {arguments[0]}: {done.stderr.strip() or 'failed'}", hint="Is this a git repository? `git init`"
+        )
+    return done.stdout
+
+
+def current_commit(root: Path) -> Commit:
+    """The checked-out commit; works on a detached head and in a shallow clone.
+
+    Raises:
+        VersioningError: not a repository, or no commit yet.
+    """
+    sha = git(root, "rev-parse", "HEAD").strip()
+    # dvc.lock is a product of the run itself, not an edit by a person.
+    changed = [
+        line
+        for line in git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
+        if line[3:] != "dvc.lock"
+    ]
+    return Commit(sha, bool(changed), git(root, "branch", "--show-current").strip())
+
+
+def ensure_dvc(root: Path) -> None:
+    """Initialise DVC in a project that has none yet, with quiet, offline, verifying defaults."""
+    if (root / ".dvc" / "config").is_file():
+        return
+    inside = (
+        subprocess.run(["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False).returncode
+        == 0
+    )
+    _dvc(root, "init", "--quiet", *([] if inside and (root / ".git").exists() else ["--no-scm"]))
+    _dvc(root, "config", "core.analytics", "false")
+    _dvc(root, "config", "core.check_update", "false")
+
+
+def reproduce(project: Project, *, quiet: bool = False) -> list[str]:
+    """Run the DVC pipeline and return the names of the stages that ran (`fingerprint` always does).
+
+    One process at a time: a second one waits for the lock.
+
+    Raises:
+        VersioningError: DVC is missing, or a stage failed (its own message has been printed).
+    """
+    ensure_dvc(project.root)
+    before = _stage_states(project.root)
+    with pipeline_lock(project):
+        environment = {**os.environ, "SLUICE_IN_PIPELINE": "1", "DVC_NO_ANALYTICS": "1"}
+        arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else [])]
+        try:
+            done = subprocess.run(arguments, cwd=project.root, env=environment, check=False, stdin=subprocess.DEVNULL)
+        except FileNotFoundError as error:
+            raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
+        if done.returncode:
+            raise VersioningError(
+                "a pipeline stage failed; the reason is above.", hint="Mend it and run again: finished stages are kept."
+            )
+    after = _stage_states(project.root)
+    return [name for name, state in after.items() if before.get(name) != state]
+
+
+@contextmanager
+def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[None]:
+    """Hold the one lock around the pipeline; a second holder says that it waits.
+
+    Raises:
+        BusyError: the lock was not free within `wait` seconds.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        project.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFailure(f"cannot write {project.state}: {error.strerror}") from error
+    lock = FileLock(project.state / "pipeline.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another run holds the pipeline; waiting for it to end ...", file=sys.stderr, flush=True)
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout as error:
+            raise BusyError("another run still holds the pipeline.", hint="Wait for it, or stop it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _dvc(root: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise VersioningError(f"dvc {arguments[0]}: {done.stderr.strip() or 'failed'}", hint="pip install dvc")
+
+
+def _stage_states(root: Path) -> dict[str, str]:
+    """Each stage's section of dvc.lock as text; a section that changed means that the stage ran."""
+    lock = root / "dvc.lock"
+    if not lock.is_file():
+        return {}
+    from ruamel.yaml import YAML
+
+    stages = (YAML(typ="safe").load(lock.read_text("utf-8")) or {}).get("stages") or {}
+    return {name: repr(stage) for name, stage in stages.items()}

@@ -1,0 +1,178 @@
+"""The real servers, once: started, used by a deployment and by the flow, and stopped without a trace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sluicegate import servers
+from sluicegate.project import Project
+from sluicegate.servers import prefect_api, processes
+
+ROOT = Path(__file__).parents[2]
+FLOW = '''
+from pathlib import Path
+from prefect import flow
+
+@flow(name="release")
+def release(root: str = ".", promote: bool = True) -> str:
+    with open("ran.txt", "a") as stream:
+        stream.write(f"{Path(root).resolve()} {promote}\\n")
+    return "done"
+'''
+# Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or the name of the step that fails.
+SCRIPTED = '''
+import runpy, sys, types
+import sluicegate.stages
+from sluicegate.errors import DataError, TrackingError
+said, flow = sys.argv.pop(1), sys.argv[1]
+line = types.ModuleType("sluicegate.stages.line")
+def step(name):
+    def run(root: str, progress: bool = True) -> dict:
+        with open("steps.txt", "a") as stream:
+            stream.write(name + " ")
+        if said == "bad-data" and name == "reproduce":
+            raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
+        if said == "busy-store" and name == "register" and open("steps.txt").read().count("register") < 2:
+            raise TrackingError("database is locked")
+        decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
+        return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
+    run.__name__ = name
+    return run
+for name in ("reproduce", "register", "check_drift", "decide", "promote", "report"):
+    setattr(line, name, step(name))
+sys.modules["sluicegate.stages.line"] = sluicegate.stages.line = line
+sys.argv = sys.argv[1:]
+runpy.run_path(flow, run_name="__main__")
+'''
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A scratch project (with a space in its path) whose servers run."""
+    kept = os.environ.pop("MLFLOW_TRACKING_URI", None)
+    root = tmp_path_factory.mktemp("a project")
+    (root / "flows").mkdir()
+    (root / "flows" / "release.py").write_text(FLOW)
+    (root / "params.yaml").write_text("{}\n")
+    shutil.copy(ROOT / "prefect.yaml", root / "prefect.yaml")
+    made = Project(root)
+    try:
+        servers.up(made, wait=120.0)
+        yield made
+    finally:
+        servers.down(made, grace=10.0)
+        if kept is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = kept
+
+
+def runs(project: Project) -> list[dict[str, Any]]:
+    return prefect_api._runs(f"{processes.record(project, 'prefect')['url']}/api")
+
+
+def eventually(true: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not (held := true()) and time.monotonic() < until:
+        time.sleep(0.25)
+    return held
+
+
+def overdue(project: Project, days: int) -> None:
+    """Create a run of the nightly deployment that was due `days` ago."""
+    api = servers.api_url(project)
+    deployment = prefect_api.request(f"{api}/deployments/name/{servers.DEPLOYMENT}")["id"]
+    then = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+    state = {"type": "SCHEDULED", "state_details": {"scheduled_time": then}}
+    assert prefect_api.request(f"{api}/deployments/{deployment}/create_flow_run", {"state": state})
+
+
+def test_all_three_run_on_loopback_only(project: Project) -> None:
+    """Prefect, worker and MLflow answer, and none of them listens beyond this machine."""
+    found = servers.status(project)
+    assert [entry.state for entry in found] == ["running"] * 3
+    for entry in found:
+        family = [psutil.Process(entry.pid), *psutil.Process(entry.pid).children(recursive=True)]
+        listening = [c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        assert set(listening) <= {"127.0.0.1"}
+
+
+def test_a_second_up_starts_nothing(project: Project) -> None:
+    """`up` again leaves the same processes, and has nothing to deploy."""
+    before = servers.status(project)
+    said: list[str] = []
+    assert servers.up(project, progress=said.append) == before
+    assert not [line for line in said if line.startswith(("starting", "applying"))]
+
+
+def test_a_scheduled_run_appears(project: Project) -> None:
+    """The scheduler really creates nightly runs: with the wrong SQLAlchemy it looks healthy and never does."""
+    assert eventually(lambda: any(run["auto_scheduled"] for run in runs(project)), 60.0)
+    soonest = min(run["expected_start_time"] for run in runs(project) if run["auto_scheduled"])
+    assert "T02:30:00" in soonest
+
+
+def test_the_worker_runs_the_deployment_in_the_project(project: Project) -> None:
+    """A due run starts in the project's folder, with the parameters of prefect.yaml."""
+    overdue(project, 0)
+    ran = project.root / "ran.txt"
+    assert eventually(ran.is_file, 60.0)
+    assert eventually(lambda: any(run["state"]["type"] == "COMPLETED" for run in runs(project)), 30.0)
+    assert ran.read_text() == f"{project.root.resolve()} True\n"
+
+
+def test_missed_nights_run_once(project: Project) -> None:
+    """With the worker gone, of three overdue nights only the newest stays scheduled when it comes back."""
+    worker = processes.alive(project, "worker")
+    assert worker is not None
+    processes.stop(worker, 10.0)
+    for days in (3, 1, 2):
+        overdue(project, days)
+    prefect_api.prepare_for_worker(str(servers.api_url(project)))
+    mine = [run for run in runs(project) if not run["auto_scheduled"] and run["state"]["type"] != "COMPLETED"]
+    assert [run["state"]["type"] for run in mine] == ["SCHEDULED", "CANCELLED", "CANCELLED"]
+    assert "run once" in mine[1]["state"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "steps"),
+    [
+        ("PROMOTE", 0, "reproduce register check_drift decide promote report"),
+        ("REJECT", 1, "reproduce register check_drift decide report"),
+        ("HOLD", 4, "reproduce register check_drift decide report"),
+        ("bad-data", 2, "reproduce"),
+        ("busy-store", 0, "reproduce register register check_drift decide promote report"),
+    ],
+)
+def test_the_shipped_flow(project: Project, tmp_path: Path, said: str, code: int, steps: str) -> None:
+    """The flow's exit code is the verdict's; only PROMOTE promotes; a locked store is tried again, bad data is not."""
+    (tmp_path / "scripted.py").write_text(SCRIPTED)
+    command = [servers.sys.executable, "scripted.py", said, str(ROOT / "flows" / "release.py"), "--result", "out.json"]
+    quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    done = subprocess.run(command, cwd=tmp_path, env=quiet, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert (tmp_path / "steps.txt").read_text().split() == steps.split()
+    assert (tmp_path / "out.json").exists() is (code != 2)
+    if code == 2:
+        assert done.stderr == "error: rows.jsonl, line 3: no text\n  what to do: mend line 3\n"
+
+
+def test_down_leaves_no_process(project: Project) -> None:
+    """After `down` no process of the three trees runs, and `up` would use the same ports."""
+    family = []
+    for entry in servers.status(project):
+        if entry.pid:
+            family += [psutil.Process(entry.pid), *psutil.Process(entry.pid).children(recursive=True)]
+    assert {entry.state for entry in servers.down(project)} == {"stopped"}
+    assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert set(processes.state(project)["ports"]) == {"prefect", "mlflow"}

@@ -1,0 +1,259 @@
+"""Evaluation: complete or refused, order-independent, cached, readable only when whole."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import ttest_1samp
+
+from sluicegate.backends import Messages
+from sluicegate.backends.echo import EchoBackend
+from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, IntegrityError
+from sluicegate.evaluation import answer, evaluate, lead2, operations, read_evidence, summarise, write_evidence
+from sluicegate.records import Evidence, Example, Generation, GenerationSettings
+
+METRICS = ("rouge1", "rougeL", "copied_numbers")
+
+
+def example(number: int, group: str | None = None) -> Example:
+    """An example about order `number`."""
+    text = f"Customer: order {number} is late.\nAgent: Sorry! It ships today. Anything else?"
+    return Example(f"e{number:03}", group or f"g{number}", {"conversation": text}, (f"Order {number} is late",), "test")
+
+
+def said(text: str, seconds: float = 0.5) -> Generation:
+    """A finished answer of four tokens."""
+    return Generation(text, 10, 4, seconds, True)
+
+
+def made(count: int = 6) -> Evidence:
+    """Evidence over `count` examples, every second answer with a wrong number."""
+    golden = [example(number) for number in range(count)]
+    return evaluate("r", golden, "g", [said(f"Order {n + n % 2} is late") for n in range(count)], METRICS)
+
+
+@dataclass
+class Counting:
+    """An echo backend that remembers how many prompts it was given, and dies when told to."""
+
+    die_after: int = 10**9
+    asked: list[int] = field(default_factory=list)
+    context: int = 2048
+
+    def generate(
+        self, prompts: Sequence[Messages], settings: GenerationSettings, progress: object = None
+    ) -> list[Generation]:
+        if sum(self.asked) + len(prompts) > self.die_after:
+            raise KeyboardInterrupt
+        self.asked.append(len(prompts))
+        return EchoBackend().generate(prompts, settings)
+
+    def count_tokens(self, messages: Messages) -> int:
+        return EchoBackend().count_tokens(messages)
+
+
+def rendered(count: int) -> list[tuple[str, Messages]]:
+    """Prompts of different lengths."""
+    return [(f"e{n}", [{"role": "user", "content": f"{'word ' * (n % 7)}say {n}"}]) for n in range(count)]
+
+
+def test_scores_and_means() -> None:
+    """Each row keeps its answer and one score per metric; the summary is their mean."""
+    evidence = made()
+    assert [row.id for row in evidence.rows] == [f"e{n:03}" for n in range(6)]
+    assert [row.scores["copied_numbers"] for row in evidence.rows] == [1, 0, 1, 0, 1, 0]
+    assert evidence.summaries["copied_numbers"].mean == 0.5
+    assert evidence.summaries["copied_numbers"].n == 6
+    assert evidence.operations["tokens_per_second"] == 8.0
+
+
+def test_order_does_not_matter() -> None:
+    """Shuffled golden rows with their answers give the same evidence digest."""
+    golden = [example(number) for number in range(9)]
+    outputs = [said(f"Order {n % 4} is late") for n in range(9)]
+    turned = evaluate("r", golden[::-1], "g", outputs[::-1], METRICS[::-1])
+    assert turned.digest == evaluate("r", golden, "g", outputs, METRICS).digest
+
+
+@pytest.mark.parametrize(
+    ("golden", "outputs", "metrics", "message"),
+    [
+        ([], [], METRICS, "empty"),
+        ([example(1)], [], METRICS, "0 answers"),
+        ([example(1), example(1)], [said("a"), said("b")], METRICS, "twice"),
+        ([example(1)], [said("a")], (), "metrics"),
+        ([example(1)], [said("a")], ("rouge1", "rouge1"), "twice"),
+        ([replace(example(1), reference=())], [said("a")], METRICS, "e001.*reference"),
+        ([example(1)], [said("a", float("nan"))], METRICS, "finite"),
+    ],
+)
+def test_unusable_is_refused(
+    golden: list[Example], outputs: list[Generation], metrics: tuple[str, ...], message: str
+) -> None:
+    """Empty, incomplete, repeated or not finite: an error, never evidence."""
+    with pytest.raises(EvidenceError, match=message):
+        evaluate("r", golden, "g", outputs, metrics)
+
+
+def test_unknown_metric_is_refused() -> None:
+    """A misspelt metric stops the evaluation."""
+    with pytest.raises(ConfigError):
+        evaluate("r", [example(1)], "g", [said("a")], ["rouge9"])
+
+
+def test_empty_answers_score_zero_and_are_counted() -> None:
+    """A model that says nothing gets zeros and an empty share of 1, not an error and not a gap."""
+    evidence = evaluate("r", [example(1), example(2)], "g", [said(""), said(" ")], METRICS)
+    assert {score for row in evidence.rows for score in row.scores.values()} == {0.0}
+    assert evidence.operations["empty_share"] == 1.0
+
+
+def test_interval_is_students_t_without_clusters() -> None:
+    """With one row a group the interval is the textbook t interval."""
+    values = [0.1, 0.5, 0.4, 0.9, 0.3, 0.35]
+    found = summarise(values, list("abcdef"), (-9, 9))
+    low, high = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_interval_widens_with_clusters() -> None:
+    """Copying every row within its group adds no information: the interval must not shrink."""
+    values = [0.1, 0.5, 0.4, 0.9, 0.3, 0.35]
+    single, copied = summarise(values, list("abcdef"), (0, 1)), summarise(values * 10, list("abcdef") * 10, (0, 1))
+    assert copied.high - copied.low == pytest.approx(single.high - single.low)
+    assert (copied.n, copied.groups) == (60, 6)
+
+
+def test_one_group_says_nothing() -> None:
+    """With a single group the interval is the whole range."""
+    found = summarise([0.5, 0.6], ["a", "a"], (0, 1))
+    assert (found.low, found.high, found.groups) == (0, 1, 1)
+
+
+def test_operations() -> None:
+    """Latency quantiles interpolate; no answers at all gives zeros."""
+    found = operations([said("a b", seconds) for seconds in (1.0, 2.0, 3.0)])
+    assert found["latency_p50"] == 2.0
+    assert found["latency_p95"] == pytest.approx(2.9)
+    assert set(operations([]).values()) == {0.0}
+
+
+def test_lead2() -> None:
+    """The baseline is the first two sentences without speaker labels, for every example."""
+    assert [found.text for found in lead2([example(4), example(5)])] == [
+        "order 4 is late. Sorry!",
+        "order 5 is late. Sorry!",
+    ]
+
+
+def test_answers_are_cached(tmp_path: Path) -> None:
+    """The same release asks the backend once; another release, settings or messages ask again."""
+    backend, settings = Counting(), GenerationSettings()
+    first = answer(backend, rendered(10), settings, tmp_path, "release")
+    assert [found.text.split()[-1] for found in first] == [str(n) for n in range(10)]
+    assert answer(backend, rendered(10)[::-1], settings, tmp_path, "release") == first[::-1]
+    assert sum(backend.asked) == 10
+    answer(backend, rendered(10), settings, tmp_path, "other")
+    answer(backend, rendered(10), replace(settings, max_new_tokens=5), tmp_path, "release")
+    assert sum(backend.asked) == 30
+
+
+def test_killed_run_goes_on(tmp_path: Path) -> None:
+    """A run stopped midway keeps its finished batches; the next one generates only the rest, with the same answers."""
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(KeyboardInterrupt):
+        answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k", batch=8)
+    backend = Counting()
+    found = answer(
+        backend, rendered(30), GenerationSettings(), tmp_path, "k", lambda *pair: seen.append(pair), batch=8
+    )
+    assert sum(backend.asked) == 14
+    assert (seen[0], seen[-1]) == ((16, 30), (30, 30))
+    assert found == answer(Counting(), rendered(30), GenerationSettings(), tmp_path / "fresh", "k")
+
+
+def test_damaged_cache_row_is_generated_again(tmp_path: Path) -> None:
+    """An altered cache row is not believed."""
+    first = answer(Counting(), rendered(3), GenerationSettings(), tmp_path, "k")
+    with sqlite3.connect(tmp_path / "answers.db") as database:
+        database.execute("UPDATE answers SET value = replace(value, 'say', 'sly')")
+    backend = Counting()
+    assert answer(backend, rendered(3), GenerationSettings(), tmp_path, "k") == first
+    assert sum(backend.asked) == 3
+
+
+def test_cache_that_is_no_database(tmp_path: Path) -> None:
+    """A cache file of other bytes is an environment failure with a way out."""
+    (tmp_path / "answers.db").write_bytes(b"not a database at all" * 99)
+    with pytest.raises(EnvironmentFailure) as caught:
+        answer(Counting(), rendered(3), GenerationSettings(), tmp_path, "k")
+    assert "delete" in caught.value.hint
+
+
+def test_trouble_of_the_backend_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
+    """An OSError of the backend reaches the caller as it is: deleting the cache would not help."""
+
+    class Unplugged(Counting):
+        def generate(
+            self, prompts: Sequence[Messages], settings: GenerationSettings, progress: object = None
+        ) -> list[Generation]:
+            raise FileNotFoundError("weights")
+
+    with pytest.raises(FileNotFoundError, match="weights"):
+        answer(Unplugged(), rendered(3), GenerationSettings(), tmp_path, "k")
+
+
+def test_repeated_id_in_prompts(tmp_path: Path) -> None:
+    """Two prompts under one id are refused before anything is generated."""
+    backend = Counting()
+    with pytest.raises(EvidenceError, match="twice"):
+        answer(backend, rendered(2) + rendered(1), GenerationSettings(), tmp_path, "k")
+    assert not backend.asked
+
+
+def test_evidence_survives_the_disk(tmp_path: Path) -> None:
+    """What is written is read back equal."""
+    path = tmp_path / "evidence.json"
+    write_evidence(path, made())
+    assert read_evidence(path) == made()
+
+
+@pytest.mark.parametrize(
+    ("edit", "error"),
+    [
+        (lambda value: value["rows"][0]["scores"].update(rouge1=0.125), IntegrityError),
+        (lambda value: value["rows"][0]["scores"].pop("rouge1"), EvidenceError),
+        (lambda value: value["rows"].pop(), EvidenceError),
+        (lambda value: value.update(rows=[]), EvidenceError),
+        (lambda value: value.update(extra=1), EvidenceError),
+        (lambda value: value.pop("golden"), EvidenceError),
+        (lambda value: value["rows"][0].update(seconds="soon"), EvidenceError),
+        (lambda value: value["rows"][0]["scores"].update(rouge1=float("nan")), EvidenceError),
+        (lambda value: value.pop("digest"), IntegrityError),
+    ],
+)
+def test_edited_evidence_is_refused(
+    tmp_path: Path, edit: Callable[[dict[str, Any]], object], error: type[Exception]
+) -> None:
+    """Any edit to an evidence file is noticed."""
+    path = tmp_path / "evidence.json"
+    write_evidence(path, made())
+    value = json.loads(path.read_text())
+    edit(value)
+    path.write_text(json.dumps(value))
+    with pytest.raises(error):
+        read_evidence(path)
+
+
+def test_not_finite_is_not_written(tmp_path: Path) -> None:
+    """Evidence with NaN leaves no file."""
+    broken = replace(made(), operations={"latency_p50": float("nan")})
+    with pytest.raises(EvidenceError):
+        write_evidence(tmp_path / "evidence.json", broken)
+    assert not list(tmp_path.iterdir())
