@@ -19,7 +19,7 @@ CORPUS = (
 )
 
 
-def build_tiny_model(folder: Path, *, layers: int = 2, context: int = 512, seed: int = 0) -> Path:
+def build_tiny_model(folder: Path, *, layers: int = 2, context: int = 4096, seed: int = 0) -> Path:
     """Write a Llama (hidden size 64, vocabulary about 500) and its tokenizer into `folder`; the same seed, the same bytes.
 
     Returns:

@@ -281,8 +281,9 @@ def _check_complete(
         }  # fmt: skip
     else:
         layers = shape.layers if shape.layers is not None else {_layer(module) for module in found}
-        stems = {re.sub(r"\.\d+\.", ".{}.", module, count=1) for module in found}
-        wanted = {stem.format(layer) for stem in stems for layer in layers}
+        stems = {re.match(r"(.*?\.)\d+(\..*)", module) for module in found}
+        wanted = {f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None}
+        wanted |= {module for module in found if _layer(module) is None}
         if missing := sorted(shape.modules - {module.rsplit(".", 1)[-1] for module in found}):
             raise AdapterError(f"{path}: no tensors for {', '.join(missing)}.", hint=_HINT)
     if not wanted or wanted != set(found):

@@ -57,14 +57,13 @@ _CHAMPION = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 _APPEND_ONLY = tuple(
-    f"CREATE TRIGGER IF NOT EXISTS entries_no_{verb} BEFORE {verb} ON entries "
-    f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+    f"CREATE TRIGGER IF NOT EXISTS entries_no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END"
     for verb in ("UPDATE", "DELETE")
 )
 
 
 class Ledger:
-    """One ledger at a database URL; made on first use. Safe for any number of processes and threads.
+    """One ledger at a database URL; made on first use, safe for any number of processes and threads.
 
     Args:
         url: SQLAlchemy URL, e.g. `sqlite:////path/ledger.db`.
@@ -99,10 +98,10 @@ class Ledger:
             raise UsageError(f"{kind!r} entries are written by move_champion only.")
         text = _payload_text(payload)
         with self._transaction(write=True) as connection:
-            if unless_same:
-                before = _read(connection, kind=kind, release=release)
+            before = _read(connection, kind=kind, release=release) if unless_same else []
+            if before:
                 fresh = json.loads(text)
-                if before and all(before[-1].payload.get(name) == fresh.get(name) for name in unless_same):
+                if all(before[-1].payload.get(name) == fresh.get(name) for name in unless_same):
                     return before[-1]
             pointer = _champion(connection)
             return self._insert(connection, kind, release, actor, text, pointer.epoch if pointer else 0)
@@ -146,12 +145,8 @@ class Ledger:
             values = {"release": to, "epoch": epoch + 1, "version": version}
             if pointer is None:
                 connection.execute(sa.insert(_CHAMPION).values(id=1, **values))
-            else:
-                moved = connection.execute(
-                    sa.update(_CHAMPION).where(_CHAMPION.c.id == 1, _CHAMPION.c.epoch == epoch).values(**values)
-                )
-                if moved.rowcount != 1:
-                    raise StaleEpochError("The champion moved during this transaction.")
+            elif connection.execute(sa.update(_CHAMPION).where(_CHAMPION.c.epoch == epoch).values(**values)).rowcount != 1:
+                raise StaleEpochError("The champion moved during this transaction.")
             return self._insert(connection, kind, to, actor, text, epoch + 1)
 
     def champion(self) -> Champion | None:
@@ -199,7 +194,7 @@ class Ledger:
     ) -> LedgerEntry:
         if not actor.strip():
             raise UsageError("Every ledger entry needs an actor.", hint="Set SLUICE_ACTOR or git's user.name.")
-        sequence, previous = _head(connection, lock=True)
+        sequence, previous = _head(connection)
         last = _read(connection, last=True)
         if (last[-1].sequence, last[-1].hash) != (sequence, previous) if last else sequence != 0:
             raise IntegrityError("The end of the ledger is not what was written.", hint="Run `sluice verify`.")
@@ -224,6 +219,8 @@ class Ledger:
             if self._engine is None:
                 self._engine = _open(self._url, self._wait)
             with self._engine.connect().execution_options(sluice_write=write) as connection, connection.begin():
+                if write:
+                    _head(connection, lock=True)  # writers wait here for each other where the database has row locks
                 yield connection
         except DBAPIError as error:
             raise _translated(error) from error

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluicegate.errors import BusyError, EnvironmentFailure, VersioningError
+from sluicegate.errors import BusyError, EnvironmentFailure, SluiceError, UsageError, VersioningError
+from sluicegate.hashing import read_json
 from sluicegate.project import Project
 
 
@@ -77,21 +78,22 @@ def reproduce(project: Project, *, quiet: bool = False) -> list[str]:
     One process at a time: a second one waits for the lock.
 
     Raises:
-        VersioningError: DVC is missing, or a stage failed (its own message has been printed).
+        UsageError: a stage failed on wrong data or configuration.
+        VersioningError: DVC is missing, or a stage failed for another reason.
     """
     ensure_dvc(project.root)
     before = _stage_states(project.root)
     with pipeline_lock(project):
-        environment = {**os.environ, "SLUICE_IN_PIPELINE": "1", "DVC_NO_ANALYTICS": "1"}
+        failure = project.state / "failure.json"
+        failure.unlink(missing_ok=True)
+        environment = {**os.environ, "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
         arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else [])]
         try:
             done = subprocess.run(arguments, cwd=project.root, env=environment, check=False, stdin=subprocess.DEVNULL)
         except FileNotFoundError as error:
             raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
         if done.returncode:
-            raise VersioningError(
-                "a pipeline stage failed; the reason is above.", hint="Mend it and run again: finished stages are kept."
-            )
+            raise _stage_error(failure)
     after = _stage_states(project.root)
     return [name for name, state in after.items() if before.get(name) != state]
 
@@ -122,6 +124,16 @@ def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _stage_error(failure: Path) -> SluiceError:
+    """The error that stopped a stage, as the stage left it; DVC itself passes on only that it failed."""
+    again = "Then run again: finished stages are kept."
+    if not failure.is_file():
+        return VersioningError("the pipeline stopped; the reason is above.", hint=again)
+    told = read_json(failure)
+    kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
+    return kind(f"a stage stopped: {told['message']}", hint=f"{told['hint']} {again}".strip())
 
 
 def _dvc(root: Path, *arguments: str) -> None:

@@ -71,8 +71,9 @@ def context(**changes: object) -> ReportContext:
         champion=evidence(CHAMPION, [0.4, 0.2, 0.3, 0.4], ""),
         baselines={f"lead2{EVIL}": evidence(CHAMPION, [0.2, 0.2, 0.2, 0.2], "lead")},
         examples=examples,
-        tune=TuneSummary(3, 1.0, 1.4, 1.5, 500.0, 75.0, 10, 100, 92, 2, "float32",
-                         ({"step": 1, "loss": 3.0}, {"step": 2, "loss": math.nan}, {"step": 3, "validation_loss": 2.0})),
+        tune=TuneSummary(3, 1.0, 1.4, 1.5, 500.0, 75.0, 10, 100, 92, 2, "float32", (
+            {"step": 1, "loss": 3.0}, {"step": 2, "loss": math.nan}, {"step": 3, "validation_loss": 2.0},
+        )),
         drift=DriftReport("DRIFT", 120, (DriftScore(f"c{EVIL}", "hellinger", 0.3, 0.2, True),), (EVIL,)),
         timings={f"tune{EVIL}": 75.0, "gate": 0.0},
         links={"MLflow": "http://127.0.0.1:5000/#/x", EVIL: "javascript:alert(1)"},

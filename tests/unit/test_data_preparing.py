@@ -137,6 +137,19 @@ def test_overlap_counts_passages_over_all_training_rows() -> None:
     refuse_overlaps(half)
 
 
+GOLDEN = ("golden", [row(1), row(2)])
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ({"s": ("pool", [])}, "no rows in any source"),
+        ({"g": GOLDEN, "t": ("train", [row(n, group="one") for n in range(10, 14)])}, "one group"),
+        ({"g": GOLDEN}, "no rows are left"),
+        ({"t": ("train", [row(n) for n in range(10, 20)])}, "minimum_golden"),
+        ({"g": GOLDEN, "t": ("train", [row(1, source="t"), row(30)])}, "used in source"),
+    ],
+)
 def test_data_that_cannot_be_trusted_is_refused(sources: dict[str, tuple[str, list[Example]]], message: str) -> None:
     """Empty, one-group, golden-less and id-sharing data stop with exit code 2."""
     with pytest.raises(DataError, match=message) as caught:

@@ -170,7 +170,7 @@ def open_transformers(model: LoadedBase, adapter: Path | None, *, dtype: str, ba
     Raises:
         ModelError: base or adapter cannot be loaded.
     """
-    number = choose_dtype(dtype)
+    number = choose_dtype(dtype, exact=True)
     tokenizer = load_tokenizer(model.path)
     if adapter is None:
         loaded = load_model(model.path, number)

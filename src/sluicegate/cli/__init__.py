@@ -5,6 +5,7 @@ One file per family of commands; every command is a thin call into the engine. T
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -95,6 +96,7 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         if error.hint:
             click.echo(f"  what to do: {error.hint}", err=True)
+        _leave_for_pipeline(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
@@ -113,3 +115,14 @@ def main() -> None:
             err=True,
         )
         sys.exit(3)
+
+
+def _leave_for_pipeline(error: SluiceError) -> None:
+    """Where DVC runs this stage for `sluice release`, tell that command what stopped it."""
+    place = os.environ.get("SLUICE_FAILURE")
+    if place:
+        from pathlib import Path
+
+        from sluicegate.hashing import write_json
+
+        write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})

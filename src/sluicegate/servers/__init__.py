@@ -77,8 +77,9 @@ def up(project: Project, *, wait: float = 120.0, progress: Progress | None = Non
         _await(project, prefect, wait, say)
         if processes.alive(project, "worker") is None:
             prepare_for_worker(f"{prefect.url}/api")
-        worker = _start(project, _worker(prefect.url), say)
+        # One after the other: the worker's first writes and a deployment's lock each other out of SQLite.
         deploy(project, progress=say)
+        worker = _start(project, _worker(prefect.url), say)
         for launch in (worker, pages):
             if launch is not None:
                 _await(project, launch, wait, say)
@@ -142,6 +143,8 @@ def environment(project: Project) -> dict[str, str]:
         "no_proxy": direct,
         "PREFECT_HOME": str(project.state / "prefect"),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": os.environ.get("SLUICE_LOG_LEVEL", "WARNING"),
+        "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",
+        "PREFECT_API_DATABASE_TIMEOUT": "60",  # SQLite on a busy disk: 10 s, the default, gives up too soon
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
@@ -174,7 +177,7 @@ def deploy(project: Project, *, progress: Progress | None = None) -> bool:
         )
     except subprocess.TimeoutExpired as error:
         raise EnvironmentFailure("`prefect deploy` did not end within 120 s.", hint="Run `sluice up` again.") from error
-    if done.returncode != 0 or request(f"{api}/deployments/name/{DEPLOYMENT}") is None:
+    if done.returncode != 0 or request(f"{api}/deployments/name/{DEPLOYMENT}", timeout=60.0) is None:
         raise EnvironmentFailure(
             f"Prefect refuses {file}:\n{processes.tail(done.stdout + done.stderr)}",
             hint="Correct it, then `sluice up` again; the servers themselves are running.",
@@ -204,7 +207,7 @@ def run_flow(project: Project, *, promote: bool = True, result: Path | None = No
     command += ["--result", str(result)] if result else []
     # Prefect keeps tracebacks in its own log; here the flow itself says what went wrong, and what to do.
     quiet = environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
-    process = subprocess.Popen(command, cwd=project.root, env=quiet)
+    process = subprocess.Popen(command, cwd=project.root, env=quiet, stdout=2)  # progress; stdout is the answer's
     try:
         code = process.wait()
     except KeyboardInterrupt:

@@ -31,11 +31,10 @@ def release(root: str = ".", promote: bool = True) -> str:
 '''
 # Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or the name of the step that fails.
 SCRIPTED = '''
-import runpy, sys, types
-import sluicegate.stages
+import runpy, sys
 from sluicegate.errors import DataError, TrackingError
-said, flow = sys.argv.pop(1), sys.argv[1]
-line = types.ModuleType("sluicegate.stages.line")
+from sluicegate.stages import line, reporting
+said = sys.argv.pop(1)
 def step(name):
     def run(root: str, progress: bool = True) -> dict:
         with open("steps.txt", "a") as stream:
@@ -46,13 +45,12 @@ def step(name):
             raise TrackingError("database is locked")
         decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
         return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
-    run.__name__ = name
     return run
-for name in ("reproduce", "register", "check_drift", "decide", "promote", "report"):
+for name in ("reproduce", "register", "check_drift", "decide", "promote"):
     setattr(line, name, step(name))
-sys.modules["sluicegate.stages.line"] = sluicegate.stages.line = line
+reporting.report = step("report")
 sys.argv = sys.argv[1:]
-runpy.run_path(flow, run_name="__main__")
+runpy.run_path(sys.argv[0], run_name="__main__")
 '''
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -1,0 +1,59 @@
+"""LoRA tuning: examples and a base model in, a sealed adapter folder and a training summary out; torch loads when called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluicegate.config import TuneParams
+from sluicegate.records import TuneSummary
+
+if TYPE_CHECKING:
+    from sluicegate.backends import LoadedBase, Messages
+
+__all__ = ["tune"]
+
+
+def tune(
+    train: Sequence[tuple[Messages, str]],
+    validation: Sequence[tuple[Messages, str]],
+    *,
+    base: LoadedBase,
+    params: TuneParams,
+    dtype: str,
+    out: Path,
+    checkpoints: Path,
+    run_key: str,
+    on_step: Callable[[Mapping[str, float]], None] | None = None,
+) -> TuneSummary:
+    """Tune a LoRA adapter on (messages, answer) pairs through the model's chat template, with loss on the answer only.
+
+    Rows longer than the base's context are left out and counted, never cut. Every `params.checkpoint_steps` the state is
+    written below `checkpoints/<run_key>`; a call with the same `run_key` after a kill goes on from the last one and ends
+    with the same weights as an uninterrupted run on the same machine. The checkpoints are removed when `out` is in place.
+
+    Args:
+        train: what to learn from.
+        validation: rows for the validation loss; empty gives a `validation_loss` of 0 rows, reported as the training loss.
+        base: the resolved base model; it stays frozen.
+        params: section `tune` of params.yaml.
+        dtype: number format of the frozen base: `float32`, `bfloat16` or `auto` (measured); the adapter is float32.
+        out: folder to publish; it appears, or replaces an older one, complete: adapter_config.json and
+            adapter_model.safetensors.
+        checkpoints: folder for interrupted runs.
+        run_key: digest of everything that decides the result; names the folder of this run's checkpoints.
+        on_step: called after each step with `step`, `steps`, `loss` (nats per answer token), `learning_rate`,
+            `tokens_per_second` (without padding), `seconds_left` and, every `params.validation_steps`, `validation_loss`.
+
+    Raises:
+        DataError: no row is left to train on.
+        ConfigError: the base has no such modules or layers.
+        ModelError: the base cannot be loaded, or the loss is no longer a finite number.
+        EnvironmentFailure: the disk is full.
+    """
+    from sluicegate.tuning.training import run
+
+    return run(
+        train, validation, base=base, params=params, dtype=dtype, out=out, checkpoints=checkpoints, run_key=run_key, on_step=on_step
+    )

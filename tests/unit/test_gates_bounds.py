@@ -1,0 +1,80 @@
+"""Bounds for a mean: exact where the answer is known, honest where the usual ones are not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sluicegate.gates.bounds import Clusters, clusters, lower_bound, p_mean_at_most, upper_bound
+
+
+def alone(values: list[float], worst: float = 0.0, best: float = 1.0) -> Clusters:
+    return clusters(values, [str(i) for i in range(len(values))], worst, best)
+
+
+@pytest.mark.parametrize(("n", "hits"), [(1, 1), (2, 1), (5, 5), (20, 15), (60, 60), (100, 97), (500, 250)])
+def test_for_yes_and_no_it_is_clopper_pearson(n: int, hits: int) -> None:
+    """On 0/1 data both bounds and the p value are the exact binomial ones."""
+    sample = alone([1.0] * hits + [0.0] * (n - hits))
+    assert lower_bound(sample, 0.05) == pytest.approx(stats.beta.ppf(0.05, hits, n - hits + 1), abs=1e-8)
+    above = stats.beta.ppf(0.95, hits + 1, n - hits) if hits < n else 1.0
+    assert upper_bound(sample, 0.05) == pytest.approx(above, abs=1e-8)
+    assert p_mean_at_most(sample, 0.6) == pytest.approx(stats.beta.cdf(0.6, hits, n - hits + 1), abs=1e-8)
+
+
+def test_it_agrees_with_simulated_weights() -> None:
+    """The integral equals a plain simulation of the random weights, for skewed values in unequal groups."""
+    rng = np.random.default_rng(4)
+    values, groups = (rng.beta(0.5, 2, 40) - 0.2).tolist(), [str(i) for i in rng.integers(0, 15, 40)]
+    sample = clusters(values, groups, -1.0, 1.0)
+    terms = np.append(sample.totals + 0.02 * sample.sizes, sample.sizes.max() * (-1.0 + 0.02))
+    simulated = np.mean(rng.standard_exponential((400_000, len(terms))) @ terms <= 0)
+    assert p_mean_at_most(sample, -0.02) == pytest.approx(simulated, abs=0.003)
+
+
+def test_it_approaches_the_t_interval() -> None:
+    """On many well-behaved values it is within 15 % of the width of the t bound's, and on the safe side."""
+    values = np.random.default_rng(1).normal(0, 0.1, 4000)
+    bound = lower_bound(alone(values.tolist(), -1.0), 0.05)
+    half = stats.t.ppf(0.95, 3999) * values.std(ddof=1) / np.sqrt(4000)
+    assert 1.0 <= (values.mean() - bound) / half < 1.15
+
+
+def test_p_and_bound_agree_and_p_rises_with_the_null() -> None:
+    """The p value crosses alpha exactly at the bound and never falls as the null value rises."""
+    sample = alone(np.random.default_rng(2).uniform(-0.3, 0.4, 25).tolist(), -1.0)
+    bound = lower_bound(sample, 0.05)
+    assert p_mean_at_most(sample, bound) == pytest.approx(0.05, abs=1e-6)
+    grid = [p_mean_at_most(sample, null) for null in np.linspace(-1.2, 1.2, 80)]
+    assert all(later >= earlier - 1e-9 for earlier, later in pairwise(grid))
+    assert (grid[0], grid[-1]) == (0.0, 1.0)
+
+
+def test_extremes_are_defined() -> None:
+    """All worst, all best and a single value give bounds inside the range, never an error or NaN."""
+    assert lower_bound(alone([0.0] * 30), 0.05) == 0.0
+    assert upper_bound(alone([1.0] * 30), 0.05) == 1.0
+    assert lower_bound(alone([1.0] * 30), 0.05) == pytest.approx(0.05 ** (1 / 30), abs=1e-8)
+    assert lower_bound(alone([0.5]), 0.05) == pytest.approx(0.025, abs=1e-6)
+    assert lower_bound(alone([0.0] * 10, -1.0), 0.05) == pytest.approx(0.05**0.1 - 1, abs=1e-8)
+
+
+def test_a_rare_total_loss_at_the_margin_is_rarely_missed() -> None:
+    """Where one answer in twenty is a total loss, a margin of 5 points is wrongly cleared in at most 5 % of samples."""
+    rng = np.random.default_rng(9)
+    for n in (20, 59, 100):
+        losses = rng.binomial(n, 0.05, 2000)
+        passes = [p_mean_at_most(alone([-1.0] * k + [0.0] * (n - k), -1.0), -0.05) < 0.05 for k in losses]
+        assert np.mean(passes) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_order_of_rows_and_names_of_groups_do_not_matter() -> None:
+    """The same clusters in another order are the same bytes."""
+    values, groups = [0.1, 0.7, 0.3, 0.2, 0.9], ["a", "b", "a", "c", "b"]
+    first = clusters(values, groups, 0.0, 1.0)
+    second = clusters(values[::-1], [{"a": "z", "b": "y", "c": "x"}[g] for g in groups[::-1]], 0.0, 1.0)
+    assert first.totals.tobytes() == second.totals.tobytes()
+    assert lower_bound(first, 0.05) == lower_bound(second, 0.05)
