@@ -1,6 +1,6 @@
 """The release line on Prefect: when it runs, what is tried again, and what a person reads afterwards.
 
-The steps are plain functions of `sluicegate.stages.line`; `sluice release --plain` calls the same ones without a
+The steps are plain functions of `sluicegate.stages`; `sluice release --plain` calls the same ones without a
 server. Every step may be repeated: a run that was killed is simply run again.
 """
 
@@ -19,7 +19,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed
 
-from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError, VersioningError
+from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, SluiceError, VersioningError
 from sluicegate.hashing import write_json
 from sluicegate.stages import line, reporting
 
@@ -33,7 +33,8 @@ def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
     Nor is a failed pipeline stage: it has printed its reason, and may have taken an hour.
     """
     error = state.result(raise_on_failure=False)
-    return isinstance(error, EnvironmentFailure) and not isinstance(error, (IntegrityError, VersioningError))
+    final = (AdapterError, IntegrityError, VersioningError)
+    return isinstance(error, EnvironmentFailure) and not isinstance(error, final)
 
 
 RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
@@ -62,10 +63,10 @@ def release(root: str = ".", promote: bool = True) -> Any:
     outcome["register"] = register(root)
     outcome["check_drift"] = check_drift(root)
     outcome["decide"] = verdict = decide(root)
-    name = STATE_NAMES[verdict["decision"]]
+    name = "Unchanged" if verdict.get("unchanged") else STATE_NAMES[verdict["decision"]]
     if verdict["decision"] == "PROMOTE" and promote:
         outcome["promote"] = promote_champion(root)
-    elif verdict["decision"] == "PROMOTE":
+    elif verdict["decision"] == "PROMOTE" and name != "Unchanged":
         name = "Passed"
     outcome["report"] = report(root)
     create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
