@@ -36,7 +36,10 @@ def build_tiny_model(folder: Path, *, layers: int = 2, context: int = 4096, seed
     tokenizer.train_from_iterator(
         CORPUS * 3,
         trainers.BpeTrainer(
-            vocab_size=500, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=500,
+            special_tokens=specials,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         ),
     )
     wrapped = PreTrainedTokenizerFast(

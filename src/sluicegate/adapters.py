@@ -33,7 +33,15 @@ MAX_RANK = 1024
 MAX_CONFIG_BYTES = 64 * 1024
 
 _REQUIRED = {"peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path"}
-_FREE = {"peft_version", "revision", "inference_mode", "lora_dropout", "init_lora_weights", "megatron_core", "qalora_group_size"}
+_FREE = {
+    "peft_version",
+    "revision",
+    "inference_mode",
+    "lora_dropout",
+    "init_lora_weights",
+    "megatron_core",
+    "qalora_group_size",
+}
 _CHECKED = {"task_type", "bias", "use_rslora", "use_dora", "layers_to_transform", "layers_pattern"}
 _INERT = {
     "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "corda_config", "ensure_weight_tying",
@@ -123,7 +131,9 @@ def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
         _replace(temporary, target, digest)
         sync_folder(target.parent)
     except OSError as error:
-        raise EnvironmentFailure(f"cannot store an adapter in {store}: {error.strerror}", hint="Free disk space, then run again.") from error
+        raise EnvironmentFailure(
+            f"cannot store an adapter in {store}: {error.strerror}", hint="Free disk space, then run again."
+        ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -175,7 +185,9 @@ def _check_files(folder: Path) -> None:
             raise AdapterError(f"{path}: not a plain file.", hint=_HINT)
     if names != {CONFIG, WEIGHTS}:
         wrong = ", ".join(sorted(names ^ {CONFIG, WEIGHTS}))
-        raise AdapterError(f"{folder}: missing or unexpected: {wrong}.", hint=f"An adapter is {CONFIG} and {WEIGHTS}, nothing else.")
+        raise AdapterError(
+            f"{folder}: missing or unexpected: {wrong}.", hint=f"An adapter is {CONFIG} and {WEIGHTS}, nothing else."
+        )
 
 
 def _check_config(path: Path, base_digest: str | None) -> _Shape:
@@ -199,12 +211,17 @@ def _check_config(path: Path, base_digest: str | None) -> _Shape:
         raise AdapterError(f"{path}: made for {str(base)[:40]!r}, not for the base {base_digest[:12]}.", hint=_HINT)
     layers = config.get("layers_to_transform")
     return _Shape(
-        config["r"], frozenset(config["target_modules"]), frozenset(layers) if layers is not None else None, bool(config.get("use_dora"))
+        config["r"],
+        frozenset(config["target_modules"]),
+        frozenset(layers) if layers is not None else None,
+        bool(config.get("use_dora")),
     )
 
 
 def _check_values(path: Path, config: Mapping[str, Any]) -> None:
-    rank, alpha, modules, layers = (config.get(key) for key in ("r", "lora_alpha", "target_modules", "layers_to_transform"))
+    rank, alpha, modules, layers = (
+        config.get(key) for key in ("r", "lora_alpha", "target_modules", "layers_to_transform")
+    )
     whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank <= MAX_RANK
     number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
     flags = all(isinstance(config.get(key, False), bool) for key in ("use_rslora", "use_dora"))
@@ -223,7 +240,9 @@ def _check_values(path: Path, config: Mapping[str, Any]) -> None:
     }  # fmt: skip
     for field, good in checks.items():
         if not good:
-            raise AdapterError(f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.", hint=_HINT)
+            raise AdapterError(
+                f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.", hint=_HINT
+            )
 
 
 @contextlib.contextmanager
@@ -264,11 +283,21 @@ def _check_weights(path: Path, shape: _Shape, base: Mapping[str, tuple[int, ...]
             found.setdefault(match[1], set()).add(match[2])
         _check_complete(path, shape, found, parts, base)
         for module in sorted(found):
-            _check_module(path, module, {part: tensors.get_tensor(f"base_model.model.{module}.{part}") for part in parts}, shape, base)
+            _check_module(
+                path,
+                module,
+                {part: tensors.get_tensor(f"base_model.model.{module}.{part}") for part in parts},
+                shape,
+                base,
+            )
 
 
 def _check_complete(
-    path: Path, shape: _Shape, found: Mapping[str, set[str]], parts: tuple[str, ...], base: Mapping[str, tuple[int, ...]] | None
+    path: Path,
+    shape: _Shape,
+    found: Mapping[str, set[str]],
+    parts: tuple[str, ...],
+    base: Mapping[str, tuple[int, ...]] | None,
 ) -> None:
     """Every module named, in every layer named, has every part; nothing else is there."""
     for module, present in sorted(found.items()):
@@ -282,7 +311,9 @@ def _check_complete(
     else:
         layers = shape.layers if shape.layers is not None else {_layer(module) for module in found}
         stems = {re.match(r"(.*?\.)\d+(\..*)", module) for module in found}
-        wanted = {f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None}
+        wanted = {
+            f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None
+        }
         wanted |= {module for module in found if _layer(module) is None}
         if missing := sorted(shape.modules - {module.rsplit(".", 1)[-1] for module in found}):
             raise AdapterError(f"{path}: no tensors for {', '.join(missing)}.", hint=_HINT)
@@ -292,7 +323,11 @@ def _check_complete(
 
 
 def _check_module(
-    path: Path, module: str, tensors: Mapping[str, torch.Tensor], shape: _Shape, base: Mapping[str, tuple[int, ...]] | None
+    path: Path,
+    module: str,
+    tensors: Mapping[str, torch.Tensor],
+    shape: _Shape,
+    base: Mapping[str, tuple[int, ...]] | None,
 ) -> None:
     import torch
 
@@ -302,7 +337,10 @@ def _check_module(
     if shape.dora and good:
         good = tensors["lora_magnitude_vector"].shape == (size[0],)
     if not good:
-        raise AdapterError(f"{path}: {module}: shapes {tuple(down.shape)} and {tuple(up.shape)} do not fit rank {shape.rank} and base.", hint=_HINT)
+        raise AdapterError(
+            f"{path}: {module}: shapes {tuple(down.shape)} and {tuple(up.shape)} do not fit rank {shape.rank} and base.",
+            hint=_HINT,
+        )
     for part, tensor in tensors.items():
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise AdapterError(f"{path}: {module}.{part} holds values that are not finite numbers.", hint=_HINT)

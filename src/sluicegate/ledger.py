@@ -57,7 +57,7 @@ _CHAMPION = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 _APPEND_ONLY = tuple(
-    f"CREATE TRIGGER IF NOT EXISTS entries_no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END"
+    f"CREATE TRIGGER IF NOT EXISTS no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END"
     for verb in ("UPDATE", "DELETE")
 )
 
@@ -145,7 +145,7 @@ class Ledger:
             values = {"release": to, "epoch": epoch + 1, "version": version}
             if pointer is None:
                 connection.execute(sa.insert(_CHAMPION).values(id=1, **values))
-            elif connection.execute(sa.update(_CHAMPION).where(_CHAMPION.c.epoch == epoch).values(**values)).rowcount != 1:
+            elif connection.execute(sa.update(_CHAMPION).where(_CHAMPION.c.epoch == epoch).values(values)).rowcount < 1:
                 raise StaleEpochError("The champion moved during this transaction.")
             return self._insert(connection, kind, to, actor, text, epoch + 1)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.scaffold import init

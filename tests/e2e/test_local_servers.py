@@ -19,7 +19,7 @@ from sluicegate.project import Project
 from sluicegate.servers import prefect_api, processes
 
 ROOT = Path(__file__).parents[2]
-FLOW = '''
+FLOW = """
 from pathlib import Path
 from prefect import flow
 
@@ -28,9 +28,9 @@ def release(root: str = ".", promote: bool = True) -> str:
     with open("ran.txt", "a") as stream:
         stream.write(f"{Path(root).resolve()} {promote}\\n")
     return "done"
-'''
+"""
 # Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or the name of the step that fails.
-SCRIPTED = '''
+SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
 from sluicegate.stages import line, reporting
@@ -51,7 +51,7 @@ for name in ("reproduce", "register", "check_drift", "decide", "promote"):
 reporting.report = step("report")
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-'''
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

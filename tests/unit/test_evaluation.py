@@ -170,9 +170,7 @@ def test_killed_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k", batch=8)
     backend = Counting()
-    found = answer(
-        backend, rendered(30), GenerationSettings(), tmp_path, "k", lambda *pair: seen.append(pair), batch=8
-    )
+    found = answer(backend, rendered(30), GenerationSettings(), tmp_path, "k", lambda *pair: seen.append(pair), batch=8)
     assert sum(backend.asked) == 14
     assert (seen[0], seen[-1]) == ((16, 30), (30, 30))
     assert found == answer(Counting(), rendered(30), GenerationSettings(), tmp_path / "fresh", "k")

@@ -114,7 +114,7 @@ def test_moves_are_not_appended_and_an_actor_is_needed(tmp_path: Path) -> None:
 def edit(path: Path, *statements: str) -> None:
     """Change the file behind the ledger's back, as an intruder with the triggers dropped would."""
     connection = sqlite3.connect(path)
-    for name in ("entries_no_UPDATE", "entries_no_DELETE"):
+    for name in ("no_UPDATE", "no_DELETE"):
         connection.execute(f"DROP TRIGGER IF EXISTS {name}")
     for statement in statements:
         connection.execute(statement)

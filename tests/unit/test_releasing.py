@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.errors import (
+    AdapterError,
     IntegrityError,
     NotApprovedError,
     ReleaseError,
@@ -39,6 +41,9 @@ from sluicegate.releasing import (
     verify,
 )
 from sluicegate.tracking import Tracking
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_model import build_tiny_model
 
 BASE = "b" * 64
 LINEAGE = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
@@ -347,3 +352,38 @@ def test_register_and_reconcile_with_mlflow(project: Project) -> None:
     tracking.set_alias("m", "champion", 1)
     assert reconcile(project, tracking=tracking, model="m").changed == ("alias champion: version 1 became version 2",)
     assert reconcile(project, tracking=tracking, model="m").changed == ()
+
+
+def test_a_release_with_an_adapter_is_verified_when_loaded(project: Project, tmp_path: Path) -> None:
+    """The adapter is kept under its digest; a changed byte in the store or another base is refused."""
+    folder = tmp_path / "adapter"
+    _save_adapter(tmp_path / "base", folder)
+    parts = {"base_name": "tiny", "prompt": PROMPT, "generation": GenerationSettings(), "lineage": LINEAGE}
+    release = store_release(project, base_digest=BASE, adapter=folder, **parts)
+    assert release.adapter is not None
+    assert release.release.adapter == release.adapter.name
+    with pytest.raises(AdapterError):
+        store_release(project, base_digest="c" * 64, adapter=folder, **parts)
+    weights = release.adapter / "adapter_model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-1] ^= 1
+    weights.unlink()
+    weights.write_bytes(raw)
+    with pytest.raises(AdapterError):
+        load_stored(project, release.digest)
+
+
+def _save_adapter(base: Path, folder: Path) -> None:
+    """A LoRA adapter of the tiny model, as tuning leaves it."""
+    import json
+
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(build_tiny_model(base))
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings["base_model_name_or_path"] = f"sluicegate:{BASE}"
+    (folder / "adapter_config.json").write_text(json.dumps(settings))

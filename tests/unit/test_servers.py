@@ -22,8 +22,8 @@ from sluicegate.servers.processes import Launch
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN_CHILD = (
-    "import signal, subprocess, sys, time;"
-    "subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)']);"
+    "import subprocess, sys, time;"
+    "subprocess.Popen([sys.executable, '-c', 'import signal as s, time; s.signal(15, s.SIG_IGN); time.sleep(60)']);"
     "time.sleep(60)"
 )
 
@@ -136,7 +136,9 @@ def test_a_server_that_dies_while_starting_is_an_error_with_its_last_words(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error shows the end of the log and its path; no record of the dead process stays."""
-    dying = Launch("prefect", (sys.executable, "-c", "print('no such table'); raise SystemExit(1)"), "", "http://127.0.0.1:9/")
+    dying = Launch(
+        "prefect", (sys.executable, "-c", "print('no such table'); raise SystemExit(1)"), "", "http://127.0.0.1:9/"
+    )
     monkeypatch.setattr(servers, "_prefect", lambda project, say: dying)
     monkeypatch.setattr(servers, "_mlflow_is_local", lambda project: False)
     with pytest.raises(EnvironmentFailure, match="stopped while starting") as caught:

@@ -142,7 +142,9 @@ def test_release_is_one_version_however_often_registered(tracking: Tracking, tmp
     assert version.tags["git.commit"] == "abc"
     stored = Path(version.source.removeprefix("file://").replace("%20", " "))
     assert sorted(path.name for path in stored.rglob("*") if path.is_file()) == [
-        "adapter_config.json", "adapter_model.safetensors", "manifest.json",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "manifest.json",
     ]
     assert json.loads((stored / "manifest.json").read_text()) == {"k": 1}
 

@@ -114,7 +114,9 @@ def _package_gguf(package: str, name: str) -> Path:
         raise ModelError(f"base model {name}: the package {package} is not installed.", hint=install)
     files = sorted(path for place in found.submodule_search_locations for path in Path(place).glob("*.gguf"))
     if len(files) != 1:
-        raise ModelError(f"base model {name}: {len(files)} .gguf files in the package {package}; one is expected.", hint=install)
+        raise ModelError(
+            f"base model {name}: {len(files)} .gguf files in the package {package}; one is expected.", hint=install
+        )
     return files[0]
 
 
@@ -137,7 +139,8 @@ def _converted(gguf: Path, cache: Path, say: Say) -> Path:
             write_json(_record(target), {"source": source, "digest": folder_digest(target, cache)})
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot write the model cache {cache}: {error.strerror}", hint="Free disk space, or set SLUICE_CACHE to another folder."
+            f"cannot write the model cache {cache}: {error.strerror}",
+            hint="Free disk space, or set SLUICE_CACHE to another folder.",
         ) from error
     return target
 

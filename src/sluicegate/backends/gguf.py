@@ -73,6 +73,11 @@ def _write(gguf: Path, folder: Path) -> None:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
         except SafetensorError as error:
-            raise EnvironmentFailure(f"cannot write {folder}: {error}", hint="Free disk space, then run again.") from error
+            raise EnvironmentFailure(
+                f"cannot write {folder}: {error}", hint="Free disk space, then run again."
+            ) from error
         except (ValueError, KeyError, RuntimeError, EOFError) as error:
-            raise ModelError(f"{gguf} cannot be converted: {error}", hint="Is the file complete, and a model that transformers reads?") from error
+            raise ModelError(
+                f"{gguf} cannot be converted: {error}",
+                hint="Is the file complete, and a model that transformers reads?",
+            ) from error

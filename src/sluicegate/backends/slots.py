@@ -36,7 +36,9 @@ class SlotCache(Cache):
         """Slots in use."""
         return len(self.lengths)
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Called by each attention layer: stores what is new and returns what the query may look at."""
         if layer_idx == len(self.keys):
             _, heads, _, size = key_states.shape
@@ -63,7 +65,9 @@ class SlotCache(Cache):
         ends = torch.tensor(self._incoming, device=place).cumsum(0) - 1
         with planned(Plan(lengths=tuple(self._incoming))):
             positions = restarting_positions(self._incoming, place)
-            out = self.model(input_ids=ids, position_ids=positions, past_key_values=self, use_cache=True, logits_to_keep=ends)
+            out = self.model(
+                input_ids=ids, position_ids=positions, past_key_values=self, use_cache=True, logits_to_keep=ends
+            )
         self.lengths.extend(self._incoming)
         self._incoming = ()
         return out.logits[0].float()  # type: ignore[no-any-return]  # model outputs are untyped
@@ -78,7 +82,11 @@ class SlotCache(Cache):
         ids = torch.tensor(tokens, device=place)[:, None]
         with planned(Plan(mask=mask[:, None, None, :])):
             out = self.model(
-                input_ids=ids, position_ids=self._positions[:, None], past_key_values=self, use_cache=True, logits_to_keep=1
+                input_ids=ids,
+                position_ids=self._positions[:, None],
+                past_key_values=self,
+                use_cache=True,
+                logits_to_keep=1,
             )
         self.lengths = [length + 1 for length in self.lengths]
         return out.logits[:, -1].float()  # type: ignore[no-any-return]  # model outputs are untyped

@@ -53,7 +53,9 @@ class _Row:
 class TransformersBackend:
     """A causal language model that answers many prompts at once; see `Backend`."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, context: int, batch_tokens: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, context: int, batch_tokens: int
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.context = context
@@ -112,7 +114,11 @@ class TransformersBackend:
             started = time.perf_counter()
             if waiting and (not working or free >= max(1, cache.slots // 8)):
                 fresh = [waiting.popleft()]
-                while waiting and len(fresh) < free and sum(len(row.prompt) for row in (*fresh, waiting[0])) <= PREFILL_TOKENS:
+                while (
+                    waiting
+                    and len(fresh) < free
+                    and sum(len(row.prompt) for row in (*fresh, waiting[0])) <= PREFILL_TOKENS
+                ):
                     fresh.append(waiting.popleft())
                 logits = cache.admit([row.prompt for row in fresh])
                 working.extend(fresh)

@@ -50,7 +50,9 @@ def use_all_cores() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+        torch.set_num_threads(
+            max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        )
 
 
 def matmul_rate(dtype: str) -> float:
@@ -137,7 +139,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
     try:
         with quiet_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                path, local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ModelError(f"the tokenizer in {path} cannot be loaded: {error}") from error
     if not tokenizer.chat_template:
@@ -145,7 +149,9 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, answer: bool = True) -> list[int]:
+def encode_chat(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, answer: bool = True
+) -> list[int]:
     """Token ids of `messages` under the chat template; with `answer` the opening of the assistant's turn is added.
 
     Raises:

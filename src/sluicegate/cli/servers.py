@@ -16,7 +16,6 @@ def up(as_json: bool) -> None:
 
     project = find_project()
     statuses = servers.up(project)
-    servers.deploy(project)
     if as_json:
         print_json(statuses)
         return

@@ -1,9 +1,9 @@
 """A release and a golden set become Evidence: cached answers, scores per example, means with intervals.
 
-    answer(...)      prompts -> generations, each kept as soon as its batch is done
-    evaluate(...)    generations -> Evidence
-    lead2(...)       a baseline that reads nothing: the first two sentences
-    write_evidence / read_evidence
+answer(...)      prompts -> generations, each kept as soon as its batch is done
+evaluate(...)    generations -> Evidence
+lead2(...)       a baseline that reads nothing: the first two sentences
+write_evidence / read_evidence
 """
 
 from sluicegate.evaluation.answers import answer

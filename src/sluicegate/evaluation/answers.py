@@ -64,9 +64,7 @@ def answer(
     return [found[digest] for digest in keys]
 
 
-def _reporter(
-    progress: Callable[[int, int], None] | None, total: int
-) -> Callable[[int], Callable[[int, int], None]]:
+def _reporter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], Callable[[int, int], None]]:
     """For a number of answers already there, the callback that a backend may call while it works on one batch."""
 
     def from_base(base: int) -> Callable[[int, int], None]:

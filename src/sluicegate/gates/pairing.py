@@ -81,8 +81,7 @@ def improvements(
         _inside([row.scores[metric] for row in evidence.rows], metric, bounds)
     sign = 1.0 if direction == "higher" else -1.0
     values = [
-        sign * (new.scores[metric] - old.scores[metric])
-        for new, old in zip(candidate.rows, champion.rows, strict=True)
+        sign * (new.scores[metric] - old.scores[metric]) for new, old in zip(candidate.rows, champion.rows, strict=True)
     ]
     span = bounds[1] - bounds[0]
     return clusters(values, [row.group for row in candidate.rows], -span, span)

@@ -23,7 +23,7 @@ def detectable(sample: Clusters, alpha: float, power: float) -> float:
 def more_examples(sample: Clusters, null: float, truth: float, alpha: float, power: float) -> int | None:
     """Rows to add, in new groups like these, so that a release whose true mean is `truth` passes with chance `power`.
 
-    The sample's deviations, widened to the upper 80 % confidence limit of their spread (a pilot's spread is itself an
+    The sample's deviations, widened to the upper 90 % confidence limit of their spread (a pilot's spread is itself an
     estimate: R. Browne, Statistics in Medicine 14, 1995), are re-centred on `truth` and replicated until the bound
     clears `null`. None when `truth` does not exceed `null`, or when 4,096 times the sample would not do.
     """
@@ -48,7 +48,7 @@ def _passes(sample: Clusters, times: float, null: float, truth: float, alpha: fl
     from scipy.stats import chi2
 
     freedom = len(sample.totals) - 1
-    widening = math.sqrt(freedom / float(chi2.ppf(0.2, freedom)))
+    widening = math.sqrt(freedom / float(chi2.ppf(0.1, freedom)))
     unlucky = NormalDist().inv_cdf(power) * widening * sample.standard_error / math.sqrt(times)
     residuals = sample.totals - sample.mean * sample.sizes
     totals = widening * residuals + (truth - unlucky) * sample.sizes

@@ -1,9 +1,9 @@
 """Where releases are kept: content-addressed files, checked whenever they are read.
 
-    store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name
-    store/prompts/<digest>.json      what the model is told
-    store/generation/<digest>.json   how it samples
-    store/adapters/<digest>/         the adapter
+store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name
+store/prompts/<digest>.json      what the model is told
+store/generation/<digest>.json   how it samples
+store/adapters/<digest>/         the adapter
 """
 
 from __future__ import annotations

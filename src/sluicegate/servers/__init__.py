@@ -143,12 +143,11 @@ def environment(project: Project) -> dict[str, str]:
         "no_proxy": direct,
         "PREFECT_HOME": str(project.state / "prefect"),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": os.environ.get("SLUICE_LOG_LEVEL", "WARNING"),
-        "PREFECT_API_DATABASE_CONNECTION_TIMEOUT": "60",
-        "PREFECT_API_DATABASE_TIMEOUT": "60",  # SQLite on a busy disk: 10 s, the default, gives up too soon
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",  # its writes and a flow's lock each other out of SQLite
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PYTHONUNBUFFERED": "1",
         "SLUICE_ROOT": str(project.root),

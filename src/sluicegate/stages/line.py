@@ -162,11 +162,12 @@ def decide(root: str) -> dict[str, Any]:
             return {**registered, "decision": "PROMOTE", "text": text + "\n", "markdown": text}
         context = open_context(project)
         metrics = {name: find_metric(name) for name in context.params.evaluate.metrics}
+        evidence = read_evidence(project.evidence / "candidate.json")
         verdict = judge_evidence(
-            read_evidence(project.evidence / "candidate.json"),
+            evidence,
             read_evidence(project.evidence / "champion.json"),
             load_policy(project.registry / "gates.yaml"),
-            facts={"contamination_checked": "ok", "drift_checked": read_drift(project).status.lower()},
+            facts=facts(project, evidence.golden),
             directions={name: metric.direction for name, metric in metrics.items()},
             ranges={name: metric.range for name, metric in metrics.items()},
         )
@@ -183,6 +184,16 @@ def decide(root: str) -> dict[str, Any]:
         "markdown": markdown,
         "warnings": list(judged.warnings),
     }
+
+
+def facts(project: Project, golden: str) -> dict[str, str]:
+    """What else was checked, for rules of kind `requires`.
+
+    `contamination_checked` is ok only where `prepare` compared this very golden set with the training rows.
+    """
+    prepared = read_json(project.build / "prepare.json")
+    checked = prepared.get("contamination") == "ok" and prepared["golden"] == golden
+    return {"contamination_checked": "ok" if checked else "stale", "drift_checked": read_drift(project).status.lower()}
 
 
 def links(context: Context, registered: dict[str, Any]) -> dict[str, str]:

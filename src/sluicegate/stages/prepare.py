@@ -28,6 +28,7 @@ def run(project: Project) -> None:
         "skipped": {name: rows.skipped for name, rows in read.items()},
         "sources": {name: rows.digest for name, rows in read.items()},
         "data": digest_file(project.prepared / "train.jsonl"),
+        "contamination": "ok",  # `prepare` raises where train and golden rows overlap
         "golden": digest_file(project.golden),
     }
     write_json(project.build / "prepare.json", summary)

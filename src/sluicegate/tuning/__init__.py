@@ -55,5 +55,13 @@ def tune(
     from sluicegate.tuning.training import run
 
     return run(
-        train, validation, base=base, params=params, dtype=dtype, out=out, checkpoints=checkpoints, run_key=run_key, on_step=on_step
+        train,
+        validation,
+        base=base,
+        params=params,
+        dtype=dtype,
+        out=out,
+        checkpoints=checkpoints,
+        run_key=run_key,
+        on_step=on_step,
     )

@@ -53,7 +53,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         temporary.rename(target)
         sync_folder(folder)
     except OSError as error:
-        raise EnvironmentFailure(f"cannot write a checkpoint in {folder}: {error.strerror}", hint="Free disk space, then run again.") from error
+        raise EnvironmentFailure(
+            f"cannot write a checkpoint in {folder}: {error.strerror}", hint="Free disk space, then run again."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in sorted(folder.glob("step-*"))[:-KEEP]:

@@ -44,7 +44,9 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     """
     endings = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if hasattr(module, "weight")}
     if missing := sorted(set(params.target_modules) - endings):
-        raise ConfigError(f"tune.target_modules: the base has no {', '.join(missing)}.", hint=f"It has: {', '.join(sorted(endings))}.")
+        raise ConfigError(
+            f"tune.target_modules: the base has no {', '.join(missing)}.", hint=f"It has: {', '.join(sorted(endings))}."
+        )
     if params.quantization != "none":
         from peft import prepare_model_for_kbit_training
 
@@ -106,7 +108,9 @@ def publish(model: torch.nn.Module, params: TuneParams, base: LoadedBase, out: P
         temporary.rename(out)
         sync_folder(out.parent)
     except OSError as error:
-        raise EnvironmentFailure(f"cannot write {out}: {error.strerror}", hint="Free disk space, then run again.") from error
+        raise EnvironmentFailure(
+            f"cannot write {out}: {error.strerror}", hint="Free disk space, then run again."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)

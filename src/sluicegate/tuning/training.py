@@ -54,13 +54,17 @@ def run(
 ) -> TuneSummary:
     """See `sluicegate.tuning.tune`."""
     if params.method != "lora":
-        raise ConfigError(f"tune.method {params.method!r} trains nothing.", hint="Skip the tune stage, or set it to lora.")
+        raise ConfigError(
+            f"tune.method {params.method!r} trains nothing.", hint="Skip the tune stage, or set it to lora."
+        )
     number = choose_dtype(dtype)
     tokenizer = load_tokenizer(base.path)
     rows, skipped = tokenise(tokenizer, train, base.context)
     held, _ = tokenise(tokenizer, validation, base.context)
     if not rows:
-        raise DataError(f"no row to train on: {len(train)} given, {skipped} longer than the context of {base.context} tokens.")
+        raise DataError(
+            f"no row to train on: {len(train)} given, {skipped} longer than the context of {base.context} tokens."
+        )
     with torch.random.fork_rng():
         model = load_model(base.path, number, quantization=params.quantization)
         packed = plannable(model.config)
@@ -124,7 +128,9 @@ def _steps(
         state.model.train()
         loss = _backward(state, batch)
         if not math.isfinite(loss):
-            raise ModelError(f"the loss of step {state.step} is {loss}: tuning diverged.", hint="Lower tune.learning_rate.")
+            raise ModelError(
+                f"the loss of step {state.step} is {loss}: tuning diverged.", hint="Lower tune.learning_rate."
+            )
         torch.nn.utils.clip_grad_norm_(trainable, params.gradient_clip)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
@@ -165,7 +171,10 @@ def _summed_loss(state: _Run, rows: Sequence[Row]) -> torch.Tensor:
     targets = torch.cat([torch.arange(end - row.answer, end) for row, end in zip(rows, ends, strict=True)]).to(place)
     with planned(Plan(lengths=lengths)):
         out = state.model(
-            input_ids=tokens[None], position_ids=restarting_positions(lengths, place), use_cache=False, logits_to_keep=targets - 1
+            input_ids=tokens[None],
+            position_ids=restarting_positions(lengths, place),
+            use_cache=False,
+            logits_to_keep=targets - 1,
         )
     return cross_entropy(out.logits[0].float(), tokens[targets], reduction="sum")
 
@@ -204,9 +213,7 @@ def _restore(state: _Run, checkpoint: saved.Checkpoint | None) -> None:
     for number, (name, weight) in enumerate(_named(state).items()):
         with torch.no_grad():
             weight.copy_(checkpoint.tensors[f"weight/{name}"])
-        fresh["state"][number] = {
-            key: checkpoint.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-        }
+        fresh["state"][number] = {key: checkpoint.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
     state.optimizer.load_state_dict(fresh)
     state.step = checkpoint.step
     progress = cast(dict[str, Any], checkpoint.state)

@@ -1,0 +1,181 @@
+"""The generation backends: batching changes nothing but the time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_model import build_tiny_model
+
+from sluicegate.backends import LoadedBase, Messages, open_backend, resolve_base
+from sluicegate.backends.echo import EchoBackend
+from sluicegate.backends.transformers_backend import TransformersBackend
+from sluicegate.backends.weights import choose_dtype, encode_chat, load_model, load_tokenizer
+from sluicegate.config import ModelSpec
+from sluicegate.errors import ConfigError, DataError, ModelError
+from sluicegate.records import GenerationSettings
+
+WORDS = "parcel order refund late agent customer please check number hours sorry delivered".split()
+
+
+def chat(length: int, start: int = 0) -> Messages:
+    """A prompt of `length` words."""
+    return [{"role": "user", "content": " ".join(WORDS[(start + i * i) % len(WORDS)] for i in range(length))}]
+
+
+PROMPTS = [chat(length, start) for start, length in enumerate([3, 60, 12, 1, 33, 90, 7, 25, 2, 48, 14, 5])]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
+    folder = build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+    return resolve_base(ModelSpec(path=str(folder), context=512), "tiny", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def one_by_one(base: LoadedBase) -> list[str]:
+    """Greedy answers of transformers' own `generate`, one prompt at a time."""
+    model, tokenizer = load_model(base.path, "float32"), load_tokenizer(base.path)
+    texts = []
+    for messages in PROMPTS:
+        ids = torch.tensor([encode_chat(tokenizer, messages)])
+        with torch.inference_mode():
+            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+        texts.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
+    return texts
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 150, 700, 10_000])
+def test_batched_greedy_equals_one_by_one(base: LoadedBase, one_by_one: list[str], batch_tokens: int) -> None:
+    """However many prompts share a batch, each greedy answer is the one that generate gives alone, in the order asked."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=batch_tokens)
+    answers = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
+    assert [answer.text for answer in answers] == one_by_one
+    assert [answer.prompt_tokens for answer in answers] == [backend.count_tokens(messages) for messages in PROMPTS]
+    assert all(answer.seconds > 0 and 1 <= answer.completion_tokens <= 24 for answer in answers)
+
+
+def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
+    """Rows that end at different steps leave the others' answers as they are."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=400)
+    assert isinstance(backend, TransformersBackend)
+    plain = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
+    tokens = [backend.tokenizer.encode(answer.text, add_special_tokens=False) for answer in plain]
+    backend.ends |= {row[2 + index % 5] for index, row in enumerate(tokens) if len(row) > 8}
+    batched = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
+    alone = [backend.generate([messages], GenerationSettings(max_new_tokens=24))[0] for messages in PROMPTS]
+    assert [(a.text, a.completion_tokens, a.finished) for a in batched] == [(a.text, a.completion_tokens, a.finished) for a in alone]
+    assert len({a.completion_tokens for a in batched}) > 2
+    assert any(a.finished for a in batched)
+
+
+def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
+    """A sampled answer depends on seed and prompt only; another seed gives another answer."""
+    settings = GenerationSettings(max_new_tokens=12, temperature=0.9, top_p=0.9, repetition_penalty=1.2, seed=3)
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
+    together = [answer.text for answer in backend.generate(PROMPTS, settings)]
+    backwards = [answer.text for answer in backend.generate(PROMPTS[::-1], settings)][::-1]
+    other = [answer.text for answer in backend.generate(PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4))]
+    assert together == backwards
+    assert together != other
+
+
+def test_repetition_penalty_equals_transformers(base: LoadedBase) -> None:
+    """Greedy decoding with a repetition penalty gives the text that transformers gives."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
+    ours = backend.generate(PROMPTS[:4], GenerationSettings(max_new_tokens=16, repetition_penalty=1.4))
+    model, tokenizer = load_model(base.path, "float32"), load_tokenizer(base.path)
+    for messages, answer in zip(PROMPTS, ours, strict=False):
+        ids = torch.tensor([encode_chat(tokenizer, messages)])
+        with torch.inference_mode():
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False, repetition_penalty=1.4
+            )
+        assert answer.text == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def test_unknown_families_run_one_by_one(base: LoadedBase, one_by_one: list[str]) -> None:
+    """A model that cannot be planned still gives the same answers, through transformers' own cache."""
+    model = load_model(base.path, "float32")
+    model.config.sliding_window = 4096
+    model.config.layer_types = ["sliding_attention"] * model.config.num_hidden_layers
+    backend = TransformersBackend(model, load_tokenizer(base.path), context=512, batch_tokens=1000)
+    assert not backend.planned
+    assert [a.text for a in backend.generate(PROMPTS[:3], GenerationSettings(max_new_tokens=24))] == one_by_one[:3]
+
+
+def test_stop_strings_cut_the_answer(base: LoadedBase) -> None:
+    """The answer ends before the first stop string and counts as finished."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=1000)
+    whole = backend.generate([PROMPTS[0]], GenerationSettings(max_new_tokens=24))[0]
+    stop = whole.text[4:7]
+    cut = backend.generate([PROMPTS[0]], GenerationSettings(max_new_tokens=24, stop=(stop,)))[0]
+    assert cut.text == whole.text.split(stop)[0].strip()
+    assert cut.finished
+    assert cut.completion_tokens < whole.completion_tokens
+
+
+def test_progress_and_empty(base: LoadedBase) -> None:
+    """Progress counts every answer once; no prompt, no answer."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
+    seen: list[tuple[int, int]] = []
+    backend.generate(PROMPTS[:5], GenerationSettings(max_new_tokens=4), lambda done, total: seen.append((done, total)))
+    assert seen == [(n, 5) for n in range(1, 6)]
+    assert backend.generate([], GenerationSettings()) == []
+
+
+def test_prompt_over_the_context_is_refused(base: LoadedBase) -> None:
+    """A prompt that leaves no room for an answer is an error that names it, never cut."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
+    with pytest.raises(DataError, match="prompt 2 has"):
+        backend.generate([chat(3), chat(600)], GenerationSettings(max_new_tokens=4))
+
+
+def test_answer_stops_at_the_context(base: LoadedBase) -> None:
+    """Where the context ends before max_new_tokens, the answer ends there and is unfinished."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
+    messages = next(chat(n) for n in range(400, 1, -1) if backend.count_tokens(chat(n)) <= 505)
+    answer = backend.generate([messages], GenerationSettings(max_new_tokens=24))[0]
+    assert answer.prompt_tokens + answer.completion_tokens <= 512
+
+
+@pytest.mark.parametrize("name", ["nothing", "sluicegate.backends.echo:absent", "no_such_module:x"])
+def test_unknown_backend(base: LoadedBase, name: str) -> None:
+    """A backend that is neither in the table nor importable is a configuration error."""
+    with pytest.raises(ConfigError):
+        open_backend(name, base, None, dtype="float32", batch_tokens=10)
+
+
+def test_damaged_weights_are_a_model_error(base: LoadedBase, tmp_path: Path) -> None:
+    """Weights cut short give a typed error, not a traceback of a library."""
+    for path in base.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[: 1000 if path.suffix == ".safetensors" else None])
+    with pytest.raises(ModelError):
+        load_model(tmp_path, "float32")
+
+
+def test_echo_answers_by_script_or_repeats() -> None:
+    """The fake answers from its script, else repeats the last line, cut at the length limit."""
+    echo = EchoBackend(script={"hi": "hello there"})
+    settings = GenerationSettings(max_new_tokens=2)
+    texts = echo.generate([[{"role": "user", "content": text}] for text in ("hi", "a\nb c d", "")], settings)
+    assert [(answer.text, answer.finished) for answer in texts] == [("hello there", True), ("b c", False), ("", True)]
+
+
+def test_dtype_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` writes its measurement into the model cache; exact work on a processor stays float32."""
+    from sluicegate.backends import weights
+
+    monkeypatch.setenv("SLUICE_CACHE", str(tmp_path))
+    weights.faster_dtype.cache_clear()
+    chosen = choose_dtype("auto")
+    assert chosen in ("float32", "bfloat16")
+    assert len(list(tmp_path.rglob("dtype-*.json"))) == 1
+    assert choose_dtype("bfloat16", exact=True) == "bfloat16"
+    if not torch.cuda.is_available():
+        assert choose_dtype("auto", exact=True) == "float32"
+    weights.faster_dtype.cache_clear()
