@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
@@ -20,7 +21,7 @@ CORPUS = (
 
 
 def build_tiny_model(folder: Path, *, layers: int = 2, context: int = 4096, seed: int = 0) -> Path:
-    """Write a Llama (hidden size 64, vocabulary about 500) and its tokenizer into `folder`; the same seed, the same bytes.
+    """Write a Llama (hidden size 64, vocabulary about 500) and its tokenizer into `folder`; same seed, same bytes.
 
     Returns:
         `folder`, holding config.json, model.safetensors, tokenizer.json and the chat template.

@@ -1,7 +1,8 @@
 """LoRA adapters as sealed folders: verified before they are loaded, stored under the digest of their bytes.
 
-PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any alpha), so nothing reaches it
-that `verify_adapter` has not passed. An adapter is exactly two files, `adapter_config.json` and `adapter_model.safetensors`.
+PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any alpha), so
+nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files, `adapter_config.json` and
+`adapter_model.safetensors`.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def verify_adapter(
 ) -> None:
     """Check an adapter before anything loads it.
 
-    Looks at: files and digest; fields of the configuration and their values; alpha against rank; names, shapes and ranks of the
-    tensors; that they are complete for the modules and layers named and finite; the base they were made for.
+    Looks at: files and digest; fields of the configuration and their values; alpha against rank; names, shapes and
+    ranks of the tensors; whether they are complete and finite; the base they were made for.
 
     Args:
         folder: the adapter.
@@ -219,9 +220,8 @@ def _check_config(path: Path, base_digest: str | None) -> _Shape:
 
 
 def _check_values(path: Path, config: Mapping[str, Any]) -> None:
-    rank, alpha, modules, layers = (
-        config.get(key) for key in ("r", "lora_alpha", "target_modules", "layers_to_transform")
-    )
+    rank, alpha = config["r"], config["lora_alpha"]
+    modules, layers = config["target_modules"], config.get("layers_to_transform")
     whole = isinstance(rank, int) and not isinstance(rank, bool) and 0 < rank <= MAX_RANK
     number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
     flags = all(isinstance(config.get(key, False), bool) for key in ("use_rslora", "use_dora"))
@@ -315,8 +315,10 @@ def _check_complete(
             f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None
         }
         wanted |= {module for module in found if _layer(module) is None}
-        if missing := sorted(shape.modules - {module.rsplit(".", 1)[-1] for module in found}):
-            raise AdapterError(f"{path}: no tensors for {', '.join(missing)}.", hint=_HINT)
+    absent = {*shape.modules} - {module.rsplit(".", 1)[-1] for module in found}
+    absent |= {f"layer {layer}" for layer in (shape.layers or frozenset()) - {_layer(module) for module in found}}
+    if absent:
+        raise AdapterError(f"{path}: no tensors for {', '.join(sorted(absent))}.", hint=_HINT)
     if not wanted or wanted != set(found):
         wrong = sorted(wanted ^ set(found))
         raise AdapterError(f"{path}: missing or unexpected: {', '.join(wrong[:3]) or 'no tensors at all'}.", hint=_HINT)
@@ -332,13 +334,14 @@ def _check_module(
     import torch
 
     down, up = tensors["lora_A.weight"], tensors["lora_B.weight"]
-    size = (up.shape[0], down.shape[1]) if down.ndim == 2 and up.ndim == 2 else ()
-    good = bool(size) and down.shape[0] == up.shape[1] == shape.rank and (base is None or base[module] == size)
+    flat = down.ndim == 2 and up.ndim == 2
+    size = (up.shape[0], down.shape[1]) if flat else (0, 0)
+    good = flat and down.shape[0] == up.shape[1] == shape.rank and (base is None or base[module] == size)
     if shape.dora and good:
         good = tensors["lora_magnitude_vector"].shape == (size[0],)
     if not good:
         raise AdapterError(
-            f"{path}: {module}: shapes {tuple(down.shape)} and {tuple(up.shape)} do not fit rank {shape.rank} and base.",
+            f"{path}: {module}: shapes {tuple(down.shape)}, {tuple(up.shape)} do not fit rank {shape.rank} and base.",
             hint=_HINT,
         )
     for part, tensor in tensors.items():

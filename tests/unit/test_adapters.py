@@ -115,7 +115,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "a pickle beside it": lambda folder: (folder / "adapter_model.bin").write_bytes(b"\x80\x04."),
     "a hidden file": lambda folder: (folder / ".note").write_text(""),
     "a folder inside": lambda folder: (folder / "more").mkdir(),
-    "weights are a link": lambda folder: (folder / WEIGHTS).rename(folder.parent / "w") and (folder / WEIGHTS).symlink_to(folder.parent / "w"),
+    "weights are a link": lambda folder: (folder / WEIGHTS).symlink_to((folder / WEIGHTS).rename(folder.parent / "w")),
     "weights cut short": lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-40]),
     "weights are noise": lambda folder: (folder / WEIGHTS).write_bytes(b"\xff" * 500),
     "weights are empty": lambda folder: (folder / WEIGHTS).write_bytes(b""),
@@ -162,7 +162,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         lambda tensors: tensors.update({key: value.to(torch.int32) for key, value in tensors.items()})
     ),
     "wrong width": set_tensors(
-        lambda tensors: tensors.update({key: value[:, :-1].contiguous() for key, value in tensors.items() if "lora_A" in key})
+        lambda tensors: tensors.update({k: v[:, :-1].contiguous() for k, v in tensors.items() if "lora_A" in k})
     ),
 }  # fmt: skip
 

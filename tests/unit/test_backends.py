@@ -9,8 +9,6 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_model import build_tiny_model
-
 from sluicegate.backends import LoadedBase, Messages, open_backend, resolve_base
 from sluicegate.backends.echo import EchoBackend
 from sluicegate.backends.transformers_backend import TransformersBackend
@@ -18,8 +16,22 @@ from sluicegate.backends.weights import choose_dtype, encode_chat, load_model, l
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ConfigError, DataError, ModelError
 from sluicegate.records import GenerationSettings
+from tiny_model import build_tiny_model
 
-WORDS = "parcel order refund late agent customer please check number hours sorry delivered".split()
+WORDS = [
+    "parcel",
+    "order",
+    "refund",
+    "late",
+    "agent",
+    "customer",
+    "please",
+    "check",
+    "number",
+    "hours",
+    "sorry",
+    "delivered",
+]
 
 
 def chat(length: int, start: int = 0) -> Messages:
@@ -51,7 +63,7 @@ def one_by_one(base: LoadedBase) -> list[str]:
 
 @pytest.mark.parametrize("batch_tokens", [1, 150, 700, 10_000])
 def test_batched_greedy_equals_one_by_one(base: LoadedBase, one_by_one: list[str], batch_tokens: int) -> None:
-    """However many prompts share a batch, each greedy answer is the one that generate gives alone, in the order asked."""
+    """However many prompts share a batch, each greedy answer is the one generate gives alone, in the order asked."""
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=batch_tokens)
     answers = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
     assert [answer.text for answer in answers] == one_by_one
@@ -68,7 +80,9 @@ def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
     backend.ends |= {row[2 + index % 5] for index, row in enumerate(tokens) if len(row) > 8}
     batched = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
     alone = [backend.generate([messages], GenerationSettings(max_new_tokens=24))[0] for messages in PROMPTS]
-    assert [(a.text, a.completion_tokens, a.finished) for a in batched] == [(a.text, a.completion_tokens, a.finished) for a in alone]
+    assert [(a.text, a.completion_tokens, a.finished) for a in batched] == [
+        (a.text, a.completion_tokens, a.finished) for a in alone
+    ]
     assert len({a.completion_tokens for a in batched}) > 2
     assert any(a.finished for a in batched)
 
@@ -79,7 +93,10 @@ def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
     together = [answer.text for answer in backend.generate(PROMPTS, settings)]
     backwards = [answer.text for answer in backend.generate(PROMPTS[::-1], settings)][::-1]
-    other = [answer.text for answer in backend.generate(PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4))]
+    other = [
+        answer.text
+        for answer in backend.generate(PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4))
+    ]
     assert together == backwards
     assert together != other
 

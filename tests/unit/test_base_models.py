@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny_model import build_tiny_model
-
 from sluicegate.backends.base_models import model_files, resolve_base
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ModelError
+from tiny_model import build_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +63,7 @@ def test_digest_is_kept(folder: Path, tmp_path: Path) -> None:
 def test_pickled_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     """A folder with pickled weights only is refused and says why."""
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="no .safetensors") as caught:
+    with pytest.raises(ModelError, match=r"no \.safetensors") as caught:
         resolve_base(ModelSpec(path=str(folder)), "tiny", tmp_path / "cache")
     assert "never loaded" in caught.value.hint
 
@@ -81,7 +80,11 @@ def test_absent_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An absent package, path or hub model is an error with a line that helps."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    for spec in (ModelSpec(package="no_such_package"), ModelSpec(path=str(tmp_path / "x")), ModelSpec(hub="nobody/nothing")):
+    for spec in (
+        ModelSpec(package="no_such_package"),
+        ModelSpec(path=str(tmp_path / "x")),
+        ModelSpec(hub="nobody/nothing"),
+    ):
         with pytest.raises(ModelError, match="base model b") as caught:
             resolve_base(spec, "b", tmp_path / "cache")
         assert caught.value.hint
@@ -103,5 +106,9 @@ def test_only_deciding_files_are_listed(folder: Path) -> None:
     """Weights, configuration and tokenizer are listed; code and pickles that lie beside them are not."""
     for name in ("modeling_x.py", "optimizer.pt", "pytorch_model.bin"):
         (folder / name).write_text("x")
-    assert set(model_files(folder)) <= {path.name for path in folder.iterdir()} - {"modeling_x.py", "optimizer.pt", "pytorch_model.bin"}
+    assert set(model_files(folder)) <= {path.name for path in folder.iterdir()} - {
+        "modeling_x.py",
+        "optimizer.pt",
+        "pytorch_model.bin",
+    }
     assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"

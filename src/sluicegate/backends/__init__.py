@@ -1,4 +1,4 @@
-"""Generation backends: messages in, answers out. The table, the protocol and how one is opened; no torch is imported here."""
+"""Generation backends: messages in, answers out. The table, the protocol, how one is opened; no torch here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def open_backend(name: str, model: LoadedBase, adapter: Path | None, *, dtype: s
         model: the resolved base model.
         adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None for the bare base.
         dtype: `float32`, `bfloat16` or `auto` (measured once in this process).
-        batch_tokens: most tokens, prompt and room for the answer, that are in work at once; at least one prompt always is.
+        batch_tokens: most tokens (prompts and room for answers) in work at once; one prompt always is.
 
     Raises:
         ConfigError: no such backend.

@@ -22,7 +22,7 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`lengths`: causal sequences laid end to end in one row; or `mask` (batch, 1, 1, span): True where a new token looks."""
+    """`lengths`: causal sequences end to end in one row; or `mask` (batch, 1, 1, span): True where a new token looks."""
 
     lengths: tuple[int, ...] = ()
     mask: torch.Tensor | None = None
@@ -69,7 +69,7 @@ def _attend(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention signature: query (batch, heads, new, size), key and value (batch, key heads, span, size)."""
+    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads, span, size)."""
     del module, attention_mask, rest
     plan = _PLAN.get()
     if plan is None:
@@ -80,7 +80,7 @@ def _attend(
         return out.transpose(1, 2).contiguous(), None
     parts = [
         scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling, enable_gqa=grouped)
-        for q, k, v in zip(*(side.split(plan.lengths, dim=2) for side in (query, key, value)), strict=True)
+        for q, k, v in zip(*(torch.split(side, list(plan.lengths), dim=2) for side in (query, key, value)), strict=True)
     ]
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     return out.transpose(1, 2).contiguous(), None

@@ -1,4 +1,4 @@
-"""Base models by package, path or hub name: found, converted once where needed, and named by the digest of their bytes."""
+"""Base models by package, path or hub name: found, converted once where needed, named by digest."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def resolve_base(spec: ModelSpec, name: str, cache: Path, progress: Say | None =
     """Find the base model that `spec` names; convert it into `cache` if its weights come as GGUF.
 
     Weights are safetensors, never pickle; code that comes with a model is never run. The digest covers weights,
-    configuration and tokenizer; it is computed once and kept in `cache` with the size and time of each file, so that later
-    calls only hash again what changed.
+    configuration and tokenizer; it is computed once and kept in `cache` with the size and time of each file, so that
+    later calls only hash again what changed.
 
     Args:
         spec: one entry of models.yaml.
@@ -74,7 +74,7 @@ def resolve_base(spec: ModelSpec, name: str, cache: Path, progress: Say | None =
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Files of `folder` that decide what the model computes: weights, configuration, tokenizer; name to path, sorted."""
+    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer; name to path."""
     chosen = [path for path in folder.glob("*.safetensors") if path.is_file()]
     chosen += [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
     return {path.name: path for path in sorted(chosen)}
@@ -121,7 +121,7 @@ def _package_gguf(package: str, name: str) -> Path:
 
 
 def _converted(gguf: Path, cache: Path, say: Say) -> Path:
-    """Safetensors folder of a GGUF file, converted unless an intact one is in the cache; one process converts at a time."""
+    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a time converts."""
     from filelock import FileLock
 
     source = file_digest(gguf, cache)
@@ -192,8 +192,9 @@ def _hub_snapshot(hub: str, name: str, say: Say) -> Path:
             repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
         )
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"base model {name}: {hub} cannot be had: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"base model {name}: {hub} cannot be had: {reason}",
             hint="Give a local `path:` in registry/models.yaml, or run once with network and without HF_HUB_OFFLINE.",
         ) from error
     return Path(found)

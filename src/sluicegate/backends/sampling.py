@@ -1,4 +1,4 @@
-"""From logits to the next token: greedy, or sampled with one random stream per prompt, so that batching changes nothing."""
+"""From logits to the next token: greedy, or sampled with a random stream per prompt: batching changes nothing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ class Picker:
             chosen = logits[self.seen]
             penalty = settings.repetition_penalty
             logits = logits.index_copy(0, self.seen, torch.where(chosen < 0, chosen * penalty, chosen / penalty))
-        if settings.temperature > 0:
-            token = self._sample(logits / settings.temperature)
-        else:
-            token = int(logits.argmax())
+        sampled = settings.temperature > 0
+        token = self._sample(logits / settings.temperature) if sampled else int(logits.argmax())
         if self.seen is not None:
             self.seen = torch.unique(torch.cat([self.seen, torch.tensor([token])]))
         return token
@@ -47,7 +45,7 @@ class Picker:
 
 
 def pick_all(pickers: Sequence[Picker], logits: torch.Tensor) -> list[int]:
-    """Next token for each row of `logits` (rows, vocabulary); one argmax for all of them where nothing else is asked."""
+    """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else is asked."""
     plain = not pickers or (pickers[0].settings.temperature == 0 and pickers[0].settings.repetition_penalty == 1.0)
     if plain:
         return [int(token) for token in logits.argmax(-1).tolist()]

@@ -1,4 +1,4 @@
-"""A key-value cache with one slot per sequence in work: rows of different length side by side, no padding, no copying."""
+"""A key-value cache with one slot per sequence in work: rows of different length side by side, no padding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import Cache, PreTrainedModel
 from sluicegate.backends.attention import Plan, planned, restarting_positions
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """Keys and values as (slot, head, position, size) per layer; the slots in use are always the first ones.
 
     `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in use;
@@ -58,7 +58,7 @@ class SlotCache(Cache):
         return keys[: self.used, :, : self._seen], values[: self.used, :, : self._seen]
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Run `prompts` side by side, fill as many free slots; returns the next-token logits (prompts, vocabulary), float32."""
+        """Run `prompts` side by side into free slots; returns next-token logits (prompts, vocabulary), float32."""
         place = self.model.device
         self._incoming = [len(prompt) for prompt in prompts]
         ids = torch.tensor([[token for prompt in prompts for token in prompt]], device=place)

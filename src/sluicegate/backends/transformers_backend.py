@@ -1,8 +1,8 @@
 """Batched generation with transformers: prompts side by side without padding, finished answers make room at once.
 
 Prompts run sorted by length. Each gets a slot of the key-value cache; several prompts are read in one pass, then every
-slot in use grows by a token a step, and a finished one is refilled. Answers equal those of one-by-one generation: exactly in
-float32 up to ties in the last bits; in bfloat16 rounding differs between batch sizes and may now and then change a word.
+slot in use grows by a token a step, and a finished one is refilled. Greedy answers equal those of one-by-one
+generation in float32; in bfloat16 rounding differs between batch sizes and now and then changes a word.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TransformersBackend:
     def generate(
         self, prompts: Sequence[Messages], settings: GenerationSettings, progress: Progress | None = None
     ) -> list[Generation]:
-        """See `Backend.generate`. Texts are stripped of special tokens, of surrounding space and of a stop string and what follows.
+        """See `Backend.generate`. Texts have no special tokens, no space around, no stop string or what follows.
 
         `seconds` of the answers add up to the time spent in the model.
         """
@@ -84,7 +84,7 @@ class TransformersBackend:
             room = min(settings.max_new_tokens, self.context - len(ids))
             if room < 1:
                 raise DataError(
-                    f"prompt {index + 1} has {len(ids)} tokens; with an answer it does not fit the context of {self.context}.",
+                    f"prompt {index + 1} has {len(ids)} tokens; with an answer it exceeds the context, {self.context}.",
                     hint="Shorten the input, or choose a base with a longer context.",
                 )
             rows.append(_Row(index, ids, room, Picker(ids, settings)))

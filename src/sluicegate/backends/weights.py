@@ -56,7 +56,7 @@ def use_all_cores() -> None:
 
 
 def matmul_rate(dtype: str) -> float:
-    """Measured rate of a (512, 576) x (576, 1536) product on this machine in GFLOP/s, best of up to 40 in half a second.
+    """Measured rate of a (512, 576) x (576, 1536) product on this machine in GFLOP/s, best of some in half a second.
 
     Whether bfloat16 is fast is a property of the processor: with AVX512-BF16 or AMX it is several times as fast as
     float32, without them far slower.
@@ -85,8 +85,8 @@ def matmul_rate(dtype: str) -> float:
 def faster_dtype() -> str:
     """`bfloat16` if it multiplies 1.5 times as fast as float32 here, else `float32`.
 
-    Measured once per machine, torch version and core count and kept in the model cache, so that two stages of one line, or
-    champion and candidate, never get different answers from a busy machine.
+    Measured once per machine, torch version and core count and kept in the model cache, so that two stages of one
+    line, or champion and candidate, never get different answers from a busy machine.
     """
     import torch
 
@@ -198,7 +198,7 @@ def load_model(path: Path, dtype: str, *, quantization: str = "none") -> PreTrai
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model in {path} cannot be loaded: {error}") from error
     if not extra:
-        model.to(place)  # type: ignore[arg-type]  # transformers wraps `to` in an untyped decorator
+        model.to(place)
     model.requires_grad_(False)
     return model.eval()
 

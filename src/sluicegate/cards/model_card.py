@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sluicegate.cards import wording
 from sluicegate.cards.report import ReportContext
 from sluicegate.cards.verdict import escaped
-from sluicegate.errors import ConfigError, MissingExtraError
+from sluicegate.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_CHARACTERS = 1_000_000
 _GROWING = frozenset({"*", "**", "%"})
@@ -39,12 +42,39 @@ def render_model_card(
     Raises:
         ConfigError: the template is missing, malformed, names an unknown value or writes too much.
     """
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    environment = _environment()
+    values = {
+        "model": model, "base": dict(base), "prompt": prompt, "sources": dict(sources or {}), "context": context,
+        "release": context.release, "lineage": context.lineage, "verdict": context.verdict, "tune": context.tune,
+        "candidate": context.candidate, "champion": context.champion, "baselines": context.baselines,
+        "drift": context.drift, "headline": wording.headline(context.verdict), "links": context.links,
+        "rules": wording.by_weight(context.verdict.rules), "made_of": wording.made_of(context.release, context.lineage),
+    }  # fmt: skip
     try:
-        from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
-        from jinja2.exceptions import SecurityError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "dev") from error
+        source = template.read_text("utf-8")
+        pieces: list[str] = []
+        length = 0
+        for piece in environment.from_string(source).generate(values):
+            pieces.append(piece)
+            length += len(piece)
+            if length > MOST_CHARACTERS:
+                raise ConfigError(f"{template}: the model card grows beyond {MOST_CHARACTERS:,} characters.")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{template} is missing.", hint="`sluice init` writes one.") from error
+    except TemplateSyntaxError as error:
+        raise ConfigError(f"{template}, line {error.lineno}: {error.message}") from error
+    except (TemplateError, TypeError, ValueError, OSError) as error:
+        raise ConfigError(f"{template}: {error}", hint="The shipped template shows all values there are.") from error
+    return "".join(pieces).encode("utf-8", "replace").decode("utf-8")
+
+
+def _environment() -> Environment:
+    """Jinja's sandbox without what one short line could make a gigabyte with."""
+    from jinja2 import StrictUndefined
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Bounded(ImmutableSandboxedEnvironment):
         """Refuses the operators and methods with which one short line makes a gigabyte."""
@@ -69,29 +99,7 @@ def render_model_card(
         number=wording.number, short=wording.short, seconds=wording.seconds, spoken=wording.spoken,
         interval=wording.interval, outcome=wording.outcome, cell=lambda value: escaped(str(value)), fenced=fenced,
     )  # fmt: skip
-    values = {
-        "model": model, "base": dict(base), "prompt": prompt, "sources": dict(sources or {}), "context": context,
-        "release": context.release, "lineage": context.lineage, "verdict": context.verdict, "tune": context.tune,
-        "candidate": context.candidate, "champion": context.champion, "baselines": context.baselines,
-        "drift": context.drift, "headline": wording.headline(context.verdict), "links": context.links,
-        "rules": wording.by_weight(context.verdict.rules), "made_of": wording.made_of(context.release, context.lineage),
-    }  # fmt: skip
-    try:
-        source = template.read_text("utf-8")
-        pieces: list[str] = []
-        length = 0
-        for piece in environment.from_string(source).generate(values):
-            pieces.append(piece)
-            length += len(piece)
-            if length > MOST_CHARACTERS:
-                raise ConfigError(f"{template}: the model card grows beyond {MOST_CHARACTERS:,} characters.")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{template} is missing.", hint="`sluice init` writes one.") from error
-    except TemplateSyntaxError as error:
-        raise ConfigError(f"{template}, line {error.lineno}: {error.message}") from error
-    except (TemplateError, TypeError, ValueError, OSError) as error:
-        raise ConfigError(f"{template}: {error}", hint="The shipped template shows all values there are.") from error
-    return "".join(pieces).encode("utf-8", "replace").decode("utf-8")
+    return environment
 
 
 def fenced(text: str) -> str:

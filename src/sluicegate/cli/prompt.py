@@ -68,7 +68,7 @@ def diff(old: str, new: str) -> None:
 @json_option
 def render(name: str, example_id: str | None, as_json: bool) -> None:
     """The chat messages that the model receives for one golden row."""
-    from sluicegate.data.preparing import read_examples
+    from sluicegate.data.examples import read_examples
     from sluicegate.project import find_project
     from sluicegate.prompts import render as fill
 

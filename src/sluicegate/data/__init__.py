@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sluicegate.config import SourceSpec
 from sluicegate.data import csv_file, huggingface, jsonl, parquet, tweetsumm
-from sluicegate.data.preparing import Dropped, Prepared, prepare, read_examples, write_examples
+from sluicegate.data.examples import read_examples, write_examples
+from sluicegate.data.preparing import Dropped, Prepared, prepare
 from sluicegate.data.rows import SourceRows
 from sluicegate.errors import ConfigError
 

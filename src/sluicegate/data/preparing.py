@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.config import PrepareParams
+from sluicegate.data.examples import by_id
 from sluicegate.data.duplicates import Duplicate, remove_duplicates
 from sluicegate.data.overlap import find_overlaps, refuse_overlaps
 from sluicegate.data.redaction import redact, redact_all
-from sluicegate.data.rows import json_lines, read_bytes
 from sluicegate.data.splitting import held_out
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
@@ -80,8 +80,8 @@ def prepare(
         find_overlaps(learn, golden, ngram=params.overlap_ngram, share=params.overlap_share, near=params.near_duplicate)
     )
     chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
-    train = _sorted(row for row in learn if row.group not in chosen)
-    validation = _sorted(row for row in learn if row.group in chosen)
+    train = by_id(row for row in learn if row.group not in chosen)
+    validation = by_id(row for row in learn if row.group in chosen)
     say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
     sets = {"train": train, "validation": validation, "golden": golden}
     reasons = Counter(item.reason for item in dropped)
@@ -93,52 +93,6 @@ def prepare(
     }
     dropped.sort(key=lambda item: (item.source, item.id))
     return Prepared(train, validation, golden, counts, dict(redactions), dropped)
-
-
-def write_examples(path: Path, rows: Sequence[Example]) -> str:
-    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes written.
-
-    Raises:
-        DataError: two rows have the same id.
-        EnvironmentFailure: the disk is full or the folder cannot be written; the old file stays.
-    """
-    if len({row.id for row in rows}) != len(rows):
-        raise DataError(f"{path}: two rows have the same id; nothing was written.")
-    data = "".join(canonical_json(row) + "\n" for row in _sorted(rows)).encode("utf-8")
-    write_atomic(path, data)
-    return digest_bytes(data)
-
-
-def read_examples(path: Path) -> list[Example]:
-    """Read rows that `write_examples` wrote. An empty file gives an empty list.
-
-    Raises:
-        DataError: missing, malformed, or two rows with the same id; the message names file, line and field.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is missing.", hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.")
-    rows: list[Example] = []
-    seen: set[str] = set()
-    for number, record in json_lines(path, read_bytes(path)):
-        row = _example(record, f"{path}, line {number}")
-        if row.id in seen:
-            raise DataError(f"{path}, line {number}: field id: {row.id!r} was already used.")
-        seen.add(row.id)
-        rows.append(row)
-    return _sorted(rows)
-
-
-def _example(record: dict[str, Any], where: str) -> Example:
-    expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
-    if set(record) != set(expected):
-        wrong = min(set(record) ^ set(expected))
-        raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
-    for field, kind in expected.items():
-        value = record[field]
-        texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
-            raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
-    return Example(record["id"], record["group"], record["inputs"], tuple(record["reference"]), record["source"])
 
 
 def _redacted_by_role(
@@ -190,7 +144,7 @@ def _hold_out_golden(
         learn = [row for row in learn if row.id not in taken]
     frozen = {row.group for row in golden}
     dropped += [Dropped(row.id, row.source, "group_in_golden", row.group) for row in learn if row.group in frozen]
-    return _sorted(row for row in learn if row.group not in frozen), _sorted(golden)
+    return by_id(row for row in learn if row.group not in frozen), by_id(golden)
 
 
 def _refuse_small(learn: list[Example], golden: list[Example], params: PrepareParams) -> None:
@@ -207,10 +161,6 @@ def _refuse_small(learn: list[Example], golden: list[Example], params: PreparePa
             f"all {len(learn)} training rows belong to one group ({min(groups)}): no validation set can be held out.",
             hint="Check fields.group in registry/sources.yaml; it should name the customer or conversation.",
         )
-
-
-def _sorted(rows: Any) -> list[Example]:
-    return sorted(rows, key=lambda row: row.id)
 
 
 def _silent(_: str) -> None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.backends import Backend, Messages, open_backend
-from sluicegate.data.preparing import read_examples
+from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import answer, evaluate, lead2, write_evidence
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
-from sluicegate.stages.context import Context, counter, open_context, open_tracking, resolve, say
+from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.models import resolve
+from sluicegate.stages.progress import counter, say
 
 if TYPE_CHECKING:
     from sluicegate.backends.base_models import LoadedBase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from sluicegate.errors import DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
-from sluicegate.stages.context import model_spec, open_context
+from sluicegate.stages.context import open_context
+from sluicegate.stages.models import model_spec
 
 PACKAGE = Path(sluicegate.__file__).parent
 WATCHED = ("prepare", "tune", "evaluate", "profile")
@@ -73,25 +75,29 @@ def stage_hash(module: str) -> str:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in seen:
-            continue
         file = _file(name)
-        if file is None:
+        if name in seen or name in NEUTRAL or file is None:
             continue
         seen[name] = digest_file(file)
         waiting.extend(_imports(file))
-    # What only steers, reports or records does not change a stage's outputs.
-    return digest_value({name: value for name, value in seen.items() if name not in _NEUTRAL})
+    return digest_value(seen)
 
 
-_NEUTRAL = {
-    "sluicegate",
-    "sluicegate.errors",
-    "sluicegate.tracking",
-    "sluicegate.stages",
-    "sluicegate.config",
-    "sluicegate.ledger",
-}
+# What steers, reports or records does not change what a stage writes; nor do its imports.
+NEUTRAL = frozenset(
+    f"sluicegate{part}"
+    for part in (
+        "",
+        ".errors",
+        ".config",
+        ".project",
+        ".tracking",
+        ".ledger",
+        ".releasing",
+        ".stages",
+        ".stages.progress",
+    )
+)
 
 
 def _file(name: str) -> Path | None:
@@ -106,7 +112,7 @@ def _file(name: str) -> Path | None:
 def _imports(file: Path) -> tuple[str, ...]:
     """Engine modules named in import statements (at any depth) and in "module:function" table entries."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in _executed(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sluicegate"):
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
@@ -115,3 +121,12 @@ def _imports(file: Path) -> tuple[str, ...]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
             names.update(_NAMED.findall(node.value))
     return tuple(sorted(names))
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below `tree`, but for what only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _executed(node)

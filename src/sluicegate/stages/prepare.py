@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from sluicegate.config import Params, SourcesFile, load
 from sluicegate.data import read_source
-from sluicegate.data.preparing import prepare, write_examples
+from sluicegate.data.examples import write_examples
+from sluicegate.data.preparing import prepare
 from sluicegate.hashing import digest_file, write_json
 from sluicegate.project import Project
-from sluicegate.stages.context import say
+from sluicegate.stages.progress import say
 
 
 def run(project: Project) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sluicegate.data.preparing import read_examples
+from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import read_evidence
 from sluicegate.monitoring import profile_reference
 from sluicegate.project import Project
 from sluicegate.prompts import render
-from sluicegate.stages.context import open_context, say
+from sluicegate.stages.context import open_context
+from sluicegate.stages.progress import say
 
 
 def run(project: Project) -> None:

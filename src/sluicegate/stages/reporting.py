@@ -9,14 +9,15 @@ from typing import Any
 from sluicegate import releasing
 from sluicegate.cards import ReportContext, render_model_card, report_html
 from sluicegate.config import SourcesFile, load
-from sluicegate.data.preparing import read_examples
+from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import read_json, write_atomic
 from sluicegate.metrics import find_metric
 from sluicegate.project import find_project
 from sluicegate.records import Decision, RuleResult, TuneSummary, Verdict
-from sluicegate.stages.context import Context, model_spec, open_context, open_tracking
+from sluicegate.stages.context import Context, open_context, open_tracking
 from sluicegate.stages.line import links, read_drift, timed
+from sluicegate.stages.models import model_spec
 
 
 def report(root: str) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from sluicegate.data.preparing import read_examples
+from sluicegate.data.examples import read_examples
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.project import Project
 from sluicegate.prompts import render
 from sluicegate.records import Example, TuneSummary
-from sluicegate.stages.context import Context, open_context, open_tracking, resolve, say
+from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.models import resolve
+from sluicegate.stages.progress import say
 from sluicegate.tracking import RunHandle
 
 

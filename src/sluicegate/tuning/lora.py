@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=params.rank,
-        lora_alpha=params.alpha,  # type: ignore[arg-type]  # PEFT declares int and takes any number
+        lora_alpha=params.alpha,
         lora_dropout=params.dropout,
         target_modules=list(params.target_modules),
         layers_to_transform=chosen_layers(params, int(model.config.num_hidden_layers)),
@@ -62,7 +63,10 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
         use_rslora=params.use_rslora,
     )
     torch.manual_seed(params.seed)
-    return get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 reads a name that transformers 5 has renamed
+        tuned: torch.nn.Module = get_peft_model(model, config)
+    return tuned
 
 
 def adapter_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -80,7 +84,7 @@ def publish(model: torch.nn.Module, params: TuneParams, base: LoadedBase, out: P
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (out.parent / f".{out.name}.{word}.{os.getpid()}" for word in ("new", "old"))
-    layers = chosen_layers(params, sum(1 for _ in _layers(model)))
+    layers = chosen_layers(params, int(model.config.num_hidden_layers))  # type: ignore[union-attr,arg-type]  # PeftModel's
     try:
         temporary.mkdir()
         save_tensors(adapter_tensors(model), temporary / WEIGHTS)
@@ -129,7 +133,3 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
             os.fsync(stream.fileno())
     except (OSError, SafetensorError) as error:
         raise EnvironmentFailure(f"cannot write {path}: {error}", hint="Free disk space, then run again.") from error
-
-
-def _layers(model: torch.nn.Module) -> range:
-    return range(int(model.config.num_hidden_layers))  # type: ignore[union-attr,arg-type]  # PeftModel passes it through

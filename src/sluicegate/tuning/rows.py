@@ -26,9 +26,9 @@ class Row:
 
 
 def tokenise(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Messages, str]], context: int
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Messages, str]], longest: int
 ) -> tuple[list[Row], int]:
-    """Tokens of each (messages, answer) pair under the chat template, and how many were left out as longer than `context`.
+    """Tokens of each (messages, answer) pair under the chat template, and how many exceed `longest` and are left out.
 
     The answer ends with the first end-of-turn token: what a template writes after it is never generated.
     """
@@ -42,7 +42,7 @@ def tokenise(
             said = [int(token) for token in tokenizer.encode(answer, add_special_tokens=False)]
         end = tokenizer.eos_token_id
         said = said[: said.index(end) + 1] if end in said else [*said, int(end)]
-        if len(prompt) + len(said) > context:
+        if len(prompt) + len(said) > longest:
             skipped += 1
             continue
         rows.append(Row((*prompt, *said), len(said)))

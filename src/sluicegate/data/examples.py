@@ -1,0 +1,64 @@
+"""Prepared rows on disk: canonical JSON Lines, sorted by id, so that equal rows are equal bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sluicegate.data.rows import json_lines, read_bytes
+from sluicegate.errors import DataError
+from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
+from sluicegate.records import Example
+
+
+def write_examples(path: Path, rows: Sequence[Example]) -> str:
+    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes written.
+
+    Raises:
+        DataError: two rows have the same id.
+        EnvironmentFailure: the disk is full or the folder cannot be written; the old file stays.
+    """
+    if len({row.id for row in rows}) != len(rows):
+        raise DataError(f"{path}: two rows have the same id; nothing was written.")
+    data = "".join(canonical_json(row) + "\n" for row in by_id(rows)).encode("utf-8")
+    write_atomic(path, data)
+    return digest_bytes(data)
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read rows that `write_examples` wrote. An empty file gives an empty list.
+
+    Raises:
+        DataError: missing, malformed, or two rows with the same id; the message names file, line and field.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing.", hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.")
+    rows: list[Example] = []
+    seen: set[str] = set()
+    for number, record in json_lines(path, read_bytes(path)):
+        row = _example(record, f"{path}, line {number}")
+        if row.id in seen:
+            raise DataError(f"{path}, line {number}: field id: {row.id!r} was already used.")
+        seen.add(row.id)
+        rows.append(row)
+    return by_id(rows)
+
+
+def _example(record: dict[str, Any], where: str) -> Example:
+    expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
+    if set(record) != set(expected):
+        wrong = min(set(record) ^ set(expected))
+        raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
+    for field, kind in expected.items():
+        value = record[field]
+        texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
+            raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
+    return Example(record["id"], record["group"], record["inputs"], tuple(record["reference"]), record["source"])
+
+
+def by_id(rows: Iterable[Example]) -> list[Example]:
+    """Rows in the one order in which they are written."""
+    return sorted(rows, key=lambda row: row.id)
