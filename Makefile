@@ -34,7 +34,7 @@ run: setup  ## the main job: sample data to champion, without any server
 	$(BIN)/sluice release --plain
 
 test: setup  ## every test that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

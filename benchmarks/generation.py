@@ -1,6 +1,6 @@
-"""Evaluation's generation against the one-by-one `pipeline("text-generation")` loop: same prompts, same weights, one run.
+"""Evaluation's generation against the one-by-one `pipeline("text-generation")` loop: same prompts and weights, one run.
 
-Both answer the same prompts greedily, in turns of a few so that a busy machine slows both; texts are compared one by one.
+Both answer greedily, half of the loop before and half after, so that a busy machine slows both; texts are compared.
 
     python benchmarks/generation.py --prompts 32 --dtype float32
 """

@@ -1,8 +1,8 @@
 """Our tuning against TRL's SFTTrainer: the same rows, LoRA, learning rates, number format and machine, in one run.
 
-Both train the same number of epochs on answers only; useful tokens are those that are not padding; the adapters are then
-judged by one and the same plain loop, row by row, without either trainer's code. TRL runs without gradient checkpointing
-(it would only slow it down here) and with the batch size that comes nearest to our tokens a step.
+Both train the same number of epochs on answers only; useful tokens are those that are not padding; the adapters are
+then judged by one plain loop, row by row, without either trainer's code. TRL runs without gradient checkpointing (it
+would only slow it down here) and with the batch size that comes nearest to our tokens a step.
 
     python benchmarks/tuning.py --rows 200 --epochs 1
 """
@@ -118,7 +118,8 @@ def _trl(train: list[Pair], base: Any, params: Any, dtype: str, work: Path, batc
     steps = -(-len(train) // batch) * params.epochs
     settings = SFTConfig(
         output_dir=str(work / "trl-state"), num_train_epochs=params.epochs, per_device_train_batch_size=batch,
-        learning_rate=params.learning_rate, lr_scheduler_type="cosine", warmup_steps=int(params.warmup_fraction * steps),
+        learning_rate=params.learning_rate, lr_scheduler_type="cosine", 
+        warmup_steps=int(params.warmup_fraction * steps),
         weight_decay=params.weight_decay, max_grad_norm=params.gradient_clip, gradient_checkpointing=False,
         completion_only_loss=True, max_length=base.context, bf16=False, use_cpu=not torch.cuda.is_available(),
         optim="adamw_torch", report_to="none", save_strategy="no", logging_steps=5, disable_tqdm=True, seed=params.seed,

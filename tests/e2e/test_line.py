@@ -22,7 +22,7 @@ from sluicegate.scaffold import init
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_model import build_tiny_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("line")]
+pytestmark = pytest.mark.slow
 OPEN_POLICY = """
 minimum_examples: 20
 rules:

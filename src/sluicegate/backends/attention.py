@@ -22,7 +22,7 @@ FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "granite"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`lengths`: causal sequences end to end in one row; or `mask` (batch, 1, 1, span): True where a new token looks."""
+    """`lengths`: causal sequences end to end in a row; `mask` (batch, 1, 1, span): True where a new token looks."""
 
     lengths: tuple[int, ...] = ()
     mask: torch.Tensor | None = None
