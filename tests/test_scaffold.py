@@ -1,0 +1,58 @@
+"""`sluice init`: the template is the checkout's own root, whole and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sluicegate.errors import UsageError
+from sluicegate.scaffold import FILES, FOLDERS, init
+
+ROOT = Path(__file__).parents[1]
+
+
+def tracked() -> set[str]:
+    """Files of the template that git knows."""
+    listed = subprocess.run(["git", "ls-files", *FOLDERS, *FILES], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+def test_project_is_the_template(tmp_path: Path) -> None:
+    """A new project holds every tracked file of the template, under one clean commit."""
+    root = tmp_path / "mine"
+    init(root)
+    here = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    assert tracked() <= set(here)
+    assert set(here) - tracked() == {".gitignore", "README.md"}
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+
+
+def test_existing_folder_is_kept(tmp_path: Path) -> None:
+    """A folder with something in it is never written to."""
+    (tmp_path / "note").write_text("mine", "utf-8")
+    with pytest.raises(UsageError):
+        init(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+@pytest.mark.slow
+def test_wheel_ships_the_template(tmp_path: Path) -> None:
+    """The wheel's template is what git tracks, no scratch file more, and its pins name the engine's data files."""
+    copy = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
+    (copy / "prompts" / "scratch.yaml").unlink(missing_ok=True)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(copy)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    template = {name.removeprefix("sluicegate/template/") for name in names if name.startswith("sluicegate/template/")}
+    committed = subprocess.run(
+        ["git", "ls-files", *FOLDERS, *FILES], cwd=copy, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert template == set(committed)
+    assert {"sluicegate/cards/report.css", "sluicegate/cards/report.html.jinja", "sluicegate/py.typed"} <= set(names)
