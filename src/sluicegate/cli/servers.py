@@ -15,7 +15,7 @@ def up(as_json: bool) -> None:
     from sluicegate.project import find_project
 
     project = find_project()
-    statuses = servers.up(project)
+    statuses = servers.up(project, progress=lambda line: click.echo(line, err=True))
     if as_json:
         print_json(statuses)
         return
