@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,13 +86,21 @@ def reproduce(project: Project, *, quiet: bool = False) -> list[str]:
     """
     ensure_dvc(project.root)
     before = _stage_states(project.root)
-    with pipeline_lock(project):
+    with pipeline_lock(project) as lock:
+        _settle_dvc_locks(project.root)
         failure = project.state / "failure.json"
         failure.unlink(missing_ok=True)
         environment = {**os.environ, "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
         arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else [])]
         try:
-            done = subprocess.run(arguments, cwd=project.root, env=environment, check=False, stdin=subprocess.DEVNULL)
+            done = subprocess.run(
+                arguments,
+                cwd=project.root,
+                env=environment,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(lock,),
+            )
         except FileNotFoundError as error:
             raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
         if done.returncode:
@@ -99,31 +110,89 @@ def reproduce(project: Project, *, quiet: bool = False) -> list[str]:
 
 
 @contextmanager
-def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[None]:
+def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[int]:
     """Hold the one lock around the pipeline; a second holder says that it waits.
+
+    Yields:
+        The lock's file descriptor. A child that inherits it keeps the lock where its parent is killed.
 
     Raises:
         BusyError: the lock was not free within `wait` seconds.
     """
-    from filelock import FileLock, Timeout
-
     try:
         project.state.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(project.state / "pipeline.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise EnvironmentFailure(f"cannot write {project.state}: {error.strerror}") from error
-    lock = FileLock(project.state / "pipeline.lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("another run holds the pipeline; waiting for it to end ...", file=sys.stderr, flush=True)
-        try:
-            lock.acquire(timeout=wait)
-        except Timeout as error:
-            raise BusyError("another run still holds the pipeline.", hint="Wait for it, or stop it.") from error
-    try:
-        yield
+        _wait_for(
+            lambda: _locked(descriptor),
+            wait,
+            "another run holds the pipeline; waiting for it to end ...",
+            BusyError("another run still holds the pipeline.", hint="Wait for it, or stop it."),
+        )
+        yield descriptor
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait_for(ready: Callable[[], bool], wait: float, told: str, late: BusyError) -> None:
+    """Ask `ready` twice a second; say `told` once where it takes time, raise `late` after `wait` seconds."""
+    if ready():
+        return
+    print(told, file=sys.stderr, flush=True)
+    until = time.monotonic() + wait
+    while not ready():
+        if time.monotonic() > until:
+            raise late
+        time.sleep(0.5)
+
+
+def _settle_dvc_locks(root: Path, *, wait: float = 3600.0) -> None:
+    """Wait for a DVC that a person started, then drop what dead ones left in DVC's own lock file.
+
+    DVC takes any process with the recorded number for the owner: a zombie, or a stranger that got the number since,
+    would block the pipeline for ever.
+
+    Raises:
+        BusyError: another DVC still runs after `wait` seconds.
+    """
+    path = root / ".dvc" / "tmp" / "rwlock"
+    _wait_for(
+        lambda: not any(map(_runs_dvc, _owners(path))),
+        wait,
+        "another DVC works in this project; waiting for it to end ...",
+        BusyError("another DVC still works in this project.", hint="Wait for it, or stop it."),
+    )
+    path.unlink(missing_ok=True)
+
+
+def _owners(path: Path) -> set[int]:
+    """Process numbers in DVC's lock file; none where it is absent or was torn by a kill."""
+    try:
+        held = json.loads(path.read_text("utf-8"))
+        entries = [*held["write"].values(), *(entry for several in held["read"].values() for entry in several)]
+        return {int(entry["pid"]) for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def _runs_dvc(pid: int) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in part for part in process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def _stage_error(failure: Path) -> SluiceError:

@@ -187,3 +187,81 @@ def test_detached_shallow_clone(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project.parent / "tiny", tmp_path / "tiny")
     done = sluice(clone, "gate", environment={"SLUICE_CACHE": str(project.parent / "cache")})
     assert done.returncode in (0, 4), done.stdout + done.stderr
+
+
+def test_base_model_not_found(project: Path) -> None:
+    """A base that exists nowhere exits with 3 and says where base models are named."""
+    edit(project / "params.yaml", "base: ../tiny", "base: no-such/model", commit=False)
+    done = sluice(project, "release", "--plain")
+    subprocess.run(["git", "checkout", "-q", "--", "."], cwd=project, check=True)
+    assert done.returncode == 3, done.stderr
+    assert "no-such/model" in done.stderr
+
+
+def test_git_missing(project: Path, tmp_path: Path) -> None:
+    """Without git the line stops at once with 3 and the line that installs it."""
+    (tmp_path / "python").symlink_to(sys.executable)
+    done = sluice(project, "release", "--plain", environment={"PATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert "apt-get install git" in done.stderr
+
+
+def test_two_runs_at_once(project: Path) -> None:
+    """A second run waits for the first, says so, and both end with the same champion."""
+    command = [sys.executable, "-m", "sluicegate", "release", "--plain"]
+    both = [
+        subprocess.Popen(
+            command, cwd=project, env=_environment(project), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert sum(b"waiting for it to end" in errors for _, errors in told) == 1
+    assert sluice(project, "verify").returncode == 0
+
+
+def test_ctrl_c(project: Path) -> None:
+    """Ctrl-C stops with 130 and one line; running again completes the release."""
+    edit(project / "params.yaml", "repetition_penalty: 1.1", "repetition_penalty: 1.2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sluicegate", "release", "--plain"],
+        cwd=project,
+        env=_environment(project),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(4)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "run the same command again" in errors
+    assert "this is a defect" not in errors
+    assert sluice(project, "release", "--plain").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_disk_full(project: Path, tmp_path: Path) -> None:
+    """On a full disk the line stops with 3 and a plain sentence; with room again it completes."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)], check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        shutil.copytree(project.parent / "tiny", tmp_path / "tiny")
+        subprocess.run(["git", "clone", "-q", str(project), str(small / "project")], check=True)
+        done = sluice(
+            small / "project", "release", "--plain", environment={"SLUICE_CACHE": str(project.parent / "cache")}
+        )
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "this is a defect" not in done.stderr
+        assert "space" in done.stderr.lower()
+        subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
+        environment = {"SLUICE_CACHE": str(project.parent / "cache")}
+        (small / "tiny").symlink_to(tmp_path / "tiny")
+        again = sluice(small / "project", "release", "--plain", environment=environment)
+        assert again.returncode in (0, 4), again.stdout + again.stderr
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)

@@ -1,0 +1,99 @@
+"""Locks around the pipeline: who waits, what a killed run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sluicegate import versioning
+from sluicegate.errors import BusyError
+from sluicegate.project import Project
+
+
+def _rwlock(root: Path, pid: int) -> Path:
+    path = root / ".dvc" / "tmp" / "rwlock"
+    path.parent.mkdir(parents=True)
+    owner = {"pid": pid, "cmd": "dvc repro"}
+    path.write_text(json.dumps({"write": {"a": owner}, "read": {"b": [owner]}}))
+    return path
+
+
+def test_zombie_owner_is_dropped(tmp_path: Path) -> None:
+    """A killed DVC that nobody has waited for does not block the next run."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        while Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
+            time.sleep(0.01)
+        path = _rwlock(tmp_path, child)
+        versioning._settle_dvc_locks(tmp_path, wait=0)
+        assert not path.exists()
+    finally:
+        os.waitpid(child, 0)
+
+
+def test_stranger_owner_is_dropped(tmp_path: Path) -> None:
+    """A process that is no DVC and has the recorded number by chance does not block either."""
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        path = _rwlock(tmp_path, process.pid)
+        versioning._settle_dvc_locks(tmp_path, wait=0)
+        assert not path.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_living_dvc_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A DVC that works keeps its entries."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # dvc"])
+    try:
+        path = _rwlock(tmp_path, process.pid)
+        with pytest.raises(BusyError):
+            versioning._settle_dvc_locks(tmp_path, wait=0)
+        assert path.exists()
+        assert "waiting for it to end" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"write": {}}', '{"write": {"a": 3}, "read": {}}'])
+def test_torn_lock_file_is_dropped(tmp_path: Path, text: str) -> None:
+    """A lock file torn by a kill is no owner."""
+    path = _rwlock(tmp_path, 1)
+    path.write_text(text)
+    versioning._settle_dvc_locks(tmp_path, wait=0)
+    assert not path.exists()
+
+
+def test_child_keeps_the_lock(tmp_path: Path) -> None:
+    """Where the run is killed and its DVC lives on, the next run waits for that DVC."""
+    project = Project(tmp_path)
+    holder = f"""
+import subprocess, sys, time
+from pathlib import Path
+from sluicegate import versioning
+from sluicegate.project import Project
+with versioning.pipeline_lock(Project(Path({str(tmp_path)!r}))) as lock:
+    child = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    with pytest.raises(BusyError), versioning.pipeline_lock(project, wait=0):
+        pass
+    os.kill(child, 9)
+    with versioning.pipeline_lock(project, wait=10):
+        pass
