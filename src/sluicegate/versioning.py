@@ -35,13 +35,18 @@ def git(root: Path, *arguments: str) -> str:
     """
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            ["git", "--no-optional-locks", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as error:
         raise VersioningError("git is not installed.", hint="apt-get install git") from error
     if done.returncode:
         raise VersioningError(
-            f"git {arguments[0]}: {done.stderr.strip() or 'failed'}", hint="Is this a git repository? `git init`"
+            f"git {arguments[0]}: {done.stderr.strip() or 'failed'}",
+            hint="`git init` makes a repository here." if "not a git repository" in done.stderr else "",
         )
     return done.stdout
 
@@ -70,7 +75,7 @@ def ensure_dvc(root: Path) -> None:
         subprocess.run(["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False).returncode
         == 0
     )
-    _dvc(root, "init", "--quiet", *([] if inside and (root / ".git").exists() else ["--no-scm"]))
+    _dvc(root, "init", *([] if inside and (root / ".git").exists() else ["--no-scm"]))
     _dvc(root, "config", "core.analytics", "false")
     _dvc(root, "config", "core.check_update", "false")
 
@@ -197,12 +202,16 @@ def _runs_dvc(pid: int) -> bool:
 
 def _stage_error(failure: Path) -> SluiceError:
     """The error that stopped a stage, as the stage left it; DVC itself passes on only that it failed."""
-    again = "Then run again: finished stages are kept."
+    again = "run again; finished stages are kept."
     if not failure.is_file():
-        return VersioningError("the pipeline stopped; the reason is above.", hint=again)
+        return VersioningError("the pipeline stopped; the reason is above.", hint=f"Then {again}")
     told = read_json(failure)
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
-    return kind(f"a stage stopped: {told['message']}", hint=f"{told['hint']} {again}".strip())
+    hint = told["hint"].removesuffix(", then run again.")
+    return kind(
+        f"a stage stopped: {told['message']}",
+        hint=f"{hint.removesuffix('.')}, then {again}" if hint else f"Then {again}",
+    )
 
 
 def _dvc(root: Path, *arguments: str) -> None:
@@ -210,7 +219,11 @@ def _dvc(root: Path, *arguments: str) -> None:
         [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise VersioningError(f"dvc {arguments[0]}: {done.stderr.strip() or 'failed'}", hint="pip install dvc")
+        reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise VersioningError(
+            f"dvc {arguments[0]}: {' '.join(reasons) or done.stderr.strip() or 'failed'}",
+            hint="`sluice doctor` says what is missing.",
+        )
 
 
 def _stage_states(root: Path) -> dict[str, str]:

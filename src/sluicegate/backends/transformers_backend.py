@@ -8,6 +8,7 @@ generation in float32; in bfloat16 rounding differs between batch sizes and now 
 from __future__ import annotations
 
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -184,7 +185,9 @@ def open_transformers(model: LoadedBase, adapter: Path | None, *, dtype: str, ba
         from peft import PeftModel
 
         try:
-            tuned = PeftModel.from_pretrained(load_model(model.path, "float32"), str(adapter))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 reads a name that transformers 5 has renamed
+                tuned = PeftModel.from_pretrained(load_model(model.path, "float32"), str(adapter))
             loaded = tuned.merge_and_unload(safe_merge=True).to(getattr(torch, number))
         except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
             raise ModelError(f"the adapter {adapter} cannot be loaded: {error}") from error

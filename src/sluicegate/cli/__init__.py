@@ -121,8 +121,11 @@ def _leave_for_pipeline(error: SluiceError) -> None:
     """Where DVC runs this stage for `sluice release`, tell that command what stopped it."""
     place = os.environ.get("SLUICE_FAILURE")
     if place:
+        from contextlib import suppress
         from pathlib import Path
 
         from sluicegate.hashing import write_json
 
-        write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})
+        # On a full disk the reason printed above must do.
+        with suppress(SluiceError, OSError):
+            write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})

@@ -15,7 +15,8 @@ from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
-from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.context import Context, open_context
+from sluicegate.stages.evaluation_run import track
 from sluicegate.stages.models import resolve
 from sluicegate.stages.progress import counter, say
 
@@ -62,7 +63,7 @@ def run(project: Project) -> None:
             "base_name": candidate.base.name,
         },
     )
-    write_json(project.evidence / "run.json", {"run_id": _track(context, evidence, golden)})
+    write_json(project.evidence / "run.json", {"run_id": track(context, evidence, golden)})
 
 
 BASELINES = {"lead2": lead2}
@@ -175,32 +176,3 @@ class Unopened:
     ) -> list[Generation]:
         """Answer the prompts with the contender's model."""
         return self._backend.generate(prompts, settings, progress)
-
-
-def _track(context: Context, evidence: dict[str, Evidence], golden: Sequence[Example]) -> str:
-    """One MLflow run with metrics, operations and a table that one can sort and read."""
-    candidate, champion = evidence["candidate"], evidence["champion"]
-    tags = {"sluice.stage": "evaluate", "sluice.release": candidate.release, "sluice.champion": champion.release}
-    settings = context.params.evaluate.model_dump() | context.params.release.generation.model_dump()
-    with open_tracking(context.project).start_run(context.name, "evaluate", settings, tags) as handle:
-        values: dict[str, float] = {}
-        for name, record in evidence.items():
-            values |= {f"{name}/{metric}": summary.mean for metric, summary in record.summaries.items()}
-            values |= {f"{name}/{metric}": number for metric, number in record.operations.items()}
-        handle.log_metrics(values, 0)
-        handle.log_dataset("golden", candidate.golden, "data/golden/golden.jsonl", len(golden))
-        handle.log_table("evaluation.json", _table(evidence, golden))
-    return str(handle.id)
-
-
-def _table(evidence: dict[str, Evidence], golden: Sequence[Example]) -> dict[str, list[object]]:
-    rows = {name: {row.id: row for row in record.rows} for name, record in evidence.items()}
-    table: dict[str, list[object]] = {
-        "id": [row.id for row in golden],
-        "reference": [row.reference[0] for row in golden],
-    }
-    for name in ("candidate", "champion"):
-        table[name] = [rows[name][row.id].output for row in golden]
-        for metric in evidence[name].summaries:
-            table[f"{name} {metric}"] = [rows[name][row.id].scores[metric] for row in golden]
-    return table

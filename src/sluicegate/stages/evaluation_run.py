@@ -21,9 +21,9 @@ def track(context: Context, evidence: Mapping[str, Evidence], golden: Sequence[E
             values |= {f"{name}/{metric}": number for metric, number in record.operations.items()}
         handle.log_metrics(values, 0)
         handle.log_dataset("golden", candidate.golden, "data/golden/golden.jsonl", len(golden))
-        handle.log_table("evaluation.json", _table(evidence, golden))
-        handle.log_figure_png("metrics.png", means_plot(evidence))
-        handle.log_figure_png("differences.png", differences_plot(candidate, champion))
+        handle.log_table("evaluation", _table(evidence, golden))
+        handle.log_figure_png("metrics", means_plot(evidence))
+        handle.log_figure_png("differences", differences_plot(candidate, champion))
     return str(handle.id)
 
 

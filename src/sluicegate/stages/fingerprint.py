@@ -95,6 +95,7 @@ NEUTRAL = frozenset(
         ".ledger",
         ".releasing",
         ".stages",
+        ".stages.evaluation_run",
         ".stages.progress",
     )
 )

@@ -15,14 +15,20 @@ def say(text: str) -> None:
 def counter(label: str, *, every: float = 2.0) -> Callable[[int, int], None]:
     """A `progress(done, total)` callback that prints at most every `every` seconds, with the time left."""
     start = time.monotonic()
-    last = [start - every]
+    last, ended = start - every, False
 
     def report(done: int, total: int) -> None:
+        nonlocal last, ended
         now = time.monotonic()
-        if done < total and now - last[0] < every:
+        if ended or (done < total and now - last < every):
             return
-        last[0] = now
-        left = (now - start) / done * (total - done) if done else 0.0
-        say(f"  {label} {done}/{total}, {left:.0f} s left")
+        last, ended = now, done >= total
+        passed = now - start
+        if ended:
+            say(f"  {label} {done}/{total} in {passed:.0f} s")
+        elif done:
+            say(f"  {label} {done}/{total}, {passed / done * (total - done):.0f} s left")
+        else:
+            say(f"  {label} {done}/{total}")
 
     return report

@@ -122,12 +122,24 @@ def open_client(url: str, artifacts: Path) -> MlflowClient:
     # MLflow reconfigures its logger when it is imported.
     quiet()
     if not is_remote(url):
-        if url.startswith(_SQLITE):
-            with translated("make the folder of its database"):
-                Path(url.removeprefix(_SQLITE).split("?")[0]).parent.mkdir(parents=True, exist_ok=True)
         with exclusive(artifacts.parent, "migration"):
+            if url.startswith(_SQLITE):
+                _create(Client, Path(url.removeprefix(_SQLITE).split("?")[0]))
             return _migrated(Client, url)
     return _migrated(Client, url)
+
+
+def _create(client_type: type[MlflowClient], database: Path) -> None:
+    """Make the SQLite database under another name, then rename it: stopped half-way, MLflow's migrations cannot go on."""
+    with translated("make its database"):
+        if database.is_file() and database.stat().st_size:
+            return
+        database.parent.mkdir(parents=True, exist_ok=True)
+        draft = database.with_name(f"{database.name}.draft")
+        for left in (draft, draft.with_name(f"{draft.name}-journal")):
+            left.unlink(missing_ok=True)
+        _migrated(client_type, f"{_SQLITE}{draft}")
+        draft.replace(database)
 
 
 def _migrated(client_type: type[MlflowClient], url: str) -> MlflowClient:
