@@ -90,7 +90,8 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("\nstopped. Nothing is half done: run the same command again to go on.", err=True)
+        if "SLUICE_FAILURE" not in os.environ:  # a stage's own command says it
+            click.echo("\nstopped. Nothing is half done: run the same command again to go on.", err=True)
         sys.exit(130)
     except SluiceError as error:
         click.echo(f"error: {error}", err=True)

@@ -204,6 +204,7 @@ def links(context: Context, registered: dict[str, Any]) -> dict[str, str]:
         "this version": tracking.ui_link(model=context.name, version=registered["version"]),
         "parent": tracking.ui_link(model=context.name, version=registered["champion_version"]),
         "evaluation run": tracking.ui_link(run=evaluation),
+        "report": f"{tracking.ui_link(run=evaluation)}/artifacts/release.html",
     }
     training = read_json(project.build / "tune.json").get("run_id")
     if training:
