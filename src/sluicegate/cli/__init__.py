@@ -94,10 +94,10 @@ def main() -> None:
             click.echo("\nstopped. Nothing is half done: run the same command again to go on.", err=True)
         sys.exit(130)
     except SluiceError as error:
-        click.echo(f"error: {error}", err=True)
-        if error.hint:
-            click.echo(f"  what to do: {error.hint}", err=True)
-        _leave_for_pipeline(error)
+        if not _left_for_pipeline(error):
+            click.echo(f"error: {error}", err=True)
+            if error.hint:
+                click.echo(f"  what to do: {error.hint}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
@@ -118,15 +118,17 @@ def main() -> None:
         sys.exit(3)
 
 
-def _leave_for_pipeline(error: SluiceError) -> None:
-    """Where DVC runs this stage for `sluice release`, tell that command what stopped it."""
+def _left_for_pipeline(error: SluiceError) -> bool:
+    """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that command."""
     place = os.environ.get("SLUICE_FAILURE")
-    if place:
-        from contextlib import suppress
-        from pathlib import Path
+    if not place:
+        return False
+    from pathlib import Path
 
-        from sluicegate.hashing import write_json
+    from sluicegate.hashing import write_json
 
-        # On a full disk the reason printed above must do.
-        with suppress(SluiceError, OSError):
-            write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})
+    try:
+        write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})
+    except (SluiceError, OSError):
+        return False  # a full disk
+    return True
