@@ -10,10 +10,10 @@ export DO_NOT_TRACK = true
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test check format soak bench lock wheel clean
+.PHONY: help setup run test test-postgres soak check format bench lock wheel clean
 
 help:  ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 setup: $(READY)  ## make .venv from the lock file
 
@@ -35,6 +35,12 @@ run: setup  ## the main job: sample data to champion, without any server
 
 test: setup  ## every test that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-postgres: setup  ## the ledger's tests against a PostgreSQL server started for them (needs Debian's postgresql)
+	./tests/postgres.sh
+
+soak: setup  ## the long form of the tests that repeat (docs/proof.md), each with what it counted
+	SLUICE_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP --show-capture=stdout $$(grep -rl soak_scale tests --include='test_*.py')
 
 check: setup  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -3,8 +3,9 @@
     python benchmarks/gate_calibration.py --simulations 10000 --processes 2
 
 Each cell is a number of examples n, a kind of score and a cluster size (rows that share a group: half of them copy
-their group's draw, so the marginal distribution stays the same). Per cell, for the rule `not_worse_than_champion`:
+their group's draw, so the marginal distribution stays the same). Three tables, every rate with its Monte-Carlo error:
 
+1. The rule `not_worse_than_champion`, one look.
     false promotion   a candidate whose true loss is exactly the margin passes; promised: at most 5 %
     naive mean        "mean of the candidate >= mean of the champion" on the same samples
     mean - margin     "mean of the candidate >= mean of the champion - margin"
@@ -12,9 +13,18 @@ their group's draw, so the marginal distribution stays the same). Per cell, for 
     equal passes      a candidate with no true difference passes (the power at this n)
     equal rejected    the same candidate is shown to be worse; promised: at most 5 %
 
-and per kind and cluster size: how often an equal candidate passes at the n that the gate recommends after a pilot.
-The functions are those of the rule (`gates.bounds`, `gates.planning`); a sample of cells also goes through `decide`.
-Exit code 1 when a promise is broken by more than three Monte-Carlo errors.
+2. The rule `better_than_champion` (margin 0) and an equal candidate, which must not pass: one look, then 20 candidates
+   one after the other at the same golden set, and whether any of them passes; promised: at most 5 %.
+    gate              the rule; for the 20 with the alpha that `gates.budget` leaves to each look
+    no budget         the rule with 5 % at each of the 20 looks
+    naive mean        "mean of the candidate > mean of the champion"
+    MLflow            `compare_evaluations(...).assert_improved()`: see `gate_simulation.mlflow_improved`
+
+3. How often an equal candidate passes `not_worse_than_champion` at the n that the gate recommends after a pilot;
+   promised: at least 80 %.
+
+The decisions are those of the rule (`gates.bounds`, `gates.planning`, see `gate_simulation.Rule`); a sample of cells
+also goes through `decide`. Exit code 1 when a promise is broken by more than three Monte-Carlo errors.
 """
 
 from __future__ import annotations
@@ -23,64 +33,31 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from gate_simulation import KINDS, Floats, Rule, draw, flat, looks, mlflow_improved, paired_t, sample
 
-from sluicegate.gates import Policy, decide
-from sluicegate.gates.bounds import Clusters, p_mean_at_most
+from sluicegate.gates import Policy, allowance, decide
 from sluicegate.gates.planning import more_examples
 from sluicegate.records import Decision, Evidence, ScoredExample
 
-ALPHA, POWER, MARGIN, COPIED, PILOT = 0.05, 0.8, 0.05, 0.5, 60
+ALPHA, POWER, MARGIN, PILOT, TIMES = 0.05, 0.8, 0.05, 60, 20
 SIZES, CLUSTER_SIZES = (20, 50, 100, 200, 500), (1, 5)
-Floats = NDArray[np.float64]
-Draw = Callable[[np.random.Generator, int, float], Floats]
-
-
-def binary(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Right or wrong; 5 % gains, 5 % + loss losses, the rest equal."""
-    u = rng.random(n)
-    return np.where(u < 0.05, 1.0, np.where(u < 0.10 + loss, -1.0, 0.0))
-
-
-def five_level(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Marks 1 to 5, scaled to 0 to 1: symmetric steps, and one mark down in 4 x loss of the rows."""
-    steps = rng.choice([-0.5, -0.25, 0.0, 0.25, 0.5], size=n, p=[0.05, 0.2, 0.5, 0.2, 0.05])
-    return steps - 0.25 * (rng.random(n) < 4 * loss)
-
-
-def skewed(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Mostly a little better, sometimes far worse: 0.1 - Beta(0.4, 3.6), skewness -1.7."""
-    return 0.1 - rng.beta(0.4, 3.6, n) - loss
-
-
-def ties(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Four of five answers score the same; the others differ by up to half the range."""
-    return np.where(rng.random(n) < 0.8, 0.0, rng.uniform(-0.5, 0.5, n) - 5 * loss)
-
-
-def rare_failure(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Equal, but for a rare total failure."""
-    return np.where(rng.random(n) < loss, -1.0, 0.0)
-
-
-def smooth(rng: np.random.Generator, n: int, loss: float) -> Floats:
-    """Like ROUGE: bell-shaped differences with standard deviation 0.12."""
-    return np.clip(rng.normal(0.0, 0.12, n), -0.9, 0.9) - loss
-
-
-KINDS: dict[str, Draw] = {
-    "binary": binary,
-    "five levels": five_level,
-    "skewed": skewed,
-    "ties": ties,
-    "rare failure": rare_failure,
-    "smooth": smooth,
-}
+BATCH_VALUES = 2_000_000
+POLICY = Policy.model_validate(
+    {
+        "alpha": ALPHA,
+        "minimum_examples": 2,
+        "submissions": TIMES,
+        "rules": [
+            {"name": "kept", "kind": "not_worse_than_champion", "metric": "m", "margin": MARGIN},
+            {"name": "gain", "kind": "better_than_champion", "metric": "m"},
+        ],
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,70 +74,75 @@ class Cell:
     t_test: float
     equal_passes: float
     equal_rejected: float
-
-
-def draw(kind: str, n: int, cluster: int, loss: float, rng: np.random.Generator) -> Floats:
-    """Differences (candidate - champion) with mean -loss, as (groups, cluster size)."""
-    groups = n // cluster
-    own = KINDS[kind](rng, groups * cluster, loss).reshape(groups, cluster)
-    if cluster == 1:
-        return own
-    shared = KINDS[kind](rng, groups, loss)[:, None]
-    return np.where(rng.random(own.shape) < COPIED, shared, own)
-
-
-def sample(rows: Floats) -> Clusters:
-    return Clusters(np.sort(rows.sum(axis=1)), np.full(len(rows), float(rows.shape[1])), -1.0, 1.0)
+    one: tuple[float, float, float]
+    twenty: tuple[float, float, float, float]
 
 
 def simulate(task: tuple[str, int, int, int]) -> Cell:
     """Run one cell; its seed depends on the cell only."""
-    from scipy.stats import t
-
     kind, n, cluster, simulations = task
     rng = np.random.default_rng([list(KINDS).index(kind), n, cluster, 20260101])
-    quantile = float(t.ppf(1 - ALPHA, n - 1))
-    counts = np.zeros(6)
-    for _ in range(simulations):
-        rows = draw(kind, n, cluster, MARGIN, rng)
-        mean, error = float(rows.mean()), float(rows.std(ddof=1)) / math.sqrt(n)
-        counts[0] += p_mean_at_most(sample(rows), -MARGIN) < ALPHA
-        counts[1] += mean >= 0.0
-        counts[2] += mean >= -MARGIN
-        counts[3] += mean - quantile * error > -MARGIN
-        equal = sample(draw(kind, n, cluster, 0.0, rng))
-        counts[4] += p_mean_at_most(equal, -MARGIN) < ALPHA
-        counts[5] += p_mean_at_most(equal.mirrored(), MARGIN) < ALPHA
-    return Cell(kind, n, cluster, simulations, *(counts / simulations).tolist())
+    rule = Rule(rng)
+    counts, one, twenty = np.zeros(6), np.zeros(3), np.zeros(4)
+    batch = max(1, BATCH_VALUES // (n * TIMES))
+    for start in range(0, simulations, batch):
+        count = min(batch, simulations - start)
+        lossy, equal = (draw(kind, count, n, cluster, loss, rng) for loss in (MARGIN, 0.0))
+        means = flat(lossy).mean(axis=1)
+        counts += [
+            rule.shows(lossy, -MARGIN, ALPHA).sum(),
+            (means >= 0.0).sum(),
+            (means >= -MARGIN).sum(),
+            paired_t(lossy, -MARGIN, ALPHA).sum(),
+            rule.shows(equal, -MARGIN, ALPHA).sum(),
+            rule.shows(-equal, MARGIN, ALPHA).sum(),
+        ]
+        higher = flat(equal).mean(axis=1) > 0
+        one += [rule.shows(equal, 0.0, ALPHA).sum(), higher.sum(), mlflow_improved(equal).sum()]
+        twenty += resubmitted(looks(kind, count, TIMES, n, cluster, rng), rule)
+    rates = (counts / simulations).tolist()
+    return Cell(*task[:3], simulations, *rates, tuple(one / simulations), tuple(twenty / simulations))
+
+
+def resubmitted(tries: Floats, rule: Rule) -> list[float]:
+    """How many golden sets let any of their equal candidates pass, by rule; `tries` as `looks` gives them."""
+    count, times = tries.shape[:2]
+    rows = tries.reshape(count * times, *tries.shape[2:])
+    shared = np.tile([allowance([False] * number, POLICY) for number in range(times)], count)
+    flags = (
+        rule.shows(rows, 0.0, shared),
+        rule.shows(rows, 0.0, ALPHA),
+        flat(rows).mean(axis=1) > 0,
+        mlflow_improved(rows),
+    )
+    return [float(passed.reshape(count, times).any(axis=1).sum()) for passed in flags]
 
 
 def recommended(task: tuple[str, int, int]) -> tuple[str, int, float, float, int]:
     """Pilot, recommendation, fresh sample of that size: (kind, cluster, mean n, share of passes, repetitions)."""
     kind, cluster, repetitions = task
     rng = np.random.default_rng([list(KINDS).index(kind), cluster, 7])
-    passes, sizes = 0, []
+    rule, passes, sizes = Rule(rng), 0, []
     for _ in range(repetitions):
-        pilot = sample(draw(kind, PILOT, cluster, 0.0, rng))
-        more = more_examples(pilot, -MARGIN, 0.0, ALPHA, POWER)
-        size = PILOT + (more or 0)
+        pilot = sample(draw(kind, 1, PILOT, cluster, 0.0, rng)[0])
+        size = PILOT + (more_examples(pilot, -MARGIN, 0.0, ALPHA, POWER) or 0)
         sizes.append(-(-size // cluster) * cluster)
-        passes += p_mean_at_most(sample(draw(kind, sizes[-1], cluster, 0.0, rng)), -MARGIN) < ALPHA
+        passes += int(rule.shows(draw(kind, 1, sizes[-1], cluster, 0.0, rng), -MARGIN, ALPHA)[0])
     return kind, cluster, float(np.mean(sizes)), passes / repetitions, repetitions
 
 
 def check_against_decide(seed: int = 1) -> int:
-    """The whole gate and the shortcut of this file must agree; returns the number of comparisons."""
-    rule = {"name": "r", "kind": "not_worse_than_champion", "metric": "m", "margin": MARGIN, "range": [0.0, 1.0]}
-    policy = Policy.model_validate({"alpha": ALPHA, "minimum_examples": 2, "rules": [rule]})
-    rng, compared = np.random.default_rng(seed), 0
+    """The whole gate and the shortcut of this file must agree, in the first look; returns the number of comparisons."""
+    rng, compared, alpha = np.random.default_rng(seed), 0, allowance((), POLICY)
     for kind in KINDS:
         for cluster in CLUSTER_SIZES:
-            rows = draw(kind, 100, cluster, 0.0, rng)
+            rows = draw(kind, 1, 100, cluster, 0.0, rng)
             gains, losses = np.clip(rows, 0, 1), np.clip(-rows, 0, 1)
-            verdict = decide(_evidence(gains, "new"), _evidence(losses, "old"), policy, facts={})
-            if (verdict.decision is Decision.PROMOTE) != (p_mean_at_most(sample(gains - losses), -MARGIN) < ALPHA):
+            verdict = decide(_evidence(gains[0], "new"), _evidence(losses[0], "old"), POLICY, facts={})
+            shortcut = [bool(Rule(rng).shows(gains - losses, null, alpha)[0]) for null in (-MARGIN, 0.0)]
+            if [found.decision is Decision.PROMOTE for found in verdict.rules] != shortcut:
                 raise SystemExit(f"{kind}, clusters of {cluster}: the shortcut and the gate disagree")
-            compared += 1
+            compared += 2
     return compared
 
 
@@ -178,27 +160,65 @@ def share(rate: float, simulations: int) -> str:
     return f"{100 * rate:.1f} ± {100 * math.sqrt(rate * (1 - rate) / simulations):.1f}"
 
 
-def table(cells: list[Cell]) -> str:
+def margin_table(cells: Sequence[Cell]) -> str:
     columns = ("false promotion", "naive mean", "mean - margin", "paired t", "equal passes", "equal rejected")
-    head = "| score | clusters of | n | " + " | ".join(f"{name} %" for name in columns) + " |"
-    lines = [head, "|---|---:|---:|" + "---:|" * len(columns)]
-    for cell in cells:
-        judged = (cell.false_promotion, cell.naive, cell.naive_margin, cell.t_test)
-        rates = (*judged, cell.equal_passes, cell.equal_rejected)
-        numbers = " | ".join(share(rate, cell.simulations) for rate in rates)
+    judged = [
+        (cell.false_promotion, cell.naive, cell.naive_margin, cell.t_test, cell.equal_passes, cell.equal_rejected)
+        for cell in cells
+    ]
+    return _table(columns, cells, judged)
+
+
+def equal_table(cells: Sequence[Cell]) -> str:
+    columns = ("gate", "naive mean", "MLflow", "20: gate", "20: no budget", "20: naive mean", "20: MLflow")
+    return _table(columns, cells, [(*cell.one, *cell.twenty) for cell in cells])
+
+
+def _table(columns: Sequence[str], cells: Sequence[Cell], rates: Sequence[Sequence[float]]) -> str:
+    lines = ["| score | clusters of | n | " + " | ".join(f"{name} %" for name in columns) + " |"]
+    lines.append("|---|---:|---:|" + "---:|" * len(columns))
+    for cell, row in zip(cells, rates, strict=True):
+        numbers = " | ".join(share(rate, cell.simulations) for rate in row)
         lines.append(f"| {cell.kind} | {cell.cluster} | {cell.n} | {numbers} |")
     return "\n".join(lines)
 
 
-def broken(cells: list[Cell], promised: float) -> list[str]:
-    """Cells whose rate of false promotion or of equal rejected exceeds `promised` by more than three errors."""
+def broken(cells: Sequence[Cell], promised: float) -> list[str]:
+    """Cells in which a wrong decision is more frequent than `promised`, by more than three Monte-Carlo errors."""
     found = []
     for cell in cells:
         slack = 3 * math.sqrt(promised * (1 - promised) / cell.simulations)
-        worst = max(cell.false_promotion, cell.equal_rejected)
+        worst = max(cell.false_promotion, cell.equal_rejected, cell.one[0], cell.twenty[0])
         if worst > promised + slack:
             found.append(f"{cell.kind}, n={cell.n}, clusters of {cell.cluster}: {100 * worst:.2f} %")
     return found
+
+
+def underpowered(plans: Sequence[tuple[str, int, float, float, int]]) -> list[str]:
+    """Plans that let an equal candidate pass in less than `POWER` of the cases, by more than three errors."""
+    found = []
+    for kind, cluster, _, rate, count in plans:
+        if rate < POWER - 3 * math.sqrt(POWER * (1 - POWER) / count):
+            found.append(f"{kind}, clusters of {cluster}: {100 * rate:.1f} % at the recommended n")
+    return found
+
+
+def worst(cells: Sequence[Cell]) -> str:
+    """The largest of each wrong rate over all cells, gate and peers."""
+    rows = {
+        "false promotion at the margin": [(cell.false_promotion, cell.naive, cell.t_test) for cell in cells],
+        "equal promoted as better, one look": [cell.one for cell in cells],
+        "any of 20 equal promoted": [cell.twenty for cell in cells],
+    }
+    names = (("gate", "naive mean", "paired t"), ("gate", "naive mean", "MLflow"))
+    names = (*names, ("gate", "no budget", "naive mean", "MLflow"))
+    lines = []
+    for (title, rates), who in zip(rows.items(), names, strict=True):
+        tops = [max(column) for column in zip(*rates, strict=True)]
+        lines.append(
+            f"- {title}: " + ", ".join(f"{name} {100 * top:.2f} %" for name, top in zip(who, tops, strict=True))
+        )
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -215,17 +235,16 @@ def main() -> int:
     with ProcessPoolExecutor(chosen.processes) as pool:
         cells = list(pool.map(simulate, tasks))
         plans = list(pool.map(recommended, [(kind, cluster, repetitions) for kind, cluster in pairs]))
-    print(f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± Monte-Carlo error)\n")
-    print(table(cells))
-    print(f"\nEqual candidate at the recommended n, after a pilot of {PILOT} rows:\n")
+    print(f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± Monte-Carlo error)")
+    print(f"\nThe worst of all cells:\n\n{worst(cells)}")
+    print(f"\n## Not worse than the champion, one look\n\n{margin_table(cells)}")
+    print(f"\n## An equal candidate called better: one look, and any of {TIMES}\n\n{equal_table(cells)}")
+    print(f"\n## Equal candidate at the recommended n, after a pilot of {PILOT} rows\n")
     print("| score | clusters of | mean recommended n | passes % |\n|---|---:|---:|---:|")
     for kind, cluster, size, rate, count in plans:
         print(f"| {kind} | {cluster} | {size:.0f} | {share(rate, count)} |")
-    faults = broken(cells, ALPHA)
-    print(f"\nworst false promotion {100 * max(cell.false_promotion for cell in cells):.2f} %, ", end="")
-    print(f"naive mean gate {100 * max(cell.naive for cell in cells):.1f} %, ", end="")
-    print(f"paired t {100 * max(cell.t_test for cell in cells):.1f} %; ", end="")
-    print(f"{compared} cells checked against decide(); {time.monotonic() - start:.0f} s")
+    print(f"\n{compared} decisions checked against decide(); {time.monotonic() - start:.0f} s")
+    faults = [*broken(cells, ALPHA), *underpowered(plans)]
     for fault in faults:
         print(f"PROMISE BROKEN: {fault}")
     return 1 if faults else 0

@@ -11,19 +11,21 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from prefect import flow, runtime, task
+from prefect import flow, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
-from prefect.states import Completed
+from prefect.states import Completed, State
 
 from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, SluiceError, VersioningError
 from sluicegate.hashing import write_json
-from sluicegate.stages import line, reporting
+from sluicegate.stages import approval, line, reporting
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
+WAITS_FOR = "release:"  # a tag on a run: which release waits for approval
 STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
 
 
@@ -44,6 +46,7 @@ reproduce = task(line.reproduce, name="reproduce", **PLAIN)
 register = task(line.register, name="register", **PLAIN, **RETRY)
 check_drift = task(line.check_drift, name="check drift", **PLAIN, **RETRY)
 decide = task(line.decide, name="decide", **PLAIN)
+approvals = task(approval.approvals, name="approvals", **PLAIN, **RETRY)
 promote_champion = task(line.promote, name="promote", **PLAIN, **RETRY)
 report = task(reporting.report, name="report", **PLAIN, **RETRY)
 
@@ -56,21 +59,69 @@ def release(root: str = ".", promote: bool = True) -> Any:
         root: the project's folder.
         promote: False stops after the verdict, for a look before the champion moves.
     """
+    waited = [tag.removeprefix(WAITS_FOR) for tag in runtime.flow_run.tags if tag.startswith(WAITS_FOR)]
+    root = str(Path(root).resolve())
+    if waited:
+        return go_on(root, waited[0])
     if missed_and_made_up_for():
         return Completed(name="Skipped", message="A later night is due or done: missed nights run once.")
-    root = str(Path(root).resolve())
     outcome: dict[str, Any] = {"reproduce": reproduce(root, progress=True)}
     outcome["register"] = register(root)
     outcome["check_drift"] = check_drift(root)
     outcome["decide"] = verdict = decide(root)
     name = "Unchanged" if verdict.get("unchanged") else STATE_NAMES[verdict["decision"]]
     if verdict["decision"] == "PROMOTE" and promote:
-        outcome["promote"] = promote_champion(root)
+        outcome["approvals"] = approvals(root)
+        if not outcome["approvals"]["missing"]:
+            outcome["promote"] = promote_champion(root)
     elif verdict["decision"] == "PROMOTE" and name != "Unchanged":
         name = "Passed"
     outcome["report"] = report(root)
     create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
+    if outcome.get("approvals", {}).get("missing"):
+        return wait_for_people(outcome)
     return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
+
+
+def go_on(root: str, name: str) -> State:
+    """What a run does that was suspended: promote the very release it waited with, whatever is checked out by now."""
+    outcome: dict[str, Any] = {"approvals": approvals(root, name)}
+    standing = outcome["approvals"]
+    if standing["missing"]:
+        return wait_for_people(outcome)
+    if not standing["in_force"]:
+        return Completed(name="Held", message=standing["text"], data=outcome)
+    outcome["promote"] = promote_champion(root, standing["release"])
+    return Completed(name="Promoted", message=f"Version {standing['version']}: {standing['text']}.", data=outcome)
+
+
+def wait_for_people(outcome: dict[str, Any]) -> State:
+    """Suspend a run of a deployment until `flows/approvals.py` or `sluice approve` resumes it; end any other run.
+
+    How long to wait is the ledger's affair: when a pause of Prefect times out, the run fails instead of being held.
+    """
+    standing = outcome["approvals"]
+    if standing["over"]:
+        return Completed(name="Held", message=standing["text"], data=outcome)
+    tag = WAITS_FOR + standing["release"][:12]
+    if runtime.deployment.id and not another_waits(tag):
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(runtime.flow_run.id, tags={*runtime.flow_run.tags, tag})
+        # A key suspends once, and a run that was resumed too early has to wait again.
+        suspend_flow_run(timeout=None, key=uuid4().hex)
+    return Completed(name="Waiting", message=standing["text"], data=outcome)
+
+
+def another_waits(tag: str) -> bool:
+    """Whether another run is suspended for the same release: one is enough."""
+    with get_client(sync_client=True) as client:
+        waiting = client.read_flow_runs(
+            flow_run_filter=filters.FlowRunFilter(
+                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=["PAUSED"])),
+                tags=filters.FlowRunFilterTags(all_=[tag]),
+            )
+        )
+    return any(str(run.id) != str(runtime.flow_run.id) for run in waiting)
 
 
 def missed_and_made_up_for() -> bool:
@@ -93,7 +144,7 @@ def missed_and_made_up_for() -> bool:
 
 
 def main() -> int:
-    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), or the error's (2, 3)."""
+    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 while it waits, or the error's (2, 3)."""
     parser = argparse.ArgumentParser(description="Run the release line once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     parser.add_argument("--no-promote", action="store_true", help="stop after the verdict")
@@ -110,7 +161,8 @@ def main() -> int:
         return 130
     if arguments.result:
         write_json(arguments.result, outcome)
-    return EXIT_CODES[outcome["decide"]["decision"]]
+    waits = outcome.get("approvals", {}).get("missing")
+    return EXIT_CODES["HOLD" if waits else outcome["decide"]["decision"]]
 
 
 if __name__ == "__main__":

@@ -36,14 +36,25 @@ class GenerationParams(Strict):
         return GenerationSettings(**self.model_dump())
 
 
+class PriceParams(Strict):
+    """What tokens cost, in any one currency, per million: those of the prompt and those of the answer."""
+
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class ReleaseParams(Strict):
-    """What every stage shares. `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name."""
+    """What every stage shares. `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
+
+    With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     base: str
     prompt: str
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    price: PriceParams | None = None
 
 
 class PrepareParams(Strict):
@@ -117,7 +128,10 @@ class Params(Strict):
 
 
 class SourceSpec(Strict):
-    """One entry of sources.yaml. `fields` maps id, group, reference to columns and `inputs` to {variable: column}."""
+    """One entry of sources.yaml. `fields` maps id, group, reference to columns and `inputs` to {variable: column}.
+
+    `fields.slices` is a list of columns that say which parts of the whole a row belongs to (rule field `slice`).
+    """
 
     kind: str
     path: str

@@ -38,7 +38,7 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
     "transformers": ("5.3", "6", "remote code execution before"),
 }
 EXTRAS: dict[str, tuple[str, str, str]] = {
-    "langkit": ("0.0.35", "", "drift and profiles need it"),
+    "langkit": ("0.0.35", "", "only for whylogs profiles beside ours"),
     "setuptools": ("0", "82", "LangKit needs pkg_resources, which is gone in 82"),
     "vaderSentiment": ("3.3", "", "LangKit's sentiment needs its lexicon"),
     "whylogs": ("1.6.4", "1.7", ""),
@@ -88,12 +88,14 @@ def _program(name: str, fix: str) -> Check:
 
 
 def _package(name: str, floor: str, below: str, why: str, *, extra: str = "") -> Check:
+    """A package of an extra may be absent; what is there must be of a version that works."""
     wanted = f"{name}>={floor}" + (f",<{below}" if below else "")
     fix = f"pip install 'sluicegate[{extra}]'" if extra else f"pip install '{wanted}'"
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Check(name, False, "not installed" + (f" ({why})" if why and extra else ""), fix)
+        detail = "not installed" + (f" ({why})" if why and extra else "")
+        return Check(name, False, detail, fix, required=not extra)
     ok = Version(floor) <= Version(found) and (not below or Version(found) < Version(below))
     detail = found if ok else f"{found}, but {wanted} is needed" + (f": {why}" if why else "")
     return Check(name, ok, detail, "" if ok else f"pip install '{wanted}'")

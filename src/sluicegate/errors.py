@@ -14,6 +14,7 @@ SluiceError                      exit code, hint
 │   ├── IntegrityError           stored bytes are not the bytes recorded
 │   └── BusyError                another process holds the lock
 ├── EvidenceError         3      an evaluation is unusable: never a pass
+├── BudgetError           4      a run's budget is spent: what was made is kept, nothing is judged
 └── ReleaseError          3      the ledger refuses
     ├── StaleEpochError          the champion moved meanwhile
     └── NotApprovedError         no PROMOTE verdict or approval for exactly these digests
@@ -87,6 +88,12 @@ class BusyError(EnvironmentFailure):
 
 class EvidenceError(SluiceError):
     """An evaluation is empty, incomplete or not finite; it can never be a pass."""
+
+
+class BudgetError(SluiceError):
+    """The seconds, tokens or money given to a run are spent; nothing is concluded from half an evaluation: HOLD."""
+
+    exit_code = 4
 
 
 class ReleaseError(SluiceError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -12,13 +12,17 @@ from sluicegate.hashing import digest_value
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row: `inputs` fill the prompt's variables, `reference` holds one or more right answers."""
+    """One row: `inputs` fill the prompt's variables, `reference` holds one or more right answers.
+
+    `slices` says which parts of the whole it belongs to: column to value, e.g. `{"industry": "airline"}`.
+    """
 
     id: str
     group: str
     inputs: Mapping[str, str]
     reference: tuple[str, ...]
     source: str
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class ScoredExample:
     prompt_tokens: int
     completion_tokens: int
     finished: bool = True
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +116,17 @@ class Evidence:
     summaries: Mapping[str, Summary]
     operations: Mapping[str, float] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """As it is written and hashed. Rows without slices say nothing of them, as before there were any."""
+        value = asdict(self)
+        for row in value["rows"]:
+            if not row["slices"]:
+                del row["slices"]
+        return value
+
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        return digest_value(self.plain())
 
 
 class Decision(StrEnum):
@@ -126,7 +139,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one policy rule found. `low`/`high` bound `value` at the rule's confidence; None where it has no meaning."""
+    """What one policy rule found. `low`/`high` bound `value` at the rule's confidence; None where it has no meaning.
+
+    `slice` names the slice that the numbers are about, as `column=value`; empty for a rule on all rows.
+    """
 
     name: str
     kind: str
@@ -145,11 +161,15 @@ class RuleResult:
     effective_n: float = 0.0
     detectable: float | None = None
     more_examples: int | None = None
+    slice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision on one candidate, bound to the exact digests it was made from."""
+    """The decision on one candidate, bound to the exact digests it was made from.
+
+    It was look number `look` at this golden set, of the `looks` that the policy allows, at error rate `alpha`.
+    """
 
     decision: Decision
     candidate: str
@@ -160,6 +180,9 @@ class Verdict:
     champion_evidence: str | None
     rules: tuple[RuleResult, ...]
     reasons: tuple[str, ...] = ()
+    alpha: float = 0.0
+    look: int = 1
+    looks: int = 0
 
     @property
     def digest(self) -> str:
@@ -186,13 +209,21 @@ class TuneSummary:
 
 @dataclass(frozen=True, slots=True)
 class DriftScore:
-    """One column's distance between reference and window; `alarm` when over `threshold`."""
+    """One column's distance between reference and window; `alarm` when over `threshold`.
+
+    `before` and `after` are the column's means, `change` their difference in standard deviations of the reference;
+    `p` is the chance of such a distance without drift, adjusted for all columns. None where it has no meaning.
+    """
 
     column: str
     statistic: str
     value: float
     threshold: float
     alarm: bool
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sluicegate
 from sluicegate.errors import UsageError, VersioningError
 
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
-FILES = ("dvc.yaml", "params.yaml", "prefect.yaml")
+FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".github/workflows/sluice-gate.yml", ".gitlab-ci.yml")
 _IGNORED = (
     "/.venv/\n/.sluice/\n/build/\n/reports/\n/data/prepared/\n/data/golden/golden.jsonl\n__pycache__/\n.pytest_cache/\n"
 )
@@ -20,6 +20,7 @@ A Sluicegate project: data, prompts and policy here, the engine in the installed
 
     sluice release --plain     # sample data to champion
     sluice up && sluice release   # the same as a Prefect flow on local servers
+    sluice gate --base main    # what a pull request gets: .github/workflows/sluice-gate.yml, .gitlab-ci.yml
     pytest tests               # this project's own tests
 
 Edit `params.yaml`, `prompts/`, `registry/`; see `sluice --help`.
@@ -53,6 +54,7 @@ def init(target: Path) -> list[str]:
         for folder in FOLDERS:
             shutil.copytree(source / folder, building / folder, ignore=ignore)
         for name in FILES:
+            (building / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source / name, building / name)
         (building / ".gitignore").write_text(_IGNORED, "utf-8")
         (building / "README.md").write_text(_README.format(name=target.name), "utf-8")

@@ -122,6 +122,15 @@ def test_only_what_is_affected_runs(project: Path) -> None:
     assert ran(sluice(project, "gate")) == {"tune", "evaluate", "profile"}
 
 
+def test_each_change_is_one_more_look_at_the_golden_set(project: Path) -> None:
+    """Verdicts on different releases are counted in the ledger; judging the same one again is not another look."""
+    verdicts = Ledger(Project(project).ledger_url).entries("verdict")
+    assert [(entry.payload["look"], entry.payload["looks"]) for entry in verdicts] == [(1, 20), (2, 20), (3, 20)]
+    assert verdicts[1].payload["alpha"] > verdicts[0].payload["alpha"]  # the first promoted, and handed its share on
+    assert sluice(project, "gate").returncode == 0
+    assert len(Ledger(Project(project).ledger_url).entries("verdict")) == 3
+
+
 def test_rollback(project: Path) -> None:
     """Rolling back points at release zero again; an adapter damaged on disk would not be served."""
     ledger = Ledger(Project(project).ledger_url)
@@ -232,6 +241,8 @@ def test_ctrl_c(project: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a background job of a shell is born without, and would not be there to test.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(4)
     os.killpg(process.pid, signal.SIGINT)

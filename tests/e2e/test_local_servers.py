@@ -33,7 +33,7 @@ def release(root: str = ".", promote: bool = True) -> str:
 SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
-from sluicegate.stages import line, reporting
+from sluicegate.stages import approval, line, reporting
 said = sys.argv.pop(1)
 def step(name):
     def run(root: str, progress: bool = True) -> dict:
@@ -44,14 +44,19 @@ def step(name):
         if said == "busy-store" and name == "register" and open("steps.txt").read().count("register") < 2:
             raise TrackingError("database is locked")
         decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
+        if name == "approvals":
+            return {"missing": int(said == "nobody"), "over": False, "release": "a" * 64, "text": "waiting"}
         return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
     return run
 for name in ("reproduce", "register", "check_drift", "decide", "promote"):
     setattr(line, name, step(name))
-reporting.report = step("report")
+approval.approvals, reporting.report = step("approvals"), step("report")
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+POLICY = "rules: [{name: scores exist, kind: at_least, metric: chrf, threshold: 0.0}]\n"
+APPROVALS = "approvals: {required: 1, role: reviewer, people: {ana: [reviewer]}}\n"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -63,6 +68,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = tmp_path_factory.mktemp("a project")
     (root / "flows").mkdir()
     (root / "flows" / "release.py").write_text(FLOW)
+    shutil.copy(ROOT / "flows" / "approvals.py", root / "flows")
+    (root / "registry").mkdir()
+    (root / "registry" / "gates.yaml").write_text(POLICY)
     (root / "params.yaml").write_text("{}\n")
     shutil.copy(ROOT / "prefect.yaml", root / "prefect.yaml")
     made = Project(root)
@@ -129,6 +137,24 @@ def test_the_worker_runs_the_deployment_in_the_project(project: Project) -> None
     assert ran.read_text() == f"{project.root.resolve()} True\n"
 
 
+def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -> None:
+    """The deployment that looks every five minutes is paused until gates.yaml asks for approvals."""
+
+    def paused() -> bool:
+        return bool(
+            prefect_api.request(f"{servers.api_url(project)}/deployments/name/{prefect_api.APPROVALS}")["paused"]
+        )
+
+    policy = project.registry / "gates.yaml"
+    assert paused()
+    policy.write_text(APPROVALS + POLICY)
+    servers.up(project)
+    assert not paused()
+    policy.write_text(POLICY)
+    servers.up(project)
+    assert paused()
+
+
 def test_missed_nights_run_once(project: Project) -> None:
     """With the worker gone, of three overdue nights only the newest stays scheduled when it comes back."""
     worker = processes.alive(project, "worker")
@@ -145,11 +171,12 @@ def test_missed_nights_run_once(project: Project) -> None:
 @pytest.mark.parametrize(
     ("said", "code", "steps"),
     [
-        ("PROMOTE", 0, "reproduce register check_drift decide promote report"),
+        ("PROMOTE", 0, "reproduce register check_drift decide approvals promote report"),
+        ("nobody", 4, "reproduce register check_drift decide approvals report"),
         ("REJECT", 1, "reproduce register check_drift decide report"),
         ("HOLD", 4, "reproduce register check_drift decide report"),
         ("bad-data", 2, "reproduce"),
-        ("busy-store", 0, "reproduce register register check_drift decide promote report"),
+        ("busy-store", 0, "reproduce register register check_drift decide approvals promote report"),
     ],
 )
 def test_the_shipped_flow(project: Project, tmp_path: Path, said: str, code: int, steps: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,6 +186,34 @@ def test_a_full_peft_configuration_passes(adapter: Path, base: Path) -> None:
     verify_adapter(adapter, expected=None, base_digest=BASE_DIGEST, base_path=base)
 
 
+def test_verification_does_not_load_pytorch(adapter: Path) -> None:
+    """A rollback verifies before it moves the pointer, and must not wait seconds for an import that it can do without."""
+    code = (
+        "import sys; from pathlib import Path; from sluicegate.adapters import verify_adapter\n"
+        "verify_adapter(Path(sys.argv[1]), expected=None); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(adapter)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_values_that_are_not_finite_are_found_in_every_kind_of_number(adapter: Path, dtype: torch.dtype) -> None:
+    """The largest and smallest finite numbers pass; infinities and NaN of either sign do not."""
+    limits = torch.finfo(dtype)
+    for value in (limits.max, limits.min, limits.tiny, -0.0, float("inf"), float("-inf"), float("nan"), -float("nan")):
+
+        def change(tensors: dict[str, torch.Tensor], value: float = value) -> None:
+            tensors.update({key: tensor.to(dtype) for key, tensor in tensors.items()})
+            poison(value)(tensors)
+
+        set_tensors(change)(adapter)
+        if math.isfinite(value):
+            verify_adapter(adapter, expected=None)
+        else:
+            with pytest.raises(AdapterError, match="not finite"):
+                verify_adapter(adapter, expected=None)
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_refused(name: str, adapter: Path, base: Path) -> None:
     """Each kind of damage is an AdapterError with a hint, even where no digest is recorded yet."""
@@ -190,6 +221,16 @@ def test_damage_is_refused(name: str, adapter: Path, base: Path) -> None:
     with pytest.raises(AdapterError) as caught:
         verify_adapter(adapter, expected=None, base_digest=BASE_DIGEST, base_path=base)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["modules fewer", "modules not there", "layers other", "layers missing", "renamed tensor"]
+)
+def test_configuration_and_tensors_agree_without_the_base(name: str, adapter: Path) -> None:
+    """Modules and layers that only one of the two files names are refused where the base is not at hand, too."""
+    DAMAGES[name](adapter)
+    with pytest.raises(AdapterError):
+        verify_adapter(adapter, expected=None)
 
 
 def test_one_changed_bit_is_refused(adapter: Path) -> None:

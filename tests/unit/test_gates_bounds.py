@@ -30,7 +30,7 @@ def test_it_agrees_with_simulated_weights() -> None:
     rng = np.random.default_rng(4)
     values, groups = (rng.beta(0.5, 2, 40) - 0.2).tolist(), [str(i) for i in rng.integers(0, 15, 40)]
     sample = clusters(values, groups, -1.0, 1.0)
-    terms = np.append(sample.totals + 0.02 * sample.sizes, sample.sizes.max() * (-1.0 + 0.02))
+    terms = np.append(sample.means + 0.02, -1.0 + 0.02)
     simulated = np.mean(rng.standard_exponential((400_000, len(terms))) @ terms <= 0)
     assert p_mean_at_most(sample, -0.02) == pytest.approx(simulated, abs=0.003)
 
@@ -76,5 +76,14 @@ def test_order_of_rows_and_names_of_groups_do_not_matter() -> None:
     values, groups = [0.1, 0.7, 0.3, 0.2, 0.9], ["a", "b", "a", "c", "b"]
     first = clusters(values, groups, 0.0, 1.0)
     second = clusters(values[::-1], [{"a": "z", "b": "y", "c": "x"}[g] for g in groups[::-1]], 0.0, 1.0)
-    assert first.totals.tobytes() == second.totals.tobytes()
+    assert first.means.tobytes() == second.means.tobytes()
     assert lower_bound(first, 0.05) == lower_bound(second, 0.05)
+
+
+def test_every_group_counts_once() -> None:
+    """A group of two rows with one value weighs as much as a single row with it."""
+    pairs = clusters([0.2, 0.2, 0.5, 0.1], ["a", "a", "b", "c"], -1.0, 1.0)
+    singles = clusters([0.2, 0.5, 0.1], ["a", "b", "c"], -1.0, 1.0)
+    assert pairs.mean == singles.mean
+    assert lower_bound(pairs, 0.05) == lower_bound(singles, 0.05)
+    assert pairs.rows == 4

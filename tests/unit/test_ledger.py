@@ -7,14 +7,25 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy.exc
 
-from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, SluiceError, StaleEpochError, UsageError
+from sluicegate.errors import (
+    BusyError,
+    EnvironmentFailure,
+    IntegrityError,
+    MissingExtraError,
+    SluiceError,
+    StaleEpochError,
+    UsageError,
+)
 from sluicegate.ledger import Ledger
+from sluicegate.ledger.database import translated
 from sluicegate.records import Champion, LedgerEntry
 
 A, B = "a" * 64, "b" * 64
@@ -107,6 +118,8 @@ def test_moves_are_not_appended_and_an_actor_is_needed(tmp_path: Path) -> None:
         ledger.append("register", A, "  ", {})
     with pytest.raises(UsageError):
         ledger.move_champion(A, 1, 0, "bootstrap", "", {})
+    with pytest.raises(UsageError):
+        ledger.append("register", A, "an\udce9", {})
     assert ledger.champion() is None
     ledger.verify()
 
@@ -155,27 +168,18 @@ def test_every_edit_is_found(tmp_path: Path, name: str) -> None:
         Ledger(url(tmp_path)).verify()
 
 
-def test_random_single_character_edits_are_found(tmp_path: Path) -> None:
-    """A change of any one character of any stored field is found; without a change there is no alarm."""
-    filled(tmp_path)
-    path, chance = tmp_path / "ledger.db", random.Random(7)
-    columns = ["time", "actor", "kind", "release", "payload", "previous", "hash"]
-    ledger = Ledger(url(tmp_path))
-    ledger.verify()
-    edit(path)
-    for _ in range(150):
+@pytest.mark.parametrize(
+    "change", ["DROP TRIGGER no_UPDATE", "CREATE TRIGGER x AFTER INSERT ON entries BEGIN SELECT 1; END"]
+)
+def test_a_trigger_taken_away_or_added_is_found(tmp_path: Path, change: str) -> None:
+    """Verify says that the append-only rule is no longer guarded as it was, and opening anew puts back what is missing."""
+    ledger = filled(tmp_path)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute(change)
+    with pytest.raises(IntegrityError, match="trigger"):
         ledger.verify()
-        column, row = chance.choice(columns), chance.randint(1, 5)
-        with sqlite3.connect(path) as connection:
-            old = connection.execute(f"SELECT {column} FROM entries WHERE sequence=?", (row,)).fetchone()[0]
-            spot = chance.randrange(len(old))
-            new = old[:spot] + chr((ord(old[spot]) + chance.randint(1, 20)) % 126 + 1) + old[spot + 1 :]
-            connection.execute(f"UPDATE entries SET {column}=? WHERE sequence=?", (new, row))
-        if new != old:
-            with pytest.raises(IntegrityError):
-                ledger.verify()
-        with sqlite3.connect(path) as connection:
-            connection.execute(f"UPDATE entries SET {column}=? WHERE sequence=?", (old, row))
+    if change.startswith("DROP"):
+        Ledger(url(tmp_path)).verify()
 
 
 def test_a_tail_cut_together_with_the_head_is_found_by_an_anchor(tmp_path: Path) -> None:
@@ -228,6 +232,59 @@ def test_broken_or_unreachable_files_are_typed_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(EnvironmentFailure):
         Ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}").champion()
+
+
+def test_damage_that_the_database_quotes_is_a_typed_error(tmp_path: Path) -> None:
+    """Bytes that are no text, in the file's own description of its tables, are damage and not a traceback."""
+    ledger = filled(tmp_path)
+    ledger.verify()
+    del ledger
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw = (tmp_path / "ledger.db").read_bytes()
+    for word in (b"CREATE TABLE", b"CREATE TRIGGER"):
+        (tmp_path / "ledger.db").write_bytes(raw.replace(word, b"\xff" + word[1:]))
+        with pytest.raises(IntegrityError):
+            Ledger(url(tmp_path)).verify()
+
+
+def test_postgresql_without_its_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the driver is not installed the hint is the line that installs it."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError) as caught:
+        Ledger("postgresql://user@nowhere/name").champion()
+    assert "sluicegate[postgres]" in caught.value.hint
+
+
+class DriverError(Exception):
+    """What a driver raises, with PostgreSQL's code."""
+
+    def __init__(self, text: str, sqlstate: str | None) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "text", "reaction", "hint"),
+    [
+        ("55P03", "canceling statement due to lock timeout", BusyError, "Wait"),
+        ("40P01", "deadlock detected", BusyError, "Wait"),
+        ("53300", "too many clients already", BusyError, "Wait"),
+        ("53100", "could not extend file: No space left on device", EnvironmentFailure, "disk"),
+        ("57P01", "terminating connection due to administrator command", EnvironmentFailure, "Start it"),
+        ("08006", "server closed the connection unexpectedly", EnvironmentFailure, "Start it"),
+        (None, "connection failed: Connection refused", EnvironmentFailure, "Start it"),
+        ("P0001", "append-only", IntegrityError, ""),
+        ("42501", "permission denied for table entries", EnvironmentFailure, "permissions"),
+    ],
+)
+def test_what_a_server_says_becomes_the_fitting_reaction(
+    sqlstate: str | None, text: str, reaction: type[EnvironmentFailure], hint: str
+) -> None:
+    """Waiting, freeing space and starting the server are told apart by PostgreSQL's own codes."""
+    found = translated(sqlalchemy.exc.OperationalError("", {}, DriverError(text, sqlstate)))
+    assert type(found) is reaction
+    assert hint in found.hint
 
 
 def test_a_held_ledger_is_busy(tmp_path: Path) -> None:

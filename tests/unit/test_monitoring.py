@@ -1,20 +1,17 @@
-"""Profiles and drift with the real whylogs and LangKit, offline."""
+"""A window of traffic against the reference: what alarms, what does not, and what is no data at all."""
 
 from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from sluicegate.drift import DETECTORS, drift_scores, read_profile, write_profile
+from sluicegate.drift import DETECTORS, merge, profile_rows, read_profile, write_profile
 from sluicegate.errors import ConfigError, DataError, IntegrityError
-from sluicegate.monitoring import check_window, profile_reference
-
-pytest.importorskip("langkit", reason="pip install 'sluicegate[langkit]'")
+from sluicegate.hashing import write_json
+from sluicegate.monitoring import check_profile, check_window, profile_reference
 
 WORDS = ["parcel", "late", "refund", "please", "thanks", "the", "order", "arrived", "broken", "unbelievable", "my"]
 
@@ -38,28 +35,43 @@ def window(path: Path, rows: list[dict[str, str]]) -> Path:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reference profile of 120 rows."""
-    path = tmp_path_factory.mktemp("profile") / "reference.bin"
+    path = tmp_path_factory.mktemp("profile") / "reference.parquet"
     profile_reference(traffic(120, 1), path)
     return path
 
 
 def test_same_traffic_is_ok(tmp_path: Path, reference: Path) -> None:
-    """A window from the same source raises no alarm."""
+    """A window from the same source raises no alarm, and its report can be written."""
     report = check_window(window(tmp_path / "w.jsonl", traffic(80, 2)), reference)
     assert (report.status, report.rows) == ("OK", 80)
     assert len(report.scores) >= 20
+    write_json(tmp_path / "report.json", report)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_shorter_answers_alarm(tmp_path: Path, reference: Path, detector: str) -> None:
-    """Answers a quarter as long raise an alarm on the response's length; `ks` blames no column of the prompt."""
+    """Answers a quarter as long raise an alarm on the response's length, with its direction, and blame no prompt."""
     rows = window(tmp_path / "w.jsonl", traffic(80, 2, longest=10))
     report = check_window(rows, reference, detector=detector)
-    moved = {score.column for score in report.scores if score.alarm}
+    moved = {score.column: score for score in report.scores if score.alarm}
     assert report.status == "DRIFT"
-    assert "response.character_count" in moved
-    assert detector != "ks" or not any(column.startswith("prompt.") for column in moved)
+    length = moved["response.character_count"]
+    assert length.before > length.after
+    assert length.change < -0.5
+    assert length.p <= 0.02
+    assert not any(column.startswith("prompt.") for column in moved)
     assert all((score.value > score.threshold) == score.alarm for score in report.scores)
+    assert "response." in report.notes[1]
+
+
+def test_a_window_of_repeats_of_one_conversation_is_not_many_rows(tmp_path: Path) -> None:
+    """Sixty rows of four conversations alarm as sixty independent rows, and stay quiet when their group is known."""
+    rows = [dict(row, group=f"r{n}") for n, row in enumerate(traffic(200, 1))]
+    few = [dict(row, group=f"w{n}") for n, row in enumerate(traffic(4, 7)) for _ in range(15)]
+    profile_reference(rows, tmp_path / "r.parquet")
+    blind = window(tmp_path / "blind.jsonl", [{key: row[key] for key in ("prompt", "response")} for row in few])
+    assert check_window(blind, tmp_path / "r.parquet").status == "DRIFT"
+    assert check_window(window(tmp_path / "w.jsonl", few), tmp_path / "r.parquet").status == "OK"
 
 
 @pytest.mark.parametrize("count", [0, 5, 29])
@@ -75,6 +87,33 @@ def test_absent_window(tmp_path: Path, reference: Path) -> None:
     assert check_window(None, reference).status == check_window(tmp_path / "no.jsonl", reference).status == "NO_DATA"
 
 
+def test_constant_window(tmp_path: Path, reference: Path) -> None:
+    """A window that repeats one row is a stuck source, not an absence of drift: NO_DATA."""
+    report = check_window(window(tmp_path / "w.jsonl", traffic(1, 3) * 100), reference)
+    assert (report.status, report.rows) == ("NO_DATA", 100)
+    assert "alike" in report.notes[0]
+
+
+def test_window_of_nulls(reference: Path) -> None:
+    """A window in which every response is missing is NO_DATA, and names the column."""
+    rows = [{"prompt": row["prompt"], "response": None} for row in traffic(50, 3)]
+    report = check_profile(profile_rows(rows), read_profile(reference))
+    assert report.status == "NO_DATA"
+    assert "response." in report.notes[0]
+
+
+def test_a_day_merged_from_its_hours_gives_the_same_report(reference: Path) -> None:
+    """Hourly profiles merge into one whose report equals that of the day read at once."""
+    rows = [dict(row, group=f"{n}") for n, row in enumerate(traffic(480, 5, longest=25))]
+    hours = merge(profile_rows(rows[start : start + 20]) for start in range(0, 480, 20))
+    known = read_profile(reference)
+    one, other = check_profile(hours, known), check_profile(profile_rows(rows), known)
+    assert one.status == "DRIFT"
+    assert [(s.column, s.value, s.threshold) for s in one.scores] == [
+        (s.column, s.value, s.threshold) for s in other.scores
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -83,6 +122,7 @@ def test_absent_window(tmp_path: Path, reference: Path) -> None:
         ('{"prompt": "a"}', "line 2: response"),
         ('{"prompt": null, "response": "a"}', "line 2: prompt"),
         ('{"prompt": 3, "response": "a"}', "line 2: prompt"),
+        ('{"prompt": "a", "response": "b", "group": []}', "line 2: group"),
         ("[" * 100000, "line 2: not JSON"),
     ],
 )
@@ -105,7 +145,7 @@ def test_window_that_is_a_folder_or_binary(tmp_path: Path, reference: Path) -> N
 def test_missing_reference(tmp_path: Path) -> None:
     """Without a reference profile nothing can be said: an error, even when there is no window."""
     with pytest.raises(IntegrityError, match="missing"):
-        check_window(None, tmp_path / "none.bin")
+        check_window(None, tmp_path / "none.parquet")
 
 
 def test_unknown_detector(tmp_path: Path, reference: Path) -> None:
@@ -114,63 +154,17 @@ def test_unknown_detector(tmp_path: Path, reference: Path) -> None:
         check_window(None, reference, detector="hellinge")
 
 
-@pytest.mark.parametrize("damage", [b"", b"junk", b"flip", b"cut"])
-def test_damaged_profile(tmp_path: Path, reference: Path, damage: bytes) -> None:
-    """A profile whose bytes changed is never compared with, though whylogs itself would read some of them."""
-    raw = reference.read_bytes()
-    middle = len(raw) // 2
-    changed = {b"flip": raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :], b"cut": raw[:middle]}
-    broken = tmp_path / "broken.bin"
-    broken.write_bytes(changed.get(damage, damage))
-    broken.with_suffix(".json").write_bytes(reference.with_suffix(".json").read_bytes())
-    with pytest.raises(IntegrityError, match="bytes"):
-        drift_scores(reference, broken)
-
-
-def test_profile_is_reproducible_and_holds_no_text(tmp_path: Path) -> None:
-    """The same rows give the same bytes, and no word of a prompt is in them."""
-    rows = [{"prompt": f"my secretword number {n}", "response": "Fine!"} for n in range(40)]
-    for name in ("a.bin", "b.bin"):
-        write_profile(tmp_path / name, rows)
-    assert (tmp_path / "a.bin").read_bytes() == (tmp_path / "b.bin").read_bytes()
-    assert b"secretword" not in (tmp_path / "a.bin").read_bytes()
-
-
-def test_light_metrics_are_there(reference: Path) -> None:
-    """Prompts and responses both get length, readability and sentiment."""
-    summary = read_profile(reference)
-    for column in ("prompt", "response"):
-        for metric in ("character_count", "lexicon_count", "flesch_reading_ease", "vader_sentiment"):
-            assert summary[f"{column}.{metric}"]["n"] == 120
-    assert json.loads(reference.with_suffix(".json").read_text())["columns"] == summary
-
-
-@pytest.mark.parametrize("text", ["", "😀", "日本語", "a", "..", "\x00", "\ud800", "word " * 3000])
-def test_odd_texts_are_profiled(tmp_path: Path, text: str) -> None:
-    """Empty, one-character, non-Latin, unpaired and long texts do not break the profile or blank a column."""
-    write_profile(tmp_path / "p.bin", [{"prompt": text, "response": "Fine, thank you."}])
-    assert read_profile(tmp_path / "p.bin")["response.character_count"]["n"] == 1
-
-
 @pytest.mark.parametrize("rows", [[], [{"prompt": "a"}], [{"prompt": "a", "response": None}]])
-def test_rows_without_texts(tmp_path: Path, rows: list[dict[str, str]]) -> None:
+def test_reference_rows_without_texts(tmp_path: Path, rows: list[dict[str, str]]) -> None:
     """Nothing to profile, or a missing text, is refused and leaves no file."""
     with pytest.raises(DataError):
-        write_profile(tmp_path / "p.bin", rows)
+        profile_reference(rows, tmp_path / "p.parquet")
     assert not list(tmp_path.iterdir())
 
 
-def test_needs_no_network_and_no_nltk(tmp_path: Path) -> None:
-    """Profiling opens no socket and imports neither NLTK nor a model library."""
-    code = f"""
-import socket, sys
-def refuse(*_, **__): raise SystemExit("network")
-socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-from pathlib import Path
-from sluicegate.drift import write_profile, drift_scores
-path = Path({str(tmp_path)!r}) / "p.bin"
-write_profile(path, [{{"prompt": "hello there", "response": "hi"}}] * 5)
-drift_scores(path, path)
-assert not {{"nltk", "torch", "transformers"}} & sys.modules.keys()
-"""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+def test_a_reference_that_never_varies(tmp_path: Path) -> None:
+    """Against a reference of one repeated row, the same row is no drift and other rows are."""
+    same = traffic(1, 1) * 60
+    write_profile(tmp_path / "r.parquet", profile_rows(same))
+    assert check_window(window(tmp_path / "w.jsonl", same), tmp_path / "r.parquet").status == "OK"
+    assert check_window(window(tmp_path / "o.jsonl", traffic(60, 2)), tmp_path / "r.parquet").status == "DRIFT"

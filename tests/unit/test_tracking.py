@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -232,3 +233,13 @@ def test_links_name_the_page() -> None:
     assert local.ui_link() == "http://127.0.0.1:5000"
     assert local.ui_link(prompt="a b", ui="http://127.0.0.1:5001") == "http://127.0.0.1:5001/#/prompts/a_b"
     assert remote.ui_link(model="support", version=3) == "http://mlflow:5000/#/models/support/versions/3"
+
+
+def test_a_server_that_is_down_is_told_soon(tmp_path: Path) -> None:
+    """An address at which nobody answers is a TrackingError after a moment, not after MLflow's minutes of retries."""
+    with pytest.raises(TrackingError):
+        Tracking("http://127.0.0.1:9", tmp_path).alias("m", "champion")  # the import is in this one
+    start = time.monotonic()
+    with pytest.raises(TrackingError):
+        Tracking("http://127.0.0.1:9", tmp_path).alias("m", "champion")
+    assert time.monotonic() - start < 10

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate import versioning
-from sluicegate.errors import BusyError
+from sluicegate.errors import BudgetError, BusyError
 from sluicegate.project import Project
 
 
@@ -55,6 +55,8 @@ def test_living_dvc_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[
     """A DVC that works keeps its entries."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # dvc"])
     try:
+        while b"dvc" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
         path = _rwlock(tmp_path, process.pid)
         with pytest.raises(BusyError):
             versioning._settle_dvc_locks(tmp_path, wait=0)
@@ -97,3 +99,33 @@ with versioning.pipeline_lock(Project(Path({str(tmp_path)!r}))) as lock:
     os.kill(child, 9)
     with versioning.pipeline_lock(project, wait=10):
         pass
+
+
+def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
+    """What still runs at the time limit is ended with its children, and the error names the stage at work."""
+    pid = tmp_path / "pid"
+    stage = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}, 'stage', 'tune'])"
+    started, until = time.monotonic(), time.time() + 5
+    with open(os.devnull) as lock, pytest.raises(BudgetError, match="the stage tune was still at work"):
+        versioning._run_until([sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until)
+    assert time.monotonic() - started < 50  # the stage itself would sleep for 60
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_no_time_left_starts_nothing(tmp_path: Path) -> None:
+    """A time limit that has passed stops before DVC is started."""
+    with pytest.raises(BudgetError, match="not started"):
+        versioning.reproduce(Project(tmp_path), until=time.time() - 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
+    """A `.dvc` folder that holds a cache but no settings becomes a working DVC, with the cache untouched."""
+    (tmp_path / ".dvc" / "cache").mkdir(parents=True)
+    (tmp_path / ".dvc" / "cache" / "kept").write_text("x")
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    versioning.ensure_dvc(tmp_path)
+    versioning._dvc(tmp_path, "status")
+    assert (tmp_path / ".dvc" / "cache" / "kept").read_text() == "x"

@@ -85,13 +85,13 @@ def report_html(context: ReportContext) -> str:
     filters: dict[str, Callable[..., Any]] = {
         "number": wording.number, "short": wording.short, "seconds": wording.seconds, "spoken": wording.spoken,
         "interval": wording.interval, "why": wording.why, "limit": wording.limit, "outcome": wording.outcome,
-        "safe_link": safe_link, "bounds": charts.bounds,
+        "safe_link": safe_link, "bounds": charts.bounds, "titled": wording.titled,
     }  # fmt: skip
     environment.filters.update(filters)
     page = environment.get_template("report.html.jinja").render(
         context=context,
         verdict=context.verdict,
-        headline=wording.headline(context.verdict),
+        headline=f"{wording.headline(context.verdict)} {wording.look(context.verdict)}".strip(),
         rules=wording.by_weight(context.verdict.rules),
         forests=[(name, _direction(context, name), charts.forest(rows)) for name, rows in _metrics(context)],
         operations=_operations(context),

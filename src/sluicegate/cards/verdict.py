@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sluicegate.cards.wording import by_weight, headline, interval, limit, made_of, number, outcome, short, why
+from sluicegate.cards.wording import (
+    by_weight,
+    headline,
+    interval,
+    limit,
+    look,
+    made_of,
+    number,
+    outcome,
+    short,
+    titled,
+    why,
+)
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
 
 MARKS = {"pass": "✅ pass", "fail": "❌ fail", "hold": "⏸️ hold", "warn": "⚠️ warn"}
@@ -49,11 +61,12 @@ def verdict_markdown(
     unsettled = [rule for rule in rules if outcome(rule) != "pass"]
     if unsettled:
         lines += ["", "### What stands in the way" if verdict.decision is not Decision.PROMOTE else "### Warnings", ""]
-        lines += [f"- **{escaped(rule.name)}**: {escaped(why(rule))}" for rule in unsettled]
+        lines += [f"- **{escaped(titled(rule))}**: {escaped(why(rule))}" for rule in unsettled]
     lines += ["", "### Made of", "", "| part | identity |", "|:--|:--|"]
     lines += [f"| {escaped(name)} | `{_identity(value)}` |" for name, value in made_of(release, lineage)]
     lines += ["", f"Judged under policy `{short(verdict.policy)}` on golden set `{short(verdict.golden)}`,"]
     lines.append(f"against {f'champion `{short(verdict.champion)}`' if verdict.champion else 'no champion'}.")
+    lines += [look(verdict)] if verdict.looks else []
     if links:
         lines += ["", "### Read on", ""]
         lines += [f"- {_link(name, address)}" for name, address in links.items()]
@@ -64,7 +77,7 @@ def _row(rule: RuleResult) -> str:
     metric = f" ({escaped(rule.metric)})" if rule.metric and rule.metric != rule.name else ""
     cells = (
         MARKS[outcome(rule)],
-        escaped(rule.name) + metric,
+        escaped(titled(rule)) + metric,
         number(rule.value),
         number(rule.champion_value),
         number(rule.difference, signed=True),

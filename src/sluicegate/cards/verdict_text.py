@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sluicegate.cards.wording import by_weight, headline, interval, limit, number, outcome, short, why
+from sluicegate.cards.wording import by_weight, headline, interval, limit, look, number, outcome, short, titled, why
 from sluicegate.records import Verdict
 
 HEADER = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
@@ -26,12 +26,13 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
         Text that ends with a newline. Control characters from outside (names, reasons) are removed.
     """
     word = verdict.decision.value
-    lines = [f"{_paint(word, word, colour)}  release {short(verdict.candidate)}", f"  {_plain(headline(verdict))}", ""]
+    lines = [f"{_paint(word, word, colour)}  release {short(verdict.candidate)}", f"  {_plain(headline(verdict))}"]
+    lines += [f"  {look(verdict)}", ""] if verdict.looks else [""]
     rules = by_weight(verdict.rules)
     rows = [
         (
             outcome(rule),
-            _plain(rule.name),
+            _plain(titled(rule)),
             number(rule.value),
             number(rule.champion_value),
             number(rule.difference, signed=True),

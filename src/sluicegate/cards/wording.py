@@ -115,8 +115,36 @@ def limit(rule: RuleResult) -> str:
     """
     words = {
         "at_least": ">= ", "at_most": "<= ", "not_worse_than_champion": "loss < ", "better_than_champion": "gain > ",
+        "any_better_than_champion": "gain > ",
     }  # fmt: skip
     return ABSENT if rule.margin is None else words.get(rule.kind, "") + number(rule.margin)
+
+
+def titled(rule: RuleResult) -> str:
+    """The rule's name, with the slice that its numbers are about where there is one.
+
+    Example:
+        >>> titled(RuleResult("kept", "at_least", "rougeL", Decision.HOLD, "block", "", slice="industry=airline"))
+        'kept [industry=airline]'
+    """
+    return f"{rule.name} [{rule.slice}]" if rule.slice else rule.name
+
+
+def look(verdict: Verdict) -> str:
+    """Which look at this golden set the verdict was, and at what error rate; empty where that was not recorded.
+
+    Example:
+        >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
+        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
+        'Look 2 of 20 at this golden set, alpha 0.0078.'
+        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
+        'This golden set has given its 20 verdicts: it decides nothing more.'
+    """
+    if not verdict.looks:
+        return ""
+    if not verdict.alpha:
+        return f"This golden set has given its {verdict.looks} verdicts: it decides nothing more."
+    return f"Look {verdict.look} of {verdict.looks} at this golden set, alpha {verdict.alpha:.2g}."
 
 
 def why(rule: RuleResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 import click
@@ -15,15 +16,21 @@ from sluicegate.cli.output import json_option, print_json, print_table
 @click.option("--again", is_flag=True, help="Also a release that was rolled back since it served.")
 @json_option
 def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
-    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for exactly these digests."""
+    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for exactly these digests.
+
+    Where the policy asks for approvals it needs those as well, of exactly that verdict.
+    """
     from sluicegate import releasing
     from sluicegate.project import find_project
+    from sluicegate.stages.approval import collect
     from sluicegate.stages.context import open_context, open_tracking
     from sluicegate.stages.line import actor
 
     project = find_project()
     digest = releasing.find_release(project, release)
     name = open_context(project).name
+    for warning in collect(str(project.root))["refused"]:
+        click.echo(f"warning: {warning}", err=True)
     move = releasing.promote(
         project, digest, actor=actor(), reason=reason, again=again, tracking=open_tracking(project), model=name
     )
@@ -57,34 +64,57 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--git-tag", is_flag=True, help="Also keep the ledger's head in a git tag, sluice/ledger/N; push it.")
 @json_option
-def reconcile(as_json: bool) -> None:
+def reconcile(git_tag: bool, as_json: bool) -> None:
     """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
     from sluicegate import releasing
     from sluicegate.project import find_project
     from sluicegate.stages.context import open_context, open_tracking
 
     project = find_project()
+    tag = releasing.anchor_in_git(project) if git_tag else ""
     found = releasing.reconcile(project, tracking=open_tracking(project), model=open_context(project).name)
     if as_json:
-        print_json(found)
+        print_json({**asdict(found), "git_tag": tag})
         return
     for line in found.changed or ("nothing to repair",):
         click.echo(line)
+    if tag:
+        click.echo(f"the ledger's head is in the git tag {tag}; keep it elsewhere: git push origin {tag}")
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help="Do not ask MLflow which head of the ledger it remembers.")
 @json_option
-def verify(as_json: bool) -> None:
-    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong."""
-    from sluicegate import releasing
-    from sluicegate.project import find_project
+def verify(offline: bool, as_json: bool) -> None:
+    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong.
 
-    found = releasing.verify(find_project())
+    The chain is compared with the heads that `sluice reconcile` left in MLflow and in git tags.
+    """
+    from sluicegate import releasing
+    from sluicegate.errors import BusyError, ConfigError, TrackingError, VersioningError
+    from sluicegate.project import find_project
+    from sluicegate.stages.context import open_context, open_tracking
+
+    project, anchors = find_project(), []
+    try:
+        anchors += releasing.git_anchors(project)
+    except VersioningError as error:
+        click.echo(f"note: git tags were not compared: {error}", err=True)
+    if not offline:
+        try:
+            anchors += releasing.mlflow_anchors(open_tracking(project), open_context(project).name)
+        except (BusyError, ConfigError, TrackingError) as error:
+            click.echo(f"note: MLflow was not compared: {error}", err=True)
+    found = releasing.verify(project, anchors=anchors)
     if as_json:
         print_json(found)
         return
-    click.echo(f"sound: {found.entries} entries, {found.releases} releases, head {found.head[:12]}")
+    click.echo(
+        f"sound: {found.entries} entries, {found.releases} releases, head {found.head[:12]}, "
+        f"earlier heads compared: {found.anchors}"
+    )
 
 
 @click.command()

@@ -19,7 +19,7 @@ def json_option(command: Command) -> Command:
 
 def print_json(value: Any) -> None:
     """Print a value, dataclass or list of them as JSON."""
-    click.echo(json.dumps(_plain(value), indent=2, sort_keys=True, ensure_ascii=False))
+    click.echo(json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -30,11 +30,12 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON holds it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

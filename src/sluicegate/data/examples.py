@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def write_examples(path: Path, rows: Sequence[Example]) -> str:
     """
     if len({row.id for row in rows}) != len(rows):
         raise DataError(f"{path}: two rows have the same id; nothing was written.")
-    data = "".join(canonical_json(row) + "\n" for row in by_id(rows)).encode("utf-8")
+    data = "".join(canonical_json(_plain(row)) + "\n" for row in by_id(rows)).encode("utf-8")
     write_atomic(path, data)
     return digest_bytes(data)
 
@@ -46,8 +47,16 @@ def read_examples(path: Path) -> list[Example]:
     return by_id(rows)
 
 
+def _plain(row: Example) -> dict[str, Any]:
+    """A row without slices says nothing of them, so that data that have none keep their digest."""
+    value = asdict(row)
+    return value if row.slices else {name: part for name, part in value.items() if name != "slices"}
+
+
 def _example(record: dict[str, Any], where: str) -> Example:
     expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
+    if "slices" in record:
+        expected["slices"] = dict
     if set(record) != set(expected):
         wrong = min(set(record) ^ set(expected))
         raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
@@ -56,7 +65,8 @@ def _example(record: dict[str, Any], where: str) -> Example:
         texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
         if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
             raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
-    return Example(record["id"], record["group"], record["inputs"], tuple(record["reference"]), record["source"])
+    known = {**record, "reference": tuple(record["reference"])}
+    return Example(**known)
 
 
 def by_id(rows: Iterable[Example]) -> list[Example]:

@@ -28,17 +28,21 @@ class SourceRows:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Which column holds what. An empty `id` or `group` means: made from file and line, every row its own group."""
+    """Which column holds what. An empty `id` or `group` means: made from file and line, every row its own group.
+
+    `slices` are columns whose values say which parts of the whole a row belongs to.
+    """
 
     id: str
     group: str
     inputs: Mapping[str, str]
     reference: str
+    slices: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """Every column that must exist, without repeats, in a stable order."""
-        names = [self.id, self.group, *self.inputs.values(), self.reference]
+        names = [self.id, self.group, *self.inputs.values(), self.reference, *self.slices]
         return list(dict.fromkeys(name for name in names if name))
 
 
@@ -49,9 +53,10 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
         ConfigError: a key is unknown, missing or not a column name.
     """
     where = f"registry/sources.yaml: {name}.fields"
-    unknown = set(spec.fields) - {"id", "group", "inputs", "reference"}
+    unknown = set(spec.fields) - {"id", "group", "inputs", "reference", "slices"}
     if unknown:
-        raise ConfigError(f"{where}: unknown field {min(unknown)!r}.", hint="Known: id, group, inputs, reference.")
+        known = "Known: id, group, inputs, reference, slices."
+        raise ConfigError(f"{where}: unknown field {min(unknown)!r}.", hint=known)
     inputs = spec.fields.get("inputs")
     if not isinstance(inputs, dict) or not inputs:
         raise ConfigError(f"{where}.inputs is missing.", hint="Example: inputs: {conversation: turns}")
@@ -60,7 +65,11 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
             raise ConfigError(f"{where}.{key}: a column name was expected, not {value!r}.")
     if not spec.fields.get("reference") or not all(inputs.values()):
         raise ConfigError(f"{where}: reference and every input need a column name.")
-    return Fields(spec.fields.get("id", ""), spec.fields.get("group", ""), dict(inputs), spec.fields["reference"])
+    slices = spec.fields.get("slices", [])
+    if not isinstance(slices, list | tuple) or not all(isinstance(column, str) and column for column in slices):
+        raise ConfigError(f"{where}.slices: a list of column names was expected.", hint="Example: slices: [industry]")
+    names = spec.fields.get("id", ""), spec.fields.get("group", "")
+    return Fields(*names, dict(inputs), spec.fields["reference"], tuple(dict.fromkeys(slices)))
 
 
 def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[str, Any]:
@@ -157,7 +166,9 @@ def make_example(source: str, record: Mapping[str, Any], fields: Fields, where: 
     row_id = _name(record[fields.id], fields.id, where) if fields.id else fallback_id
     group = _name(record[fields.group], fields.group, where) if fields.group else f"{source}/{row_id}"
     inputs = {variable: _text(record[column], column, where) for variable, column in fields.inputs.items()}
-    return Example(row_id, group, inputs, _references(record[fields.reference], fields.reference, where), source)
+    references = _references(record[fields.reference], fields.reference, where)
+    slices = {column: _label(record[column], column, where) for column in fields.slices}
+    return Example(row_id, group, inputs, references, source, slices)
 
 
 def unique_ids(rows: Sequence[tuple[str, Example]], name: str) -> list[Example]:
@@ -232,6 +243,11 @@ def _name(value: Any, field: str, where: str) -> str:
     if "\n" in name:
         raise DataError(f"{where}: field {field}: a line break in an identifier.")
     return name
+
+
+def _label(value: Any, field: str, where: str) -> str:
+    """A slice's value as text; numbers and yes/no are written as JSON writes them."""
+    return json.dumps(value) if isinstance(value, bool | float) else _name(value, field, where)
 
 
 def _references(value: Any, field: str, where: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.errors import EnvironmentFailure, EvidenceError
+from sluicegate.evaluation.budget import Meter
 from sluicegate.hashing import canonical_json, digest_bytes, digest_value
 from sluicegate.records import Generation, GenerationSettings
 
@@ -30,6 +32,7 @@ def answer(
     progress: Callable[[int, int], None] | None = None,
     *,
     batch: int = 32,
+    meter: Meter | None = None,
 ) -> list[Generation]:
     """Generate one answer per (example id, messages) pair, in the order given.
 
@@ -38,8 +41,10 @@ def answer(
     written after every `batch` prompts, so a killed run loses at most one batch. Prompts go to the backend longest
     first: the heaviest batch comes at the start. `progress(done, total)` counts cached answers as done.
     With `temperature` above 0 a resumed run may sample other texts than an uninterrupted one.
+    `meter` counts what is made and what was found, and makes batches small enough to stay within its limits.
 
     Raises:
+        BudgetError: the meter allows no further answer; those made so far are in the cache.
         EvidenceError: an example id occurs twice, or the backend returned another number of answers than asked.
         EnvironmentFailure: the cache cannot be read or written (disk full, not a database).
     """
@@ -52,13 +57,18 @@ def answer(
     missing.sort(key=lambda pair: (-_length(pair[1]), pair[0]))
     report = _reporter(progress, len(wanted))
     report(len(found))(0, 0)
-    for start in range(0, len(missing), batch):
-        part = missing[start : start + batch]
+    meter = meter or Meter()
+    meter.found(len(found))
+    while missing:
+        size = meter.fitting(batch, _lengths(backend, missing[:batch], meter), settings.max_new_tokens, len(missing))
+        part, missing = missing[:size], missing[size:]
+        started = time.monotonic()
         answers = backend.generate([messages for _, messages in part], settings, report(len(found)))
         if len(answers) != len(part):
             raise EvidenceError(f"the backend returned {len(answers)} answers to {len(part)} prompts.")
         new = dict(zip((digest for digest, _ in part), answers, strict=True))
         _store(cache, new)
+        meter.made(answers, time.monotonic() - started)
         found.update(new)
         report(len(found))(0, 0)
     return [found[digest] for digest in keys]
@@ -71,6 +81,11 @@ def _reporter(progress: Callable[[int, int], None] | None, total: int) -> Callab
         return lambda done, _: progress(base + done, total) if progress else None
 
     return from_base
+
+
+def _lengths(backend: Backend, waiting: Sequence[tuple[str, Messages]], meter: Meter) -> list[int]:
+    """Tokens of the next prompts; not looked at where nothing limits them."""
+    return [backend.count_tokens(messages) for _, messages in waiting] if meter.counts_tokens else []
 
 
 def _length(messages: Messages) -> int:

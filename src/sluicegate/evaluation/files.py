@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
         EnvironmentFailure: the disk refuses.
     """
     _check(path, evidence)
-    write_json(path, {**asdict(evidence), "digest": evidence.digest})
+    write_json(path, {**evidence.plain(), "digest": evidence.digest})
 
 
 def read_evidence(path: Path) -> Evidence:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from sluicegate.errors import EvidenceError
-from sluicegate.metrics import Metric, find_metric, metrics_digest, score_one
+from sluicegate.gates.bounds import clusters
+from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.records import Evidence, Example, Generation, ScoredExample, Summary
 
 
@@ -16,8 +17,12 @@ def evaluate(
     golden_digest: str,
     outputs: Sequence[Generation],
     metrics: Sequence[str],
+    *,
+    price: tuple[float, float] | None = None,
 ) -> Evidence:
     """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
+
+    `price` is money per million tokens of prompt and of answer; see `operations`.
 
     Raises:
         EvidenceError: nothing to score, unequal lengths, a repeated id or metric, a missing reference, a number that
@@ -33,7 +38,13 @@ def evaluate(
     if not metrics or len(set(metrics)) != len(metrics):
         raise EvidenceError("the list of metrics is empty or names one twice.")
     table = {name: find_metric(name) for name in metrics}
-    rows = [_scored(example, output, table) for example, output in zip(golden, outputs, strict=True)]
+    texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
+    references, ids = [example.reference for example in golden], [f"example {example.id}" for example in golden]
+    scores = {name: score_many(metric, *texts, references, ids) for name, metric in table.items()}
+    rows = [
+        _scored(example, output, {name: values[place] for name, values in scores.items()})
+        for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
+    ]
     rows.sort(key=lambda row: row.id)
     groups = [row.group for row in rows]
     return Evidence(
@@ -44,7 +55,7 @@ def evaluate(
         summaries={
             name: summarise([row.scores[name] for row in rows], groups, metric.range) for name, metric in table.items()
         },
-        operations=operations(outputs),
+        operations=operations(outputs, price),
     )
 
 
@@ -59,12 +70,11 @@ def source_text(inputs: Mapping[str, str]) -> str:
 
 
 def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[float, float]) -> Summary:
-    """Mean of `values` with its 95 % interval, rows of one group counted as dependent.
+    """Mean of `values`, every group counting once, with its 95 % interval.
 
-    Cluster-robust standard error of the mean (residuals summed within a group, factor G / (G - 1)) and Student's t
-    with G - 1 degrees of freedom; with one row a group this is the ordinary t interval. Clipped to `bounds`, which is
-    also the interval when there is only one group (nothing is known then). Source: C. Cameron and D. Miller, "A
-    practitioner's guide to cluster-robust inference", J. Human Resources 50 (2015), section II.
+    Rows of one group are dependent, so that groups are the sample: Student's t over their means, with one degree of
+    freedom less than there are groups. With one row a group this is the ordinary t interval. Clipped to `bounds`, which
+    is also the interval when there is only one group (nothing is known then).
 
     Raises:
         EvidenceError: no value, or one that is not finite.
@@ -76,26 +86,21 @@ def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[floa
     """
     if not values or len(values) != len(groups) or not all(math.isfinite(value) for value in values):
         raise EvidenceError("a mean needs at least one value, one group each, all of them finite.")
-    size = len(values)
-    mean = math.fsum(values) / size
-    residuals: dict[str, list[float]] = {}
-    for value, group in zip(values, groups, strict=True):
-        residuals.setdefault(group, []).append(value - mean)
-    clusters = len(residuals)
-    if clusters < 2:
-        return Summary(mean, bounds[0], bounds[1], size, clusters)
+    sample = clusters(values, groups, *bounds)
+    size, found = len(values), len(sample.means)
+    if found < 2:
+        return Summary(sample.mean, bounds[0], bounds[1], size, found)
     from scipy.special import stdtrit
 
-    spread = math.fsum(math.fsum(part) ** 2 for part in residuals.values())
-    error = math.sqrt(clusters / (clusters - 1) * spread) / size
-    half = float(stdtrit(clusters - 1, 0.975)) * error
-    return Summary(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]), size, clusters)
+    half = float(stdtrit(found - 1, 0.975)) * sample.standard_error
+    return Summary(sample.mean, max(sample.mean - half, bounds[0]), min(sample.mean + half, bounds[1]), size, found)
 
 
-def operations(outputs: Sequence[Generation]) -> dict[str, float]:
+def operations(outputs: Sequence[Generation], price: tuple[float, float] | None = None) -> dict[str, float]:
     """What the answers cost: seconds (p50, p95 by linear interpolation), tokens, the shares cut short and empty.
 
-    `tokens_per_second` is all new tokens over all seconds. Everything is 0 for an empty sequence.
+    `tokens_per_second` is all new tokens over all seconds. With a `price` (money per million tokens of prompt and of
+    answer) there is also `cost_per_1000`, the money that 1,000 such answers cost. Everything is 0 for an empty sequence.
 
     Raises:
         EvidenceError: a time is negative or not finite.
@@ -105,16 +110,20 @@ def operations(outputs: Sequence[Generation]) -> dict[str, float]:
         raise EvidenceError("a generation time is negative or not finite.")
     total, count = math.fsum(seconds), max(len(outputs), 1)
     new_tokens = sum(output.completion_tokens for output in outputs)
-    return {
+    prompt_tokens = sum(output.prompt_tokens for output in outputs)
+    found = {
         "latency_p50": _quantile(seconds, 0.50),
         "latency_p95": _quantile(seconds, 0.95),
         "tokens_per_second": new_tokens / total if total > 0 else 0.0,
         "output_tokens_mean": new_tokens / count,
-        "prompt_tokens_mean": sum(output.prompt_tokens for output in outputs) / count,
+        "prompt_tokens_mean": prompt_tokens / count,
         "words_mean": sum(len(output.text.split()) for output in outputs) / count,
         "cut_share": sum(not output.finished for output in outputs) / count,
         "empty_share": sum(not output.text.strip() for output in outputs) / count,
     }
+    if price is not None:
+        found["cost_per_1000"] = (prompt_tokens * price[0] + new_tokens * price[1]) / count / 1000
+    return found
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
@@ -126,21 +135,15 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def _scored(example: Example, output: Generation, table: Mapping[str, Metric]) -> ScoredExample:
-    source = source_text(example.inputs)
-    scores = {}
-    for name, metric in table.items():
-        try:
-            scores[name] = score_one(metric, source, output.text, example.reference)
-        except EvidenceError as error:
-            raise EvidenceError(f"example {example.id}: {error}", hint=error.hint) from error
+def _scored(example: Example, output: Generation, scores: Mapping[str, float]) -> ScoredExample:
     return ScoredExample(
         id=example.id,
         group=example.group,
         output=output.text,
-        scores=scores,
+        scores=dict(scores),
         seconds=output.seconds,
         prompt_tokens=output.prompt_tokens,
         completion_tokens=output.completion_tokens,
         finished=output.finished,
+        slices=example.slices,
     )

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sluicegate.config import load
+from sluicegate.gates.budget import allowance, former_looks
+from sluicegate.gates.checks import Case
 from sluicegate.gates.pairing import checked, unpaired
-from sluicegate.gates.policy import Policy, Rule
-from sluicegate.gates.rules import RULES, Case, Kind, check_rule
+from sluicegate.gates.policy import Approvals, Policy, Rule
+from sluicegate.gates.rules import RULES, Kind, check_rule
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 
-__all__ = ["RULES", "Kind", "Policy", "Rule", "decide", "load_policy"]
+__all__ = ["RULES", "Approvals", "Kind", "Policy", "Rule", "allowance", "decide", "former_looks", "load_policy"]
 
 
 def load_policy(path: Path) -> Policy:
@@ -38,12 +40,15 @@ def decide(
     facts: Mapping[str, str],
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
+    looks: Sequence[bool] = (),
 ) -> Verdict:
     """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the order of their rows.
 
     PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD. Rules that warn never
     decide. In each result `low` and `high` bound `difference` where there is one and `value` otherwise, each at
-    one-sided confidence 1 - alpha; `difference` is candidate minus champion in the metric's own unit.
+    one-sided confidence 1 - alpha; `difference` is candidate minus champion in the metric's own unit. Alpha is what
+    `allowance` leaves to this look at the golden set; once that is nothing the verdict is HOLD, and the bounds are
+    those of a first look at one.
 
     Args:
         candidate: evidence on the release that wants to serve.
@@ -51,6 +56,7 @@ def decide(
         facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
+        looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see `former_looks`.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do not match.
@@ -61,11 +67,11 @@ def decide(
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
     obstacle = unpaired(candidate, champion) if champion is not None else ""
-    case = Case(candidate, champion, obstacle, policy, facts, directions or {}, ranges or {})
-    results = tuple(RULES[rule.kind].check(case, rule) for rule in policy.rules)
-    missing = policy.minimum_examples - len(candidate.rows)
-    if missing > 0:
-        results = tuple(_too_few(result, missing, policy.minimum_examples) for result in results)
+    left = allowance(looks, policy)
+    alpha = left or allowance((), policy)
+    following = allowance((*looks, False), policy) or allowance((), policy)
+    case = Case(candidate, champion, obstacle, policy, facts, directions or {}, ranges or {}, alpha, alpha, following)
+    results = _results(case, spent=left == 0.0)
     decision = _overall(results)
     return Verdict(
         decision=decision,
@@ -76,8 +82,34 @@ def decide(
         evidence=candidate.digest,
         champion_evidence=champion.digest if champion is not None else None,
         rules=results,
-        reasons=_reasons(decision, results),
+        reasons=_reasons(decision, results) if left else (_used_up(len(looks), policy.submissions),),
+        alpha=left,
+        look=len(looks) + 1,
+        looks=policy.submissions,
     )
+
+
+_SPENT = "the golden set's share of error is used up"
+
+
+def _used_up(given: int, allowed: int) -> str:
+    return (
+        f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would say nothing sure; "
+        "put fresh examples in its place"
+    )
+
+
+def _results(case: Case, *, spent: bool) -> tuple[RuleResult, ...]:
+    policy = case.policy
+    results = tuple(RULES[rule.kind].check(case, rule) for rule in policy.rules)
+    missing = policy.minimum_examples - len(case.candidate.rows)
+    if missing > 0:
+        results = tuple(_too_few(result, missing, policy.minimum_examples) for result in results)
+    if spent:
+        results = tuple(
+            replace(result, decision=Decision.HOLD, reason=_SPENT, more_examples=None) for result in results
+        )
+    return results
 
 
 def _overall(results: tuple[RuleResult, ...]) -> Decision:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sluicegate.errors import EvidenceError
 from sluicegate.gates.bounds import Clusters, clusters
-from sluicegate.records import Evidence
+from sluicegate.records import Evidence, ScoredExample
 
 _LARGEST = 1e12
 _AGAIN = "Run `sluice stage evaluate` again."
@@ -19,7 +19,7 @@ def checked(evidence: Evidence, who: str) -> Evidence:
 
     Raises:
         EvidenceError: no rows, an id twice, an empty id or group, a metric that some rows lack, a number that is not
-            finite or is absurdly large (over 1e12), or a summary that is not the mean of its rows.
+            finite or is absurdly large (over 1e12), or a summary that is not the mean of its groups.
     """
     if not evidence.rows:
         raise EvidenceError(f"{who}: the evaluation is empty.", hint=_AGAIN)
@@ -37,7 +37,8 @@ def checked(evidence: Evidence, who: str) -> Evidence:
     for name, value in evidence.operations.items():
         _finite(value, f"{who}: {name}")
     for name, summary in evidence.summaries.items():
-        mean = math.fsum(row.scores[name] for row in rows) / len(rows) if name in names else math.nan
+        scores = [row.scores[name] for row in rows] if name in names else [math.nan]
+        mean = clusters(scores, [row.group for row in rows][: len(scores)], 0.0, 1.0).mean
         if summary.n != len(rows) or not math.isclose(summary.mean, mean, rel_tol=1e-9, abs_tol=1e-9):
             raise EvidenceError(f"{who}: the summary of {name} is not that of its rows.", hint=_AGAIN)
     return replace(evidence, rows=rows)
@@ -47,15 +48,20 @@ def unpaired(candidate: Evidence, champion: Evidence) -> str:
     """Why the two cannot be compared although each is sound; empty when they can.
 
     Raises:
-        EvidenceError: the golden digest is the same, but ids or groups are not.
+        EvidenceError: the golden digest is the same, but ids, groups or slices are not.
     """
     if candidate.golden != champion.golden:
         return "the champion was judged on another golden set; evaluate it on this one"
     if candidate.metrics != champion.metrics:
         return "the champion was scored by other metrics or another version of them; score it again"
-    if [(row.id, row.group) for row in candidate.rows] != [(row.id, row.group) for row in champion.rows]:
+    if [_question(row) for row in candidate.rows] != [_question(row) for row in champion.rows]:
         raise EvidenceError("candidate and champion answered different examples of the same golden set.", hint=_AGAIN)
     return ""
+
+
+def _question(row: ScoredExample) -> tuple[str, str, dict[str, str]]:
+    """What is the same for whoever answers."""
+    return row.id, row.group, dict(row.slices)
 
 
 def sample_of(evidence: Evidence, metric: str, bounds: tuple[float, float]) -> Clusters:
@@ -92,10 +98,10 @@ def effective_size(sample: Clusters, values_variance: float) -> float:
 
     `values_variance` is the plain variance of the rows. With no variation the number of groups is the answer.
     """
-    size = float(sample.sizes.sum())
+    size = float(sample.rows)
     spread = sample.standard_error**2
     if spread <= 0.0 or values_variance <= 0.0:
-        return float(len(sample.totals))
+        return float(len(sample.means))
     return min(size, max(1.0, values_variance / spread))
 
 

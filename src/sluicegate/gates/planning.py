@@ -23,13 +23,13 @@ def detectable(sample: Clusters, alpha: float, power: float) -> float:
 def more_examples(sample: Clusters, null: float, truth: float, alpha: float, power: float) -> int | None:
     """Rows to add, in new groups like these, so that a release whose true mean is `truth` passes with chance `power`.
 
-    The sample's deviations, widened to the upper 90 % confidence limit of their spread (a pilot's spread is itself an
+    The sample's deviations, widened to the upper 95 % confidence limit of their spread (a pilot's spread is itself an
     estimate: R. Browne, Statistics in Medicine 14, 1995), are re-centred on `truth` and replicated until the bound
     clears `null`. None when `truth` does not exceed `null`, or when 4,096 times the sample would not do.
     """
-    if truth <= null or len(sample.totals) < 2:
+    if truth <= null or len(sample.means) < 2:
         return None
-    size = float(sample.sizes.sum())
+    size = float(sample.rows)
     if _passes(sample, 1.0, null, truth, alpha, power):
         return math.ceil(size / 2)
     low, high = 1.0, 2.0
@@ -47,9 +47,8 @@ def _passes(sample: Clusters, times: float, null: float, truth: float, alpha: fl
     """Would `times` as much data of this shape, in the unlucky case that `power` allows, clear `null`?"""
     from scipy.stats import chi2
 
-    freedom = len(sample.totals) - 1
-    widening = math.sqrt(freedom / float(chi2.ppf(0.1, freedom)))
+    freedom = len(sample.means) - 1
+    widening = math.sqrt(freedom / float(chi2.ppf(0.05, freedom)))
     unlucky = NormalDist().inv_cdf(power) * widening * sample.standard_error / math.sqrt(times)
-    residuals = sample.totals - sample.mean * sample.sizes
-    totals = widening * residuals + (truth - unlucky) * sample.sizes
-    return p_mean_at_most(replace(sample, totals=totals, multiplicity=times), null) < alpha
+    means = widening * (sample.means - sample.mean) + (truth - unlucky)
+    return p_mean_at_most(replace(sample, means=means, multiplicity=times), null) < alpha

@@ -14,12 +14,14 @@ class Rule(Strict):
     """One line of the policy. Which fields a kind takes is in `gates.RULES`; a field that it does not take is an error.
 
     `direction` overrides the metric's own (higher or lower is better), `range` its smallest and largest possible score.
-    `compare: bound` asks the confidence bound to clear an absolute threshold, `mean` only the mean.
+    `compare: bound` asks the confidence bound to clear an absolute threshold, `mean` only the mean. `slice` names a
+    column of the golden set: the rule has to hold in each of its values that has `minimum_slice` (default 10) rows.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     kind: str
     metric: str = ""
+    metrics: tuple[str, ...] = ()
     threshold: FiniteFloat | None = None
     margin: Annotated[FiniteFloat, Field(ge=0)] | None = None
     fact: str = ""
@@ -27,12 +29,39 @@ class Rule(Strict):
     compare: Literal["bound", "mean"] | None = None
     direction: Literal["higher", "lower"] | None = None
     range: tuple[FiniteFloat, FiniteFloat] | None = None
+    slice: str = ""
+    minimum_slice: Annotated[int, Field(ge=2)] | None = None
     severity: Literal["block", "warn"] = "block"
 
     @model_validator(mode="after")
     def _range_in_order(self) -> Rule:
+        if len(set(self.metrics)) != len(self.metrics) or not all(self.metrics):
+            raise ValueError("metrics: each has a name, and none is named twice")
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError("range: the smallest score must be below the largest")
+        return self
+
+
+class Approvals(Strict):
+    """Whose consent a promotion needs.
+
+    Attributes:
+        required: how many people have to approve, each another one, none of them the one who made the release.
+        role: the role that an approver holds.
+        wait_hours: how long the line waits for them before the promotion is held.
+        people: name, as recorded in the ledger, to the roles that this person holds.
+    """
+
+    required: Annotated[int, Field(ge=1)]
+    role: Annotated[str, Field(min_length=1)]
+    wait_hours: Annotated[FiniteFloat, Field(gt=0)] = 72.0
+    people: dict[str, tuple[str, ...]]
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> Approvals:
+        able = sum(self.role in roles for roles in self.people.values())
+        if able < self.required:
+            raise ValueError(f"approvals: {self.required} with role {self.role!r} required, {able} of people hold it")
         return self
 
 
@@ -40,14 +69,19 @@ class Policy(Strict):
     """The whole of gates.yaml.
 
     Attributes:
-        alpha: one-sided error rate of every rule: a release exactly at the margin passes at most this often.
+        alpha: one-sided error rate: the chance that any of a golden set's looks promotes a release that is exactly at
+            the margin is at most this.
         power: chance of a pass at the number of examples that the gate recommends.
         minimum_examples: below this nothing is promoted, whatever the scores.
+        submissions: how many verdicts one golden set may give before its share of error is used up.
+        approvals: whose consent a promotion needs besides the verdict; nobody's where absent.
     """
 
     alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
     power: Annotated[float, Field(ge=0.5, le=0.99)] = 0.8
     minimum_examples: Annotated[int, Field(ge=2)] = 20
+    submissions: Annotated[int, Field(ge=1, le=1000)] = 20
+    approvals: Approvals | None = None
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L F1, equal to `rouge_score` 0.1.2 without stemming, several times faster.
+"""ROUGE-1, -2, -L and -Lsum F1, equal to `rouge_score` 0.1.2 without stemming, several times faster.
 
 Source: C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries", WAS 2004. Tokens are runs of a-z and 0-9
 in the lower-cased text. With several references the best F1 counts. The longest common subsequence is bit-parallel:
@@ -8,8 +8,8 @@ H. Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 _TOKEN = re.compile(r"[a-z0-9]+")
@@ -36,7 +36,8 @@ def _overlap(output: str, references: Sequence[str], size: int) -> float:
     best = 0.0
     for reference in references:
         wanted = _ngrams(reference, size)
-        best = max(best, _f1((found & wanted).total(), found.total(), wanted.total()))
+        hits = sum([min(found[gram], wanted[gram]) for gram in found.keys() & wanted.keys()])
+        best = max(best, _f1(hits, found.total(), wanted.total()))
     return best
 
 
@@ -71,10 +72,69 @@ def rouge_l(source: str, output: str, references: Sequence[str]) -> float:
     return max((_f1(_common(words, other), len(words), len(other)) for other in map(_tokens, references)), default=0.0)
 
 
+def rouge_lsum(source: str, output: str, references: Sequence[str]) -> float:
+    """Summary-level ROUGE-L F1 in [0, 1], higher is better; 0 when the output or every reference is empty.
+
+    Each line is a sentence, as in `rouge_score`: for every line of the reference the words of its longest common
+    subsequences with the lines of the output are united. Texts of one line score as ROUGE-L.
+
+    Example:
+        >>> rouge_lsum("", "the order is late\\nAna waits", ["Ana waits\\nthe order is late"])
+        1.0
+    """
+    lines = _lines(output)
+    return max((_summary_f1(lines, _lines(reference)) for reference in references), default=0.0)
+
+
+@lru_cache(maxsize=8192)
+def _lines(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(_tokens(line) for line in text.split("\n") if line)
+
+
+def _summary_f1(output: tuple[tuple[str, ...], ...], reference: tuple[tuple[str, ...], ...]) -> float:
+    if len(output) == len(reference) == 1:
+        return _f1(_common(output[0], reference[0]), len(output[0]), len(reference[0]))
+    left = Counter(word for line in output for word in line)
+    size, wanted, hits = left.total(), sum(map(len, reference)), 0
+    for line in reference:
+        for place in sorted(frozenset().union(*(_places(line, other) for other in output))):
+            if left[line[place]]:  # no more of a word than the output has
+                left[line[place]] -= 1
+                hits += 1
+    return _f1(hits, size, wanted)
+
+
+def _places(left: tuple[str, ...], right: tuple[str, ...]) -> frozenset[int]:
+    """Places in `left` of one longest common subsequence, the one that `rouge_score` finds.
+
+    A bit that is 0 in the row of a prefix of `right` says that the subsequence grows at that place of `left`.
+    """
+    if not left or not right:
+        return frozenset()
+    rows = list(_rows(left, right))
+    places = []
+    i, j = len(left), len(right)
+    while i and j:
+        if left[i - 1] == right[j - 1]:
+            places.append(i - 1)
+            i, j = i - 1, j - 1
+        elif rows[j - 1] >> (i - 1) & 1:
+            i -= 1
+        else:
+            j -= 1
+    return frozenset(places)
+
+
 def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
     """Length of the longest common subsequence: one big-integer step per word of `right`."""
     if not left or not right:
         return 0
+    last = deque(_rows(left, right), maxlen=1).pop()
+    return len(left) - last.bit_count()
+
+
+def _rows(left: tuple[str, ...], right: tuple[str, ...]) -> Iterator[int]:
+    """After each word of `right` the row of the table, one bit for each word of `left`."""
     positions: dict[str, int] = {}
     for index, word in enumerate(left):
         positions[word] = positions.get(word, 0) | (1 << index)
@@ -83,4 +143,4 @@ def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
     for word in right:
         matched = row & positions.get(word, 0)
         row = ((row + matched) | (row - matched)) & full
-    return len(left) - row.bit_count()
+        yield row

@@ -6,29 +6,41 @@ door, `guard.may_promote`, which is asked inside the transaction that moves the 
 
 from __future__ import annotations
 
+from sluicegate.releasing.anchoring import Anchor, anchor_in_git, git_anchors, mlflow_anchors
+from sluicegate.releasing.approving import Collection, Standing, approve, collect_approvals, standing, time_out
 from sluicegate.releasing.history import Event, Soundness, find_release, history, served_at, verify
 from sluicegate.releasing.moving import Move, Reconciliation, promote, reconcile, rollback
 from sluicegate.releasing.registering import Judgement, Registration, bootstrap, judge, register
 from sluicegate.releasing.storing import StoredRelease, load_stored, store_release
 
 __all__ = [
+    "Anchor",
+    "Collection",
     "Event",
     "Judgement",
     "Move",
     "Reconciliation",
     "Registration",
     "Soundness",
+    "Standing",
     "StoredRelease",
+    "anchor_in_git",
+    "approve",
     "bootstrap",
+    "collect_approvals",
     "find_release",
+    "git_anchors",
     "history",
     "judge",
     "load_stored",
+    "mlflow_anchors",
     "promote",
     "reconcile",
     "register",
     "rollback",
     "served_at",
+    "standing",
     "store_release",
+    "time_out",
     "verify",
 ]

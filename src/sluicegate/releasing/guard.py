@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sluicegate.errors import NotApprovedError, ReleaseError
+from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES
 from sluicegate.records import Champion, Decision, LedgerEntry
 
@@ -23,19 +24,18 @@ def registered_version(entries: Sequence[LedgerEntry], release: str) -> int:
     raise ReleaseError(f"Release {release[:12]} is not registered.", hint="Run `sluice release`.")
 
 
-def may_promote(
-    entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str, again: bool
+def verdict_in_force(
+    entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str
 ) -> LedgerEntry:
-    """Return the verdict entry that allows `release` to replace `champion` under `policy`.
+    """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign, under `policy`.
 
     Args:
-        entries: all entries of `release` and all moves, in order.
+        entries: all entries of `release`, in order; others do no harm.
         policy: digest of the policy in force.
-        again: a person asks for a release that was rolled back.
 
     Raises:
         NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another champion or an
-            earlier reign of the same one, or under another policy; or the release was rolled back since it served.
+            earlier reign of the same one, or under another policy.
         ReleaseError: the release is not registered, or nothing serves yet.
     """
     registered_version(entries, release)
@@ -55,12 +55,115 @@ def may_promote(
         raise NotApprovedError(f"{short} was judged against another champion than the one of now.", hint=_JUDGE)
     if found["policy"] != policy:
         raise NotApprovedError(f"The policy changed since {short} was judged.", hint=_JUDGE)
+    return verdict
+
+
+def may_promote(
+    entries: Sequence[LedgerEntry],
+    champion: Champion | None,
+    *,
+    release: str,
+    policy: str,
+    approvals: Approvals | None,
+    again: bool,
+) -> LedgerEntry:
+    """Return the verdict entry that allows `release` to replace `champion` under `policy`.
+
+    Args:
+        entries: all entries of `release` and all moves, in order.
+        policy: digest of the policy in force.
+        approvals: what that policy asks of people.
+        again: a person asks for a release that was rolled back.
+
+    Raises:
+        NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it are missing, or the
+            release was rolled back since it served.
+        ReleaseError: the release is not registered, or nothing serves yet.
+    """
+    verdict = verdict_in_force(entries, champion, release=release, policy=policy)
     if rolled_back(entries, release) and not again:
         raise NotApprovedError(
-            f"{short} was rolled back after it had served.",
+            f"{release[:12]} was rolled back after it had served.",
             hint="A person may promote it once more with `sluice promote --again`.",
         )
+    if approvals is not None:
+        given = [entry.actor for entry in consents(entries, verdict, approvals)]
+        missing = approvals.required - len(given)
+        if missing > 0:
+            version = registered_version(entries, release)
+            raise NotApprovedError(
+                f"Version {version} still needs {wanted(missing, approvals.role)}.",
+                hint=f"{_askable(entries, release, approvals, given)} `sluice approve {version}`, "
+                f"then `sluice promote {version}`.",
+            )
     return verdict
+
+
+def may_approve(entries: Sequence[LedgerEntry], *, release: str, approvals: Approvals, person: str) -> None:
+    """Allow `person` to approve `release`: known to the policy, with the role, and not one of its makers.
+
+    Raises:
+        NotApprovedError: one of the three does not hold.
+    """
+    others = _askable(entries, release, approvals, [])
+    if person not in approvals.people:
+        raise NotApprovedError(
+            f"The policy knows no person called {person!r}.", hint=f"{others} `sluice approve --as NAME`."
+        )
+    if approvals.role not in approvals.people[person]:
+        raise NotApprovedError(f"{person} does not have the role {approvals.role}.", hint=f"{others} `sluice approve`.")
+    if is_maker(entries, release, person):
+        raise NotApprovedError(
+            f"{person} made {release[:12]}, and nobody approves their own release.", hint=f"{others} `sluice approve`."
+        )
+
+
+def consents(entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Approvals) -> list[LedgerEntry]:
+    """The first approval of exactly this verdict by each person who may give one; earlier verdicts' do not count."""
+    found: dict[str, LedgerEntry] = {}
+    for entry in entries:
+        if (
+            entry.kind == "approval"
+            and entry.release == verdict.release
+            and entry.sequence > verdict.sequence
+            and entry.payload["verdict"] == verdict.payload["verdict"]
+            and approvals.role in approvals.people.get(entry.actor, ())
+            and not is_maker(entries, verdict.release, entry.actor)
+        ):
+            found.setdefault(entry.actor, entry)
+    return list(found.values())
+
+
+def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
+    """Did `person` register `release` or write its commit? Capitals and what follows an @ make no difference."""
+    made: set[str] = set()
+    for entry in entries:
+        if entry.kind == "register" and entry.release == release:
+            made |= _names(entry.actor).union(*(_names(author) for author in entry.payload.get("authors", ())))
+    return bool(made & _names(person))
+
+
+def wanted(count: int, role: str) -> str:
+    """E.g. `1 approval by a reviewer`."""
+    article = "an" if role[:1].lower() in tuple("aeiou") else "a"
+    return f"{count} approval{'s' if count > 1 else ''} by {article} {role}"
+
+
+def _names(name: str) -> set[str]:
+    whole = name.strip().casefold()
+    return {whole, whole.partition("@")[0]} - {""}
+
+
+def _askable(entries: Sequence[LedgerEntry], release: str, approvals: Approvals, given: Sequence[str]) -> str:
+    """Who could still approve, as the start of a sentence."""
+    able = [
+        person
+        for person, roles in sorted(approvals.people.items())
+        if approvals.role in roles and person not in given and not is_maker(entries, release, person)
+    ]
+    return (
+        f"{' or '.join(able)}:" if able else f"Nobody else with the role {approvals.role} may: add one to gates.yaml;"
+    )
 
 
 def may_roll_back(entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str) -> None:

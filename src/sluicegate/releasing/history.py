@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,6 +11,8 @@ from sluicegate.hashing import digest_value
 from sluicegate.ledger import MOVES, Ledger
 from sluicegate.project import Project
 from sluicegate.records import LedgerEntry
+from sluicegate.releasing.anchoring import Anchor, check_anchors
+from sluicegate.releasing.guard import is_maker
 from sluicegate.releasing.storing import load_stored
 
 
@@ -35,6 +38,7 @@ class Soundness:
     entries: int
     releases: int
     head: str
+    anchors: int = 0
 
 
 def history(project: Project) -> list[Event]:
@@ -73,11 +77,12 @@ def find_release(project: Project, name: str) -> str:
     return found.pop()
 
 
-def verify(project: Project, *, anchor: tuple[int, str] | None = None) -> Soundness:
-    """Check the ledger's chain and the stored bytes of every registered release.
+def verify(project: Project, *, anchor: tuple[int, str] | None = None, anchors: Sequence[Anchor] = ()) -> Soundness:
+    """Check the ledger's chain, what allowed each promotion, and the stored bytes of every registered release.
 
     Args:
-        anchor: the ledger's head as kept elsewhere (sequence, hash), e.g. in an MLflow tag.
+        anchor: the ledger's head as kept elsewhere (sequence, hash).
+        anchors: heads found in git and MLflow, see `git_anchors` and `mlflow_anchors`.
 
     Raises:
         IntegrityError, AdapterError: names the first thing that is not as it was recorded.
@@ -85,12 +90,13 @@ def verify(project: Project, *, anchor: tuple[int, str] | None = None) -> Soundn
     ledger = Ledger(project.ledger_url)
     ledger.verify(anchor=anchor)
     entries = ledger.entries()
+    check_anchors(entries, anchors)
     _check_promotions(entries)
     registered = {entry.release: entry for entry in entries if entry.kind == "register"}
     for release, entry in registered.items():
         if digest_value(load_stored(project, release).manifest) != entry.payload["manifest"]:
             raise IntegrityError(f"The manifest of {release[:12]} is not the one that was registered.")
-    return Soundness(len(entries), len(registered), ledger.head()[1])
+    return Soundness(len(entries), len(registered), ledger.head()[1], len(anchors) + (anchor is not None))
 
 
 def _check_promotions(entries: list[LedgerEntry]) -> None:
@@ -105,8 +111,34 @@ def _check_promotions(entries: list[LedgerEntry]) -> None:
             wanted = {"decision": "PROMOTE", "candidate": entry.release, "champion": serving}
             if any(found.get(name) != value for name, value in wanted.items()):
                 raise IntegrityError(f"Ledger entry {entry.sequence} promotes without a verdict that allows it.")
+            _check_approvals(entry, verdicts[entry.release], entries)
         if entry.kind in MOVES:
             serving = entry.release
+
+
+def _check_approvals(promotion: LedgerEntry, verdict: LedgerEntry, entries: list[LedgerEntry]) -> None:
+    """The approvals that a promotion names were given, for its verdict and by others than the makers, and suffice."""
+    claims = promotion.payload.get("approvals", [])
+    before = entries[: promotion.sequence - 1] if claims else []
+    people = set()
+    for claim in claims:
+        person, role = claim.get("person"), claim.get("role")
+        given = [
+            entry
+            for entry in before
+            if entry.kind == "approval"
+            and (entry.release, entry.sequence, entry.actor) == (promotion.release, claim.get("entry"), person)
+            and (entry.payload.get("verdict"), entry.payload.get("role")) == (promotion.payload.get("verdict"), role)
+            and entry.sequence > verdict.sequence
+            and not is_maker(before, promotion.release, entry.actor)
+        ]
+        if not given:
+            raise IntegrityError(
+                f"Ledger entry {promotion.sequence} names an approval by {person} that does not count."
+            )
+        people.add(person)
+    if len(people) < max(verdict.payload.get("required", 0), promotion.payload.get("required", 0)):
+        raise IntegrityError(f"Ledger entry {promotion.sequence} promotes without the approvals that were asked for.")
 
 
 def _event(entry: LedgerEntry) -> Event:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from sluicegate.errors import ReleaseError, TrackingError
+from sluicegate.errors import ReleaseError, StaleEpochError, TrackingError
 from sluicegate.gates import load_policy
+from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES, Ledger
 from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
-from sluicegate.releasing.guard import before_champion, may_promote, may_roll_back, registered_version
+from sluicegate.releasing.anchoring import HEAD_TAG
+from sluicegate.releasing.guard import before_champion, consents, may_promote, may_roll_back, registered_version
 from sluicegate.releasing.storing import StoredRelease, load_stored
 from sluicegate.tracking import Tracking
 
@@ -46,13 +49,15 @@ def promote(
 ) -> Move:
     """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and policy.
 
+    Where the policy asks for approvals, those of exactly this verdict are recorded with the move.
+
     Args:
         again: needed for a release that was rolled back since it served.
         tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a warning.
 
     Raises:
-        NotApprovedError: there is no such verdict; see `guard.may_promote`.
-        StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
+        NotApprovedError: there is no such verdict, or an approval is missing; see `guard.may_promote`.
+        StaleEpochError: somebody else moved the champion or judged meanwhile; nothing was changed.
         IntegrityError, AdapterError: the stored bytes are not those registered; the champion stays.
     """
     ledger = Ledger(project.ledger_url)
@@ -62,18 +67,40 @@ def promote(
     found = _project(project, tracking, model)
     load_stored(project, release)
     version = registered_version(ledger.entries("register", release), release)
-    policy = load_policy(project.registry / "gates.yaml").digest
-    verdicts = ledger.entries("verdict", release)
-    payload = {
-        "reason": reason,
-        "from": champion.release if champion else None,
-        "verdict": verdicts[-1].payload["verdict"] if verdicts else None,
-    }
-    guard = partial(may_promote, release=release, policy=policy, again=again)
+    policy = load_policy(project.registry / "gates.yaml")
+    seen = ledger.entries(release=release)
+    payload, given = _promotion(seen, champion, policy.approvals, reason)
+
+    def guard(entries: Sequence[LedgerEntry], now: Champion | None) -> None:
+        known = [entry for entry in entries if entry.kind != "approval" or entry.sequence in given]
+        verdict = may_promote(
+            known, now, release=release, policy=policy.digest, approvals=policy.approvals, again=again
+        )
+        if verdict.payload["verdict"] != payload["verdict"]:
+            raise StaleEpochError("Another verdict was recorded meanwhile.", hint="Run `sluice promote` again.")
+
     epoch = champion.epoch if champion else 0
     entry = ledger.move_champion(release, version, epoch, "promote", actor, payload, guard=guard)
     warnings = (*found, *(note for note in _project(project, tracking, model) if note not in found))
     return Move(Champion(release, entry.epoch, version), entry, warnings)
+
+
+def _promotion(
+    entries: Sequence[LedgerEntry], champion: Champion | None, approvals: Approvals | None, reason: str
+) -> tuple[dict[str, Any], set[int]]:
+    """What a promotion records, and the sequences of the approvals that it rests on."""
+    verdicts = [entry for entry in entries if entry.kind == "verdict"]
+    payload: dict[str, Any] = {
+        "reason": reason,
+        "from": champion.release if champion else None,
+        "verdict": verdicts[-1].payload["verdict"] if verdicts else None,
+    }
+    if approvals is None:
+        return payload, set()
+    given = consents(entries, verdicts[-1], approvals) if verdicts else []
+    payload["required"] = approvals.required
+    payload["approvals"] = [{"person": e.actor, "role": approvals.role, "entry": e.sequence} for e in given]
+    return payload, {entry.sequence for entry in given}
 
 
 def rollback(
@@ -141,7 +168,7 @@ def reconcile(project: Project, *, tracking: Tracking, model: str) -> Reconcilia
         found = tracking.alias(model, alias)
         if found != version:
             changed.append(f"alias {alias}: {_version(found)} became {_version(version)}")
-    tags = {"sluice.epoch": str(champion.epoch), "sluice.ledger_head": f"{head[0]}:{head[1]}"}
+    tags = {"sluice.epoch": str(champion.epoch), HEAD_TAG: f"{head[0]}:{head[1]}"}
     tracking.project_champion(model, champion.version, wanted["challenger"], tags)
     return Reconciliation(champion.version, wanted["challenger"], tuple(changed))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 
 from sluicegate.errors import ReleaseError, StaleEpochError, TrackingError
+from sluicegate.gates import load_policy
 from sluicegate.hashing import digest_value
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
-from sluicegate.records import Champion, LedgerEntry, Verdict
+from sluicegate.records import Champion, Decision, LedgerEntry, Verdict
+from sluicegate.releasing.approving import VERDICT_TAG, invitation, outdated
 from sluicegate.releasing.guard import may_bootstrap, registered_version
 from sluicegate.releasing.storing import StoredRelease, load_stored
 from sluicegate.tracking import Tracking
@@ -46,8 +48,12 @@ def register(
     actor: str,
     tags: Mapping[str, str] | None = None,
     description: str = "",
+    authors: Sequence[str] = (),
 ) -> Registration:
     """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs or is killed.
+
+    Args:
+        authors: who wrote the commit, by name and address; like `actor` they cannot approve the release.
 
     Raises:
         TrackingError: MLflow failed; nothing is entered.
@@ -80,6 +86,7 @@ def register(
         "lineage": asdict(lineage),
         "base_name": stored.base_name,
         "prompt_name": stored.prompt.name,
+        "authors": list(authors),
     }
     entry = ledger.append("register", stored.digest, actor, payload, unless_same=("manifest",))
     return Registration(stored.digest, int(entry.payload["version"]), entry)
@@ -115,11 +122,14 @@ def judge(
     tracking: Tracking | None = None,
     model: str = "",
     markdown: str = "",
+    nothing_serves: bool = False,
 ) -> Judgement:
     """Record `verdict` against the champion of now; the same verdict in the same reign is recorded once.
 
     Args:
         tracking: when given, with `model`, the version's description becomes `markdown` and its tags name the verdict.
+        nothing_serves: the verdict compares with a release that never served (the merge base's, where the ledger has no
+            champion yet). It is recorded and counts as a look at the golden set; nothing can be promoted on it.
 
     Raises:
         ReleaseError: the candidate is not registered.
@@ -128,16 +138,29 @@ def judge(
     ledger = Ledger(project.ledger_url)
     version = registered_version(ledger.entries("register", verdict.candidate), verdict.candidate)
     champion = ledger.champion()
-    if (champion.release if champion else None) != verdict.champion:
+    compared_with_base = nothing_serves and champion is None
+    if not compared_with_base and (champion.release if champion else None) != verdict.champion:
         raise StaleEpochError("The champion changed while this verdict was made.", hint="Judge the candidate again.")
     epoch = champion.epoch if champion else 0
-    payload = {**asdict(verdict), "verdict": verdict.digest, "judged_epoch": epoch, "version": version}
+    policy = load_policy(project.registry / "gates.yaml")
+    approvals = policy.approvals if policy.digest == verdict.policy else None
+    payload = {
+        **asdict(verdict),
+        "verdict": verdict.digest,
+        "judged_epoch": epoch,
+        "version": version,
+        "required": approvals.required if approvals else 0,
+    }
     entry = ledger.append("verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch"))
     warnings: tuple[str, ...] = ()
     if tracking is not None:
-        labels = {"sluice.verdict": verdict.decision.value, "sluice.verdict_digest": verdict.digest}
+        if approvals is not None and verdict.decision == Decision.PROMOTE:
+            markdown = f"{invitation(approvals)}\n\n{markdown}"
         try:
-            tracking.describe(model, version, markdown, {**labels, "sluice.policy": verdict.policy})
+            tracking.set_tags(model, version, outdated(tracking.tags_of(model).get(version, {}), entry))
+            labels = {"sluice.verdict": verdict.decision.value, "sluice.verdict_digest": verdict.digest}
+            labels |= {"sluice.policy": verdict.policy, VERDICT_TAG: str(entry.sequence)}
+            tracking.describe(model, version, markdown, labels)
         except TrackingError as error:
             warnings = (f"MLflow was not told the verdict: {error}",)
     return Judgement(verdict, version, entry, warnings)

@@ -22,7 +22,17 @@ from sluicegate.errors import ConfigError, EnvironmentFailure
 from sluicegate.hashing import digest_bytes
 from sluicegate.project import Project
 from sluicegate.servers import processes
-from sluicegate.servers.prefect_api import DEPLOYMENT, POOL, WORKER, healthy, prepare_for_worker, request
+from sluicegate.servers.prefect_api import (
+    APPROVALS,
+    DEPLOYMENT,
+    POOL,
+    WORKER,
+    healthy,
+    pause,
+    prepare_for_worker,
+    request,
+)
+from sluicegate.servers.prefect_api import resume_waiting as resume_waiting_runs
 from sluicegate.servers.processes import HOST, Launch
 from sluicegate.tracking.connection import exclusive
 
@@ -79,6 +89,7 @@ def up(project: Project, *, wait: float = 120.0, progress: Progress | None = Non
             prepare_for_worker(f"{prefect.url}/api")
         # One after the other: the worker's first writes and a deployment's lock each other out of SQLite.
         deploy(project, progress=say)
+        pause(f"{prefect.url}/api", APPROVALS, not asks_for_approvals(project))
         worker = _start(project, _worker(prefect.url), say)
         for launch in (worker, pages):
             if launch is not None:
@@ -161,11 +172,12 @@ def deploy(project: Project, *, progress: Progress | None = None) -> bool:
         EnvironmentFailure: the server is not running, or Prefect refuses the file.
     """
     say = progress or _silent
-    file, flow = project.root / "prefect.yaml", project.root / "flows" / "release.py"
+    file = project.root / "prefect.yaml"
     if not file.is_file():
         return False
     api = _require_api(project)
-    key = digest_bytes(str(project.root).encode() + file.read_bytes() + (flow.read_bytes() if flow.is_file() else b""))
+    flows = b"".join(flow.read_bytes() for flow in sorted((project.root / "flows").glob("*.py")))
+    key = digest_bytes(str(project.root).encode() + file.read_bytes() + flows)
     if processes.state(project).get("deployed") == key and request(f"{api}/deployments/name/{DEPLOYMENT}"):
         return False
     say("applying prefect.yaml")
@@ -183,6 +195,29 @@ def deploy(project: Project, *, progress: Progress | None = None) -> bool:
         )
     processes.update(project, deployed=key)
     return True
+
+
+def asks_for_approvals(project: Project) -> bool:
+    """Does registry/gates.yaml ask people to approve? Where it cannot be read, nobody knows: True."""
+    from sluicegate.gates import load_policy
+
+    try:
+        return load_policy(project.registry / "gates.yaml").approvals is not None
+    except ConfigError:
+        return True
+
+
+def resume_waiting(project: Project, release: str) -> tuple[list[str], str]:
+    """Let suspended runs that wait for `release` go on: their names, and a note where Prefect was not reached.
+
+    Without a note and without names nothing waited, or no server was ever started here.
+    """
+    api = api_url(project)
+    found = resume_waiting_runs(api, release) if api else None
+    if found is not None:
+        return found, ""
+    started = (project.state / "prefect").is_dir()
+    return [], "Prefect does not answer; what waits there goes on within minutes of `sluice up`." if started else ""
 
 
 def run_flow(project: Project, *, promote: bool = True, result: Path | None = None) -> int:

@@ -10,7 +10,10 @@ from typing import Any
 
 POOL = "sluicegate"
 DEPLOYMENT = "release/nightly"
+APPROVALS = "approvals/waiting"
+WAITS_FOR = "release:"  # a tag on a suspended run, see flows/release.py
 WORKER = "local"
+RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
 
 
 def request(url: str, body: dict[str, Any] | None = None, *, method: str = "", timeout: float = 10.0) -> Any:
@@ -43,17 +46,45 @@ def healthy(health: str) -> bool:
 def prepare_for_worker(api: str) -> None:
     """Call while no worker is alive: the pool exists, the last worker is forgotten, its runs are settled.
 
-    What the last worker left running is marked crashed; of all overdue nights only the newest stays scheduled.
+    What the last worker left running is marked crashed; of all overdue runs of a deployment only the newest stays
+    scheduled, beside those that were suspended and have been resumed.
     """
     if request(f"{api}/work_pools/{POOL}") is None:
         request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
     request(f"{api}/work_pools/{POOL}/workers/{WORKER}", method="DELETE")
-    for run in _runs(api, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
-        set_state(api, run["id"], "CRASHED", "The worker was gone when the servers started again.")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    due = _runs(api, state={"type": {"any_": ["SCHEDULED"]}}, expected_start_time={"before_": now})
-    for run in due[1:]:
-        set_state(api, run["id"], "CANCELLED", "A later night is due as well: missed nights run once.")
+    for deployment in (DEPLOYMENT, APPROVALS):
+        for run in _runs(api, deployment, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
+            set_state(api, run["id"], "CRASHED", "The worker was gone when the servers started again.")
+        due = _runs(api, deployment, state={"type": {"any_": ["SCHEDULED"]}}, expected_start_time={"before_": now})
+        for run in [run for run in due if run["state"]["name"] != RESUMING][1:]:
+            set_state(api, run["id"], "CANCELLED", "A later one is due as well: missed ones run once.")
+
+
+def pause(api: str, deployment: str, paused: bool) -> None:
+    """Stop a deployment's schedules, or let them run."""
+    found = request(f"{api}/deployments/name/{deployment}")
+    if found is not None and bool(found.get("paused")) != paused:
+        request(f"{api}/deployments/{found['id']}/{'pause' if paused else 'resume'}_deployment", {})
+
+
+def resume_waiting(api: str, release: str) -> list[str] | None:
+    """Resume the suspended runs that wait for `release` (a digest); their names, or None where the server refuses."""
+    query = {"state": {"type": {"any_": ["PAUSED"]}}, "tags": {"all_": [WAITS_FOR + release[:12]]}}
+    found = _insisting(f"{api}/flow_runs/filter", {"flow_runs": query})
+    if found is None:
+        return None
+    answers = [_insisting(f"{api}/flow_runs/{run['id']}/resume", {}) for run in found]
+    return None if None in answers else [run["name"] for run in found]
+
+
+def _insisting(url: str, body: dict[str, Any], *, tries: int = 5) -> Any:
+    """Like `request`, asked again after a second: a busy server finds its SQLite locked."""
+    for rest in reversed(range(tries)):
+        answer = request(url, body)
+        if answer is not None or not rest:
+            return answer
+        time.sleep(1.0)
 
 
 def set_state(api: str, run: str, kind: str, why: str) -> None:
@@ -64,8 +95,13 @@ def set_state(api: str, run: str, kind: str, why: str) -> None:
     request(f"{api}/flow_runs/{run}/set_state", {"state": {"type": kind, "message": why}, "force": False})
 
 
-def _runs(api: str, **flow_runs: Any) -> list[dict[str, Any]]:
-    """Runs of the nightly deployment, latest expected start first."""
-    name = DEPLOYMENT.split("/")[1]
-    query = {"deployments": {"name": {"any_": [name]}}, "flow_runs": flow_runs, "sort": "EXPECTED_START_TIME_DESC"}
+def _runs(api: str, deployment: str = DEPLOYMENT, **flow_runs: Any) -> list[dict[str, Any]]:
+    """Runs of a deployment, latest expected start first."""
+    flow, name = deployment.split("/")
+    query = {
+        "flows": {"name": {"any_": [flow]}},
+        "deployments": {"name": {"any_": [name]}},
+        "flow_runs": flow_runs,
+        "sort": "EXPECTED_START_TIME_DESC",
+    }
     return list(request(f"{api}/flow_runs/filter", query) or [])

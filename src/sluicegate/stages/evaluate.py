@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.backends import Backend, Messages, open_backend
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import answer, evaluate, lead2, write_evidence
+from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
@@ -128,7 +128,15 @@ def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
 
 def _evaluate(context: Context, contender: Contender, golden: Sequence[Example], digest: str, label: str) -> Evidence:
     outputs = _answers(context, contender, golden, label)
-    return evaluate(contender.release.digest, golden, digest, outputs, context.params.evaluate.metrics)
+    price = context.params.release.price
+    return evaluate(
+        contender.release.digest,
+        golden,
+        digest,
+        outputs,
+        context.params.evaluate.metrics,
+        price=(price.input, price.output) if price else None,
+    )
 
 
 def _answers(context: Context, contender: Contender, golden: Sequence[Example], label: str) -> list[Generation]:
@@ -140,6 +148,7 @@ def _answers(context: Context, contender: Contender, golden: Sequence[Example], 
         context.project.generations,
         digest_value([contender.release.digest, params.release.dtype]),
         counter(label),
+        meter=Meter.of_this_run(),
     )
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
+from sluicegate.data.examples import read_examples
+from sluicegate.errors import TrackingError
+from sluicegate.evaluation import read_evidence
+from sluicegate.hashing import read_json, write_json
 from sluicegate.records import Evidence, Example
 from sluicegate.stages.context import Context, open_tracking
 
@@ -25,6 +29,29 @@ def track(context: Context, evidence: Mapping[str, Evidence], golden: Sequence[E
         handle.log_figure_png("metrics", means_plot(evidence))
         handle.log_figure_png("differences", differences_plot(candidate, champion))
     return str(handle.id)
+
+
+def evaluation_run(context: Context) -> str:
+    """Id of the run that holds this project's evaluation.
+
+    Evidence that DVC's cache brought from elsewhere names a run that this store does not have: it is logged anew, once.
+
+    Raises:
+        TrackingError: MLflow cannot be written.
+    """
+    project = context.project
+    named = str(read_json(project.evidence / "run.json")["run_id"])
+    anew = project.build / "line" / "run.json"
+    kept = read_json(anew) if anew.is_file() else {}
+    run_id = str(kept["run_id"]) if kept.get("of") == named else named
+    try:
+        return str(open_tracking(project).open_run(run_id).id)
+    except TrackingError:
+        names = ["candidate", "champion", *context.params.evaluate.baselines]
+        evidence = {name: read_evidence(project.evidence / f"{name}.json") for name in names}
+        run_id = track(context, evidence, read_examples(project.golden))
+        write_json(anew, {"of": named, "run_id": run_id})
+        return run_id
 
 
 def _table(evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> dict[str, list[object]]:

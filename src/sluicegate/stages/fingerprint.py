@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -19,6 +20,8 @@ from sluicegate.stages.context import open_context
 from sluicegate.stages.models import model_spec
 
 PACKAGE = Path(sluicegate.__file__).parent
+OPPONENT = "SLUICE_OPPONENT"
+"""Environment variable: the stored release to compare with where nothing serves yet (`sluice gate --base`)."""
 WATCHED = ("prepare", "tune", "evaluate", "profile")
 _NAMED = re.compile(r"sluicegate(?:\.[a-z_0-9]+)+")
 
@@ -52,7 +55,8 @@ def inputs(project: Project) -> dict[str, Any]:
         "base": digest_value(
             [context.params.release.base, model_spec(context).model_dump(exclude={"notes", "licence"})]
         ),
-        "champion": champion.release if champion else "none",
+        "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
+        "price": digest_value(context.params.release.price.model_dump() if context.params.release.price else None),
     }
 
 
@@ -79,6 +83,8 @@ def stage_hash(module: str) -> str:
         if name in seen or name in NEUTRAL or file is None:
             continue
         seen[name] = digest_file(file)
+        if file.name == "__init__.py":  # word lists are code, too
+            seen |= {str(data.relative_to(PACKAGE)): digest_file(data) for data in sorted(file.parent.glob("*/*.txt"))}
         waiting.extend(_imports(file))
     return digest_value(seen)
 

@@ -9,17 +9,18 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sluicegate import releasing
 from sluicegate.cards import verdict_markdown, verdict_text
+from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
 from sluicegate.gates import decide as judge_evidence
-from sluicegate.gates import load_policy
+from sluicegate.gates import former_looks, load_policy
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.ledger import Ledger
 from sluicegate.metrics import find_metric
@@ -28,8 +29,10 @@ from sluicegate.project import Project, find_project
 from sluicegate.records import DriftReport, DriftScore, Lineage
 from sluicegate.releasing import StoredRelease
 from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.evaluation_run import evaluation_run
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
+from sluicegate.versioning.tags import commit_authors
 
 TRAFFIC = Path("data") / "traffic.jsonl"
 
@@ -43,10 +46,15 @@ def actor() -> str:
     return os.environ.get("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
 
 
-def reproduce(root: str, progress: bool = True) -> dict[str, Any]:
+def reproduce(
+    root: str, progress: bool = True, *, environment: Mapping[str, str] | None = None, until: float | None = None
+) -> dict[str, Any]:
     """Check the files that people edit, then run what changed of the pipeline.
 
+    `environment` is for the stages; at `until` (seconds since 1970) what still runs is interrupted.
+
     Raises:
+        BudgetError: `until` has passed, or a stage has spent its budget.
         ConfigError, PromptError: before anything is run.
         VersioningError: git or DVC is missing, or a stage failed.
     """
@@ -55,12 +63,16 @@ def reproduce(root: str, progress: bool = True) -> dict[str, Any]:
     load_policy(project.registry / "gates.yaml")
     current_commit(project.root)
     with timed(project, "pipeline", first=True):
-        ran = run_pipeline(project, quiet=not progress)
+        ran = run_pipeline(project, quiet=not progress, environment=environment, until=until)
     return {"ran": ran, "model": context.name}
 
 
-def register(root: str) -> dict[str, Any]:
+def register(root: str, opponent: str = "") -> dict[str, Any]:
     """Store and register the candidate; the first time also release zero, as the first champion.
+
+    Args:
+        root: the project's folder.
+        opponent: where nothing serves yet, the stored release to compare with; then nothing becomes champion.
 
     Returns:
         `release`, `version`, `champion` (digest) and `unchanged`: the candidate is what serves already.
@@ -69,8 +81,8 @@ def register(root: str) -> dict[str, Any]:
     with timed(project, "register"):
         context = open_context(project)
         made = read_json(project.evidence / "release.json")
-        run_id = read_json(project.evidence / "run.json")["run_id"]
         tracking = open_tracking(project)
+        run_id = evaluation_run(context)
         tracking.project_prompt(
             f"{context.name}.{context.prompt.name}",
             [
@@ -80,22 +92,23 @@ def register(root: str) -> dict[str, Any]:
             {"digest": context.prompt.digest, "owner": context.prompt.owner or "nobody"},
             experiment=context.name,
         )
-        who = {"tracking": tracking, "model": context.name, "run_id": run_id, "actor": actor()}
+        who: dict[str, Any] = {"tracking": tracking, "model": context.name, "run_id": run_id, "actor": actor()}
         champion = Ledger(project.ledger_url).champion()
-        if champion is None:
+        if champion is None and not opponent:
             zero = _store(context, made, adapter=None, parent=None)
             releasing.register(project, zero, **who, description=ZERO)
             champion = releasing.bootstrap(project, zero.digest, actor=actor())
         adapter = project.adapter if made["candidate"]["adapter"] else None
-        candidate = _store(context, made, adapter=adapter, parent=champion.release)
-        registration = releasing.register(project, candidate, **who)
+        against = champion.release if champion else opponent
+        candidate = _store(context, made, adapter=adapter, parent=against)
+        registration = releasing.register(project, candidate, **who, authors=commit_authors(project.root))
         releasing.reconcile(project, tracking=tracking, model=context.name)
     result = {
         "release": candidate.digest,
         "version": registration.version,
-        "champion": champion.release,
-        "champion_version": champion.version,
-        "unchanged": candidate.digest == champion.release,
+        "champion": against,
+        "champion_version": champion.version if champion else None,
+        "unchanged": candidate.digest == against,
     }
     write_json(project.build / "line" / "register.json", result)
     return result
@@ -132,7 +145,7 @@ def check_drift(root: str) -> dict[str, Any]:
     project = find_project(Path(root))
     with timed(project, "drift check"):
         window = project.root / TRAFFIC
-        report = check_window(window if window.exists() else None, project.profile / "reference.bin")
+        report = check_window(window if window.exists() else None, project.profile / "reference.parquet")
     write_json(project.build / "line" / "drift.json", report)
     return asdict(report)
 
@@ -158,23 +171,40 @@ def decide(root: str) -> dict[str, Any]:
     with timed(project, "decide"):
         registered = read_json(project.build / "line" / "register.json")
         if registered["unchanged"]:
-            text = f"nothing changed: version {registered['version']} already serves ({registered['release'][:12]})."
+            same = "already serves" if registered["champion_version"] is not None else "is the merge base's release"
+            text = f"nothing changed: version {registered['version']} {same} ({registered['release'][:12]})."
             return {**registered, "decision": "PROMOTE", "text": text + "\n", "markdown": text}
         context = open_context(project)
         metrics = {name: find_metric(name) for name in context.params.evaluate.metrics}
         evidence = read_evidence(project.evidence / "candidate.json")
+        champion = read_evidence(project.evidence / "champion.json")
+        policy = load_policy(project.registry / "gates.yaml")
+        looks = former_looks(
+            Ledger(project.ledger_url).entries("verdict"),
+            golden=evidence.golden,
+            evidence=evidence.digest,
+            champion_evidence=champion.digest,
+            policy=policy.digest,
+        )
         verdict = judge_evidence(
             evidence,
-            read_evidence(project.evidence / "champion.json"),
-            load_policy(project.registry / "gates.yaml"),
+            champion,
+            policy,
             facts=facts(project, evidence.golden),
             directions={name: metric.direction for name, metric in metrics.items()},
             ranges={name: metric.range for name, metric in metrics.items()},
+            looks=looks,
         )
         stored = releasing.load_stored(project, verdict.candidate)
         markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(context, registered))
         judged = releasing.judge(
-            project, verdict, actor=actor(), tracking=open_tracking(project), model=context.name, markdown=markdown
+            project,
+            verdict,
+            actor=actor(),
+            tracking=open_tracking(project),
+            model=context.name,
+            markdown=markdown,
+            nothing_serves=registered["champion_version"] is None,
         )
     write_json(project.build / "line" / "verdict.json", verdict)
     return {
@@ -199,32 +229,34 @@ def facts(project: Project, golden: str) -> dict[str, str]:
 def links(context: Context, registered: dict[str, Any]) -> dict[str, str]:
     """Addresses in the MLflow UI for the candidate: version, parent, runs."""
     tracking, project = open_tracking(context.project), context.project
-    evaluation = tracking.open_run(read_json(project.evidence / "run.json")["run_id"])
-    found = {
-        "this version": tracking.ui_link(model=context.name, version=registered["version"]),
-        "parent": tracking.ui_link(model=context.name, version=registered["champion_version"]),
-        "evaluation run": tracking.ui_link(run=evaluation),
-        "report": f"{tracking.ui_link(run=evaluation)}/artifacts/release.html",
-    }
+    evaluation = tracking.ui_link(run=tracking.open_run(evaluation_run(context)))
+    found = {"this version": tracking.ui_link(model=context.name, version=registered["version"])}
+    if registered["champion_version"] is not None:
+        found["parent"] = tracking.ui_link(model=context.name, version=registered["champion_version"])
+    found |= {"evaluation run": evaluation, "report": f"{evaluation}/artifacts/release.html"}
     training = read_json(project.build / "tune.json").get("run_id")
     if training:
-        found["training run"] = tracking.ui_link(run=tracking.open_run(training))
+        with suppress(TrackingError):  # DVC's cache may bring an adapter that was trained elsewhere
+            found["training run"] = tracking.ui_link(run=tracking.open_run(training))
     return found
 
 
-def promote(root: str) -> dict[str, Any]:
+def promote(root: str, release: str = "") -> dict[str, Any]:
     """Move the champion to the candidate, on its recorded verdict; a repeat changes nothing.
 
+    Args:
+        root: the project's folder.
+        release: digest of a release that waited for approval; the candidate of this run by default.
+
     Raises:
-        NotApprovedError: the ledger has no PROMOTE verdict for exactly these digests.
+        NotApprovedError: the ledger has no PROMOTE verdict for exactly these digests, or an approval is missing.
     """
     project = find_project(Path(root))
     with timed(project, "promote"):
-        registered = read_json(project.build / "line" / "register.json")
         context = open_context(project)
         move = releasing.promote(
             project,
-            registered["release"],
+            release or read_json(project.build / "line" / "register.json")["release"],
             actor=actor(),
             reason="the release line",
             tracking=open_tracking(project),

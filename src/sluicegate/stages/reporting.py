@@ -16,6 +16,7 @@ from sluicegate.metrics import find_metric
 from sluicegate.project import find_project
 from sluicegate.records import Decision, RuleResult, TuneSummary, Verdict
 from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.evaluation_run import evaluation_run
 from sluicegate.stages.line import links, read_drift, timed
 from sluicegate.stages.models import model_spec
 
@@ -53,7 +54,7 @@ def report(root: str) -> dict[str, Any]:
                 },
             ),
         )
-        run = open_tracking(project).open_run(read_json(project.evidence / "run.json")["run_id"])
+        run = open_tracking(project).open_run(evaluation_run(context))
         run.log_file(page)
         run.log_file(card)
     return {"report": str(page), "model_card": str(card)}

@@ -66,10 +66,15 @@ def quoted(text: str) -> str:
 
 
 def quiet() -> None:
-    """Turn telemetry off and keep MLflow's and Alembic's set-up lines off the terminal."""
+    """Turn telemetry off, keep MLflow's and Alembic's set-up lines off the terminal, and give up soon on a dead server."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    # MLflow's own: seven tries with growing pauses, and up to two minutes for each; a rollback would wait for that.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0.2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -78,7 +78,7 @@ def register_version(
         "sluice.prompt": release.prompt,
         "sluice.generation": release.generation,
     }
-    with tempfile.TemporaryDirectory() as folder, translated(f"register a version of {model}"):
+    with translated(f"register a version of {model}"), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.json"
         write_json(path, dict(manifest))
         client.log_artifact(run_id, str(path), place)
@@ -103,6 +103,24 @@ def describe(client: MlflowClient, model: str, version: int, markdown: str, tags
             client.set_model_version_tag(model, str(version), key, str(value))
 
 
+def tags_of(client: MlflowClient, model: str) -> dict[int, dict[str, str]]:
+    """The tags of every version of a model; empty where it does not exist."""
+    with translated(f"read the tags of {model}"):
+        found = client.search_model_versions(f"name = {quoted(model)}", max_results=10_000)
+    return {int(version.version): dict(version.tags) for version in found}
+
+
+def set_tags(client: MlflowClient, model: str, version: int, tags: Mapping[str, str | None]) -> None:
+    """Set tags of a version; None removes one, which may be gone already."""
+    with translated(f"tag version {version} of {model}"):
+        there = client.get_model_version(model, str(version)).tags
+        for key, value in tags.items():
+            if value is not None:
+                client.set_model_version_tag(model, str(version), key, value)
+            elif key in there:
+                client.delete_model_version_tag(model, str(version), key)
+
+
 def aliases(client: MlflowClient, model: str) -> dict[str, int]:
     """All aliases of a model; empty where it does not exist."""
     from mlflow.exceptions import MlflowException
@@ -124,16 +142,17 @@ def project_champion(
     before = aliases(client, model)
     with translated(f"project the champion of {model}"):
         wanted = {"champion": champion, "challenger": challenger}
+        # Before the aliases move: a run that is cut off in between no longer finds there who was left.
+        for alias in ("challenger", "champion"):
+            old = before.get(alias)
+            if old is not None and old not in wanted.values():
+                client.set_model_version_tag(model, str(old), STATUS_TAG, f"former {alias}")
         for alias, version in wanted.items():
             if version is None:
                 if alias in before:
                     client.delete_registered_model_alias(model, alias)
             elif before.get(alias) != version:
                 client.set_registered_model_alias(model, alias, str(version))
-        for alias in ("challenger", "champion"):
-            old = before.get(alias)
-            if old is not None and old not in wanted.values():
-                client.set_model_version_tag(model, str(old), STATUS_TAG, f"former {alias}")
         if challenger is not None:
             client.set_model_version_tag(model, str(challenger), STATUS_TAG, "challenger")
         for key, value in {**tags, STATUS_TAG: "champion"}.items():

@@ -115,6 +115,15 @@ class Tracking:
         """Set a version's description (Markdown, cut at 5000 characters, a line boundary) and tags."""
         registry.describe(self.client, model, version, markdown, tags or {})
 
+    def tags_of(self, model: str) -> dict[int, dict[str, str]]:
+        """Version to tags, for every version of `model`; what people typed in the MLflow UI is among them."""
+        return registry.tags_of(self.client, model)
+
+    def set_tags(self, model: str, version: int, tags: Mapping[str, str | None]) -> None:
+        """Set tags of a version; None removes one."""
+        with exclusive(self.artifacts.parent, "write"):
+            registry.set_tags(self.client, model, version, tags)
+
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Point `alias` at `version`."""
         with translated(f"set the alias {alias}"):

@@ -1,20 +1,24 @@
-"""The only module that talks to DVC and git: what commit this is, what changed, run the pipeline."""
+"""The only package that talks to DVC and git: what commit this is, what changed, run the pipeline.
+
+`history` reads other commits: the merge base, files as they were, a work tree of its own.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluicegate.errors import BusyError, EnvironmentFailure, SluiceError, UsageError, VersioningError
-from sluicegate.hashing import read_json
+from sluicegate.errors import BudgetError, BusyError, EnvironmentFailure, SluiceError, UsageError, VersioningError
+from sluicegate.hashing import read_json, write_atomic
 from sluicegate.project import Project
 
 
@@ -71,6 +75,13 @@ def ensure_dvc(root: Path) -> None:
     """Initialise DVC in a project that has none yet, with quiet, offline, verifying defaults."""
     if (root / ".dvc" / "config").is_file():
         return
+    if (root / ".dvc").is_dir():
+        # A cache brought back by CI before there was a project around it: `dvc init` refuses, and with --force deletes it.
+        write_atomic(root / ".dvc" / "config", "[core]\n    analytics = false\n    check_update = false\n")
+        write_atomic(root / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
+        if not (root / ".git").exists():
+            _dvc(root, "config", "core.no_scm", "true")
+        return
     inside = (
         subprocess.run(["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False).returncode
         == 0
@@ -80,38 +91,91 @@ def ensure_dvc(root: Path) -> None:
     _dvc(root, "config", "core.check_update", "false")
 
 
-def reproduce(project: Project, *, quiet: bool = False) -> list[str]:
+def reproduce(
+    project: Project,
+    *,
+    quiet: bool = False,
+    targets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    until: float | None = None,
+) -> list[str]:
     """Run the DVC pipeline and return the names of the stages that ran (`fingerprint` always does).
 
     One process at a time: a second one waits for the lock.
 
+    Args:
+        quiet: print nothing of DVC's own.
+        targets: stages to run, with those they need; by default all.
+        environment: variables for the stages, beside those of this process.
+        until: time (seconds since 1970) at which a stage that still runs is interrupted, as by Ctrl-C.
+
     Raises:
+        BudgetError: `until` has passed, or a stage has spent its budget.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
     """
+    if until is not None and time.time() >= until:
+        raise BudgetError("the time is up; the pipeline was not started.", hint="Run again with more time.")
     ensure_dvc(project.root)
     before = _stage_states(project.root)
     with pipeline_lock(project) as lock:
         _settle_dvc_locks(project.root)
         failure = project.state / "failure.json"
         failure.unlink(missing_ok=True)
-        environment = {**os.environ, "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
-        arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else [])]
-        try:
-            done = subprocess.run(
-                arguments,
-                cwd=project.root,
-                env=environment,
-                check=False,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(lock,),
-            )
-        except FileNotFoundError as error:
-            raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
-        if done.returncode:
+        variables = {**os.environ, **(environment or {}), "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
+        arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else []), *targets]
+        code = _run_until(arguments, project.root, variables, lock, until)
+        if code:
             raise _stage_error(failure)
     after = _stage_states(project.root)
     return [name for name, state in after.items() if before.get(name) != state]
+
+
+def _run_until(
+    arguments: Sequence[str], root: Path, variables: Mapping[str, str], lock: int, until: float | None
+) -> int:
+    """Exit code of a command that is interrupted at `until`; it inherits the pipeline's lock."""
+    left = None if until is None else max(0.0, until - time.time())
+    try:
+        process = subprocess.Popen(arguments, cwd=root, env=variables, stdin=subprocess.DEVNULL, pass_fds=(lock,))
+    except FileNotFoundError as error:
+        raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
+    with process:
+        try:
+            return process.wait(left)
+        except subprocess.TimeoutExpired:
+            stage = _interrupt(process)
+            raise BudgetError(
+                f"the time is up; {f'the stage {stage} was' if stage else 'the pipeline was'} still at work.",
+                hint="Run again with more time; finished stages, training checkpoints and answers are kept.",
+            ) from None
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
+    """End DVC, and its stages as Ctrl-C would; by force after `wait` seconds. Returns the stage that was at work."""
+    import psutil
+
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        return ""
+    stage = ""
+    for member in family:
+        try:
+            words = member.cmdline()
+            working = "stage" in words[:-1]
+            # DVC itself would print a traceback for SIGINT; what it leaves when it ends is settled at the next start.
+            member.send_signal(signal.SIGINT if working else signal.SIGTERM)
+        except psutil.Error:
+            continue
+        if working:
+            stage = words[words.index("stage") + 1]
+    for member in psutil.wait_procs(family, timeout=wait)[1]:
+        member.kill()
+    return stage
 
 
 @contextmanager
@@ -206,6 +270,8 @@ def _stage_error(failure: Path) -> SluiceError:
     if not failure.is_file():
         return VersioningError("the pipeline stopped; the reason is above.", hint=f"Then {again}")
     told = read_json(failure)
+    if told["exit_code"] == BudgetError.exit_code:
+        return BudgetError(told["message"], hint=told["hint"])
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
     hint = told["hint"].removesuffix(", then run again.")
     return kind(
@@ -214,7 +280,8 @@ def _stage_error(failure: Path) -> SluiceError:
     )
 
 
-def _dvc(root: Path, *arguments: str) -> None:
+def _dvc(root: Path, *arguments: str) -> str:
+    """Output of a DVC command."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
     )
@@ -224,6 +291,7 @@ def _dvc(root: Path, *arguments: str) -> None:
             f"dvc {arguments[0]}: {' '.join(reasons) or done.stderr.strip() or 'failed'}",
             hint="`sluice doctor` says what is missing.",
         )
+    return done.stdout
 
 
 def _stage_states(root: Path) -> dict[str, str]:

@@ -7,22 +7,19 @@ nothing reaches it that `verify_adapter` has not passed. An adapter is exactly t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sluicegate.adapters.tensors import HINT, Tensor, finite, header
 from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError
 from sluicegate.hashing import digest_folder, sync_folder
-
-if TYPE_CHECKING:
-    import torch
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -52,8 +49,6 @@ _INERT = {
 }  # fmt: skip
 """Fields that PEFT writes and that must be empty: each of them would change what the adapter computes."""
 
-_HINT = "The adapter is not loaded. Tune again, or restore the folder from where it came."
-
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
@@ -75,7 +70,7 @@ def adapter_digest(folder: Path) -> str:
     try:
         return digest_folder(folder)
     except (IntegrityError, OSError) as error:
-        raise AdapterError(f"{folder}: {error}", hint=_HINT) from error
+        raise AdapterError(f"{folder}: {error}", hint=HINT) from error
 
 
 def verify_adapter(
@@ -97,7 +92,7 @@ def verify_adapter(
     """
     found = adapter_digest(folder)
     if expected is not None and found != expected:
-        raise AdapterError(f"{folder} has digest {found[:12]}, {expected[:12]} is recorded.", hint=_HINT)
+        raise AdapterError(f"{folder} has digest {found[:12]}, {expected[:12]} is recorded.", hint=HINT)
     shape = _check_config(folder / CONFIG, base_digest)
     _check_weights(folder / WEIGHTS, shape, _base_shapes(base_path) if base_path is not None else None)
 
@@ -153,7 +148,7 @@ def stored_adapter(store: Path, digest: str) -> Path:
     if not folder.is_dir():
         raise AdapterError(f"the store has no adapter {digest[:12]}.", hint=f"Looked in {folder.parent}.")
     if adapter_digest(folder) != digest:
-        raise AdapterError(f"the stored adapter {digest[:12]} was changed on disk.", hint=_HINT)
+        raise AdapterError(f"the stored adapter {digest[:12]} was changed on disk.", hint=HINT)
     return folder
 
 
@@ -179,11 +174,11 @@ def _replace(temporary: Path, target: Path, digest: str) -> None:
 
 def _check_files(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
-        raise AdapterError(f"{folder} is not an adapter folder.", hint=_HINT)
+        raise AdapterError(f"{folder} is not an adapter folder.", hint=HINT)
     names = {path.name for path in folder.iterdir()}
     for path in folder.iterdir():
         if path.is_symlink() or not path.is_file():
-            raise AdapterError(f"{path}: not a plain file.", hint=_HINT)
+            raise AdapterError(f"{path}: not a plain file.", hint=HINT)
     if names != {CONFIG, WEIGHTS}:
         wrong = ", ".join(sorted(names ^ {CONFIG, WEIGHTS}))
         raise AdapterError(
@@ -193,23 +188,23 @@ def _check_files(folder: Path) -> None:
 
 def _check_config(path: Path, base_digest: str | None) -> _Shape:
     if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise AdapterError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes.", hint=_HINT)
+        raise AdapterError(f"{path} is larger than {MAX_CONFIG_BYTES} bytes.", hint=HINT)
     try:
         config = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise AdapterError(f"{path} is not JSON: {error}", hint=_HINT) from error
+        raise AdapterError(f"{path} is not JSON: {error}", hint=HINT) from error
     if not isinstance(config, dict):
-        raise AdapterError(f"{path} is not a JSON object.", hint=_HINT)
+        raise AdapterError(f"{path} is not a JSON object.", hint=HINT)
     if unknown := sorted(set(config) - _REQUIRED - _FREE - _CHECKED - _INERT):
-        raise AdapterError(f"{path}: unknown fields: {', '.join(unknown[:5])}.", hint=_HINT)
+        raise AdapterError(f"{path}: unknown fields: {', '.join(unknown[:5])}.", hint=HINT)
     if missing := sorted(_REQUIRED - set(config)):
-        raise AdapterError(f"{path}: missing fields: {', '.join(missing)}.", hint=_HINT)
+        raise AdapterError(f"{path}: missing fields: {', '.join(missing)}.", hint=HINT)
     if used := sorted(key for key in _INERT if config.get(key) not in (None, False, {}, [])):
-        raise AdapterError(f"{path}: {used[0]} is not supported and must be empty.", hint=_HINT)
+        raise AdapterError(f"{path}: {used[0]} is not supported and must be empty.", hint=HINT)
     _check_values(path, config)
     base = config["base_model_name_or_path"]
     if base_digest is not None and base != BASE_PREFIX + base_digest:
-        raise AdapterError(f"{path}: made for {str(base)[:40]!r}, not for the base {base_digest[:12]}.", hint=_HINT)
+        raise AdapterError(f"{path}: made for {str(base)[:40]!r}, not for the base {base_digest[:12]}.", hint=HINT)
     layers = config.get("layers_to_transform")
     return _Shape(
         config["r"],
@@ -241,30 +236,18 @@ def _check_values(path: Path, config: Mapping[str, Any]) -> None:
     for field, good in checks.items():
         if not good:
             raise AdapterError(
-                f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.", hint=_HINT
+                f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.", hint=HINT
             )
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as tensors:
-            yield tensors
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(f"{path} is not a safetensors file: {error}", hint=_HINT) from error
 
 
 def _base_shapes(base: Path) -> dict[str, tuple[int, ...]]:
     """Module name to weight shape (out, in), from the headers of the base's safetensors files."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(base.glob("*.safetensors")):
-        with _opened(path) as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - a safetensors handle is not iterable
-                if key.endswith(".weight"):
-                    shapes[key.removesuffix(".weight")] = tuple(tensors.get_slice(key).get_shape())
-    return shapes
+    return {
+        name.removesuffix(".weight"): tensor.shape
+        for path in sorted(base.glob("*.safetensors"))
+        for name, tensor in header(path)[0].items()
+        if name.endswith(".weight")
+    }
 
 
 def _layer(module: str) -> int | None:
@@ -274,22 +257,20 @@ def _layer(module: str) -> int | None:
 
 def _check_weights(path: Path, shape: _Shape, base: Mapping[str, tuple[int, ...]] | None) -> None:
     parts = ("lora_A.weight", "lora_B.weight", *(("lora_magnitude_vector",) if shape.dora else ()))
-    with _opened(path) as tensors:
-        found: dict[str, set[str]] = {}
-        for key in tensors.keys():  # noqa: SIM118 - a safetensors handle is not iterable
-            match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)", key)
-            if match is None or match[2] not in parts:
-                raise AdapterError(f"{path}: unexpected tensor {key[:120]}.", hint=_HINT)
-            found.setdefault(match[1], set()).add(match[2])
-        _check_complete(path, shape, found, parts, base)
-        for module in sorted(found):
-            _check_module(
-                path,
-                module,
-                {part: tensors.get_tensor(f"base_model.model.{module}.{part}") for part in parts},
-                shape,
-                base,
-            )
+    tensors, start = header(path)
+    found: dict[str, set[str]] = {}
+    for key in tensors:
+        match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)", key)
+        if match is None or match[2] not in parts:
+            raise AdapterError(f"{path}: unexpected tensor {key[:120]}.", hint=HINT)
+        found.setdefault(match[1], set()).add(match[2])
+    _check_complete(path, shape, found, parts, base)
+    for module in sorted(found):
+        named = {part: tensors[f"base_model.model.{module}.{part}"] for part in parts}
+        _check_shapes(path, module, named, shape, base)
+        for part, tensor in named.items():
+            if not finite(path, start, tensor):
+                raise AdapterError(f"{path}: {module}.{part} holds values that are not finite numbers.", hint=HINT)
 
 
 def _check_complete(
@@ -302,7 +283,7 @@ def _check_complete(
     """Every module named, in every layer named, has every part; nothing else is there."""
     for module, present in sorted(found.items()):
         if present != set(parts):
-            raise AdapterError(f"{path}: {module} lacks {', '.join(sorted(set(parts) - present))}.", hint=_HINT)
+            raise AdapterError(f"{path}: {module} lacks {', '.join(sorted(set(parts) - present))}.", hint=HINT)
     if base is not None:
         wanted = {
             name for name in base
@@ -315,35 +296,26 @@ def _check_complete(
             f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None
         }
         wanted |= {module for module in found if _layer(module) is None}
-    absent = {*shape.modules} - {module.rsplit(".", 1)[-1] for module in found}
+    absent = {*shape.modules} ^ {module.rsplit(".", 1)[-1] for module in found}
     absent |= {f"layer {layer}" for layer in (shape.layers or frozenset()) - {_layer(module) for module in found}}
     if absent:
-        raise AdapterError(f"{path}: no tensors for {', '.join(sorted(absent))}.", hint=_HINT)
+        raise AdapterError(f"{path}: {CONFIG} and tensors differ on {', '.join(sorted(absent))}.", hint=HINT)
     if not wanted or wanted != set(found):
         wrong = sorted(wanted ^ set(found))
-        raise AdapterError(f"{path}: missing or unexpected: {', '.join(wrong[:3]) or 'no tensors at all'}.", hint=_HINT)
+        raise AdapterError(f"{path}: missing or unexpected: {', '.join(wrong[:3]) or 'no tensors at all'}.", hint=HINT)
 
 
-def _check_module(
-    path: Path,
-    module: str,
-    tensors: Mapping[str, torch.Tensor],
-    shape: _Shape,
-    base: Mapping[str, tuple[int, ...]] | None,
+def _check_shapes(
+    path: Path, module: str, tensors: Mapping[str, Tensor], shape: _Shape, base: Mapping[str, tuple[int, ...]] | None
 ) -> None:
-    import torch
-
-    down, up = tensors["lora_A.weight"], tensors["lora_B.weight"]
-    flat = down.ndim == 2 and up.ndim == 2
-    size = (up.shape[0], down.shape[1]) if flat else (0, 0)
-    good = flat and down.shape[0] == up.shape[1] == shape.rank and (base is None or base[module] == size)
+    down, up = tensors["lora_A.weight"].shape, tensors["lora_B.weight"].shape
+    flat = len(down) == len(up) == 2
+    size = (up[0], down[1]) if flat else (0, 0)
+    good = flat and down[0] == up[1] == shape.rank and (base is None or base[module] == size)
     if shape.dora and good:
         good = tensors["lora_magnitude_vector"].shape == (size[0],)
     if not good:
         raise AdapterError(
-            f"{path}: {module}: shapes {tuple(down.shape)}, {tuple(up.shape)} do not fit rank {shape.rank} and base.",
-            hint=_HINT,
+            f"{path}: {module}: shapes {down}, {up} do not fit rank {shape.rank} and base.",
+            hint=HINT,
         )
-    for part, tensor in tensors.items():
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"{path}: {module}.{part} holds values that are not finite numbers.", hint=_HINT)

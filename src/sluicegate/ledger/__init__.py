@@ -4,7 +4,7 @@
     head      one row: sequence and hash of the last entry, so that a cut-off tail is noticed
     champion  one row or none: which release serves; moved together with its entry, by compare-and-set on `epoch`
 
-SQLite (WAL, synchronous=FULL) by default; any SQLAlchemy URL with row locks (PostgreSQL) works the same way.
+SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL; `database` holds what differs between them.
 """
 
 from __future__ import annotations
@@ -13,67 +13,34 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, StaleEpochError, UsageError
+from sluicegate.errors import IntegrityError, StaleEpochError, UsageError
 from sluicegate.hashing import canonical_json, digest_value
+from sluicegate.ledger.database import CHAMPION, ENTRIES, GENESIS, HEAD, check_schema, open_engine, translated
 from sluicegate.records import Champion, LedgerEntry
 
-GENESIS = "0" * 64
 MOVES = ("bootstrap", "promote", "rollback")
 Guard = Callable[[Sequence[LedgerEntry], Champion | None], object]
-
-_SCHEMA = sa.MetaData()
-_ENTRIES = sa.Table(
-    "entries",
-    _SCHEMA,
-    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("time", sa.Text, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("release", sa.Text, nullable=False, index=True),
-    sa.Column("epoch", sa.Integer, nullable=False),
-    sa.Column("payload", sa.Text, nullable=False),
-    sa.Column("previous", sa.Text, nullable=False, unique=True),
-    sa.Column("hash", sa.Text, nullable=False),
-)
-_HEAD = sa.Table(
-    "head",
-    _SCHEMA,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
-    sa.Column("sequence", sa.Integer, nullable=False),
-    sa.Column("hash", sa.Text, nullable=False),
-)
-_CHAMPION = sa.Table(
-    "champion",
-    _SCHEMA,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
-    sa.Column("release", sa.Text, nullable=False),
-    sa.Column("epoch", sa.Integer, nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-)
-_APPEND_ONLY = tuple(
-    f"CREATE TRIGGER IF NOT EXISTS no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END"
-    for verb in ("UPDATE", "DELETE")
-)
 
 
 class Ledger:
     """One ledger at a database URL; made on first use, safe for any number of processes and threads.
 
     Args:
-        url: SQLAlchemy URL, e.g. `sqlite:////path/ledger.db`.
+        url: SQLAlchemy URL: `sqlite:////path/ledger.db`, or `postgresql://user@host/name` (extra `postgres`).
         clock: gives the time of an entry; recorded in UTC.
         wait: seconds to wait for another process's transaction before `BusyError`.
 
     Raises (every method):
         BusyError: another process held the ledger for longer than `wait`.
-        EnvironmentFailure: the disk is full, or the database cannot be opened or written; nothing was changed.
+        EnvironmentFailure: the disk is full, or the database cannot be opened or written; nothing was changed, unless
+            a server was lost just while it committed: whether the step was made shows when it is run again.
         IntegrityError: the database is damaged.
+        MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None, wait: float = 30.0) -> None:
@@ -144,8 +111,8 @@ class Ledger:
                 guard(_read(connection, release=to, moves=True), pointer)
             values = {"release": to, "epoch": epoch + 1, "version": version}
             if pointer is None:
-                connection.execute(sa.insert(_CHAMPION).values(id=1, **values))
-            elif connection.execute(sa.update(_CHAMPION).where(_CHAMPION.c.epoch == epoch).values(values)).rowcount < 1:
+                connection.execute(sa.insert(CHAMPION).values(id=1, **values))
+            elif connection.execute(sa.update(CHAMPION).where(CHAMPION.c.epoch == epoch).values(values)).rowcount < 1:
                 raise StaleEpochError("The champion moved during this transaction.")
             return self._insert(connection, kind, to, actor, text, epoch + 1)
 
@@ -176,6 +143,7 @@ class Ledger:
                 answer = connection.exec_driver_sql("PRAGMA integrity_check").scalar()
                 if answer != "ok":
                     raise IntegrityError(f"The ledger file is damaged: {answer}")
+            check_schema(connection)
             entries = _read(connection)
             head, pointer = _head(connection), _champion(connection)
         _verify_chain(entries)
@@ -192,7 +160,7 @@ class Ledger:
     def _insert(
         self, connection: sa.Connection, kind: str, release: str, actor: str, payload: str, epoch: int
     ) -> LedgerEntry:
-        if not actor.strip():
+        if not actor.strip() or not actor.isprintable():  # a byte that is no UTF-8 arrives as a lone surrogate
             raise UsageError("Every ledger entry needs an actor.", hint="Set SLUICE_ACTOR or git's user.name.")
         sequence, previous = _head(connection)
         last = _read(connection, last=True)
@@ -209,78 +177,23 @@ class Ledger:
             "previous": previous,
         }
         row["hash"] = digest_value(row)
-        connection.execute(sa.insert(_ENTRIES).values(**row))
-        connection.execute(sa.update(_HEAD).where(_HEAD.c.id == 1).values(sequence=row["sequence"], hash=row["hash"]))
+        connection.execute(sa.insert(ENTRIES).values(**row))
+        connection.execute(sa.update(HEAD).where(HEAD.c.id == 1).values(sequence=row["sequence"], hash=row["hash"]))
         return LedgerEntry(**{**row, "payload": json.loads(payload)})
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
         try:
             if self._engine is None:
-                self._engine = _open(self._url, self._wait)
+                self._engine = open_engine(self._url, self._wait)
             with self._engine.connect().execution_options(sluice_write=write) as connection, connection.begin():
                 if write:
                     _head(connection, lock=True)  # writers wait here for each other where the database has row locks
                 yield connection
-        except DBAPIError as error:
-            raise _translated(error) from error
         except SQLAlchemyError as error:
-            raise EnvironmentFailure(f"The ledger at {self._url} cannot be used: {error}") from error
-
-
-def _open(url: str, wait: float) -> sa.Engine:
-    parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        engine = sa.create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True)
-        with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7482903)")
-            _create(connection)
-        return engine
-    from filelock import FileLock, Timeout
-
-    path = Path(parsed.database or "")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
-            engine = sa.create_engine(parsed, connect_args={"timeout": wait, "isolation_level": None})
-            sa.event.listen(engine, "connect", _on_connect)
-            sa.event.listen(engine, "begin", _on_begin)
-            with engine.connect().execution_options(sluice_write=True) as connection, connection.begin():
-                _create(connection)
-                for statement in _APPEND_ONLY:
-                    connection.exec_driver_sql(statement)
-    except Timeout as error:
-        raise BusyError(f"{path}: another process is opening the ledger.") from error
-    except OSError as error:
-        raise EnvironmentFailure(f"{path}: the ledger cannot be opened: {error.strerror}") from error
-    return engine
-
-
-def _create(connection: sa.Connection) -> None:
-    _SCHEMA.create_all(connection)
-    if connection.execute(sa.select(_HEAD.c.id)).first() is None:
-        if connection.execute(sa.select(_ENTRIES.c.sequence).limit(1)).first() is not None:
-            raise IntegrityError("The ledger has entries but no head: it was edited.")
-        connection.execute(sa.insert(_HEAD).values(id=1, sequence=0, hash=GENESIS))
-
-
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _on_begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("sluice_write", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _translated(error: DBAPIError) -> EnvironmentFailure:
-    text = str(error.orig)
-    if "locked" in text or "busy" in text:
-        return BusyError("Another process holds the ledger.", hint="Wait for it to end, then run again.")
-    if "malformed" in text or "not a database" in text or "append-only" in text:
-        return IntegrityError(f"The ledger is damaged: {text}")
-    return EnvironmentFailure(f"The ledger cannot be used: {text}", hint="Free disk space or fix permissions.")
+            raise translated(error) from error
+        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message, damaged as it is
+            raise IntegrityError(f"The ledger file is damaged: {error}") from error
 
 
 def _payload_text(payload: Mapping[str, Any]) -> str:
@@ -293,12 +206,12 @@ def _payload_text(payload: Mapping[str, Any]) -> str:
 
 
 def _champion(connection: sa.Connection) -> Champion | None:
-    row = connection.execute(sa.select(_CHAMPION.c.release, _CHAMPION.c.epoch, _CHAMPION.c.version)).one_or_none()
+    row = connection.execute(sa.select(CHAMPION.c.release, CHAMPION.c.epoch, CHAMPION.c.version)).one_or_none()
     return Champion(row.release, row.epoch, row.version) if row is not None else None
 
 
 def _head(connection: sa.Connection, *, lock: bool = False) -> tuple[int, str]:
-    query = sa.select(_HEAD.c.sequence, _HEAD.c.hash)
+    query = sa.select(HEAD.c.sequence, HEAD.c.hash)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise IntegrityError("The ledger has no head: it was edited.")
@@ -313,14 +226,14 @@ def _read(
     moves: bool = False,
     last: bool = False,
 ) -> list[LedgerEntry]:
-    query = sa.select(_ENTRIES).order_by(_ENTRIES.c.sequence)
+    query = sa.select(ENTRIES).order_by(ENTRIES.c.sequence)
     if kind is not None:
-        query = query.where(_ENTRIES.c.kind == kind)
+        query = query.where(ENTRIES.c.kind == kind)
     if release is not None:
-        chosen = _ENTRIES.c.release == release
-        query = query.where(sa.or_(chosen, _ENTRIES.c.kind.in_(MOVES)) if moves else chosen)
+        chosen = ENTRIES.c.release == release
+        query = query.where(sa.or_(chosen, ENTRIES.c.kind.in_(MOVES)) if moves else chosen)
     if last:
-        query = sa.select(_ENTRIES).order_by(_ENTRIES.c.sequence.desc()).limit(1)
+        query = sa.select(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(1)
     return [_entry(dict(row._mapping)) for row in connection.execute(query)]
 
 

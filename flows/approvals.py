@@ -1,0 +1,58 @@
+"""Approvals on Prefect: picks up those given in MLflow, and lets release runs that waited for them go on.
+
+Which releases wait is Prefect's own record: a suspended run of the release flow carries the tag `release:<digest>`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import filters
+from prefect.states import Completed
+
+from sluicegate.stages import approval
+
+WAITS_FOR = "release:"
+
+collect = task(approval.collect, name="collect approvals", cache_policy=NO_CACHE, persist_result=False)
+
+
+@flow(name="approvals", persist_result=False)
+def approvals(root: str = ".") -> Any:
+    """Collect approvals, then resume what has nothing left to wait for; the state's message says what happened.
+
+    A run whose wait is over is resumed as well: it ends by itself, held.
+
+    Args:
+        root: the project's folder.
+    """
+    root = str(Path(root).resolve())
+    found = collect(root)
+    resumed = resume_settled(root)
+    told = [*found["recorded"], *found["refused"], *(f"{name} goes on" for name in resumed)]
+    return Completed(message="; ".join(told) or "Nothing new.", data={**found, "resumed": resumed})
+
+
+def resume_settled(root: str) -> list[str]:
+    """Resume every suspended release run that has nothing left to wait for; their names."""
+    paused = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=["PAUSED"]))
+    with get_client(sync_client=True) as client:
+        waiting = client.read_flow_runs(
+            flow_filter=filters.FlowFilter(name=filters.FlowFilterName(any_=["release"])),
+            flow_run_filter=filters.FlowRunFilter(state=paused),
+        )
+        resumed = []
+        for run in waiting:
+            releases = [tag.removeprefix(WAITS_FOR) for tag in run.tags if tag.startswith(WAITS_FOR)]
+            if releases and all(approval.settled(root, release) for release in releases):
+                client.resume_flow_run(run.id)
+                resumed.append(run.name)
+    return resumed
+
+
+if __name__ == "__main__":
+    approvals()

@@ -1,0 +1,44 @@
+"""`sluice approve`: a person's consent, recorded."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from sluicegate.cli.output import json_option, print_json
+
+
+@click.command()
+@click.argument("release")
+@click.option("--as", "person", metavar="PERSON", help="Name in gates.yaml (default: SLUICE_ACTOR, else the login).")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@json_option
+def approve(release: str, person: str | None, reason: str, as_json: bool) -> None:
+    """Approve RELEASE (a version or digest): its PROMOTE verdict of now, once a person.
+
+    A run of the line that waits for it goes on by itself when nothing is missing any more.
+    """
+    from sluicegate import releasing, servers
+    from sluicegate.project import find_project
+    from sluicegate.stages.line import actor
+
+    project = find_project()
+    digest = releasing.find_release(project, release)
+    login = actor()
+    name = person or os.environ.get("SLUICE_ACTOR") or login.rpartition("@")[0]
+    entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
+    found = releasing.standing(project, digest)
+    resumed, note = ([], "") if found.missing else servers.resume_waiting(project, digest)
+    if as_json:
+        print_json({"approval": entry, "missing": found.missing, "text": found.text, "resumed": resumed, "note": note})
+        return
+    click.echo(f"{entry.actor} approved version {found.version} ({digest[:12]}) as {found.role}")
+    if found.missing:
+        click.echo(found.text)
+    elif resumed:
+        click.echo(f"the waiting run goes on: {', '.join(resumed)}")
+    else:
+        click.echo(f"next:     sluice promote {found.version}")
+    if note:
+        click.echo(f"note: {note}", err=True)

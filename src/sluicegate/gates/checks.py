@@ -1,0 +1,148 @@
+"""What the kinds of rules share: the case before them, a threshold, a comparison, and the result in figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sluicegate.gates.bounds import Clusters, lower_bound, p_mean_at_most, upper_bound
+from sluicegate.gates.pairing import effective_size, improvements, sample_of
+from sluicegate.gates.planning import detectable, more_examples
+from sluicegate.gates.policy import Policy, Rule
+from sluicegate.records import Decision, Evidence, RuleResult
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a rule may look at.
+
+    Attributes:
+        obstacle: why candidate and champion cannot be compared, or empty.
+        alpha: error rate at which something is shown in this look.
+        reject_alpha: the same for what counts against the candidate; smaller where several slices may each do so.
+        next_alpha: error rate of the next look, for plans.
+    """
+
+    candidate: Evidence
+    champion: Evidence | None
+    obstacle: str
+    policy: Policy
+    facts: Mapping[str, str]
+    directions: Mapping[str, str]
+    ranges: Mapping[str, tuple[float, float]]
+    alpha: float
+    reject_alpha: float
+    next_alpha: float
+
+    def bounds(self, rule: Rule) -> tuple[float, float]:
+        """Smallest and largest possible score: the rule's, else the metric's, else 0 to 1."""
+        return rule.range or self.ranges.get(rule.metric, (0.0, 1.0))
+
+    def direction(self, rule: Rule) -> str:
+        """The rule's, else the metric's, else higher is better."""
+        return rule.direction or self.directions.get(rule.metric, "higher")
+
+
+Check = Callable[[Case, Rule], RuleResult]
+
+
+def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
+    """The metric against `threshold`; `sign` is 1 for at least, -1 for at most."""
+    threshold, n = plain(rule.threshold), len(case.candidate.rows)
+    word = "at least" if sign > 0 else "at most"
+    if rule.metric not in case.candidate.rows[0].scores:
+        if rule.metric not in case.candidate.operations:
+            return result(rule, Decision.HOLD, f"{rule.metric} was not measured", n=n)
+        value = float(case.candidate.operations[rule.metric])
+        good = sign * (value - threshold) >= 0
+        reason = f"{value:.4g}, {word} {threshold:.4g} is asked for"
+        return result(rule, Decision.PROMOTE if good else Decision.REJECT, reason, value=value, margin=threshold, n=n)
+    raw = sample_of(case.candidate, rule.metric, case.bounds(rule))
+    sample = raw if sign > 0 else raw.mirrored()
+    null = sign * threshold
+    numbers = _numbers(case, raw, _variance([row.scores[rule.metric] for row in case.candidate.rows]))
+    numbers |= {"value": raw.mean, "margin": threshold, "p": p_mean_at_most(sample, null)}
+    interval = f"{raw.mean:.4g} [{numbers['low']:.4g}, {numbers['high']:.4g}]"
+    if rule.compare == "mean":
+        good = sample.mean >= null
+        decision = Decision.PROMOTE if good else Decision.REJECT
+        return result(rule, decision, f"mean {interval}, {word} {threshold:.4g} is asked for", **numbers)
+    decision = _decision(case, sample, null, numbers["p"])
+    said = {Decision.PROMOTE: "is shown", Decision.REJECT: "is shown to fail", Decision.HOLD: "is not shown"}[decision]
+    if decision is Decision.HOLD:
+        numbers["more_examples"] = more_examples(sample, null, sample.mean, case.next_alpha, case.policy.power)
+    return result(rule, decision, f"{interval}: {word} {threshold:.4g} {said}", **numbers)
+
+
+def against_champion(case: Case, rule: Rule, null: float, *, planned_truth: float | None) -> RuleResult:
+    """`null` is the improvement (positive is better) to exceed; plans assume `planned_truth`, or the mean when None."""
+    n, champion = len(case.candidate.rows), case.champion
+    if champion is None:
+        return result(rule, Decision.HOLD, "there is no champion to compare with", n=n, margin=rule.margin)
+    if case.obstacle:
+        return result(rule, Decision.HOLD, case.obstacle, n=n, margin=rule.margin)
+    if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
+        return result(rule, Decision.HOLD, f"{rule.metric} was not measured on both sides", n=n, margin=rule.margin)
+    direction = case.direction(rule)
+    sample = improvements(case.candidate, champion, rule.metric, case.bounds(rule), direction)
+    raw = sample if direction == "higher" else sample.mirrored()
+    differences = [
+        new.scores[rule.metric] - old.scores[rule.metric]
+        for new, old in zip(case.candidate.rows, champion.rows, strict=True)
+    ]
+    numbers = _numbers(case, raw, _variance(differences))
+    means = [sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, champion)]
+    numbers |= {"value": means[0], "champion_value": means[1], "difference": raw.mean, "margin": abs(null)}
+    numbers |= {"p": p_mean_at_most(sample, null), "detectable": detectable(sample, case.alpha, case.policy.power)}
+    decision = _decision(case, sample, null, numbers["p"])
+    if decision is Decision.HOLD:
+        truth = sample.mean if planned_truth is None else planned_truth
+        numbers["more_examples"] = more_examples(sample, null, truth, case.next_alpha, case.policy.power)
+    return result(rule, decision, _sentence(decision, null, numbers), **numbers)
+
+
+def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleResult:
+    """Numbers are kept to ten digits, so that the last bits of another processor change no byte of the verdict."""
+    kept: dict[str, Any] = {
+        name: float(f"{value:.10g}") if isinstance(value, float) else value for name, value in numbers.items()
+    }
+    subject = rule.metric or rule.fact or ", ".join(rule.metrics)
+    return RuleResult(rule.name, rule.kind, subject, decision, rule.severity, reason, **kept)
+
+
+def plain(value: float | None) -> float:
+    """A field's value; 0.0 where it was left out."""
+    return 0.0 if value is None else float(value)
+
+
+def _decision(case: Case, sample: Clusters, null: float, p: float) -> Decision:
+    if p < case.alpha:
+        return Decision.PROMOTE
+    return Decision.REJECT if p_mean_at_most(sample.mirrored(), -null) < case.reject_alpha else Decision.HOLD
+
+
+def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any]) -> str:
+    claim = f"a gain above {null:.4g}" if null >= 0 else f"a loss below {-null:.4g}"
+    said = {
+        Decision.PROMOTE: f"{claim} is shown",
+        Decision.REJECT: f"{claim} is ruled out",
+        Decision.HOLD: f"neither {claim} nor the opposite is shown",
+    }[decision]
+    interval = f"{numbers['difference']:+.4g} [{numbers['low']:+.4g}, {numbers['high']:+.4g}] against the champion"
+    return f"{interval}: {said}"
+
+
+def _numbers(case: Case, raw: Clusters, variance: float) -> dict[str, Any]:
+    return {
+        "low": lower_bound(raw, case.alpha),
+        "high": upper_bound(raw, case.alpha),
+        "n": len(case.candidate.rows),
+        "effective_n": effective_size(raw, variance),
+    }
+
+
+def _variance(values: list[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)

@@ -1,0 +1,223 @@
+"""What a branch changes against its merge base, told part by part from git alone."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sluicegate.errors import UsageError, VersioningError
+from sluicegate.project import Project
+from sluicegate.scaffold import init
+from sluicegate.stages.change import Change, compare
+from sluicegate.stages.gate_run import base_from_environment
+from sluicegate.versioning import ensure_dvc
+from sluicegate.versioning.history import close_worktree, files_at, files_here, merge_base, open_worktree
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Run git with an author."""
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    done = subprocess.run(["git", *author, *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project on a branch `mine` of `main`, without a change."""
+    folder = tmp_path / "project"
+    init(folder)
+    git(folder, "checkout", "-q", "-b", "mine")
+    return folder
+
+
+def edited(root: Path, file: str, old: str, new: str) -> Change:
+    """The change that replacing text in one file makes, uncommitted."""
+    text = (root / file).read_text("utf-8")
+    assert old in text
+    (root / file).write_text(text.replace(old, new), "utf-8")
+    return changes(root)
+
+
+def changes(root: Path) -> Change:
+    """The project against its merge base with main."""
+    return compare(Project(root), "main", merge_base(root, "main"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected", "detail"),
+    [
+        ("prompts/summarize.yaml", "Read the following", "Please read", ["prompt"], "template"),
+        ("params.yaml", "rank: 16", "rank: 8", ["tune settings"], "rank 16 → 8"),
+        ("params.yaml", "temperature: 0.0", "temperature: 0.5", ["generation settings"], "temperature 0.0 → 0.5"),
+        ("params.yaml", "near_duplicate: 0.85", "near_duplicate: 0.9", ["preparation"], "near_duplicate 0.85 → 0.9"),
+        ("params.yaml", "baselines: [lead2]", "baselines: []", ["evaluation"], "baselines"),
+        ("params.yaml", "base: smollm2-135m-instruct", "base: ../other", ["base model"], "../other"),
+        ("registry/gates.yaml", "minimum_examples: 50", "minimum_examples: 51", ["policy"], ""),
+        ("registry/models.yaml", "context: 2048", "context: 1024", ["base model"], ""),
+        ("dvc.yaml", "always_changed: true", "always_changed: false", ["code"], ""),
+        ("flows/release.py", "def ", "def  ", ["code"], ""),
+    ],
+)
+def test_one_part(root: Path, file: str, old: str, new: str, expected: list[str], detail: str) -> None:
+    """An edit in one file is told as the one part that it changes, with both digests."""
+    change = edited(root, file, old, new)
+    assert [part.name for part in change.parts] == expected
+    assert detail in change.parts[0].detail
+    assert change.parts[0].before != change.parts[0].after
+    assert change.dirty
+    assert change.certain
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("prompts/summarize.yaml", "owner: support-quality", "owner: somebody"),
+        ("registry/gates.yaml", "# What a release", "# What any release"),
+        ("registry/sources.yaml", "owner: support-quality team", "owner: somebody"),
+        ("params.yaml", "# a name in registry/models.yaml", "# a name"),
+    ],
+)
+def test_comments_change_nothing(root: Path, file: str, old: str, new: str) -> None:
+    """Owners, notes and comments are no part of a release."""
+    change = edited(root, file, old, new)
+    assert (change.parts, change.other) == ((), ())
+
+
+def test_data_and_golden_set(root: Path) -> None:
+    """A training row changes the data, a golden row the golden set, committed or not; other files are only listed."""
+    train, golden = (root / "data" / "sample" / f"support_{name}.jsonl" for name in ("train", "golden"))
+    train.write_text(train.read_text("utf-8").split("\n", 1)[1], "utf-8")
+    git(root, "commit", "-qam", "less")
+    (root / "README.md").write_text("changed", "utf-8")
+    change = changes(root)
+    assert ([part.name for part in change.parts], change.other) == (["data"], ("README.md",))
+    golden.write_text(golden.read_text("utf-8").split("\n", 1)[1], "utf-8")
+    assert [part.name for part in changes(root).parts] == ["data", "golden set"]
+
+
+def test_only_this_side_counts(root: Path) -> None:
+    """What was changed on main since the branch left it is not told as a change of the branch."""
+    git(root, "checkout", "-q", "main")
+    edited(root, "params.yaml", "rank: 16", "rank: 4")
+    git(root, "commit", "-qam", "main moves")
+    git(root, "checkout", "-q", "--detach", "mine")
+    change = edited(root, "params.yaml", "temperature: 0.0", "temperature: 0.5")
+    assert [part.name for part in change.parts] == ["generation settings"]
+
+
+def test_data_under_dvc(root: Path) -> None:
+    """Data that git knows as a .dvc file is compared by it, and an edit that was not added to DVC is seen as well."""
+    raw = root / "data" / "raw"
+    raw.mkdir()
+    (raw / "rows.jsonl").write_text("one\n", "utf-8")
+    (raw / ".gitignore").write_text("/rows.jsonl\n", "utf-8")
+    pointer = "outs:\n- md5: {}\n  size: 4\n  hash: md5\n  path: rows.jsonl\n"
+    (raw / "rows.jsonl.dvc").write_text(pointer.format(hashlib.md5(b"one\n").hexdigest()), "utf-8")
+    edited(root, "registry/sources.yaml", "data/sample/support_train.jsonl", "data/raw/rows.jsonl")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "raw data")
+    git(root, "branch", "-f", "main")
+    assert (changes(root).parts, changes(root).certain) == ((), False)
+    (raw / "rows.jsonl").write_text("two\n", "utf-8")
+    assert [part.name for part in changes(root).parts] == ["data"]
+    (raw / "rows.jsonl.dvc").write_text(pointer.format(hashlib.md5(b"two\n").hexdigest()), "utf-8")
+    assert [part.name for part in changes(root).parts] == ["data"]
+
+
+def test_unversioned_data_is_said(root: Path) -> None:
+    """Rows that neither git nor DVC knows cannot be compared, and the change says so."""
+    change = edited(root, "registry/sources.yaml", "data/sample/support_train.jsonl", "../elsewhere/rows.jsonl")
+    assert not change.certain
+    assert any("../elsewhere/rows.jsonl" in note for note in change.notes)
+
+
+def test_unreadable_merge_base(root: Path) -> None:
+    """A merge base whose files are wrong is told as such: every part counts as changed."""
+    git(root, "checkout", "-q", "main")
+    edited_text = (root / "params.yaml").read_text("utf-8").replace("rank: 16", "rnak: 16")
+    (root / "params.yaml").write_text(edited_text, "utf-8")
+    git(root, "commit", "-qam", "broken")
+    git(root, "checkout", "-q", "-B", "mine")
+    (root / "params.yaml").write_text(edited_text.replace("rnak", "rank"), "utf-8")
+    change = changes(root)
+    assert "prompt" in [part.name for part in change.parts]
+    assert any("rnak" in note for note in change.notes)
+
+
+def test_no_project_at_the_merge_base(root: Path) -> None:
+    """Where there was no project yet, there is nothing to compare with, and the error says what to do."""
+    git(root, "checkout", "-q", "--orphan", "empty")
+    git(root, "rm", "-rqf", ".")
+    git(root, "commit", "-q", "--allow-empty", "-m", "start")
+    start = git(root, "rev-parse", "HEAD")
+    git(root, "checkout", "-q", "mine")
+    with pytest.raises(UsageError, match=r"no params\.yaml"):
+        compare(Project(root), "empty", start)
+    with pytest.raises(UsageError, match="no history in common"):
+        merge_base(root, "empty")
+
+
+def test_project_below_the_repository(tmp_path: Path) -> None:
+    """A project in a subfolder of a repository is compared by its own files only."""
+    init(tmp_path / "repo" / "apps" / "support")
+    root = tmp_path / "repo" / "apps" / "support"
+    subprocess.run(["rm", "-rf", str(root / ".git")], check=True)
+    git(tmp_path / "repo", "init", "-q", "-b", "main")
+    (tmp_path / "repo" / "outside.py").write_text("x = 1\n", "utf-8")
+    git(tmp_path / "repo", "add", "-A")
+    git(tmp_path / "repo", "commit", "-qm", "all")
+    (tmp_path / "repo" / "outside.py").write_text("x = 2\n", "utf-8")
+    change = edited(root, "params.yaml", "rank: 16", "rank: 8")
+    assert ([part.name for part in change.parts], change.other) == (["tune settings"], ())
+    folder = root / ".sluice" / "base" / "x"
+    there = open_worktree(root, git(root, "rev-parse", "HEAD"), folder)
+    assert "rank: 16" in (there / "params.yaml").read_text("utf-8")
+    close_worktree(root, folder)
+
+
+def test_shallow_clone(root: Path, tmp_path: Path) -> None:
+    """A clone without the merge base names the line that fetches it; `files_here` needs no history."""
+    git(root, "commit", "-q", "--allow-empty", "-m", "mine")
+    clone = tmp_path / "clone"
+    git(root, "clone", "-q", "--depth", "1", "--branch", "mine", f"file://{root}", str(clone))
+    with pytest.raises(VersioningError) as caught:
+        merge_base(clone, "origin/main")
+    assert "git fetch --deepen=" in caught.value.hint
+    git(clone, "fetch", "-q", "--depth", "1", "origin", "+refs/heads/main:refs/remotes/origin/main")
+    with pytest.raises(VersioningError, match="too shallow") as caught:
+        merge_base(clone, "origin/main")
+    assert "fetch-depth: 0" in caught.value.hint
+    assert files_here(clone, "HEAD") == files_at(clone, "HEAD")
+
+
+def test_worktree_is_made_anew(root: Path) -> None:
+    """A work tree that was cut off while it was made is replaced, shares DVC's cache, and leaves nothing behind."""
+    ensure_dvc(root)
+    folder, sha = root / ".sluice" / "base" / "x", git(root, "rev-parse", "main")
+    (folder / "tree").mkdir(parents=True)
+    (folder / "tree" / "half").touch()
+    there = open_worktree(root, sha, folder)
+    assert not (there / "half").exists()
+    assert str(root / ".dvc" / "cache") in (there / ".dvc" / "config.local").read_text("utf-8")
+    assert open_worktree(root, sha, folder) == there
+    close_worktree(root, folder)
+    assert git(root, "worktree", "list").count("\n") == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, ""),
+        ({"GITHUB_BASE_REF": ""}, ""),
+        ({"GITHUB_BASE_REF": "main"}, "origin/main"),
+        ({"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc"}, "abc"),
+        ({"SLUICE_BASE": "release", "GITHUB_BASE_REF": "main"}, "release"),
+    ],
+)
+def test_base_of_the_ci_system(variables: dict[str, str], expected: str) -> None:
+    """The base comes from SLUICE_BASE, else from what GitHub or GitLab set in a pull or merge request."""
+    assert base_from_environment(variables) == expected
