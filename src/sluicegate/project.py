@@ -80,6 +80,16 @@ class Project:
         return os.environ.get("SLUICE_LEDGER_URL", f"sqlite:///{self.state / 'ledger.db'}")
 
     @property
+    def traffic_url(self) -> str:
+        """The log of production traffic; not the ledger's database, since it grows and is cleaned."""
+        return os.environ.get("SLUICE_TRAFFIC_URL", f"sqlite:///{self.state / 'traffic.db'}")
+
+    @property
+    def judgements(self) -> Path:
+        """Cache of judges' answers, by content digest, and the record of calibrated judges."""
+        return self.state / "judgements"
+
+    @property
     def mlflow_url(self) -> str:
         return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}")
 

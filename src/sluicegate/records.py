@@ -53,6 +53,37 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """One request to a judge model. `alternatives`: how many likely tokens are wanted at each place (0: none)."""
+
+    messages: tuple[Mapping[str, str], ...]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    alternatives: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered. `alternatives[place]` maps likely tokens to log probabilities; empty if none were given."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finished: bool = True
+    alternatives: tuple[Mapping[str, float], ...] = ()
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that brought no answer; `reason` is for a person and holds no secret."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """What ships: four digests. `adapter` is None for the bare base model."""
 
@@ -81,7 +112,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class ScoredExample:
-    """One golden row as answered by one release; `scores` has one finite number per metric."""
+    """One golden row as answered by one release; `scores` has one finite number per metric, `reasons` a judge's words."""
 
     id: str
     group: str
@@ -92,6 +123,20 @@ class ScoredExample:
     completion_tokens: int
     finished: bool = True
     slices: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeUse:
+    """How one judge did on an evaluation: `digest` of judge, prompt and settings, rows scored and rows that failed.
+
+    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be another one's mean.
+    """
+
+    digest: str
+    scored: int
+    failed: int
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +160,17 @@ class Evidence:
     rows: tuple[ScoredExample, ...]
     summaries: Mapping[str, Summary]
     operations: Mapping[str, float] = field(default_factory=dict)
+    judges: Mapping[str, JudgeUse] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As it is written and hashed. Rows without slices say nothing of them, as before there were any."""
+        """As it is written and hashed. What is empty of slices, reasons and judges is left out, as before there were any."""
         value = asdict(self)
+        if not value["judges"]:
+            del value["judges"]
         for row in value["rows"]:
-            if not row["slices"]:
-                del row["slices"]
+            for name in ("slices", "reasons"):
+                if not row[name]:
+                    del row[name]
         return value
 
     @property
