@@ -15,18 +15,20 @@ from typing import Any
 import pytest
 import sqlalchemy.exc
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ledger_race import one_winner_per_epoch
 from sluicegate.errors import (
     BusyError,
     EnvironmentFailure,
     IntegrityError,
     MissingExtraError,
-    SluiceError,
     StaleEpochError,
     UsageError,
 )
 from sluicegate.ledger import Ledger
 from sluicegate.ledger.database import translated
-from sluicegate.records import Champion, LedgerEntry
+from sluicegate.records import Champion
 
 A, B = "a" * 64, "b" * 64
 
@@ -299,36 +301,9 @@ def test_a_held_ledger_is_busy(tmp_path: Path) -> None:
     holder.close()
 
 
-def _race(place: str, gate: Any, results: Any, number: int) -> None:
-    gate.wait()
-    wins = 0
-    for epoch in range(10):
-        try:
-            Ledger(place).move_champion(f"{number}" * 64, number, epoch, "promote", f"racer {number}", {})
-            wins += 1
-        except StaleEpochError:
-            pass
-        except SluiceError as error:
-            results.put(f"{type(error).__name__}: {error}")
-            return
-    results.put(wins)
-
-
 def test_every_epoch_of_a_race_has_one_winner(tmp_path: Path) -> None:
     """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed error for the rest."""
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(3), context.Queue()
-    racers = [context.Process(target=_race, args=(url(tmp_path), gate, results, number)) for number in (1, 2, 3)]
-    for racer in racers:
-        racer.start()
-    wins = [results.get(timeout=60) for _ in racers]
-    for racer in racers:
-        racer.join(timeout=60)
-    ledger = Ledger(url(tmp_path))
-    moves: list[LedgerEntry] = ledger.entries("promote")
-    assert sum(wins) == len(moves) <= 10
-    assert [entry.epoch for entry in moves] == list(range(1, len(moves) + 1))
-    ledger.verify()
+    one_winner_per_epoch(url(tmp_path))
 
 
 def _promote_forever(place: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
@@ -16,9 +15,10 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import postgres
-from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, SluiceError, StaleEpochError
+from ledger_race import one_winner_per_epoch
+from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, StaleEpochError
 from sluicegate.ledger import Ledger
-from sluicegate.records import Champion, LedgerEntry
+from sluicegate.records import Champion
 
 pytestmark = postgres.needed
 
@@ -197,36 +197,9 @@ def test_verify_beside_a_writer_raises_no_alarm(place: str) -> None:
     assert champion.epoch > 10
 
 
-def _race(place: str, gate: Any, results: Any, number: int) -> None:
-    gate.wait()
-    wins = 0
-    for epoch in range(10):
-        try:
-            Ledger(place).move_champion(f"{number}" * 64, number, epoch, "promote", f"racer {number}", {})
-            wins += 1
-        except StaleEpochError:
-            pass
-        except SluiceError as error:
-            results.put(f"{type(error).__name__}: {error}")
-            return
-    results.put(wins)
-
-
 def test_every_epoch_of_a_race_has_one_winner(place: str) -> None:
     """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed error for the rest."""
-    context = multiprocessing.get_context("spawn")
-    gate, results = context.Barrier(3), context.Queue()
-    racers = [context.Process(target=_race, args=(place, gate, results, number)) for number in (1, 2, 3)]
-    for racer in racers:
-        racer.start()
-    wins = [results.get(timeout=60) for _ in racers]
-    for racer in racers:
-        racer.join(timeout=60)
-    ledger = Ledger(place)
-    moves: list[LedgerEntry] = ledger.entries("promote")
-    assert sum(wins) == len(moves) <= 10
-    assert [entry.epoch for entry in moves] == list(range(1, len(moves) + 1))
-    ledger.verify()
+    one_winner_per_epoch(place)
 
 
 def test_the_same_append_from_two_processes_is_one_entry(place: str) -> None:
