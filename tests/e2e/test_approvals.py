@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sluicegate import releasing, servers
 from sluicegate.config import Params, load
@@ -24,6 +27,7 @@ from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
 from sluicegate.scaffold import init
 from sluicegate.servers import prefect_api, processes
 from sluicegate.tracking import Tracking
+from soak_scale import SOAK
 
 POLICY = """
 approvals: {required: 2, role: reviewer, people: {ana: [reviewer], ben: [reviewer]}}
@@ -226,3 +230,23 @@ def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to
     created(project, prefect_api.APPROVALS)
     assert eventually(lambda: state(run) == "Held"), run()["state"]
     assert "policy changed" in run()["state"]["message"]
+
+
+@pytest.mark.skipif(not SOAK, reason="waits for a deadline of 90 s: `make soak`")
+def test_a_wait_that_is_over_ends_as_held(project: Project) -> None:
+    """Where nobody consents within `wait_hours` the suspended run ends held, with the reason; the champion stays."""
+    (project.registry / "gates.yaml").write_text(POLICY.replace("people:", "wait_hours: 0.025, people:"))
+    champion = Ledger(project.ledger_url).champion()
+    judged(project, 6)
+    run = started(project)
+    assert eventually(lambda: state(run) == "Suspended", 85.0), run()["state"]
+
+    def asked_again() -> bool:
+        flow = [sys.executable, str(project.root / "flows" / "approvals.py")]
+        subprocess.run(flow, cwd=project.root, env=servers.environment(project), check=True, capture_output=True)
+        return state(run) != "Suspended"
+
+    assert eventually(asked_again, 120.0)
+    assert eventually(lambda: state(run) == "Held"), run()["state"]
+    assert "did not come until" in run()["state"]["message"]
+    assert Ledger(project.ledger_url).champion() == champion
