@@ -129,3 +129,18 @@ def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
     versioning.ensure_dvc(tmp_path)
     versioning._dvc(tmp_path, "status")
     assert (tmp_path / ".dvc" / "cache" / "kept").read_text() == "x"
+
+
+def test_the_runs_own_lock_file_makes_no_commit_dirty(tmp_path: Path) -> None:
+    """A changed dvc.lock is a product of the run, also in a folder of a larger repository; any other file is an edit."""
+    project = tmp_path / "apps" / "summaries"
+    project.mkdir(parents=True)
+    for place in (project / "dvc.lock", project / "params.yaml", tmp_path / "shared.py"):
+        place.write_text("one\n")
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "first"]):
+        who = ["-c", "user.name=ann", "-c", "user.email=ann@example.com"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True)
+    (project / "dvc.lock").write_text("two\n")
+    assert not versioning.current_commit(project).dirty
+    (tmp_path / "shared.py").write_text("two\n")
+    assert versioning.current_commit(project).dirty

@@ -63,11 +63,7 @@ def current_commit(root: Path) -> Commit:
     """
     sha = git(root, "rev-parse", "HEAD").strip()
     # dvc.lock is a product of the run itself, not an edit by a person.
-    changed = [
-        line
-        for line in git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
-        if line[3:] != "dvc.lock"
-    ]
+    changed = git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)dvc.lock").strip()
     return Commit(sha, bool(changed), git(root, "branch", "--show-current").strip())
 
 
