@@ -284,3 +284,25 @@ def test_the_shipped_policy_loads_and_its_digest_ignores_comments(tmp_path: Path
     copy.write_text(shipped.read_text().replace("margin: 0.15", "margin: 0.16"))
     assert load_policy(copy).digest != first.digest
     assert {rule.kind for rule in first.rules} <= set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold", "values", "decision", "said"),
+    [
+        ("at_least", 0.5, [0.9] * 100, Decision.PROMOTE, "at least 0.5 is shown"),
+        ("at_least", 0.5, [0.1] * 100, Decision.REJECT, "at least 0.5 is shown to fail"),
+        ("at_most", 0.5, [0.1] * 100, Decision.PROMOTE, "at most 0.5 is shown"),
+        ("at_most", 0.5, [0.9] * 100, Decision.REJECT, "at most 0.5 is shown to fail"),
+        ("at_least", 0.5, [0.0, 1.0] * 30, Decision.HOLD, "at least 0.5 is not shown"),
+    ],
+)
+def test_a_threshold_says_which_way_it_goes(
+    kind: str, threshold: float, values: list[float], decision: Decision, said: str
+) -> None:
+    """The reason of a threshold names its direction, its number and what was found."""
+    rule = {"name": "t", "kind": kind, "metric": "score", "threshold": threshold}
+    found = judged(evidence(values), None, rule).rules[0]
+    assert found.decision is decision
+    assert found.reason.endswith(said)
+    operation = judged(evidence(values), None, {**rule, "metric": "latency_p95"}).rules[0]
+    assert operation.reason == f"1, {said.rpartition(' is ')[0]} is asked for"
