@@ -306,3 +306,25 @@ def test_a_threshold_says_which_way_it_goes(
     assert found.reason.endswith(said)
     operation = judged(evidence(values), None, {**rule, "metric": "latency_p95"}).rules[0]
     assert operation.reason == f"1, {said.rpartition(' is ')[0]} is asked for"
+
+
+def test_rows_of_one_group_carry_less_than_independent_ones() -> None:
+    """Equal scores within each of 20 groups of 5: the effective number of rows is about the number of groups."""
+    chance = random.Random(4)
+    means = [chance.uniform(0.2, 0.8) for _ in range(20)]
+    groups = [f"g{i // 5}" for i in range(100)]
+    clustered = evidence([means[i // 5] for i in range(100)], groups=groups)
+    rule = {"name": "t", "kind": "at_least", "metric": "score", "threshold": 0.1}
+    assert 18 < judged(clustered, None, rule).rules[0].effective_n < 21
+    independent = evidence([chance.uniform(0.2, 0.8) for _ in range(100)])
+    assert judged(independent, None, rule).rules[0].effective_n == pytest.approx(100, abs=1)
+
+
+def test_a_warning_that_passes_is_no_reason() -> None:
+    """What made a PROMOTE are the blocking rules; a rule that only warns is told where it did not pass."""
+    passes = {"name": "seen", "kind": "at_least", "metric": "score", "threshold": 0.5, "severity": "warn"}
+    fails = {**passes, "name": "missed", "threshold": 0.99}
+    blocks = {**passes, "name": "asked", "severity": "block"}
+    verdict = judged(evidence([0.9] * 100), None, passes, fails, blocks)
+    assert verdict.decision is Decision.PROMOTE
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["asked", "warning"]
