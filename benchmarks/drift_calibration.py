@@ -1,27 +1,39 @@
-"""How often does a window without drift alarm, and how soon is a shift found? Ours beside the usual defaults.
+"""How often does a window without drift alarm? Ours beside the usual defaults, on the same windows.
 
 Rows are the turns of TWEETSUMM: a customer's text and the agent's answer, grouped by conversation, so that the rows of
 a conversation resemble one another. For every window the conversations are dealt anew: some become the reference, others the
 window. No drift is possible, so every alarm is false. "independent" takes one row of each conversation, "clustered" all.
 
-    ks p<.05   two-sample Kolmogorov-Smirnov on each numeric column, any below 0.05
-    psi >.1    population stability index over deciles of the reference, any above 0.1
-    ours       compare(): the alarm, effect floors included; in brackets the test alone, floors left out
+    ks p<.05     two-sample Kolmogorov-Smirnov on each numeric column, any below 0.05
+    psi >.1      population stability index over deciles of the reference, any above 0.1
+    ours         compare(): the alarm, effect floors included; in brackets the test alone, floors left out
+    whylogs      calculate_drift_scores() of whylogs 1.6.4, any column of category DRIFT; the first --few windows
+    evidently    DataDriftPreset(): any column; in brackets "dataset drift", half of the columns; the first --few windows
 
-    OMP_NUM_THREADS=1 python benchmarks/drift_calibration.py --windows 2000
+whylogs and Evidently are measured where they are installed. Evidently is no extra of this project, since it brings its own
+web server; it adds its column with
+    pip install --target /tmp/evidently --no-deps evidently plotly statsmodels patsy litestar polyfactory msgspec ...
+    PYTHONPATH=/tmp/evidently OMP_NUM_THREADS=1 python benchmarks/drift_calibration.py --windows 2000
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import json
 import os
+import sys
 import time
-from collections.abc import Sequence
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
@@ -56,7 +68,7 @@ def part(every: Profile, rows: Rows) -> Profile:
     return Profile(
         len(rows),
         {name: Moments.of(values) for name, values in numbers.items()},
-        {},
+        {name: dict(Counter(every.labels[name][order].tolist())) for name in every.labels},
         numbers,
         {name: values[order] for name, values in every.labels.items()},
         every.blocks[order],
@@ -77,14 +89,28 @@ def dealt(
     return rest[:reference], order[:end]
 
 
+def numeric(profile: Profile) -> list[str]:
+    """The numeric columns that hold values."""
+    return [name for name, moments in profile.moments.items() if moments.n]
+
+
+def known(profile: Profile, name: str) -> NDArray[np.float64]:
+    """A column without its nulls."""
+    values = profile.numbers[name]
+    return values[~np.isnan(values)]
+
+
 def naive_ks(reference: Profile, window: Profile) -> bool:
     """Any numeric column below p = 0.05."""
-    return any(ks_2samp(reference.numbers[name], window.numbers[name]).pvalue < 0.05 for name in reference.numbers)
+    return any(
+        ks_2samp(known(reference, name), known(window, name), method="asymp").pvalue < 0.05
+        for name in numeric(reference)
+    )
 
 
 def naive_psi(reference: Profile, window: Profile) -> bool:
     """Any numeric column above 0.1, over deciles of the reference."""
-    return any(_psi(reference.numbers[name], window.numbers[name]) > 0.1 for name in reference.numbers)
+    return any(_psi(known(reference, name), known(window, name)) > 0.1 for name in numeric(reference))
 
 
 def _psi(reference: NDArray[np.float64], window: NDArray[np.float64]) -> float:
@@ -94,44 +120,103 @@ def _psi(reference: NDArray[np.float64], window: NDArray[np.float64]) -> float:
     return float(((right - left) * np.log(right / left)).sum())
 
 
+def frame(profile: Profile) -> pd.DataFrame:
+    """All columns as others want them."""
+    numbers = {name: profile.numbers[name] for name in numeric(profile)}
+    return pd.DataFrame(numbers | {name: values.astype(str) for name, values in profile.labels.items()})
+
+
+def whylogs_default() -> Callable[[Profile, Profile], tuple[bool, bool]] | None:
+    """Does any column have the category DRIFT? None where whylogs is not installed."""
+    from sluicegate.drift import langkit_door
+
+    if not langkit_door.installed():
+        return None
+    logs = langkit_door.whylogs()
+    sys.modules.setdefault("IPython", types.ModuleType("IPython"))  # wanted by whylogs' notebook display only
+    for name, attribute in (("IPython.core", ""), ("IPython.core.display", "HTML"), ("IPython.display", "HTML")):
+        module = sys.modules.setdefault(name, types.ModuleType(name))
+        if attribute:
+            setattr(module, attribute, object)
+    scores_of = importlib.import_module("whylogs.viz.drift.column_drift_algorithms").calculate_drift_scores
+
+    def alarm(reference: Profile, window: Profile) -> tuple[bool, bool]:
+        views = [logs.log(pandas=frame(profile)).view() for profile in (window, reference)]
+        found = scores_of(target_view=views[0], reference_view=views[1], with_thresholds=True)
+        drifted = [score for score in found.values() if score and score["drift_category"] == "DRIFT"]
+        return bool(drifted), False
+
+    return alarm
+
+
+def evidently_default() -> Callable[[Profile, Profile], tuple[bool, bool]] | None:
+    """Does any column drift, and do half of them? None where Evidently is not installed."""
+    if importlib.util.find_spec("evidently") is None:
+        return None
+    evidently = importlib.import_module("evidently")
+    preset = importlib.import_module("evidently.presets").DataDriftPreset
+
+    def alarm(reference: Profile, window: Profile) -> tuple[bool, bool]:
+        data = evidently.DataDefinition(
+            numerical_columns=numeric(reference), categorical_columns=list(reference.labels)
+        )
+        sides = [evidently.Dataset.from_pandas(frame(profile), data) for profile in (window, reference)]
+        found = evidently.Report([preset()]).run(*sides).dict()["metrics"]
+        counted = next(one["value"] for one in found if one["metric_name"].startswith("DriftedColumnsCount"))
+        return counted["count"] > 0, counted["share"] >= 0.5
+
+    return alarm
+
+
 def measure(
-    every: Profile, conversation: NDArray[np.intp], size: int, clustered: bool, windows: int, seed: int
-) -> Sequence[float]:
-    """Shares of windows that alarm: KS, PSI, ours, ours without floors; and seconds of ours a window."""
+    every: Profile, conversation: NDArray[np.intp], size: int, clustered: bool, windows: int, few: int, seed: int
+) -> str:
+    """One row of the table: shares of windows that alarm, and seconds of ours a window."""
     random = np.random.default_rng([seed, size, clustered])
     reference = 400 if not clustered else 1500
+    others = {"whylogs": whylogs_default(), "evidently": evidently_default()}
     alarms = np.zeros(4)
+    theirs = {name: np.zeros(2) for name, alarm in others.items() if alarm}
     seconds = 0.0
     for turn in range(windows):
         left, right = (part(every, rows) for rows in dealt(conversation, size, reference, clustered, random))
         alarms[:2] += naive_ks(left, right), naive_psi(left, right)
-        started = time.perf_counter()
+        started = time.process_time()
         scores = compare(left, right, seed=turn)
-        seconds += time.perf_counter() - started
+        seconds += time.process_time() - started
         alarms[2:] += any(score.alarm for score in scores), any((score.p or 0) <= ALPHA for score in scores)
-    return [*(alarms / windows), seconds / windows]
+        for name in theirs if turn < few else ():
+            theirs[name] += others[name](left, right)  # type: ignore[misc]
+    ks, psi, ours, test = alarms / windows
+    shown = {name: counts / min(few, windows) for name, counts in theirs.items()}
+    whylogs = f"{shown['whylogs'][0]:8.1%}" if "whylogs" in shown else "       -"
+    evidently = "{:7.1%} ({:.1%})".format(*shown["evidently"]) if "evidently" in shown else "      -"
+    kind = "clustered" if clustered else "independent"
+    cells = f"{kind:11} {size:6}   {ks:8.1%}   {psi:7.1%}   {ours:5.2%} ({test:.2%})   {whylogs}   {evidently}"
+    return f"{cells}   {seconds / windows:8.3f}"
 
 
 def main() -> None:
     """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=2000)
+    parser.add_argument(
+        "--few", type=int, default=50, help="windows for whylogs and Evidently, which take seconds each"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500])
+    parser.add_argument("--kinds", nargs="+", default=["independent", "clustered"])
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    warnings.simplefilter("ignore")
     every, conversation = turns()
     error = (ALPHA * (1 - ALPHA) / asked.windows) ** 0.5
     print(f"{every.rows} rows of {conversation.max() + 1} conversations; {asked.windows} windows without drift each")
-    print(f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}")
-    print("rows        window   ks p<.05   psi >.1   ours (test alone)   s/window")
-    for clustered in (False, True):
+    print(f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}; whylogs, evidently: {asked.few}")
+    print("rows        window   ks p<.05   psi >.1   ours (test alone)    whylogs   evidently         cpu s/window")
+    for kind in asked.kinds:
         for size in asked.sizes:
-            ks, psi, ours, test, seconds = measure(every, conversation, size, clustered, asked.windows, asked.seed)
-            kind = "clustered" if clustered else "independent"
-            print(
-                f"{kind:11} {size:6}   {ks:8.1%}   {psi:7.1%}   {ours:5.1%} ({test:.1%})        {seconds:8.2f}",
-                flush=True,
-            )
+            clustered = kind == "clustered"
+            print(measure(every, conversation, size, clustered, asked.windows, asked.few, asked.seed), flush=True)
 
 
 if __name__ == "__main__":

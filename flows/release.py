@@ -23,6 +23,7 @@ from prefect.states import Completed, State
 from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, SluiceError, VersioningError
 from sluicegate.hashing import write_json
 from sluicegate.stages import approval, line, reporting
+from sluicegate.stages.locks import line_lock
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
 WAITS_FOR = "release:"  # a tag on a run: which release waits for approval
@@ -65,6 +66,17 @@ def release(root: str = ".", promote: bool = True) -> Any:
         return go_on(root, waited[0])
     if missed_and_made_up_for():
         return Completed(name="Skipped", message="A later night is due or done: missed nights run once.")
+    with line_lock(root):
+        name, outcome = run_line(root, promote)
+    verdict = outcome["decide"]
+    create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
+    if outcome.get("approvals", {}).get("missing"):
+        return wait_for_people(outcome)
+    return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
+
+
+def run_line(root: str, promote: bool) -> tuple[str, dict[str, Any]]:
+    """The outcome's name, and what the steps returned."""
     outcome: dict[str, Any] = {"reproduce": reproduce(root, progress=True)}
     outcome["register"] = register(root)
     outcome["check_drift"] = check_drift(root)
@@ -77,10 +89,7 @@ def release(root: str = ".", promote: bool = True) -> Any:
     elif verdict["decision"] == "PROMOTE" and name != "Unchanged":
         name = "Passed"
     outcome["report"] = report(root)
-    create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
-    if outcome.get("approvals", {}).get("missing"):
-        return wait_for_people(outcome)
-    return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
+    return name, outcome
 
 
 def go_on(root: str, name: str) -> State:

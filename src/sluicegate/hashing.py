@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sluicegate.errors import EnvironmentFailure, IntegrityError
 
@@ -39,6 +40,31 @@ def digest_bytes(data: bytes) -> str:
 def digest_value(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value or dataclass."""
     return digest_bytes(canonical_json(value).encode("utf-8", "surrogatepass"))
+
+
+def digest_with_rows(head: Mapping[str, Any], name: str, rows: Iterable[Any]) -> str:
+    """The digest of `{**head, name: [*rows]}`, made row by row, so that a long list is never one text in memory.
+
+    Example:
+        >>> digest_with_rows({"a": 1, "z": 2}, "m", [{"b": 3}, 4]) == digest_value({"a": 1, "m": [{"b": 3}, 4], "z": 2})
+        True
+    """
+    hasher = hashlib.sha256()
+
+    def add(text: str) -> None:
+        hasher.update(text.encode("utf-8", "surrogatepass"))
+
+    for place, key in enumerate(sorted({*head, name})):
+        add(("," if place else "{") + canonical_json(key) + ":")
+        if key != name:
+            add(canonical_json(head[key]))
+            continue
+        add("[")
+        for number, row in enumerate(rows):
+            add(("," if number else "") + canonical_json(row))
+        add("]")
+    add("}")
+    return hasher.hexdigest()
 
 
 def digest_file(path: Path) -> str:
@@ -72,12 +98,23 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
+    with atomic_file(path) as stream:
+        stream.write(raw)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` when the block ends; after an error the old one stays.
+
+    Raises:
+        EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
+    """
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
@@ -86,7 +123,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot write {path}: {error.strerror}", hint="Free disk space or fix permissions, then run again."
+            f"cannot write {path}: {error.strerror or error}",
+            hint="Free disk space or fix permissions, then run again.",
         ) from error
     finally:
         if temporary and os.path.exists(temporary):

@@ -6,8 +6,9 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -15,7 +16,12 @@ from sluicegate.config import Strict, load
 from sluicegate.errors import PromptError
 from sluicegate.hashing import digest_value
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 MAX_RENDERED = 1_000_000
+JUDGES = "judge_"
+"""Files that begin so are criteria of judges (`judges.criteria`), not prompts."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -61,8 +67,13 @@ def load_prompt(path: Path) -> Prompt:
 
     Raises:
         ConfigError: the file is missing or malformed.
-        PromptError: the name differs from the file's, or declared and used variables differ.
+        PromptError: the name differs from the file's, declared and used variables differ, or it is a judge's criterion.
     """
+    if path.name.startswith(JUDGES):
+        raise PromptError(
+            f"{path} is a criterion for a judge, not a prompt.",
+            hint=f"Use it as the metric judge:{path.stem.removeprefix(JUDGES)}; see `sluice judge list`.",
+        )
     file = load(path, PromptFile)
     if file.name != path.stem or not _NAME.fullmatch(file.name):
         raise PromptError(f"{path}: name: {file.name!r} must equal the file's name and hold only a-z, 0-9, _ and -.")
@@ -79,8 +90,13 @@ def prompt_from_content(content: Mapping[str, object]) -> Prompt:
 
 
 def list_prompts(folder: Path) -> list[Prompt]:
-    """All prompts of a project, by name."""
-    return [load_prompt(path) for path in sorted(folder.glob("*.yaml"))]
+    """All prompts of a project, by name; criteria of judges are none."""
+    return [load_prompt(folder / f"{name}.yaml") for name in prompt_names(folder)]
+
+
+def prompt_names(folder: Path) -> list[str]:
+    """Names of the prompts in `folder`, sorted, without loading them."""
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith(JUDGES))
 
 
 def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
@@ -91,8 +107,7 @@ def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
     Raises:
         PromptError: an input is missing, the template fails, or the text exceeds 1,000,000 characters.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from jinja2 import TemplateError
 
     missing = [name for name in prompt.variables if name not in inputs]
     if missing:
@@ -100,11 +115,10 @@ def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
             f"prompt {prompt.name}: the data has no {', '.join(missing)}.",
             hint="Map a column to it under `fields: inputs:` in registry/sources.yaml.",
         )
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     pieces: list[str] = []
     size = 0
     try:
-        template = environment.from_string(prompt.template)
+        template = _compiled(prompt.template)
         for piece in template.generate({name: inputs[name] for name in prompt.variables}):
             size += len(piece)
             if size > MAX_RENDERED:
@@ -114,6 +128,16 @@ def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
         raise PromptError(f"prompt {prompt.name}: {error}") from error
     messages = [{"role": "user", "content": "".join(pieces)}]
     return [{"role": "system", "content": prompt.system}, *messages] if prompt.system else messages
+
+
+@lru_cache(maxsize=32)
+def _compiled(template: str) -> Template:
+    """The template, ready to render; compiling it again for each example would take longer than all else."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    return environment.from_string(template)
 
 
 def diff(old: Prompt, new: Prompt) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sluicegate.hashing import digest_value
+from sluicegate.hashing import digest_value, digest_with_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,15 @@ class ScoredExample:
     slices: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """As it is written and hashed; empty slices and reasons are left out."""
+        value = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: dict(part) if name in ("scores", "slices", "reasons") else part
+            for name, part in value.items()
+            if part or name not in ("slices", "reasons")
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
@@ -164,18 +173,20 @@ class Evidence:
 
     def plain(self) -> dict[str, Any]:
         """As it is written and hashed. What is empty of slices, reasons and judges is left out, as before there were any."""
-        value = asdict(self)
-        if not value["judges"]:
-            del value["judges"]
-        for row in value["rows"]:
-            for name in ("slices", "reasons"):
-                if not row[name]:
-                    del row[name]
-        return value
+        return {**self.head(), "rows": [row.plain() for row in self.rows]}
+
+    def head(self) -> dict[str, Any]:
+        """`plain()` without the rows."""
+        value: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "rows"}
+        for name in ("summaries", "judges"):
+            value[name] = {key: asdict(part) for key, part in value[name].items()}
+        value["operations"] = dict(self.operations)
+        return value if self.judges else {name: part for name, part in value.items() if name != "judges"}
 
     @property
     def digest(self) -> str:
-        return digest_value(self.plain())
+        """SHA-256 of the canonical JSON of `plain()`, made row by row: 100,000 rows are never one text."""
+        return digest_with_rows(self.head(), "rows", (row.plain() for row in self.rows))
 
 
 class Decision(StrEnum):

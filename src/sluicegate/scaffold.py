@@ -12,7 +12,8 @@ from sluicegate.errors import UsageError, VersioningError
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
 FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".github/workflows/sluice-gate.yml", ".gitlab-ci.yml")
 _IGNORED = (
-    "/.venv/\n/.sluice/\n/build/\n/reports/\n/data/prepared/\n/data/golden/golden.jsonl\n__pycache__/\n.pytest_cache/\n"
+    "/.venv/\n/.sluice/\n/build/\n/reports/\n/data/prepared/\n/data/golden/golden.jsonl\n/data/raw/feedback.jsonl\n"
+    "__pycache__/\n.pytest_cache/\n"
 )
 _README = """# {name}
 

@@ -68,7 +68,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = tmp_path_factory.mktemp("a project")
     (root / "flows").mkdir()
     (root / "flows" / "release.py").write_text(FLOW)
-    shutil.copy(ROOT / "flows" / "approvals.py", root / "flows")
+    for name in ("approvals", "monitor", "retrain"):
+        shutil.copy(ROOT / "flows" / f"{name}.py", root / "flows")
     (root / "registry").mkdir()
     (root / "registry" / "gates.yaml").write_text(POLICY)
     (root / "params.yaml").write_text("{}\n")
@@ -182,6 +183,7 @@ def test_missed_nights_run_once(project: Project) -> None:
 def test_the_shipped_flow(project: Project, tmp_path: Path, said: str, code: int, steps: str) -> None:
     """The flow's exit code is the verdict's; only PROMOTE promotes; a locked store is tried again, bad data is not."""
     (tmp_path / "scripted.py").write_text(SCRIPTED)
+    (tmp_path / "params.yaml").write_text("{}\n")
     command = [servers.sys.executable, "scripted.py", said, str(ROOT / "flows" / "release.py"), "--result", "out.json"]
     quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
     done = subprocess.run(command, cwd=tmp_path, env=quiet, capture_output=True, text=True, timeout=120)

@@ -53,6 +53,6 @@ def test_prompt_fits_the_data(name: str) -> None:
     """Every row of every source fills the release's prompt."""
     prompt = load_prompt(ROOT / "prompts" / f"{PARAMS.release.prompt}.yaml")
     rows = read_source(name, SOURCES[name], ROOT).rows
-    assert rows
+    assert rows or SOURCES[name].optional
     for row in rows:
         assert row.inputs[prompt.variables[0]] in render(prompt, row.inputs)[-1]["content"]

@@ -86,6 +86,19 @@ def test_comments_change_nothing(root: Path, file: str, old: str, new: str) -> N
     assert (change.parts, change.other) == ((), ())
 
 
+def test_a_judge_counts_where_it_is_used(root: Path) -> None:
+    """A criterion that no metric names is not told; one that is named is the part `judges`, in the words that differ."""
+    unused = edited(root, "prompts/judge_coherence.yaml", "one well-organised text", "one clear text")
+    assert (unused.parts, unused.other) == ((), ())
+    edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["judge:coherence", rouge1,')
+    git(root, "commit", "-qam", "judged")
+    git(root, "branch", "-f", "main", "mine")
+    change = edited(root, "prompts/judge_coherence.yaml", "one clear text", "one text")
+    assert [part.name for part in change.parts] == ["judges"]
+    assert "coherence" in change.parts[0].detail
+    assert "clear" in change.parts[0].detail
+
+
 def test_data_and_golden_set(root: Path) -> None:
     """A training row changes the data, a golden row the golden set, committed or not; other files are only listed."""
     train, golden = (root / "data" / "sample" / f"support_{name}.jsonl" for name in ("train", "golden"))
@@ -221,3 +234,15 @@ def test_worktree_is_made_anew(root: Path) -> None:
 def test_base_of_the_ci_system(variables: dict[str, str], expected: str) -> None:
     """The base comes from SLUICE_BASE, else from what GitHub or GitLab set in a pull or merge request."""
     assert base_from_environment(variables) == expected
+
+
+def test_an_optional_source_is_uncertain_only_where_it_is_there(root: Path) -> None:
+    """Feedback that nobody has given yet is no unversioned data; once it lies on this machine it is, and is said."""
+    found = changes(root)
+    assert (found.parts, found.notes, found.certain) == ((), (), True)
+    path = root / "data" / "raw" / "feedback.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"id": "a"}\n')
+    found = changes(root)
+    assert not found.certain
+    assert "data/raw/feedback.jsonl" in found.notes[0]

@@ -32,7 +32,7 @@ def same(one: Profile, other: Profile) -> None:
     assert (one.rows, one.cut, one.categories) == (other.rows, other.cut, other.categories)
     assert one.blocks.tolist() == other.blocks.tolist()
     for name in one.numbers:
-        assert sorted(one.numbers[name].tolist()) == sorted(other.numbers[name].tolist())
+        assert np.array_equal(np.sort(one.numbers[name]), np.sort(other.numbers[name]), equal_nan=True)
         left, right = one.moments[name], other.moments[name]
         assert (left.n, left.nulls, left.low, left.high) == (right.n, right.nulls, right.low, right.high)
         assert (left.mean, left.squares) == pytest.approx((right.mean, right.squares))
@@ -149,4 +149,42 @@ def test_odd_texts_are_profiled(tmp_path: Path, text: str) -> None:
         tmp_path / "p.parquet", profile_rows([{"prompt": text, "response": "Fine, thank you.", "group": text}])
     )
     found = read_profile(tmp_path / "p.parquet")
-    assert {moments.n for moments in found.moments.values()} == {1}
+    empty = {name for name, moments in found.moments.items() if moments.n != 1}
+    assert empty == {"prompt.tokens", "response.tokens", "response.latency"}
+
+
+def test_a_profile_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
+    """A file that lacks today's columns is refused, with the command that makes it again."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from sluicegate.hashing import digest_bytes, write_json
+
+    path = tmp_path / "reference.parquet"
+    about = {b"sluicegate": b'{"format": 1, "rows": 1, "cut": 1, "moments": {}, "categories": {}}'}
+    pq.write_table(pa.table({"block": pa.array([1], pa.uint64())}).replace_schema_metadata(about), path)
+    write_json(path.with_suffix(".json"), {"digest": digest_bytes(path.read_bytes())})
+    with pytest.raises(IntegrityError, match="another version") as caught:
+        read_profile(path)
+    assert "sluice stage profile" in caught.value.hint
+
+
+@pytest.mark.parametrize("value", ["fast", float("nan"), float("inf"), [1]])
+def test_an_operation_that_is_no_number_is_refused(value: object) -> None:
+    """Latency and tokens are numbers or absent."""
+    with pytest.raises(DataError, match="latency"):
+        profile_rows([{"prompt": "a", "response": "b", "latency": value}])
+
+
+def test_operations_are_compared_where_both_sides_have_them() -> None:
+    """Latencies twice as long alarm; a window without any is compared in everything else."""
+    from sluicegate.monitoring import check_profile
+
+    chance = random.Random(1)
+    quick = [dict(row, latency=chance.uniform(0.5, 1.0)) for row in rows(120)]
+    slow = [dict(row, latency=chance.uniform(1.0, 2.0)) for row in rows(120, start=600)]
+    report = check_profile(profile_rows(slow), profile_rows(quick))
+    assert "response.latency" in {score.column for score in report.scores if score.alarm}
+    without = check_profile(profile_rows(rows(120, start=600)), profile_rows(quick))
+    assert "response.latency" not in {score.column for score in without.scores}
+    assert "response.latency" in without.notes[-1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_1samp
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import evidence_file
 from sluicegate.backends import Messages
 from sluicegate.backends.echo import EchoBackend
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, IntegrityError
@@ -217,7 +219,7 @@ def test_repeated_id_in_prompts(tmp_path: Path) -> None:
 
 def test_evidence_survives_the_disk(tmp_path: Path) -> None:
     """What is written is read back equal."""
-    path = tmp_path / "evidence.json"
+    path = tmp_path / "evidence.parquet"
     write_evidence(path, made())
     assert read_evidence(path) == made()
 
@@ -240,11 +242,11 @@ def test_edited_evidence_is_refused(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object], error: type[Exception]
 ) -> None:
     """Any edit to an evidence file is noticed."""
-    path = tmp_path / "evidence.json"
+    path = tmp_path / "evidence.parquet"
     write_evidence(path, made())
-    value = json.loads(path.read_text())
+    value = evidence_file.load(path)
     edit(value)
-    path.write_text(json.dumps(value))
+    evidence_file.save(path, value)
     with pytest.raises(error):
         read_evidence(path)
 
@@ -253,5 +255,5 @@ def test_not_finite_is_not_written(tmp_path: Path) -> None:
     """Evidence with NaN leaves no file."""
     broken = replace(made(), operations={"latency_p50": float("nan")})
     with pytest.raises(EvidenceError):
-        write_evidence(tmp_path / "evidence.json", broken)
+        write_evidence(tmp_path / "evidence.parquet", broken)
     assert not list(tmp_path.iterdir())

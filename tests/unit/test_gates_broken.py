@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import random
 import sys
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from test_gates import evidence, policy
 
+import evidence_file
 from sluicegate.errors import EvidenceError, IntegrityError
 from sluicegate.evaluation import read_evidence, write_evidence
 from sluicegate.gates import decide
@@ -107,23 +107,23 @@ def _store(path: Path, side: Side, chance: random.Random) -> None:
     if chance.random() < 0.5:
         with suppress(ValueError):  # NaN has no canonical form: the old digest stays
             side["digest"] = digest_value({name: part for name, part in side.items() if name != "digest"})
-    data = json.dumps(side).encode()
+    evidence_file.save(path, side)
     if chance.random() < 0.05:
-        data = data[: chance.randrange(len(data))]
-    path.write_bytes(data)
+        data = path.read_bytes()
+        path.write_bytes(data[: chance.randrange(len(data))])
 
 
 def _judged(folder: Path) -> Verdict:
-    sides = [read_evidence(folder / f"{name}.json") for name in ("candidate", "champion")]
+    sides = [read_evidence(folder / f"{name}.parquet") for name in ("candidate", "champion")]
     return decide(sides[0], sides[1], RULES, facts={})
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Side, Side]:
     for name, level, release in (("candidate", 0.9, "c" * 64), ("champion", 0.4, "d" * 64)):
-        write_evidence(tmp_path / f"{name}.json", sound(level, release))
+        write_evidence(tmp_path / f"{name}.parquet", sound(level, release))
     assert _judged(tmp_path).decision is Decision.PROMOTE
-    first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("candidate", "champion"))
+    first, second = (evidence_file.load(tmp_path / f"{name}.parquet") for name in ("candidate", "champion"))
     return first, second
 
 
@@ -144,7 +144,7 @@ def test_no_broken_evaluation_passes(tmp_path: Path, pair: tuple[Side, Side]) ->
                 except (KeyError, TypeError, AttributeError, IndexError, ValueError):
                     break  # the first damage left nothing for a further one
         for name, side in zip(("candidate", "champion"), sides, strict=True):
-            _store(tmp_path / f"{name}.json", side, chance)
+            _store(tmp_path / f"{name}.parquet", side, chance)
         try:
             decision = _judged(tmp_path).decision
         except (EvidenceError, IntegrityError) as error:
@@ -166,7 +166,7 @@ def test_each_damage_alone_never_passes(tmp_path: Path, pair: tuple[Side, Side],
         side["digest"] = digest_value(side)
     except ValueError:
         side["digest"] = "0" * 64
-    (tmp_path / f"{('candidate', 'champion')[which]}.json").write_text(json.dumps(side))
+    evidence_file.save(tmp_path / f"{('candidate', 'champion')[which]}.parquet", side)
     try:
         decision = _judged(tmp_path).decision
     except (EvidenceError, IntegrityError):

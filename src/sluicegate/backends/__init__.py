@@ -5,21 +5,29 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
+from sluicegate.backends.asking import Asker, AskLimits, open_asker
 from sluicegate.backends.base_models import LoadedBase, resolve_base
 from sluicegate.errors import ConfigError
 from sluicegate.records import Generation, GenerationSettings
+
+if TYPE_CHECKING:
+    from sluicegate.backends.endpoint_backend import RemoteModel
 
 Messages = list[dict[str, str]]
 Progress = Callable[[int, int], None]
 
 BACKENDS: dict[str, str] = {
     "transformers": "sluicegate.backends.transformers_backend:open_transformers",
+    "endpoint": "sluicegate.backends.endpoint_backend:open_endpoint",
     "echo": "sluicegate.backends.echo:open_echo",
 }
 
-__all__ = ["BACKENDS", "Backend", "LoadedBase", "Messages", "Progress", "open_backend", "resolve_base"]
+__all__ = [
+    "BACKENDS", "AskLimits", "Asker", "Backend", "LoadedBase", "Messages", "Progress", "open_asker", "open_backend",
+    "resolve_base",
+]  # fmt: skip
 
 
 class Backend(Protocol):
@@ -47,12 +55,14 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(name: str, model: LoadedBase, adapter: Path | None, *, dtype: str, batch_tokens: int) -> Backend:
+def open_backend(
+    name: str, model: LoadedBase | RemoteModel, adapter: Path | None, *, dtype: str, batch_tokens: int
+) -> Backend:
     """Open a backend by its name in `BACKENDS` or as `module:callable`.
 
     Args:
         name: a key of `BACKENDS`, or `module:callable` taking the same arguments as this function, `name` aside.
-        model: the resolved base model.
+        model: the resolved base model; for `endpoint` what `endpoint_backend.remote_model` gives.
         adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None for the bare base.
         dtype: `float32`, `bfloat16` or `auto` (measured once in this process).
         batch_tokens: most tokens (prompts and room for answers) in work at once; one prompt always is.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.config import ModelSpec
-from sluicegate.errors import EnvironmentFailure, IntegrityError, ModelError
+from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, ModelError
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 
 CONFIG_FILES = (
@@ -55,10 +55,16 @@ def resolve_base(spec: ModelSpec, name: str, cache: Path, progress: Say | None =
         progress: receives one line of text per step that takes long.
 
     Raises:
+        ConfigError: the entry is an endpoint.
         ModelError: the package, path or hub model is absent, has no safetensors weights or no tokenizer.
         EnvironmentFailure: the disk is full.
     """
     say = progress or _silent
+    if spec.endpoint is not None:
+        raise ConfigError(
+            f"model {name} is an endpoint: it has no weights here that a release could be built on.",
+            hint="Name a model with package, path or hub as release.base; endpoints serve as judges and in `sluice select`.",
+        )
     if spec.package:
         path = _converted(_package_gguf(spec.package, name), cache, say)
     elif spec.path:

@@ -22,6 +22,7 @@ class Picker:
         self.stream = torch.Generator()
         if settings.temperature > 0:
             self.stream.manual_seed(int(digest_value([settings.seed, list(prompt)])[:15], 16))
+        self.plain = settings.temperature == 0 and settings.repetition_penalty == 1.0
 
     def pick(self, logits: torch.Tensor) -> int:
         """Choose from `logits` (vocabulary), float32 on the CPU."""
@@ -46,8 +47,7 @@ class Picker:
 
 def pick_all(pickers: Sequence[Picker], logits: torch.Tensor) -> list[int]:
     """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else is asked."""
-    plain = not pickers or (pickers[0].settings.temperature == 0 and pickers[0].settings.repetition_penalty == 1.0)
-    if plain:
+    if all(picker.plain for picker in pickers):
         return [int(token) for token in logits.argmax(-1).tolist()]
     rows = logits.cpu()
     return [picker.pick(row) for picker, row in zip(pickers, rows, strict=True)]

@@ -36,8 +36,8 @@ SIMILAR = 0.6
 
 
 @dataclass(slots=True)
-class _Row:
-    """One prompt in work."""
+class Row:
+    """One prompt in work: `room` tokens for its answer; `likely[place]`: token ids and log probabilities, if asked."""
 
     index: int
     prompt: list[int]
@@ -45,6 +45,8 @@ class _Row:
     picker: Picker
     answer: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    alternatives: int = 0
+    likely: list[list[tuple[int, float]]] = field(default_factory=list)
 
     @property
     def need(self) -> int:
@@ -88,17 +90,25 @@ class TransformersBackend:
                     f"prompt {index + 1} has {len(ids)} tokens; with an answer it exceeds the context, {self.context}.",
                     hint="Shorten the input, or choose a base with a longer context.",
                 )
-            rows.append(_Row(index, ids, room, Picker(ids, settings)))
+            rows.append(Row(index, ids, room, Picker(ids, settings)))
         done: list[Generation | None] = [None] * len(rows)
-        finished = self._planned(rows, settings) if self.planned else self._one_by_one(rows, settings)
         with torch.inference_mode():
-            for count, row in enumerate(finished, start=1):
-                done[row.index] = self._generation(row, settings)
+            for count, row in enumerate(self.run(rows, settings), start=1):
+                done[row.index] = self.generation(row, settings)
                 if progress is not None:
                     progress(count, len(rows))
         return [generation for generation in done if generation is not None]
 
-    def _planned(self, rows: Sequence[_Row], settings: GenerationSettings) -> Iterator[_Row]:
+    def run(self, rows: Sequence[Row], settings: GenerationSettings) -> Iterator[Row]:
+        """Complete `rows`, each as it ends; to be used inside `torch.inference_mode`."""
+        return self._planned(rows, settings) if self.planned else self._one_by_one(rows, settings)
+
+    def pick(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+        """Add a token to the answer of each row, from its next-token `logits` (rows, vocabulary)."""
+        for row, token in zip(rows, pick_all([row.picker for row in rows], logits), strict=True):
+            row.answer.append(token)
+
+    def _planned(self, rows: Sequence[Row], settings: GenerationSettings) -> Iterator[Row]:
         waiting = deque(sorted(rows, key=lambda row: (-row.need, row.index)))
         while waiting:
             longest = waiting[0].need
@@ -108,8 +118,8 @@ class TransformersBackend:
                 pool.append(waiting.popleft())
             yield from self._run_pool(pool, SlotCache(self.model, min(slots, len(pool)), longest), settings)
 
-    def _run_pool(self, waiting: deque[_Row], cache: SlotCache, settings: GenerationSettings) -> Iterator[_Row]:
-        working: list[_Row] = []
+    def _run_pool(self, waiting: deque[Row], cache: SlotCache, settings: GenerationSettings) -> Iterator[Row]:
+        working: list[Row] = []
         while waiting or working:
             free = cache.slots - len(working)
             started = time.perf_counter()
@@ -126,8 +136,7 @@ class TransformersBackend:
             else:
                 fresh = working
                 logits = cache.step([row.answer[-1] for row in working])
-            for row, token in zip(fresh, pick_all([row.picker for row in fresh], logits), strict=True):
-                row.answer.append(token)
+            self.pick(fresh, logits)
             seconds, weight = time.perf_counter() - started, sum(len(row.prompt) for row in fresh)
             for row in fresh:
                 row.seconds += seconds / len(fresh) if fresh is working else seconds * len(row.prompt) / weight
@@ -138,7 +147,7 @@ class TransformersBackend:
                     working.pop()
                     yield row
 
-    def _one_by_one(self, rows: Sequence[_Row], settings: GenerationSettings) -> Iterator[_Row]:
+    def _one_by_one(self, rows: Sequence[Row], settings: GenerationSettings) -> Iterator[Row]:
         """For model families that cannot be planned: transformers' own cache, one prompt at a time."""
         for row in rows:
             started = time.perf_counter()
@@ -146,14 +155,14 @@ class TransformersBackend:
             while True:
                 out = self.model(input_ids=ids, past_key_values=past, use_cache=True)
                 past = out.past_key_values
-                row.answer += pick_all([row.picker], out.logits[:, -1].float())
+                self.pick([row], out.logits[:, -1].float())
                 if self._ended(row, settings):
                     break
                 ids = torch.tensor([row.answer[-1:]], device=self.model.device)
             row.seconds = time.perf_counter() - started
             yield row
 
-    def _ended(self, row: _Row, settings: GenerationSettings) -> bool:
+    def _ended(self, row: Row, settings: GenerationSettings) -> bool:
         if row.answer[-1] in self.ends or len(row.answer) >= row.room:
             return True
         return bool(settings.stop) and any(stop in self._text(row.answer) for stop in settings.stop if stop)
@@ -162,7 +171,8 @@ class TransformersBackend:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
         return text if isinstance(text, str) else text[0]
 
-    def _generation(self, row: _Row, settings: GenerationSettings) -> Generation:
+    def generation(self, row: Row, settings: GenerationSettings) -> Generation:
+        """The answer of a complete row."""
         ended = row.answer[-1] in self.ends
         text = self._text(row.answer[:-1] if ended else row.answer)
         for stop in settings.stop:
@@ -171,24 +181,32 @@ class TransformersBackend:
         return Generation(text.strip(), len(row.prompt), len(row.answer), row.seconds, ended)
 
 
-def open_transformers(model: LoadedBase, adapter: Path | None, *, dtype: str, batch_tokens: int) -> TransformersBackend:
-    """Row of `BACKENDS`: load base and adapter (merged into the weights in float32, then cast).
+def load_tuned(model: LoadedBase, adapter: Path | None, number: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer; the adapter is merged into the weights in float32, then all is cast to `number`.
 
     Raises:
         ModelError: base or adapter cannot be loaded.
     """
-    number = choose_dtype(dtype, exact=True)
     tokenizer = load_tokenizer(model.path)
     if adapter is None:
-        loaded = load_model(model.path, number)
-    else:
-        from peft import PeftModel
+        return load_model(model.path, number).eval(), tokenizer
+    from peft import PeftModel
 
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 reads a name that transformers 5 has renamed
-                tuned = PeftModel.from_pretrained(load_model(model.path, "float32"), str(adapter))
-            loaded = tuned.merge_and_unload(safe_merge=True).to(getattr(torch, number))
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise ModelError(f"the adapter {adapter} cannot be loaded: {error}") from error
-    return TransformersBackend(loaded.eval(), tokenizer, context=model.context, batch_tokens=batch_tokens)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 reads a name that transformers 5 has renamed
+            tuned = PeftModel.from_pretrained(load_model(model.path, "float32"), str(adapter))
+        merged = tuned.merge_and_unload(safe_merge=True).to(getattr(torch, number))
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise ModelError(f"the adapter {adapter} cannot be loaded: {error}") from error
+    return merged.eval(), tokenizer
+
+
+def open_transformers(model: LoadedBase, adapter: Path | None, *, dtype: str, batch_tokens: int) -> TransformersBackend:
+    """Row of `BACKENDS`: see `load_tuned`.
+
+    Raises:
+        ModelError: base or adapter cannot be loaded.
+    """
+    loaded, tokenizer = load_tuned(model, adapter, choose_dtype(dtype, exact=True))
+    return TransformersBackend(loaded, tokenizer, context=model.context, batch_tokens=batch_tokens)

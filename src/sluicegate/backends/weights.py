@@ -154,13 +154,17 @@ def encode_chat(
 ) -> list[int]:
     """Token ids of `messages` under the chat template; with `answer` the opening of the assistant's turn is added.
 
+    With `answer`, a last message of the assistant's is a turn that has begun: what is generated goes on with it.
+
     Raises:
         DataError: the template refuses these messages.
     """
     import jinja2
 
+    begun = answer and bool(messages) and messages[-1].get("role") == "assistant"
+    turn = {"add_generation_prompt": answer and not begun, "continue_final_message": begun}
     try:
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=answer, tokenize=True, return_dict=True)
+        encoded = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **turn)
     except (jinja2.TemplateError, TypeError, KeyError) as error:
         raise DataError(f"the model's chat template refuses these messages: {error}") from error
     ids: Any = encoded["input_ids"]

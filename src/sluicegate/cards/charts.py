@@ -11,6 +11,7 @@ from sluicegate.cards.wording import number
 from sluicegate.records import RuleResult, Summary
 
 MOST_POINTS = 400
+MOST_BARS = 720
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -133,6 +134,7 @@ def differences(values: Sequence[float]) -> Markup:
         return Markup("")
     ordered = sorted(values)
     reach = max(map(abs, ordered)) or 1.0
+    ordered = ordered[:: math.ceil(len(ordered) / MOST_BARS)]
     width = 720 / len(ordered)
     parts = ['<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each example, sorted">']
     for index, value in enumerate(ordered):

@@ -10,6 +10,7 @@ from typing import Any
 
 from sluicegate.cards import wording
 from sluicegate.cards.examples import ExamplePair, counts, paired, primary_metric, shown_text
+from sluicegate.cards.report_evidence import JudgeShown, SliceRow, spreads, worst_slices
 from sluicegate.records import (
     DriftReport,
     Evidence,
@@ -43,6 +44,8 @@ class ReportContext:
         primary: the metric that orders the examples; by default the first one compared with the champion.
         title, created: the project's name and a date, as they shall be shown.
         version, champion_version: MLflow versions.
+        slices: every metric on every slice.
+        judges: the judges of the evaluation, and whether they counted.
     """
 
     verdict: Verdict
@@ -62,6 +65,8 @@ class ReportContext:
     created: str = ""
     version: int | None = None
     champion_version: int | None = None
+    slices: Sequence[SliceRow] = ()
+    judges: Sequence[JudgeShown] = ()
 
 
 def report_html(context: ReportContext) -> str:
@@ -93,7 +98,8 @@ def report_html(context: ReportContext) -> str:
         verdict=context.verdict,
         headline=f"{wording.headline(context.verdict)} {wording.look(context.verdict)}".strip(),
         rules=wording.by_weight(context.verdict.rules),
-        forests=[(name, _direction(context, name), charts.forest(rows)) for name, rows in _metrics(context)],
+        forests=_forests(context),
+        worst=worst_slices(context.slices),
         operations=_operations(context),
         curve=charts.loss_curve(context.tune.curve) if context.tune else "",
         made_of=wording.made_of(context.release, context.lineage),
@@ -132,6 +138,14 @@ def _metrics(context: ReportContext) -> list[tuple[str, list[tuple[str, str, Sum
         (name, [(label, style, e.summaries[name]) for label, style, e in contenders if name in e.summaries])
         for name in context.candidate.summaries
     ]
+
+
+def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
+    """(metric, direction, means with intervals, how the scores spread) of every metric."""
+    from sluicegate.cards import charts
+
+    spread = spreads(context.candidate, context.champion)
+    return [(name, _direction(context, name), charts.forest(rows), spread[name]) for name, rows in _metrics(context)]
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:

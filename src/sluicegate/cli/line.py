@@ -29,7 +29,7 @@ def release(plain: bool, no_promote: bool, as_json: bool) -> int:
 
     project = find_project()
     if plain:
-        return _finish(run_plain(str(project.root), promote=not no_promote, quiet=as_json), as_json)
+        return finish(run_plain(str(project.root), promote=not no_promote, quiet=as_json), as_json)
     from sluicegate import servers
 
     result = project.build / "line" / "flow.json"
@@ -39,7 +39,7 @@ def release(plain: bool, no_promote: bool, as_json: bool) -> int:
         return code
     from sluicegate.hashing import read_json
 
-    return _finish(read_json(result), as_json)
+    return finish(read_json(result), as_json)
 
 
 @click.command()
@@ -141,6 +141,13 @@ def stage(name: str) -> None:
 
 def run_plain(root: str, *, promote: bool, quiet: bool = False) -> dict[str, Any]:
     """The steps of flows/release.py as plain calls, in the same order."""
+    from sluicegate.stages.locks import line_lock
+
+    with line_lock(root):
+        return _steps(root, promote=promote, quiet=quiet)
+
+
+def _steps(root: str, *, promote: bool, quiet: bool) -> dict[str, Any]:
     from sluicegate.stages import approval, line, reporting
 
     outcome: dict[str, Any] = {"reproduce": line.reproduce(root, progress=not quiet)}
@@ -155,7 +162,8 @@ def run_plain(root: str, *, promote: bool, quiet: bool = False) -> dict[str, Any
     return outcome
 
 
-def _finish(outcome: dict[str, Any], as_json: bool) -> int:
+def finish(outcome: dict[str, Any], as_json: bool) -> int:
+    """Print what the line returned; the exit code."""
     decided, standing = outcome["decide"], outcome.get("approvals", {})
     code = EXIT_CODES["HOLD" if standing.get("missing") else decided["decision"]]
     if as_json:

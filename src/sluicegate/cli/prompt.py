@@ -21,7 +21,7 @@ def prompt() -> None:
 @prompt.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """All prompts with digest, variables and owner."""
+    """All prompts with digest, variables and owner (criteria of judges: `sluice judge list`)."""
     from sluicegate.project import find_project
     from sluicegate.prompts import list_prompts
 
@@ -89,7 +89,7 @@ def render(name: str, example_id: str | None, as_json: bool) -> None:
 def _find(name: str) -> Prompt:
     from sluicegate.hashing import read_json
     from sluicegate.project import find_project
-    from sluicegate.prompts import load_prompt, prompt_from_content
+    from sluicegate.prompts import load_prompt, prompt_from_content, prompt_names
 
     project = find_project()
     path = project.prompts / f"{name}.yaml"
@@ -98,5 +98,5 @@ def _find(name: str) -> Prompt:
     stored = sorted((project.store / "prompts").glob(f"{name}*.json")) if len(name) >= 6 and name.isalnum() else []
     if len(stored) == 1:
         return prompt_from_content(read_json(stored[0]))
-    known = ", ".join(sorted(file.stem for file in project.prompts.glob("*.yaml")))
+    known = ", ".join(prompt_names(project.prompts))
     raise PromptError(f"there is no prompt {name!r}.", hint=f"Prompts: {known}; or the digest of a released one.")

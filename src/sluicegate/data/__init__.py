@@ -11,7 +11,10 @@ from sluicegate.data.examples import read_examples, write_examples
 from sluicegate.data.preparing import Dropped, Prepared, prepare
 from sluicegate.data.rows import SourceRows
 from sluicegate.errors import ConfigError
+from sluicegate.hashing import digest_bytes
 
+NOTHING = digest_bytes(b"")
+"""The digest of an optional source that is absent or empty."""
 Reader = Callable[[str, SourceSpec, Path], SourceRows]
 
 SOURCES: dict[str, Reader] = {
@@ -28,6 +31,7 @@ __all__ = [
     "Prepared",
     "Reader",
     "SourceRows",
+    "is_absent",
     "prepare",
     "read_examples",
     "read_source",
@@ -48,7 +52,16 @@ def read_source(name: str, spec: SourceSpec, root: Path) -> SourceRows:
         ConfigError: the entry itself is wrong.
         MissingExtraError: the kind needs an optional package.
     """
-    return _reader(name, spec.kind)(name, spec, root)
+    reader = _reader(name, spec.kind)
+    return SourceRows([], NOTHING, ()) if is_absent(spec, root) else reader(name, spec, root)
+
+
+def is_absent(spec: SourceSpec, root: Path) -> bool:
+    """Is there nothing yet in a source that may be absent: no file, an empty one, or an empty folder?"""
+    path = root / spec.path
+    if not spec.optional or spec.kind == "huggingface" or (path.is_file() and path.stat().st_size):
+        return False
+    return not (path.is_dir() and any(path.iterdir()))
 
 
 def _reader(name: str, kind: str) -> Reader:

@@ -6,56 +6,110 @@ and a row in `DETECTORS`.
 
 from __future__ import annotations
 
+import math
+
 from sluicegate.drift.calibration import ALPHA, scores
 from sluicegate.drift.chi_square import chi_square
-from sluicegate.drift.detectors import Detector
+from sluicegate.drift.classifier import classifier
+from sluicegate.drift.detectors import Detector, VectorDetector
+from sluicegate.drift.embedded import JAILBREAK, REFUSAL, RELEVANCE, Embedded, TextEncoder, embed, smallest
+from sluicegate.drift.evidence import Null
 from sluicegate.drift.hellinger import hellinger
 from sluicegate.drift.jensen_shannon import jensen_shannon
 from sluicegate.drift.ks import ks
 from sluicegate.drift.length_trend import length_trend
-from sluicegate.drift.profile import Moments, Profile, merge, profile_rows
+from sluicegate.drift.mean_shift import mean_shift
+from sluicegate.drift.mmd import mmd
+from sluicegate.drift.profile import Moments, Profile, block_numbers, measured, merge, profile_rows
 from sluicegate.drift.profile_file import read_profile, write_profile
 from sluicegate.drift.psi import psi
 from sluicegate.errors import DataError
 from sluicegate.records import DriftScore
 
 __all__ = [
-    "ALPHA", "DETECTORS", "Detector", "Moments", "Profile",
-    "compare", "merge", "profile_rows", "read_profile", "write_profile",
+    "ALPHA", "DETECTORS", "OPTIONAL", "VECTOR_DETECTORS",
+    "Detector", "Embedded", "Moments", "Profile", "TextEncoder", "VectorDetector",
+    "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows", "read_profile",
+    "smallest", "write_profile",
 ]  # fmt: skip
 
 DETECTORS: dict[str, Detector] = {
-    "ks": Detector(ks, bins=256, floor=0.08),
-    "psi": Detector(psi, bins=10, floor=0.05),
-    "hellinger": Detector(hellinger, bins=10, floor=0.08),
-    "jensen_shannon": Detector(jensen_shannon, bins=10, floor=0.08),
-    "chi_square": Detector(chi_square, bins=10, floor=0.05),
-    "length_trend": Detector(length_trend, bins=256, floor=0.1),
+    "ks": Detector(ks, bins=256, floor=0.08, null=Null("kolmogorov")),
+    "psi": Detector(psi, bins=10, floor=0.05, null=Null("chi2", power=1)),
+    "hellinger": Detector(hellinger, bins=10, floor=0.08, null=Null("chi2", factor=8)),
+    "jensen_shannon": Detector(jensen_shannon, bins=10, floor=0.08, null=Null("chi2", factor=8 * math.log(2))),
+    "chi_square": Detector(chi_square, bins=10, floor=0.05, null=Null("chi2", total=True)),
+    "length_trend": Detector(length_trend, bins=256, floor=0.1, null=Null("normal", power=1)),
+    "mean_shift": Detector(mean_shift, bins=256, floor=0.2, null=Null("normal", power=1)),
 }
-LABELS = "chi_square"
-LENGTH = "length_trend"
+VECTOR_DETECTORS: dict[str, VectorDetector] = {
+    "mmd": VectorDetector(mmd, floor=0.05, null=Null("normal")),
+    "classifier": VectorDetector(classifier, floor=0.1, null=Null("normal", power=1)),
+}
+LENGTH, MEAN, RARE = "length_trend", "mean_shift", "hellinger"
+SCARCE = Detector(hellinger, bins=2, floor=0.05, null=Null("chi2", factor=8))
+"""For labels and for counts that are mostly 0. Square roots keep a share of 1 % as comparable as one of 50 %."""
+_SCARCE = ("hostile_words", "pii_count")
+_MEANS = ("vader_sentiment", "prompt_overlap", "injection_score")
+OPTIONAL = ("prompt.tokens", "response.tokens", "response.latency", "response.prompt_overlap")
+"""Columns that are compared only where both sides have them."""
 
 
 def compare(
-    reference: Profile, window: Profile, *, detector: str = "ks", alpha: float = ALPHA, seed: int = 0
+    reference: Profile, window: Profile, *, detector: str = "ks", alpha: float = ALPHA, seed: int = 0, side: str = ""
 ) -> list[DriftScore]:
-    """Compare every column with `detector`, labels with `chi_square` and lengths with `length_trend` besides.
+    """Compare every column: numbers with `detector`, labels and rare counts with `hellinger`.
 
+    Besides, lengths with `length_trend`, sentiment and overlap with `mean_shift`; and where both profiles have vectors of
+    the same encoder, these with every one of `VECTOR_DETECTORS`.
     Together these raise a false alarm on at most a share `alpha` of the windows that come from where the reference
-    came from (see `calibration`). With `length_trend` as detector only columns of counts are compared.
+    came from (see `calibration`). With `length_trend` as detector only columns of counts are compared, and with
+    `side` only those of the prompt or of the response.
 
     Raises:
-        DataError: the window lacks a column of the reference, or holds nothing but nulls in one.
+        DataError: the window lacks a column of the reference, or holds nothing but nulls in one that is not optional.
         KeyError: no such detector.
     """
-    chosen = DETECTORS[detector]
-    counts = [name for name in reference.numbers if name.endswith("_count")]
-    family = {(name, detector): chosen for name in (counts if detector == LENGTH else reference.numbers)}
-    family |= {(name, LENGTH): DETECTORS[LENGTH] for name in counts if name.endswith(".character_count")}
-    family |= {(name, LABELS): DETECTORS[LABELS] for name in reference.labels}
+    numbers = _comparable(reference, window, side)
+    family = {}
+    for name in numbers:
+        kind = name.split(".", 1)[1]
+        if kind in _SCARCE:
+            family[name, RARE] = SCARCE
+        elif kind != "injection_score" and (detector != LENGTH or name.endswith("_count")):
+            family[name, detector] = DETECTORS[detector]
+        if kind == "character_count":
+            family[name, LENGTH] = DETECTORS[LENGTH]
+        if kind in _MEANS:
+            family[name, MEAN] = DETECTORS[MEAN]
+    family |= {(name, RARE): SCARCE for name in reference.labels if name.startswith(side)}
+    vectors = {}
+    if comparable_vectors(reference, window):
+        sides = [one for one in ("prompt", "response") if one.startswith(side)]
+        vectors = {(f"{one}.embedding", name): VECTOR_DETECTORS[name] for one in sides for name in VECTOR_DETECTORS}
+        near = [name for name in (RELEVANCE, JAILBREAK, REFUSAL) if name.startswith(side)]
+        family |= {(name, MEAN): DETECTORS[MEAN] for name in near}
+    return scores(reference, window, family, vectors=vectors, alpha=alpha, seed=seed)
+
+
+def comparable_vectors(reference: Profile, window: Profile) -> bool:
+    """Do both sides have vectors, of the same encoder, and two rows of them at least?"""
+    both = reference.embedded, window.embedded
+    if both[0] is None or both[1] is None:
+        return False
+    return both[0].encoder == both[1].encoder and min(len(both[0].blocks), len(both[1].blocks)) > 1
+
+
+def _comparable(reference: Profile, window: Profile, side: str) -> list[str]:
+    """The numeric columns that both hold values of."""
+    found = []
     for name, moments in reference.moments.items():
-        if moments.n and (name not in window.moments or not window.moments[name].n):
+        if not moments.n or not name.startswith(side):
+            continue
+        if name in window.moments and window.moments[name].n:
+            found.append(name)
+        elif name not in OPTIONAL:
             raise DataError(f"the window holds nothing in {name}.")
-    if reference.labels.keys() - window.labels.keys():
-        raise DataError(f"the window lacks {', '.join(sorted(reference.labels.keys() - window.labels.keys()))}.")
-    return scores(reference, window, family, alpha=alpha, seed=seed)
+    if lacking := sorted(reference.labels.keys() - window.labels.keys()):
+        raise DataError(f"the window lacks {', '.join(lacking)}.")
+    return found

@@ -18,11 +18,15 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from sluicegate.drift.embedded import Embedded, smallest
 from sluicegate.drift.light import light_metrics
 from sluicegate.drift.light.sentiment import vader_sentiment
+from sluicegate.drift.signals import signals
 from sluicegate.errors import DataError
 
 SIDES = ("prompt", "response")
+OPERATIONS = {"prompt.tokens": "prompt_tokens", "response.tokens": "completion_tokens", "response.latency": "latency"}
+"""Column to the field of a row that holds it: a number, where the traffic knows it."""
 LIMIT = 20_000
 """Rows in the sample of a profile, about 4 MB; whole blocks, so a little fewer, or one block larger than that."""
 _EVERY = 2**64 - 1
@@ -74,7 +78,7 @@ class Profile:
 
     `moments` and `categories` (column to label to count) cover all `rows`. `numbers`, `labels` and `blocks` are the
     sample, one entry per sampled row in order of its block; NaN and None mark nulls. The sample holds every block
-    whose number is at most `cut`.
+    whose number is at most `cut`. `embedded` holds vectors of a part of it, where an encoder was given.
     """
 
     rows: int
@@ -84,6 +88,7 @@ class Profile:
     labels: Mapping[str, NDArray[np.object_]]
     blocks: NDArray[np.uint64]
     cut: int = _EVERY
+    embedded: Embedded | None = None
 
     def merge(self, other: Profile) -> Profile:
         """Of both stretches of traffic; costs as much as the two samples are long, whatever the rows.
@@ -102,27 +107,22 @@ class Profile:
             {name: np.concatenate([self.labels[name], other.labels[name]]) for name in self.labels},
             np.concatenate([self.blocks, other.blocks]),
             min(self.cut, other.cut),
+            self.embedded.merge(other.embedded) if self.embedded and other.embedded else None,
         )
         return joined.sampled(LIMIT)
 
     def sampled(self, limit: int) -> Profile:
         """With a sample of at most `limit` rows (at least one block)."""
-        order = np.argsort(self.blocks, kind="stable")
-        blocks = self.blocks[order]
-        cut, end = self.cut, int(np.searchsorted(blocks, np.uint64(self.cut), side="right"))
-        if end > limit:
-            following = int(np.searchsorted(blocks, blocks[limit], side="left"))
-            end = following or int(np.searchsorted(blocks, blocks[limit], side="right"))
-            cut = int(blocks[end - 1])
-        kept = order[:end]
+        kept, cut = smallest(self.blocks, self.cut, limit)
         return Profile(
             self.rows,
             self.moments,
             self.categories,
             {name: values[kept] for name, values in self.numbers.items()},
             {name: values[kept] for name, values in self.labels.items()},
-            blocks[:end],
+            self.blocks[kept],
             cut,
+            self.embedded and self.embedded.within(cut),
         )
 
     def summary(self) -> dict[str, dict[str, float]]:
@@ -152,45 +152,74 @@ def merge(profiles: Iterable[Profile]) -> Profile:
     return reduce(Profile.merge, given)
 
 
-def profile_rows(rows: Sequence[Mapping[str, str | None]], *, start: int = 0) -> Profile:
-    """Profile the `prompt` and `response` of each row by their light metrics and sentiment.
+def profile_rows(rows: Sequence[Mapping[str, object]], *, start: int = 0) -> Profile:
+    """Profile the `prompt` and `response` of each row by light metrics, sentiment and signals.
 
     `group` names the block that a row belongs to; a row without one is a block of its own, told
     from an equal row in another part by `start`, the number of rows before this part. A text that is None is a null in
-    its columns. No texts are kept, and of group names only a hash.
+    its columns, as is an absent `prompt_tokens`, `completion_tokens` or `latency` (seconds). No texts are kept, and of
+    group names only a hash.
 
     Raises:
-        DataError: no rows, or a prompt or response that is neither a text nor None.
+        DataError: no rows; a prompt or response that is neither a text nor None; an operation that is not a number.
     """
     if not rows:
         raise DataError("there are no rows to profile.")
-    numbers: dict[str, Array] = {}
-    labels: dict[str, NDArray[np.object_]] = {}
-    for side in SIDES:
-        texts = [_text(row, side, number) for number, row in enumerate(rows, 1)]
-        found, groups = light_metrics(texts)
-        numbers |= {f"{side}.{name}": values for name, values in found.items()}
-        numbers[f"{side}.vader_sentiment"] = vader_sentiment(texts)
-        kinds = [None if group is None else group[0] if group else "" for group in groups]
-        labels[f"{side}.has_patterns"] = np.array(kinds, np.object_)
+    numbers, labels = measured(rows)
     return Profile(
         len(rows),
         {name: Moments.of(values) for name, values in numbers.items()},
         {name: dict(Counter(label for label in values if label is not None)) for name, values in labels.items()},
         numbers,
         labels,
-        np.array([_block(row, number) for number, row in enumerate(rows, start)], np.uint64),
+        block_numbers(rows, start),
     ).sampled(LIMIT)
 
 
-def _text(row: Mapping[str, str | None], side: str, number: int) -> str | None:
+def block_numbers(rows: Sequence[Mapping[str, object]], start: int = 0) -> NDArray[np.uint64]:
+    """The block of each row: a hash of its group, or of the row itself and its place."""
+    return np.array([_block(row, number) for number, row in enumerate(rows, start)], np.uint64)
+
+
+def measured(rows: Sequence[Mapping[str, object]]) -> tuple[dict[str, Array], dict[str, NDArray[np.object_]]]:
+    """Every numeric and every label column of the rows, in their order; NaN and None mark nulls.
+
+    Raises:
+        DataError: as `profile_rows`.
+    """
+    numbers: dict[str, Array] = {}
+    labels: dict[str, NDArray[np.object_]] = {}
+    texts = [[_text(row, side, number) for number, row in enumerate(rows, 1)] for side in SIDES]
+    groups = []
+    for side, own in zip(SIDES, texts, strict=True):
+        found, kinds = light_metrics(own)
+        groups.append(kinds)
+        numbers |= {f"{side}.{name}": values for name, values in found.items()}
+        numbers[f"{side}.vader_sentiment"] = vader_sentiment(own)
+        first = [None if kind is None else kind[0] if kind else "" for kind in kinds]
+        labels[f"{side}.has_patterns"] = np.array(first, np.object_)
+    more, named = signals(texts[0], texts[1], groups)
+    numbers |= more | {name: _operation(rows, field) for name, field in OPERATIONS.items()}
+    labels |= named
+    return numbers, labels
+
+
+def _operation(rows: Sequence[Mapping[str, object]], field: str) -> Array:
+    values = [row.get(field) for row in rows]
+    for number, value in enumerate(values, 1):
+        if value is not None and (not isinstance(value, int | float) or not math.isfinite(value)):
+            raise DataError(f"row {number}: {field} is not a number.")
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _text(row: Mapping[str, object], side: str, number: int) -> str | None:
     text = row.get(side, 0)
     if text is not None and not isinstance(text, str):
         raise DataError(f"row {number}: {side} is missing or not a text.")
     return text
 
 
-def _block(row: Mapping[str, str | None], number: int) -> int:
+def _block(row: Mapping[str, object], number: int) -> int:
     group = row.get("group")
     name = f"g{group}" if group else f"r{number} {row.get('prompt')} {row.get('response')}"
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8])

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sluicegate.drift.embedded import Embedded
 from sluicegate.drift.profile import Moments, Profile
 from sluicegate.errors import IntegrityError
 from sluicegate.hashing import digest_bytes, read_json, write_atomic, write_json
 
 _KEY = b"sluicegate"
-_FORMAT = 1
+_FORMAT = 2
+VECTORS = ".vectors.npz"
 _AGAIN = "Run `sluice stage profile` to make it again."
 
 
 def write_profile(path: Path, profile: Profile) -> None:
     """Write `profile` to `path`; beside it, with the suffix `.json`, the digest of its bytes and each column's summary.
+
+    Vectors, where it has any, go into a file of their own with the suffix `.vectors.npz`.
 
     Raises:
         EnvironmentFailure: the disk refuses; no partial file stays.
@@ -43,10 +48,38 @@ def write_profile(path: Path, profile: Profile) -> None:
     pq.write_table(table, sink, compression="zstd")
     data = sink.getvalue()
     write_atomic(path, data)
-    write_json(
-        path.with_suffix(".json"),
-        {"digest": digest_bytes(data), "rows": profile.rows, "columns": profile.summary()},
-    )
+    beside = {"digest": digest_bytes(data), "rows": profile.rows, "columns": profile.summary()}
+    if profile.embedded is not None:
+        vectors = _packed(profile.embedded)
+        write_atomic(path.with_suffix(VECTORS), vectors)
+        beside |= {"vectors": digest_bytes(vectors), "encoder": profile.embedded.encoder}
+    write_json(path.with_suffix(".json"), beside)
+
+
+def _packed(embedded: Embedded) -> bytes:
+    arrays: dict[str, Any] = {"blocks": embedded.blocks, "cut": np.array([embedded.cut], np.uint64)}
+    arrays |= {f"vectors.{side}": vectors for side, vectors in embedded.vectors.items()}
+    arrays |= {f"numbers.{name}": values for name, values in embedded.numbers.items()}
+    sink = io.BytesIO()
+    np.savez(sink, allow_pickle=False, **arrays)
+    return sink.getvalue()
+
+
+def _embedded(path: Path, beside: Mapping[str, Any]) -> Embedded | None:
+    if "vectors" not in beside:
+        return None
+    try:
+        data = path.with_suffix(VECTORS).read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path.with_suffix(VECTORS)} cannot be read: {error.strerror}", hint=_AGAIN) from error
+    if digest_bytes(data) != beside["vectors"]:
+        raise IntegrityError(f"{path.with_suffix(VECTORS)}: its bytes are not those recorded beside it.", hint=_AGAIN)
+    found = np.load(io.BytesIO(data), allow_pickle=False)
+    parts = {
+        kind: {name.removeprefix(f"{kind}."): found[name] for name in found.files if name.startswith(f"{kind}.")}
+        for kind in ("vectors", "numbers")
+    }
+    return Embedded(beside["encoder"], found["blocks"], parts["vectors"], parts["numbers"], int(found["cut"][0]))
 
 
 def read_profile(path: Path) -> Profile:
@@ -64,18 +97,23 @@ def read_profile(path: Path) -> Profile:
         raise IntegrityError(f"{path} is missing.", hint=_AGAIN) from error
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}") from error
-    if read_json(path.with_suffix(".json")).get("digest") != digest_bytes(data):
+    beside = read_json(path.with_suffix(".json"))
+    if beside.get("digest") != digest_bytes(data):
         raise IntegrityError(f"{path}: its bytes are not those recorded beside it.", hint=_AGAIN)
     try:
-        return _profile(pq.read_table(io.BytesIO(data)))
+        table = pq.read_table(io.BytesIO(data))
+        made = json.loads(table.schema.metadata[_KEY])["format"]
+        if made != _FORMAT:
+            raise IntegrityError(
+                f"{path} was made by another version: it lacks columns that are compared now.", hint=_AGAIN
+            )
+        return replace(_profile(table), embedded=_embedded(path, beside))
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{path} is not a profile: {error}", hint=_AGAIN) from error
 
 
 def _profile(table: Any) -> Profile:
     about = json.loads(table.schema.metadata[_KEY])
-    if about["format"] != _FORMAT:
-        raise ValueError(f"format {about['format']}")
     return Profile(
         about["rows"],
         {name: Moments(**moments) for name, moments in about["moments"].items()},

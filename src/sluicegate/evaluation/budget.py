@@ -1,4 +1,4 @@
-"""What a run may spend on answers, and what it has spent: kept in a file, because stages are processes of their own."""
+"""What a run may spend on answers and judges, and what it has spent: in a file, because stages are processes of their own."""
 
 from __future__ import annotations
 
@@ -39,18 +39,24 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What was generated in this run; answers found in the cache cost nothing and are only counted."""
+    """What was generated in this run; answers found in the cache cost nothing and are only counted.
+
+    `judge_calls`, `judge_tokens` and `judge_cost` are of questions to judges that were not in their cache.
+    """
 
     made: int = 0
     cached: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    judge_calls: int = 0
+    judge_tokens: int = 0
+    judge_cost: float = 0.0
 
     @property
     def tokens(self) -> int:
-        """Of prompts and answers together."""
-        return self.prompt_tokens + self.completion_tokens
+        """Of prompts and answers together, the judges' among them."""
+        return self.prompt_tokens + self.completion_tokens + self.judge_tokens
 
 
 class Meter:
@@ -81,10 +87,11 @@ class Meter:
             write_json(self._path, {"limits": asdict(self.limits), "spent": asdict(self.spent)})
 
     def cost(self, prompt_tokens: int | None = None, completion_tokens: int | None = None) -> float:
-        """Money for so many tokens; by default for what was spent."""
+        """Money for so many tokens; by default for all that was spent, judges among it."""
         asked = self.spent.prompt_tokens if prompt_tokens is None else prompt_tokens
         told = self.spent.completion_tokens if completion_tokens is None else completion_tokens
-        return (asked * self.limits.price_input + told * self.limits.price_output) / 1e6
+        judges = self.spent.judge_cost if prompt_tokens is None and completion_tokens is None else 0.0
+        return (asked * self.limits.price_input + told * self.limits.price_output) / 1e6 + judges
 
     def found(self, answers: int) -> None:
         """Count answers that were in the cache."""
@@ -102,6 +109,27 @@ class Meter:
             seconds=before.seconds + seconds,
         )
         self.save()
+
+    def judged(self, calls: int, tokens: int, cost: float) -> None:
+        """Count questions that a judge answered, at its own price."""
+        before = self.spent
+        self.spent = replace(
+            before,
+            judge_calls=before.judge_calls + calls,
+            judge_tokens=before.judge_tokens + tokens,
+            judge_cost=before.judge_cost + cost,
+        )
+        self.save()
+
+    @property
+    def left(self) -> tuple[float | None, int | None, float | None]:
+        """Seconds, tokens and money that remain, 0 at least; None where there is no limit."""
+        limits = self.limits
+        return (
+            None if limits.until is None else max(0.0, limits.until - time.time()),
+            None if limits.tokens is None else max(0, limits.tokens - self.spent.tokens),
+            None if limits.cost is None else max(0.0, limits.cost - self.cost()),
+        )
 
     @property
     def counts_tokens(self) -> bool:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.gates.bounds import clusters
+from sluicegate.hashing import digest_value
 from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.records import Evidence, Example, Generation, ScoredExample, Summary
+
+if TYPE_CHECKING:
+    from sluicegate.evaluation.judging import Judgement
 
 
 def evaluate(
@@ -19,30 +25,36 @@ def evaluate(
     metrics: Sequence[str],
     *,
     price: tuple[float, float] | None = None,
+    judgements: Sequence[Judgement] = (),
 ) -> Evidence:
     """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
 
-    `price` is money per million tokens of prompt and of answer; see `operations`.
+    `metrics` are computed here. `judgements` are of the same answers in the same order; one with a failed row gives no
+    scores and is only counted. `price` is money per million tokens of prompt and of answer; see `operations`.
 
     Raises:
-        EvidenceError: nothing to score, unequal lengths, a repeated id or metric, a missing reference, a number that
-            is not finite. Never a partial result.
+        EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or metric, a missing
+            reference, a number that is not finite. Never a partial result.
         ConfigError: a metric is unknown.
     """
-    if not golden:
-        raise EvidenceError("the golden set is empty: there is nothing to judge by.")
-    if len(outputs) != len(golden):
-        raise EvidenceError(f"{len(outputs)} answers to {len(golden)} golden examples.")
-    if len({example.id for example in golden}) != len(golden):
-        raise EvidenceError("an example id occurs twice in the golden set.")
-    if not metrics or len(set(metrics)) != len(metrics):
-        raise EvidenceError("the list of metrics is empty or names one twice.")
+    _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
     texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
     references, ids = [example.reference for example in golden], [f"example {example.id}" for example in golden]
     scores = {name: score_many(metric, *texts, references, ids) for name, metric in table.items()}
+    whole = corpus_scores(scores, texts[1], references)
+    ranges = {name: metric.range for name, metric in table.items()}
+    counted = [judgement for judgement in judgements if not judgement.use.failed]
+    scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
+    ranges |= {judgement.metric: (0.0, 1.0) for judgement in counted}
+    reasons = {judgement.metric: judgement.reasons for judgement in counted}
     rows = [
-        _scored(example, output, {name: values[place] for name, values in scores.items()})
+        _scored(
+            example,
+            output,
+            {name: values[place] for name, values in scores.items()},
+            {name: said[place] for name, said in reasons.items() if said[place]},
+        )
         for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
     ]
     rows.sort(key=lambda row: row.id)
@@ -50,13 +62,40 @@ def evaluate(
     return Evidence(
         release=release_digest,
         golden=golden_digest,
-        metrics=metrics_digest(metrics),
+        metrics=_configuration(metrics, judgements),
         rows=tuple(rows),
         summaries={
-            name: summarise([row.scores[name] for row in rows], groups, metric.range) for name, metric in table.items()
+            name: summarise([row.scores[name] for row in rows], groups, bounds) for name, bounds in ranges.items()
         },
-        operations=operations(outputs, price),
+        operations=operations(outputs, price) | whole,
+        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements},
     )
+
+
+def _check(
+    golden: Sequence[Example], outputs: Sequence[Generation], metrics: Sequence[str], judgements: Sequence[Judgement]
+) -> None:
+    """Refuse what `evaluate` cannot score as a whole."""
+    if not golden:
+        raise EvidenceError("the golden set is empty: there is nothing to judge by.")
+    if len(outputs) != len(golden):
+        raise EvidenceError(f"{len(outputs)} answers to {len(golden)} golden examples.")
+    if len({example.id for example in golden}) != len(golden):
+        raise EvidenceError("an example id occurs twice in the golden set.")
+    if not metrics or len(set(metrics)) != len(metrics):
+        raise EvidenceError(
+            "the list of metrics is empty or names one twice.", hint="One metric at least is computed, not judged."
+        )
+    if any(len(one.scores) != len(golden) for one in judgements if not one.use.failed):
+        raise EvidenceError("a judge gave another number of scores than there are examples.")
+
+
+def _configuration(metrics: Sequence[str], judgements: Sequence[Judgement]) -> str:
+    """Digest of how was measured; that of the metrics alone where there is no judge."""
+    computed = metrics_digest(metrics)
+    if not judgements:
+        return computed
+    return digest_value({"metrics": computed, "judges": {one.metric: one.digest for one in judgements}})
 
 
 def source_text(inputs: Mapping[str, str]) -> str:
@@ -97,7 +136,7 @@ def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[floa
 
 
 def operations(outputs: Sequence[Generation], price: tuple[float, float] | None = None) -> dict[str, float]:
-    """What the answers cost: seconds (p50, p95 by linear interpolation), tokens, the shares cut short and empty.
+    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares cut short and empty.
 
     `tokens_per_second` is all new tokens over all seconds. With a `price` (money per million tokens of prompt and of
     answer) there is also `cost_per_1000`, the money that 1,000 such answers cost. Everything is 0 for an empty sequence.
@@ -114,6 +153,7 @@ def operations(outputs: Sequence[Generation], price: tuple[float, float] | None 
     found = {
         "latency_p50": _quantile(seconds, 0.50),
         "latency_p95": _quantile(seconds, 0.95),
+        "latency_p99": _quantile(seconds, 0.99),
         "tokens_per_second": new_tokens / total if total > 0 else 0.0,
         "output_tokens_mean": new_tokens / count,
         "prompt_tokens_mean": prompt_tokens / count,
@@ -135,7 +175,9 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
 
 
-def _scored(example: Example, output: Generation, scores: Mapping[str, float]) -> ScoredExample:
+def _scored(
+    example: Example, output: Generation, scores: Mapping[str, float], reasons: Mapping[str, str]
+) -> ScoredExample:
     return ScoredExample(
         id=example.id,
         group=example.group,
@@ -146,4 +188,5 @@ def _scored(example: Example, output: Generation, scores: Mapping[str, float]) -
         completion_tokens=output.completion_tokens,
         finished=output.finished,
         slices=example.slices,
+        reasons=reasons,
     )

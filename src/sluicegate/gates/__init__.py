@@ -12,6 +12,7 @@ from pathlib import Path
 from sluicegate.config import load
 from sluicegate.gates.budget import allowance, former_looks
 from sluicegate.gates.checks import Case
+from sluicegate.gates.judges import held_by_judge
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rule
@@ -53,7 +54,8 @@ def decide(
     Args:
         candidate: evidence on the release that wants to serve.
         champion: evidence on the one that does, on the same golden and metrics digests; None holds all comparisons.
-        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`.
+        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the metric
+            `judge:<name>` holds unless the fact of that name is `ok` and the judge answered for every row.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
         looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see `former_looks`.
@@ -101,7 +103,7 @@ def _used_up(given: int, allowed: int) -> str:
 
 def _results(case: Case, *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
-    results = tuple(RULES[rule.kind].check(case, rule) for rule in policy.rules)
+    results = tuple(held_by_judge(case, rule) or RULES[rule.kind].check(case, rule) for rule in policy.rules)
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:
         results = tuple(_too_few(result, missing, policy.minimum_examples) for result in results)

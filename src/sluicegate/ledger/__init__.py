@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from sluicegate.database import transaction
 from sluicegate.errors import IntegrityError, StaleEpochError, UsageError
 from sluicegate.hashing import canonical_json, digest_value
 from sluicegate.ledger.database import CHAMPION, ENTRIES, GENESIS, HEAD, check_schema, open_engine, translated
@@ -186,7 +187,7 @@ class Ledger:
         try:
             if self._engine is None:
                 self._engine = open_engine(self._url, self._wait)
-            with self._engine.connect().execution_options(sluice_write=write) as connection, connection.begin():
+            with transaction(self._engine, write=write) as connection:
                 if write:
                     _head(connection, lock=True)  # writers wait here for each other where the database has row locks
                 yield connection

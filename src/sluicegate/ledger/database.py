@@ -1,14 +1,12 @@
-"""The ledger's database: tables, append-only triggers, opening, locks, and the drivers' errors in our words."""
+"""The ledger's database: its tables and append-only triggers; how any database is opened is in `sluicegate.database`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, MultipleResultsFound, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, MissingExtraError
+from sluicegate import database
+from sluicegate.errors import EnvironmentFailure, IntegrityError
 
 GENESIS = "0" * 64
 
@@ -58,10 +56,6 @@ _POSTGRES_TRIGGERS = {
 _OPENING = 7482903
 """Key of PostgreSQL's advisory lock under which the tables are made."""
 
-# SQLSTATE, or its first two characters, of what another process causes and waiting cures.
-_BUSY = ("55P03", "40001", "40P01", "57014", "53300")
-_LOST = ("08", "57P")
-
 
 def open_engine(url: str, wait: float) -> sa.Engine:
     """An engine for the ledger at `url`, its tables and triggers made.
@@ -73,21 +67,7 @@ def open_engine(url: str, wait: float) -> sa.Engine:
         BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
-    parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed, wait)
-    if parsed.drivername == "postgresql":  # SQLAlchemy would take psycopg2
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    try:
-        # No pool: a connection that waits between two steps is one more that a restarted server breaks.
-        engine = sa.create_engine(parsed, isolation_level="READ COMMITTED", poolclass=sa.NullPool)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "The database driver", "postgres") from error
-    sa.event.listen(engine, "begin", lambda connection: _begin_postgres(connection, wait))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_OPENING})")
-        _create(connection)
-    return engine
+    return database.open_engine(url, wait, _KIND)
 
 
 def check_schema(connection: sa.Connection) -> None:
@@ -113,44 +93,7 @@ def check_schema(connection: sa.Connection) -> None:
 
 def translated(error: SQLAlchemyError) -> EnvironmentFailure:
     """The error to raise for what SQLAlchemy raised, by the reaction that it asks for."""
-    if isinstance(error, MultipleResultsFound):
-        return IntegrityError("The ledger has a row twice that there is once: it was edited.")
-    if not isinstance(error, DBAPIError):
-        return EnvironmentFailure(f"The ledger cannot be used: {error}")
-    text = str(error.orig).strip()
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    if state in _BUSY or "locked" in text or "busy" in text:
-        return BusyError("Another process holds the ledger.", hint="Wait for it to end, then run again.")
-    if any(sign in text for sign in ("malformed", "not a database", "append-only", "Could not decode")):
-        return IntegrityError(f"The ledger is damaged: {text}")
-    if state.startswith(_LOST) or error.connection_invalidated or (not state and "connection" in text):
-        return EnvironmentFailure(
-            f"The ledger's server cannot be reached: {text}",
-            hint="Start it, then run again: a step that it had already written is not written twice.",
-        )
-    return EnvironmentFailure(f"The ledger cannot be used: {text}", hint="Free disk space or fix permissions.")
-
-
-def _open_sqlite(parsed: sa.URL, wait: float) -> sa.Engine:
-    from filelock import FileLock, Timeout
-
-    path = Path(parsed.database or "")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
-            engine = sa.create_engine(parsed, connect_args={"timeout": wait, "isolation_level": None})
-            sa.event.listen(engine, "connect", _on_connect)
-            sa.event.listen(engine, "begin", _begin_sqlite)
-            with engine.connect().execution_options(sluice_write=False) as connection, connection.begin():
-                made = _is_made(connection)
-            if not made:
-                with engine.connect().execution_options(sluice_write=True) as connection, connection.begin():
-                    _create(connection)
-    except Timeout as error:
-        raise BusyError(f"{path}: another process is opening the ledger.") from error
-    except OSError as error:
-        raise EnvironmentFailure(f"{path}: the ledger cannot be opened: {error.strerror}") from error
-    return engine
+    return database.translated(error, _KIND)
 
 
 def _is_made(connection: sa.Connection) -> bool:
@@ -183,20 +126,4 @@ def _create_postgres_triggers(connection: sa.Connection) -> None:
             connection.exec_driver_sql(statement)
 
 
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("sluice_write", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _begin_postgres(connection: sa.Connection, wait: float) -> None:
-    """A reader sees one moment, as SQLite's does; a writer waits no longer than `wait` and is told only what is on disk."""
-    if connection.get_execution_options().get("sluice_write", True):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(wait * 1000))}")
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
-    else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+_KIND = database.Kind("ledger", _OPENING, _is_made, _create)

@@ -24,12 +24,14 @@ from sluicegate.metrics.copied_facts import copied_facts, copied_names, copied_n
 from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
 from sluicegate.metrics.meteor import meteor
+from sluicegate.metrics.pass_at_k_metric import CODE
 from sluicegate.metrics.pii import pii_found
 from sluicegate.metrics.profanity import profanity
 from sluicegate.metrics.readability import readability
 from sluicegate.metrics.refusal import refusal
 from sluicegate.metrics.repetition import repetition
 from sluicegate.metrics.rouge import rouge1, rouge2, rouge_l, rouge_lsum
+from sluicegate.metrics.scorers import scorer_kind, scorer_metric
 from sluicegate.metrics.sentiment import sentiment
 from sluicegate.metrics.squad import exact_match, token_f1
 from sluicegate.metrics.text_length import LONGEST, length_characters, length_sentences, length_words
@@ -92,7 +94,8 @@ def find_metric(name: str) -> Metric:
     `bertscore:FOLDER`, `embedding_cosine:FOLDER`, `moverscore:FOLDER` and `moverscore_sentence:FOLDER` take the encoder in
     a folder, `perplexity:FOLDER` and `bits_per_byte:FOLDER` the language model in one.
 
-    A plain function found by `module:attribute` becomes a higher-is-better metric in [0, 1] that needs references.
+    A plain function found by `module:attribute` becomes a higher-is-better metric in [0, 1] that needs references; a
+    TruLens Metric or an MLflow Scorer found there becomes one too (see `scorers`).
 
     Raises:
         ConfigError: no such row, or the module or attribute cannot be found.
@@ -101,11 +104,11 @@ def find_metric(name: str) -> Metric:
         >>> find_metric("rouge1").direction
         'higher'
     """
-    if name in METRICS:
-        return METRICS[name]
+    if name in METRICS or name in CODE:
+        return METRICS[name] if name in METRICS else CODE[name]
     module_name, _, attribute = name.partition(":")
     if not attribute:
-        known = ", ".join(METRICS)
+        known = ", ".join([*METRICS, *CODE])
         raise ConfigError(f"metric {name!r} is unknown.", hint=f"Built in: {known}; or name module:function.")
     if built := metric_with_model(module_name, attribute):
         return built
@@ -115,6 +118,8 @@ def find_metric(name: str) -> Metric:
         raise ConfigError(f"metric {name!r} cannot be imported: {error}") from error
     if isinstance(found, Metric):
         return found
+    if scorer_kind(found):
+        return scorer_metric(found, name)
     if not callable(found):
         raise ConfigError(f"metric {name!r} is neither a Metric nor a function.")
     return Metric(name, "higher", "", (0.0, 1.0), found)

@@ -38,6 +38,10 @@ class CausalLikelihood:
                 totals[place] = totals[place][0] + value, totals[place][1] + count
         return totals
 
+    def token_counts(self, texts: Sequence[str], /) -> list[int]:
+        """How many tokens of each text `log_likelihoods` predicts, without running the model."""
+        return [sum(new for _, new in self._windows(text)) for text in texts]
+
     def _windows(self, text: str) -> Iterator[tuple[list[int], int]]:
         """Inputs of at most `context` ids, each with the number of ids at its end that it predicts."""
         ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])

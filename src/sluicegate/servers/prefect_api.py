@@ -11,6 +11,9 @@ from typing import Any
 POOL = "sluicegate"
 DEPLOYMENT = "release/nightly"
 APPROVALS = "approvals/waiting"
+MONITOR = "monitor/hourly"
+RETRAIN = "retrain/on-alarm"
+DEPLOYMENTS = (DEPLOYMENT, APPROVALS, MONITOR, RETRAIN)
 WAITS_FOR = "release:"  # a tag on a suspended run, see flows/release.py
 WORKER = "local"
 RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
@@ -53,7 +56,7 @@ def prepare_for_worker(api: str) -> None:
         request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
     request(f"{api}/work_pools/{POOL}/workers/{WORKER}", method="DELETE")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    for deployment in (DEPLOYMENT, APPROVALS):
+    for deployment in DEPLOYMENTS:
         for run in _runs(api, deployment, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
             set_state(api, run["id"], "CRASHED", "The worker was gone when the servers started again.")
         due = _runs(api, deployment, state={"type": {"any_": ["SCHEDULED"]}}, expected_start_time={"before_": now})

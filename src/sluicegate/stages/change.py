@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import ModelsFile, SourcesFile, load, read_yaml
+from sluicegate.config import ModelsFile, SourcesFile, SourceSpec, load, read_yaml
+from sluicegate.data import is_absent
 from sluicegate.errors import UsageError
+from sluicegate.evaluation.judging import criteria
 from sluicegate.gates import load_policy
 from sluicegate.hashing import digest_value
 from sluicegate.project import MARKER, Project
+from sluicegate.stages.askers import judge_specs, model_identity
 from sluicegate.stages.context import open_context
 from sluicegate.versioning import current_commit
 from sluicegate.versioning.history import file_at, files_at, files_here
@@ -124,12 +127,14 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
     params, side = context.params, _Side()
     sources = load(project.registry / "sources.yaml", SourcesFile).sources
     rows = {
-        name: [spec.model_dump(exclude={"licence", "owner", "notes"}), _bytes(project, side, name, spec.path, files)]
+        name: [spec.model_dump(exclude={"licence", "owner", "notes"}), _bytes(project, side, name, spec, files)]
         for name, spec in sources.items()
     }
     # Not `model_spec`: a folder's name must mean the same on both sides, one of which has no such folder.
     entry = load(project.registry / "models.yaml", ModelsFile).models.get(params.release.base)
     model = entry.model_dump(exclude={"notes", "licence"}) if entry else None
+    judges = criteria(params.evaluate.metrics, project.prompts)
+    judging = {name: model_identity(spec) for one in judges for name, spec in judge_specs(project, one.judges).items()}
     side.shown = {
         "prompt": {"name": context.prompt.name, "system": context.prompt.system, "template": context.prompt.template},
         "preparation": params.prepare.model_dump(),
@@ -137,6 +142,7 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         "tune settings": {**params.tune.model_dump(), "dtype": params.release.dtype},
         "generation settings": params.release.generation.model_dump(),
         "evaluation": params.evaluate.model_dump(),
+        "judges": {one.name: " ".join((one.form, str(one.scale), one.text, *one.steps)) for one in judges},
     }
     side.digests = {
         "prompt": context.prompt.digest,
@@ -147,21 +153,25 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         "tune settings": digest_value(side.shown["tune settings"]),
         "generation settings": params.release.generation.settings().digest,
         "evaluation": digest_value(side.shown["evaluation"]),
+        "judges": digest_value([[[one.digest, one.judges] for one in judges], judging]),
         "policy": load_policy(project.registry / "gates.yaml").digest,
         "code": digest_value({name: blob for name, blob in files.items() if _is_code(name)}),
     }
     return side
 
 
-def _bytes(project: Project, side: _Side, name: str, path: str, files: Mapping[str, str]) -> Any:
+def _bytes(project: Project, side: _Side, name: str, spec: SourceSpec, files: Mapping[str, str]) -> Any:
     """What git, or DVC through git, says that a source's bytes are."""
+    path = spec.path
     side.data |= {path, f"{path}.dvc"}
     tracked = {file: blob for file, blob in files.items() if _below(file, {path})}
     if tracked:
         return tracked
-    side.certain = False
     folders = [path, *(str(parent) for parent in Path(path).parents)]
     pointers = [f"{folder}.dvc" for folder in folders if f"{folder}.dvc" in files]
+    if not pointers and is_absent(spec, project.root):
+        return "unversioned"
+    side.certain = False
     if pointers:
         side.data.add(pointers[0])
         return [files[pointers[0]], _edited_since(project.root, pointers[0], path)]

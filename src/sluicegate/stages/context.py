@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sluicegate.config import Params, load
 from sluicegate.errors import ConfigError
 from sluicegate.project import Project
-from sluicegate.prompts import Prompt, load_prompt
+from sluicegate.prompts import Prompt, load_prompt, prompt_names
 from sluicegate.tracking import Tracking
 
 
@@ -35,7 +35,7 @@ def open_context(project: Project) -> Context:
     params = load(project.params, Params)
     path = project.prompts / f"{params.release.prompt}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in project.prompts.glob("*.yaml"))) or "none"
+        known = ", ".join(prompt_names(project.prompts)) or "none"
         raise ConfigError(f"{project.params}: release.prompt: there is no {path}.", hint=f"Prompts: {known}")
     return Context(project, params, load_prompt(path))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +11,12 @@ from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.backends import Backend, Messages, open_backend
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
+from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
+from sluicegate.stages.askers import count_failure, open_judges
 from sluicegate.stages.context import Context, open_context
 from sluicegate.stages.evaluation_run import track
 from sluicegate.stages.models import resolve
@@ -22,6 +24,7 @@ from sluicegate.stages.progress import counter, say
 
 if TYPE_CHECKING:
     from sluicegate.backends.base_models import LoadedBase
+    from sluicegate.judges import Criterion
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Contender:
 
 
 def run(project: Project) -> None:
-    """Write build/evidence/: candidate.json, champion.json, one file per baseline, release.json and run.json."""
+    """Write build/evidence/: candidate and champion, one file per baseline (Parquet), release.json and run.json."""
     context = open_context(project)
     golden = read_examples(project.golden)
     digest = digest_file(project.golden)
@@ -46,15 +49,32 @@ def run(project: Project) -> None:
         f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
         f"champion {champion.release.digest[:12]}"
     )
-    evidence = {"candidate": _evaluate(context, candidate, golden, digest, "candidate")}
+    metrics = plain_metrics(context.params.evaluate.metrics)
+    chosen = criteria(context.params.evaluate.metrics, project.prompts)
+    answers = {"candidate": _answers(context, candidate, golden, "candidate")}
     same = champion.release == candidate.release
-    evidence["champion"] = evidence["candidate"] if same else _evaluate(context, champion, golden, digest, "champion")
-    for baseline in context.params.evaluate.baselines:
-        evidence[baseline] = evaluate(
-            digest_value(baseline), golden, digest, BASELINES[baseline](golden), context.params.evaluate.metrics
+    answers["champion"] = answers["candidate"] if same else _answers(context, champion, golden, "champion")
+    judgements = _judgements(context, chosen, golden, answers)
+    price = context.params.release.price
+    evidence: dict[str, Evidence] = {}
+    for name, contender in (("candidate", candidate), ("champion", champion)):
+        evidence[name] = (
+            evidence["candidate"]
+            if name == "champion" and same
+            else evaluate(
+                contender.release.digest,
+                golden,
+                digest,
+                answers[name],
+                metrics,
+                price=(price.input, price.output) if price else None,
+                judgements=judgements[name],
+            )
         )
+    for baseline in context.params.evaluate.baselines:
+        evidence[baseline] = evaluate(digest_value(baseline), golden, digest, BASELINES[baseline](golden), metrics)
     for name, record in evidence.items():
-        write_evidence(project.evidence / f"{name}.json", record)
+        write_evidence(project.evidence / f"{name}.parquet", record)
     write_json(
         project.evidence / "release.json",
         {
@@ -126,17 +146,27 @@ def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
     return base
 
 
-def _evaluate(context: Context, contender: Contender, golden: Sequence[Example], digest: str, label: str) -> Evidence:
-    outputs = _answers(context, contender, golden, label)
-    price = context.params.release.price
-    return evaluate(
-        contender.release.digest,
-        golden,
-        digest,
-        outputs,
-        context.params.evaluate.metrics,
-        price=(price.input, price.output) if price else None,
-    )
+def _judgements(
+    context: Context,
+    chosen: Sequence[Criterion],
+    golden: Sequence[Example],
+    answers: Mapping[str, Sequence[Generation]],
+) -> dict[str, list[Judgement]]:
+    """What each judge makes of the candidate's and the champion's answers; equal answers are asked about once."""
+    found: dict[str, list[Judgement]] = {name: [] for name in answers}
+    unanswered = 0
+    for criterion in chosen:
+        askers = open_judges(context.project, criterion, dtype=context.params.release.dtype, meter=Meter.of_this_run())
+        for name, outputs in answers.items():
+            label = f"{criterion.metric} of the {name}"
+            judgement = judge_answers(criterion, askers, golden, outputs, answers["champion"], progress=counter(label))
+            if judgement.use.failed:
+                say(f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it has no scores")
+            found[name].append(judgement)
+        unanswered += sum(asker.unanswered for asker in askers)
+    if unanswered:
+        count_failure(context.project)
+    return found
 
 
 def _answers(context: Context, contender: Contender, golden: Sequence[Example], label: str) -> list[Generation]:

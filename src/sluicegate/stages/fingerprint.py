@@ -12,11 +12,12 @@ from typing import Any
 
 import sluicegate
 from sluicegate.config import SourcesFile, SourceSpec, load
+from sluicegate.data import is_absent
 from sluicegate.errors import DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
-from sluicegate.stages.context import open_context
+from sluicegate.stages.context import Context, open_context
 from sluicegate.stages.models import model_spec
 
 PACKAGE = Path(sluicegate.__file__).parent
@@ -53,15 +54,46 @@ def inputs(project: Project) -> dict[str, Any]:
         },
         "prompt": context.prompt.digest,
         "base": digest_value(
-            [context.params.release.base, model_spec(context).model_dump(exclude={"notes", "licence"})]
+            [
+                context.params.release.base,
+                model_spec(context).model_dump(exclude={"notes", "licence", "commercial", "residency", "endpoint"}),
+            ]
         ),
         "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
         "price": digest_value(context.params.release.price.model_dump() if context.params.release.price else None),
+        "judges": digest_value(_judges(context)),
+    }
+
+
+def _judges(context: Context) -> dict[str, Any]:
+    """What the judged metrics depend on: code, criteria, models. Empty where params.yaml names no judge.
+
+    Raises:
+        ConfigError: a criterion or a model that it names is missing.
+    """
+    if not any(name.startswith("judge:") for name in context.params.evaluate.metrics):
+        return {}
+    from sluicegate.evaluation.judging import criteria
+    from sluicegate.stages.askers import failures, judge_specs, model_identity
+
+    chosen = criteria(context.params.evaluate.metrics, context.project.prompts)
+    return {
+        "code": stage_hash("sluicegate.evaluation.judging"),
+        "failures": failures(context.project),
+        **{
+            one.metric: [
+                one.digest,
+                {name: model_identity(spec) for name, spec in judge_specs(context.project, one.judges).items()},
+            ]
+            for one in chosen
+        },
     }
 
 
 def _bytes(name: str, spec: SourceSpec, root: Path) -> str:
     path = root / spec.path
+    if is_absent(spec, root):
+        return "absent"
     if path.is_dir():
         return digest_folder(path)
     if path.is_file():
@@ -80,7 +112,7 @@ def stage_hash(module: str) -> str:
     while waiting:
         name = waiting.pop()
         file = _file(name)
-        if name in seen or name in NEUTRAL or file is None:
+        if name in seen or file is None or (name in NEUTRAL and name != module):
             continue
         seen[name] = digest_file(file)
         if file.name == "__init__.py":  # word lists are code, too
@@ -89,7 +121,7 @@ def stage_hash(module: str) -> str:
     return digest_value(seen)
 
 
-# What steers, reports or records does not change what a stage writes; nor do its imports.
+# What steers, reports or records does not change what a stage writes; nor do its imports. Judges count where one is used.
 NEUTRAL = frozenset(
     f"sluicegate{part}"
     for part in (
@@ -100,7 +132,9 @@ NEUTRAL = frozenset(
         ".tracking",
         ".ledger",
         ".releasing",
+        ".evaluation.judging",
         ".stages",
+        ".stages.askers",
         ".stages.evaluation_run",
         ".stages.progress",
     )

@@ -19,10 +19,10 @@ from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.evaluation import METER, Limits, Meter, Spent, read_evidence
+from sluicegate.evaluation.judging import measures
 from sluicegate.gates import load_policy
 from sluicegate.hashing import read_json
 from sluicegate.ledger import Ledger
-from sluicegate.metrics import find_metric
 from sluicegate.project import Project, find_project
 from sluicegate.records import Decision, Verdict
 from sluicegate.stages import line, reporting
@@ -175,7 +175,7 @@ def _meter(project: Project, limits: Limits) -> Iterator[Path]:
 
 def _counted(project: Project, spent: Spent) -> Spent:
     """All answers that the evidence holds and that this run did not generate came from the cache."""
-    candidate, champion = (read_evidence(project.evidence / f"{name}.json") for name in ("candidate", "champion"))
+    candidate, champion = (read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion"))
     used = len(candidate.rows) + (len(champion.rows) if champion.release != candidate.release else 0)
     return replace(spent, cached=max(0, used - spent.made))
 
@@ -252,7 +252,7 @@ def _spent(spent: Spent, limits: Limits | None, seconds: float) -> dict[str, flo
     """What the run cost; money only where there are prices."""
     priced = limits is not None and (limits.price_input or limits.price_output)
     cost = Meter(None, limits, spent).cost() if priced else None
-    return {"seconds": round(seconds, 3), "tokens": spent.tokens, "cost": cost}
+    return {"seconds": round(seconds, 3), "tokens": spent.tokens, "cost": cost, "judge_calls": spent.judge_calls}
 
 
 def _links(context: Context, outcome: dict[str, Any]) -> dict[str, str]:
@@ -262,11 +262,11 @@ def _links(context: Context, outcome: dict[str, Any]) -> dict[str, str]:
 def _worst(context: Context, verdict: Verdict) -> tuple[str, list[ExamplePair]]:
     """The metric that matters most, and the examples that lost most of it."""
     project = context.project
-    candidate, champion = (read_evidence(project.evidence / f"{name}.json") for name in ("candidate", "champion"))
+    candidate, champion = (read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion"))
     metric = primary_metric(verdict, candidate)
     if not metric:
         return "", []
-    higher = find_metric(metric).direction != "lower"
+    higher = measures([metric], project.prompts)[metric].direction != "lower"
     pairs = paired(candidate, champion, read_examples(project.golden), metric, higher=higher)
     return metric, [pair for pair in pairs[:WORST] if pair.gain < 0]
 

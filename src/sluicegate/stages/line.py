@@ -17,24 +17,26 @@ from typing import Any
 
 from sluicegate import releasing
 from sluicegate.cards import verdict_markdown, verdict_text
+from sluicegate.config import Params, load
+from sluicegate.drift import write_profile
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
+from sluicegate.evaluation.judging import measures
 from sluicegate.gates import decide as judge_evidence
 from sluicegate.gates import former_looks, load_policy
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.ledger import Ledger
-from sluicegate.metrics import find_metric
-from sluicegate.monitoring import check_window
+from sluicegate.monitoring import check_rows
 from sluicegate.project import Project, find_project
-from sluicegate.records import DriftReport, DriftScore, Lineage
+from sluicegate.records import DriftReport, DriftScore, Evidence, Lineage
 from sluicegate.releasing import StoredRelease
 from sluicegate.stages.context import Context, open_context, open_tracking
-from sluicegate.stages.evaluation_run import evaluation_run
+from sluicegate.stages.drift_reporting import reference_path, represents
+from sluicegate.stages.evaluation_run import evaluation_run, project_prompt
+from sluicegate.stages.traffic_window import encoder_of, window_of
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
 from sluicegate.versioning.tags import commit_authors
-
-TRAFFIC = Path("data") / "traffic.jsonl"
 
 
 def actor() -> str:
@@ -83,15 +85,7 @@ def register(root: str, opponent: str = "") -> dict[str, Any]:
         made = read_json(project.evidence / "release.json")
         tracking = open_tracking(project)
         run_id = evaluation_run(context)
-        tracking.project_prompt(
-            f"{context.name}.{context.prompt.name}",
-            [
-                {"role": "system", "content": context.prompt.system},
-                {"role": "user", "content": context.prompt.template},
-            ],
-            {"digest": context.prompt.digest, "owner": context.prompt.owner or "nobody"},
-            experiment=context.name,
-        )
+        project_prompt(context, tracking)
         who: dict[str, Any] = {"tracking": tracking, "model": context.name, "run_id": run_id, "actor": actor()}
         champion = Ledger(project.ledger_url).champion()
         if champion is None and not opponent:
@@ -141,13 +135,30 @@ def _store(context: Context, made: dict[str, Any], *, adapter: Path | None, pare
 
 
 def check_drift(root: str) -> dict[str, Any]:
-    """Compare recent traffic (data/traffic.jsonl, if there is one) with the reference profile."""
+    """Compare recent traffic (`monitor` in params.yaml says how much) with what the champion answers on the golden set.
+
+    Where nothing serves yet, with what the candidate answers.
+    """
     project = find_project(Path(root))
     with timed(project, "drift check"):
-        window = project.root / TRAFFIC
-        report = check_window(window if window.exists() else None, project.profile / "reference.parquet")
+        params = load(project.params, Params).monitor
+        champion = Ledger(project.ledger_url).champion()
+        window = window_of(project, params, release=champion.release if champion else "")
+        report, profile = check_rows(
+            window.rows(),
+            reference_path(project),
+            detector=params.detector,
+            minimum=params.minimum,
+            encoder=encoder_of(project),
+        )
+        kept = project.build / "line" / "window.parquet"
+        kept.unlink(missing_ok=True)
+        if profile is not None:
+            write_profile(kept, profile)
+        status, missing = represents(project)
+    write_json(project.build / "line" / "represents.json", {"status": status, "missing": missing})
     write_json(project.build / "line" / "drift.json", report)
-    return asdict(report)
+    return {**asdict(report), "golden_represents_traffic": status, "missing": list(missing)}
 
 
 def read_drift(project: Project) -> DriftReport:
@@ -175,9 +186,9 @@ def decide(root: str) -> dict[str, Any]:
             text = f"nothing changed: version {registered['version']} {same} ({registered['release'][:12]})."
             return {**registered, "decision": "PROMOTE", "text": text + "\n", "markdown": text}
         context = open_context(project)
-        metrics = {name: find_metric(name) for name in context.params.evaluate.metrics}
-        evidence = read_evidence(project.evidence / "candidate.json")
-        champion = read_evidence(project.evidence / "champion.json")
+        metrics = measures(context.params.evaluate.metrics, project.prompts)
+        evidence = read_evidence(project.evidence / "candidate.parquet")
+        champion = read_evidence(project.evidence / "champion.parquet")
         policy = load_policy(project.registry / "gates.yaml")
         looks = former_looks(
             Ledger(project.ledger_url).entries("verdict"),
@@ -190,7 +201,7 @@ def decide(root: str) -> dict[str, Any]:
             evidence,
             champion,
             policy,
-            facts=facts(project, evidence.golden),
+            facts=facts(project, evidence),
             directions={name: metric.direction for name, metric in metrics.items()},
             ranges={name: metric.range for name, metric in metrics.items()},
             looks=looks,
@@ -216,14 +227,32 @@ def decide(root: str) -> dict[str, Any]:
     }
 
 
-def facts(project: Project, golden: str) -> dict[str, str]:
-    """What else was checked, for rules of kind `requires`.
+def facts(project: Project, evidence: Evidence) -> dict[str, str]:
+    """What else was checked, for rules of kind `requires` and for those on a judge's scores.
 
-    `contamination_checked` is ok only where `prepare` compared this very golden set with the training rows.
+    `contamination_checked` is ok only where `prepare` compared this very golden set with the training rows,
+    `judge:<name>` only where that judge, as it scored this evidence, has passed its calibration and not outlived it.
     """
+    from sluicegate.stages.judge import judge_facts  # brings scipy.stats, which an unchanged project has no use for
+
     prepared = read_json(project.build / "prepare.json")
-    checked = prepared.get("contamination") == "ok" and prepared["golden"] == golden
-    return {"contamination_checked": "ok" if checked else "stale", "drift_checked": read_drift(project).status.lower()}
+    checked = prepared.get("contamination") == "ok" and prepared["golden"] == evidence.golden
+    return {
+        "contamination_checked": "ok" if checked else "stale",
+        "drift_checked": read_drift(project).status.lower(),
+        **_represents(project),
+        **judge_facts(project, load(project.params, Params), evidence),
+    }
+
+
+def _represents(project: Project) -> dict[str, str]:
+    """Does the golden set look like the traffic? Where it does not, the fact says what it lacks."""
+    path = project.build / "line" / "represents.json"
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    lacks = f" (the golden set lacks: {'; '.join(found['missing'])})" if found["status"] == "drift" else ""
+    return {"golden_represents_traffic": found["status"] + lacks}
 
 
 def links(context: Context, registered: dict[str, Any]) -> dict[str, str]:

@@ -11,14 +11,15 @@ from sluicegate.cards import ReportContext, render_model_card, report_html
 from sluicegate.config import SourcesFile, load
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import read_evidence
+from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import read_json, write_atomic
-from sluicegate.metrics import find_metric
 from sluicegate.project import find_project
 from sluicegate.records import Decision, RuleResult, TuneSummary, Verdict
 from sluicegate.stages.context import Context, open_context, open_tracking
 from sluicegate.stages.evaluation_run import evaluation_run
 from sluicegate.stages.line import links, read_drift, timed
 from sluicegate.stages.models import model_spec
+from sluicegate.stages.report_evidence import judges_shown, slice_rows
 
 
 def report(root: str) -> dict[str, Any]:
@@ -66,25 +67,29 @@ def _contents(context: Context, registered: dict[str, Any]) -> ReportContext:
     stored = releasing.load_stored(project, verdict.candidate)
     summary = read_json(project.build / "tune.json").get("summary")
     timings = project.build / "line" / "timings.json"
+    candidate, champion = (read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion"))
+    known = measures(context.params.evaluate.metrics, project.prompts)
     return ReportContext(
         verdict=verdict,
         release=stored.release,
         lineage=stored.lineage,
-        candidate=read_evidence(project.evidence / "candidate.json"),
-        champion=read_evidence(project.evidence / "champion.json"),
+        candidate=candidate,
+        champion=champion,
         baselines={
-            name: read_evidence(project.evidence / f"{name}.json") for name in context.params.evaluate.baselines
+            name: read_evidence(project.evidence / f"{name}.parquet") for name in context.params.evaluate.baselines
         },
         examples=read_examples(project.golden),
         tune=TuneSummary(**{**summary, "curve": tuple(summary["curve"])}) if summary else None,
         drift=read_drift(project),
         timings=read_json(timings),
         links=links(context, registered),
-        directions={name: find_metric(name).direction for name in context.params.evaluate.metrics},
+        directions={name: measure.direction for name, measure in known.items()},
         title=f"{context.name}: release report",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=registered["version"],
         champion_version=registered["champion_version"],
+        slices=slice_rows(candidate, champion, known),
+        judges=judges_shown(context, candidate, champion, verdict),
     )
 
 

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from sluicegate.tracking.runs import RunHandle
 from sluicegate.tracking.service import Tracking
+from sluicegate.tracking.traces import About, HumanWord, Opinion, TracedAnswer
 
-__all__ = ["RunHandle", "Tracking"]
+__all__ = ["About", "HumanWord", "Opinion", "RunHandle", "TracedAnswer", "Tracking"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sluicegate.records import Release
-from sluicegate.tracking import registry
+from sluicegate.tracking import registry, traces
 from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
 from sluicegate.tracking.runs import RunHandle
 
@@ -87,6 +87,18 @@ class Tracking:
         with translated(f"find the run {run_id}"):
             run = self.client.get_run(run_id)
         return RunHandle(self.client, run_id, str(run.info.experiment_id))
+
+    def log_answers(self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]) -> int:
+        """Write one trace for each generated answer of `run`, with what judges said of it; the number that is stored.
+
+        Each has the spans render, generate and score. Written again, they are the same traces.
+        """
+        with exclusive(self.artifacts.parent, "write"):
+            return traces.log_answers(self.client, self.url, run.experiment_id, run.id, about, answers)
+
+    def human_words(self, experiment: str) -> tuple[list[traces.HumanWord], set[str]]:
+        """What people wrote on the traces of generated answers, oldest trace first, and the ids of all such traces."""
+        return traces.human_words(self.client, self.experiment(experiment))
 
     def register_version(
         self,

@@ -7,6 +7,7 @@ where LangKit's take any number of them: the same texts match, and a run of n di
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 EMAIL = re.compile(r"[A-Za-z0-9._+\-\']@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}")
 GROUPS: dict[str, re.Pattern[str]] = {
@@ -34,7 +35,7 @@ def patterns(text: str, *, numbers: bool = True, roads: bool = True, email: bool
         >>> patterns("Call 555-123-4567 or write to me@example.org")
         ('phone number', 'email address')
     """
-    runs = [(run.start(), run.end() + 1) for run in _RUN.finditer(text)] if numbers else []
+    runs = _runs(text) if numbers else []
     whole = [(0, len(text))]
     tried = {"mailing address": whole if roads else [], "email address": whole if email else []}
     return tuple(
@@ -42,3 +43,24 @@ def patterns(text: str, *, numbers: bool = True, roads: bool = True, email: bool
         for name, expression in GROUPS.items()
         if any(expression.search(text, start, end) for start, end in tried.get(name, runs))
     )
+
+
+def instances(text: str, groups: Collection[str]) -> int:
+    """How many instances of the named groups `text` holds; what belongs to two groups counts in both.
+
+    Example:
+        >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email address"))
+        3
+    """
+    if not groups:
+        return 0
+    runs, whole = _runs(text), [(0, len(text))]
+    return sum(
+        sum(1 for _ in GROUPS[name].finditer(text, start, end))
+        for name in groups
+        for start, end in (whole if name in ("mailing address", "email address") else runs)
+    )
+
+
+def _runs(text: str) -> list[tuple[int, int]]:
+    return [(run.start(), run.end() + 1) for run in _RUN.finditer(text)]

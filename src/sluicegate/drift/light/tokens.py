@@ -11,7 +11,7 @@ import re
 import string
 from functools import cache
 from importlib.resources import files
-from itertools import chain
+from itertools import chain, compress, repeat
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,10 @@ _PIECE = re.compile(r"[\w\='‘’]+")
 _DIGIT = re.compile(r"\d")
 _VOWELS = re.compile(r"[aeiouy]+")
 _PLUS = re.compile(r"\+([0-9]|$)")
-_ROAD = re.compile(r"St|Road|Rd|Ave|Boulevard|Blvd|Drive|Dr|Court|Ct|Lane|Ln|Square|Sq")
+_ROADS = ("St", "Road", "Rd", "Ave", "Boulevard", "Blvd", "Dr", "Court", "Ct", "Lane", "Ln", "Sq")
+_NO_PUNCTUATION = {code: None for code in range(128) if _PUNCTUATION.match(chr(code))}
+_IS_VOWEL = np.isin(np.arange(256), np.frombuffer(b"aeiouy", np.uint8))
+_GAP, _E, _L = b"\nel"
 _TOKENS, _CHARACTERS = 200_000, 8_000_000
 
 
@@ -60,8 +63,11 @@ def syllables(word: str) -> int:
         >>> [syllables(word) for word in ("Refund,", "table", "unbelievable!", "B2B", "...")]
         [2, 2, 5, 0, 0]
     """
-    bare = _PUNCTUATION.sub("", word.lower()).lower().strip(string.punctuation)
-    return 0 if not bare or _DIGIT.search(bare) else _spoken(bare)
+    if word.isascii():
+        bare = word.lower().translate(_NO_PUNCTUATION).strip("_")
+    else:
+        bare = _PUNCTUATION.sub("", word.lower()).lower().strip(string.punctuation)
+    return 0 if not bare or (not bare.isalpha() and _DIGIT.search(bare)) else _spoken(bare)
 
 
 def _spoken(word: str) -> int:
@@ -78,19 +84,22 @@ def _spoken(word: str) -> int:
 
 
 class Vocabulary:
-    """Numbers for tokens, and tables indexed by them. Bounded: `trim` forgets all once it has grown too large."""
+    """Numbers for tokens, and tables indexed by them. Bounded: `trim` forgets all once it has grown too large.
+
+    New tokens are only numbered while a batch is read, and worked out together afterwards: plain words, four in five,
+    by C loops over all of them and NumPy over their letters, the rest one by one.
+    """
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
-        self.codes = _Codes(self)
+        self.codes = _Numbers()
         self.table: NDArray[np.int32] = np.zeros((len(FIELDS), 0), np.int32)
         self.grades: NDArray[np.int8] = np.zeros(0, np.int8)
         self.more: dict[int, list[int]] = {}
-        self._fresh: list[tuple[int, ...]] = []
-        self._words: dict[str, tuple[int, int]] = {}
-        self._grade: list[int] = []
+        self._words = _Numbers()
+        self._spoken: NDArray[np.int32] = np.zeros(0, np.int32)
         self._characters = 0
 
     def trim(self) -> None:
@@ -106,55 +115,109 @@ class Vocabulary:
         """
         total = sum(map(len, tokens))
         found = np.fromiter(map(self.codes.__getitem__, chain.from_iterable(tokens)), np.intp, total)
-        if self._fresh:
-            self.table = _extended(self.table, len(self.codes), np.array(self._fresh, np.int32).T)
-            self.grades = _extended(self.grades, len(self._words), np.array(self._grade, np.int8))
-            self._fresh, self._grade = [], []
+        if self.codes.fresh:
+            self.table = _extended(self.table, len(self.codes), self._rows(self.codes.taken()))
         return found
 
-    def add(self, token: str) -> int:
-        """Work out a new token and return its number."""
-        code = len(self.codes)
-        size = len(token)
-        self._characters += size
-        row: tuple[int, ...]
-        bare = token.rstrip(".,!?:;")
-        if bare.isalpha() and bare.isascii():
-            word, count = self._word(bare.lower())
-            end = size > len(bare) and ("." in token or "!" in token or "?" in token)
-            row = (size, len(bare), 1, count, count >= 3, count < 2, 1, 0, end, 0, 0, 0, _road(token), 0, word, 0)
-        else:
-            row = self._odd(token, code)
-        self._fresh.append(row)
-        self.codes[token] = code
-        return code
+    def _rows(self, fresh: list[str]) -> NDArray[np.int32]:
+        """The columns of new tokens, which have the last numbers."""
+        first = len(self.codes) - len(fresh)
+        sizes = list(map(len, fresh))
+        self._characters += sum(sizes)
+        bares = [token.rstrip(".,!?:;") for token in fresh]
+        plain = [bare.isalpha() and bare.isascii() for bare in bares]
+        words = [bare.lower() for bare in compress(bares, plain)]
+        odd = [place for place, kind in enumerate(plain) if not kind]
+        pieces = [_PIECE.findall(fresh[place].lower()) for place in odd]
+        numbers = np.fromiter(map(self._words.__getitem__, words), np.intp, len(words))
+        parts = [list(map(self._words.__getitem__, own)) for own in pieces]
+        self._grade()
+        rows = np.zeros((len(FIELDS), len(fresh)), np.int32)
+        own = np.flatnonzero(plain)
+        count = self._spoken[numbers]
+        size, bare = np.array(sizes)[own], np.fromiter(map(len, words), np.intp, len(words))
+        ends = np.zeros(len(own), bool)
+        for place in np.flatnonzero(size > bare).tolist():
+            token = fresh[own[place]]
+            ends[place] = "." in token or "!" in token or "?" in token
+        road = [token.startswith(_ROADS) for token in compress(fresh, plain)]
+        ones, none = np.ones(len(own), np.int32), np.zeros(len(own), np.int32)
+        rows[:, own] = np.stack(
+            [
+                size,
+                bare,
+                ones,
+                count,
+                count >= 3,
+                count < 2,
+                ones,
+                none,
+                ends,
+                none,
+                none,
+                none,
+                road,
+                none,
+                numbers,
+                none,
+            ]
+        )
+        for place, found in zip(odd, parts, strict=True):
+            if len(found) > 1:
+                self.more[first + place] = found[1:]
+            rows[:, place] = self._odd(fresh[place], found)
+        return rows
 
-    def _odd(self, token: str, code: int) -> tuple[int, ...]:
-        lower = token.lower()
-        cleaned = _PUNCTUATION.sub("", token)
-        pieces = [self._word(piece) for piece in _PIECE.findall(lower)]
-        if len(pieces) > 1:
-            self.more[code] = [piece for piece, _ in pieces[1:]]
-        count = pieces[0][1] if len(pieces) == 1 else syllables(token)
-        digits = len(_DIGIT.findall(token))
-        parts = _BREAK.split(token)
-        broken = len(parts) > 1
+    def _odd(self, token: str, pieces: list[int]) -> tuple[int, ...]:
+        ascii_only = token.isascii()
+        cleaned = token.translate(_NO_PUNCTUATION) if ascii_only else _PUNCTUATION.sub("", token)
+        spoken = cleaned != ""
+        count = int(self._spoken[pieces[0]]) if len(pieces) == 1 else syllables(token)
+        digits = 0 if cleaned.isalpha() else len(_DIGIT.findall(token))
+        head, tail, broken = spoken, False, "." in token or "!" in token or "?" in token
+        if broken:
+            parts = _BREAK.split(token)
+            head, tail = bool(_WORD.search(parts[0])), bool(_WORD.search(parts[-1]))
         return (
-            len(token), len(cleaned), bool(cleaned), count, count >= 3,
-            bool(cleaned) and (count if token.isascii() else syllables(cleaned)) < 2,
-            bool(_WORD.search(parts[0])), broken and bool(_WORD.search(parts[-1])), broken,
+            len(token), len(cleaned), spoken, count, count >= 3,
+            spoken and (count if ascii_only else syllables(cleaned)) < 2, head, tail, broken,
             digits, digits > 0 and bool(_DIGIT.match(token[-1])), "+" in token and bool(_PLUS.search(token)),
-            _road(token), "@" in token and bool(EMAIL.search(token)), pieces[0][0] if pieces else -1, len(pieces) > 1,
+            token.startswith(_ROADS), "@" in token and bool(EMAIL.search(token)),
+            pieces[0] if pieces else -1, len(pieces) > 1,
         )  # fmt: skip
 
-    def _word(self, word: str) -> tuple[int, int]:
-        """The number and the syllables of a distinct lower-case word."""
-        found = self._words.get(word)
-        if found is None:
-            count = _spoken(word) if word.isalpha() and word.isascii() else syllables(word)
-            self._grade.append(0 if word in _easy() else 1 if count < 2 else 2 if count == 2 else 3)
-            found = self._words[word] = (len(self._words), count)
-        return found
+    def _grade(self) -> None:
+        """Count the syllables of new distinct words, and grade them."""
+        fresh = self._words.taken()
+        if not fresh:
+            return
+        count = np.fromiter(map(_known().get, fresh, repeat(-1)), np.int32, len(fresh))
+        plain = np.fromiter((word.isalpha() and word.isascii() for word in fresh), bool, len(fresh))
+        for place in np.flatnonzero(~plain).tolist():
+            count[place] = syllables(fresh[place])
+        unknown = np.flatnonzero((count < 0) & plain)
+        count[unknown] = _counted([fresh[place] for place in unknown.tolist()])
+        easy = np.fromiter(map(_easy().__contains__, fresh), bool, len(fresh))
+        grades = np.where(easy, 0, np.clip(count, 1, 3)).astype(np.int8)
+        self._spoken = _extended(self._spoken, len(self._words), count)
+        self.grades = _extended(self.grades, len(self._words), grades)
+
+
+def _counted(words: list[str]) -> NDArray[np.int32]:
+    """`_spoken` of many lower-case ASCII words that the list does not know: runs of vowels, and the rules for a last e."""
+    if not words:
+        return np.zeros(0, np.int32)
+    letters = np.frombuffer(("\n" + "\n".join(words) + "\n").encode("ascii"), np.uint8)
+    vowel = _IS_VOWEL[letters]
+    starts = vowel[1:] & ~vowel[:-1]
+    gaps = np.flatnonzero(letters == _GAP)
+    count = np.add.reduceat(starts, gaps[:-1], dtype=np.int32)
+    end = gaps[1:] - 1
+    silent = letters[end] == _E
+    third = np.maximum(end - 2, 0)
+    spoken = silent & (letters[end - 1] == _L) & (np.diff(gaps) > 3) & ~vowel[third]
+    found: NDArray[np.int32] = np.maximum(count - silent + spoken, 1).astype(np.int32)
+    return found
 
 
 def _extended(kept: NDArray[Any], size: int, fresh: NDArray[Any]) -> NDArray[Any]:
@@ -168,16 +231,19 @@ def _extended(kept: NDArray[Any], size: int, fresh: NDArray[Any]) -> NDArray[Any
     return kept
 
 
-def _road(token: str) -> bool:
-    return _ROAD.match(token) is not None
+class _Numbers(dict[str, int]):
+    """A number for each text, in order of its first appearance; `fresh` are those not yet taken."""
 
-
-class _Codes(dict[str, int]):
-    """Token to number; asks its vocabulary for what it has not."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._vocabulary = vocabulary
+        self.fresh: list[str] = []
 
-    def __missing__(self, token: str) -> int:
-        return self._vocabulary.add(token)
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        self.fresh.append(text)
+        return number
+
+    def taken(self) -> list[str]:
+        """The new texts; afterwards there are none."""
+        found, self.fresh = self.fresh, []
+        return found

@@ -1,0 +1,98 @@
+"""Watching production on Prefect: is recent traffic still like what the champion was judged on, and does feedback wait?
+
+An alarm is an event. What it starts is said in prefect.yaml (`triggers`), where it may be taken out; it never promotes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.events import Event
+from prefect.states import Completed
+
+from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError
+from sluicegate.stages import monitor as steps
+
+EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
+STATE_NAMES = {"OK": "Quiet", "DRIFT": "Drift", "NO_DATA": "NoData"}
+EVENTS = {"DRIFT": "sluicegate.drift", "NO_DATA": "sluicegate.no_data"}
+FEEDBACK = "sluicegate.feedback"
+
+
+def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
+    """A busy log may be free later; a wrong file or a damaged profile stays wrong."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, EnvironmentFailure) and not isinstance(error, IntegrityError)
+
+
+PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
+RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
+
+check = task(steps.check, name="check", **PLAIN, **RETRY)
+alert = task(steps.alert, name="alert", **PLAIN)
+feedback = task(steps.feedback, name="feedback", **PLAIN, **RETRY)
+
+
+@task(name="tell Prefect", retries=4, retry_delay_seconds=2, **PLAIN)
+def emit(event: str, resource: str, payload: dict[str, Any]) -> str:
+    """Send one event and wait until the server has it: `emit_event` would lose it with the connection, in silence."""
+    made = Event(event=event, resource={"prefect.resource.id": resource}, payload=payload)
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[made.model_dump(mode="json")])
+    return str(made.id)
+
+
+@flow(name="monitor", persist_result=False)
+def monitor(root: str = ".", hours: float | None = None, last: int | None = None) -> Any:
+    """Look once; the state's name is what was seen, its message the numbers and every warning.
+
+    Args:
+        root: the project's folder.
+        hours: the window, back from now; or
+        last: the newest so many rows. By default what params.yaml says.
+    """
+    root = str(Path(root).resolve())
+    if not steps.serving(root):
+        return Completed(name="Skipped", message="Nothing serves yet: there is nothing to watch.")
+    found = check(root, hours=hours, last=last)
+    resource, events = steps.resource(root), {}
+    told = {name: found[name] for name in ("status", "model", "version", "release", "rows", "window", "moved", "html")}
+    if found["alarm"]:
+        event = EVENTS[found["status"]]
+        events[event] = emit(event, resource, told)
+    warning = alert(root, found)["warning"]
+    create_markdown_artifact(found["markdown"], key="drift", description=found["text"].splitlines()[0])
+    waiting = feedback(root)
+    if waiting["enough"]:
+        events[FEEDBACK] = emit(FEEDBACK, resource, {**told, **waiting})
+    lines = [found["text"], *found["warnings"], *filter(None, (warning, waiting["warning"]))]
+    if waiting["waiting"]:
+        lines.append(f"{waiting['waiting']} rows of feedback wait; {waiting['wanted']} start a retraining.")
+    data = {**found, "feedback": waiting, "events": events, "warning": warning}
+    return Completed(name=STATE_NAMES[found["status"]], message="\n".join(lines), data=data)
+
+
+def main() -> int:
+    """Run the flow in this process; 0 quiet, 1 drift, 4 no data, or the error's exit code (2, 3)."""
+    parser = argparse.ArgumentParser(description="Watch production once, recorded by Prefect.")
+    parser.add_argument("--root", default=".", help="the project's folder")
+    arguments = parser.parse_args()
+    try:
+        outcome = monitor(root=arguments.root)
+    except SluiceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  what to do: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    return EXIT_CODES[outcome["status"]] if outcome else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup, escape
+
+from sluicegate.cards.verdict import escaped
+from sluicegate.cards.wording import number, spoken
+from sluicegate.records import DriftReport, DriftScore
+
+HEADLINES = {"OK": "No drift", "DRIFT": "Drift", "NO_DATA": "No data"}
+_TONES = {"OK": "pass", "DRIFT": "fail", "NO_DATA": "hold"}
+_LONGEST = 1_200
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a column's values are distributed, as shares: between `edges` (one more than shares), or over `labels`."""
+
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A column that alarms: its most telling score, and its distributions where both are known."""
+
+    score: DriftScore
+    spread: Spread | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An example text for a moved column; `side` is `before` (reference) or `after` (window), `value` what it has there."""
+
+    column: str
+    side: str
+    value: str
+    prompt: str
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPage:
+    """Everything the report shows; what is empty is left out of it.
+
+    Attributes:
+        report: status, notes and all scores.
+        cause: what the change probably is, in sentences.
+        moved: the columns that alarm, the most telling first.
+        samples: texts from both sides.
+        missing: parts of the traffic that the golden set lacks.
+        reference_rows: rows of the reference profile.
+        title, created: the project's name and a date, as they shall be shown.
+        links: name to address.
+    """
+
+    report: DriftReport
+    cause: str = ""
+    moved: Sequence[Moved] = ()
+    samples: Sequence[Sample] = ()
+    missing: Sequence[str] = ()
+    reference_rows: int = 0
+    title: str = "Drift report"
+    created: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def drift_report_html(page: DriftPage) -> str:
+    """Render the report.
+
+    Returns:
+        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
+        not valid Unicode is replaced so that the file can always be written.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from sluicegate.cards.report import safe_link
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "titled": titled,
+        "safe_link": safe_link,
+        "shown": _shown,
+        "chance": _chance,
+    }
+    text = environment.get_template("drift_report.html.jinja").render(
+        page=page,
+        report=page.report,
+        headline=HEADLINES.get(page.report.status, page.report.status),
+        tone=_TONES.get(page.report.status, "hold"),
+        charts={
+            item.score.column: spread_chart(item.spread, titled(item.score.column))
+            for item in page.moved
+            if item.spread
+        },
+        scores=sorted(page.report.scores, key=lambda score: (not score.alarm, -surplus(score))),
+        groups=_grouped(page.samples),
+    )
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
+
+
+def drift_markdown(page: DriftPage) -> str:
+    """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the golden set lacks."""
+    report = page.report
+    lines = [f"## {HEADLINES.get(report.status, report.status)}", "", f"{report.rows:,} rows of traffic", ""]
+    lines += [escaped(page.cause), ""] if page.cause else []
+    lines += [f"- {escaped(note)}" for note in report.notes]
+    if page.moved:
+        lines += ["", "| column | before | after | change (sd) | distance | threshold |", "|:--|--:|--:|--:|--:|--:|"]
+        for item in page.moved[:8]:
+            score = item.score
+            distance = f"{number(score.value)} ({escaped(score.statistic)})"
+            means = (number(score.before), number(score.after), number(score.change, signed=True))
+            cells = (escaped(titled(score.column)), *means, distance, number(score.threshold))
+            lines.append(f"| {' | '.join(cells)} |")
+    if page.missing:
+        lines += ["", "### The golden set lacks", "", *(f"- {escaped(part)}" for part in page.missing)]
+    if page.links:
+        lines += ["", *(f"- {escaped(name)}: {address}" for name, address in page.links.items())]
+    return "\n".join(lines) + "\n"
+
+
+def surplus(score: DriftScore) -> float:
+    """How many times its threshold a distance is."""
+    return score.value / max(score.threshold, 1e-12)
+
+
+def titled(column: str) -> str:
+    """A column's name in words.
+
+    Example:
+        >>> titled("prompt.character_count")
+        'prompt: character count'
+    """
+    side, _, kind = column.partition(".")
+    return f"{side}: {spoken(kind)}" if kind else spoken(side)
+
+
+def spread_chart(spread: Spread, title: str) -> Markup:
+    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side for labels.
+
+    Example:
+        >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)), "prompt: length")
+        True
+    """
+    return _bars(spread, title) if spread.labels else _steps(spread, title)
+
+
+def _steps(spread: Spread, title: str) -> Markup:
+    from sluicegate.cards.charts import ticks
+
+    left, right, top, bottom = 4, 356, 8, 118
+    low, high = spread.edges[0], spread.edges[-1]
+    # Shares are of bins of unequal width: a density is what the eye compares.
+    widths = [max(after - before, 1e-12) for before, after in zip(spread.edges, spread.edges[1:], strict=False)]
+    before, after = (
+        [share / width for share, width in zip(side, widths, strict=True)] for side in (spread.before, spread.after)
+    )
+    tallest = max([*before, *after, 1e-12])
+
+    def x(value: float) -> float:
+        return round(left + (right - left) * (value - low) / ((high - low) or 1.0), 1)
+
+    def y(value: float) -> float:
+        return round(bottom - (bottom - top) * value / tallest, 1)
+
+    def outline(values: Sequence[float]) -> str:
+        steps = "".join(f"V{y(value)}H{x(edge)}" for value, edge in zip(values, spread.edges[1:], strict=True))
+        return f"M{left} {bottom}{steps}V{bottom}"
+
+    parts = [f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before and now">']
+    parts.append(f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>')
+    parts.append(f'<path class="zero" d="M{left} {bottom}H{right}"/>')
+    for tick in ticks(low, high, 4):
+        anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
+        parts.append(f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" text-anchor="{anchor}">{tick:,g}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def _bars(spread: Spread, title: str) -> Markup:
+    height = 34 * len(spread.labels) + 6
+    tallest = max([*spread.before, *spread.after, 1e-12])
+    parts = [f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: before and now">']
+    for place, (label, before, after) in enumerate(zip(spread.labels, spread.before, spread.after, strict=True)):
+        y = 34 * place
+        parts.append(f'<text class="label" x="0" y="{y + 19}">{escape(label[:18] or "none")}</text>')
+        for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
+            width = round(170 * share / tallest, 1)
+            parts.append(f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" height="10"/>')
+            parts.append(f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def _grouped(samples: Sequence[Sample]) -> list[tuple[str, list[Sample], list[Sample]]]:
+    """(column, texts before, texts now), in the order given."""
+    columns = dict.fromkeys(sample.column for sample in samples)
+    return [
+        (column, *([s for s in samples if (s.column, s.side) == (column, side)] for side in ("before", "after")))  # type: ignore[misc]
+        for column in columns
+    ]
+
+
+def _shown(text: str) -> str:
+    rest = len(text) - _LONGEST
+    return text[:_LONGEST] + (f" … {rest:,} more characters" if rest > 0 else "")
+
+
+def _chance(p: float | None) -> str:
+    return "-" if p is None else "< 0.01" if p < 0.01 else f"{p:.2f}"

@@ -1,0 +1,117 @@
+"""A comparison of base models, for a terminal and as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from markupsafe import Markup, escape
+
+from sluicegate.cards.charts import padded, ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A title, headings, and rows of as many cells."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One step of the decision: (candidate, answer, whether that ruled it out)."""
+
+    text: str
+    answers: Sequence[tuple[str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it in all respects."""
+
+    name: str
+    cost: float
+    quality: float
+    low: float
+    high: float
+    front: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionPage:
+    """What the page says; `across` and `up` name the axes of the plot."""
+
+    chosen: str
+    because: str
+    tables: Sequence[Table] = ()
+    questions: Sequence[Question] = ()
+    points: Sequence[Point] = ()
+    across: str = ""
+    up: str = ""
+    assumptions: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = field(default=())
+
+
+def selection_text(page: SelectionPage) -> str:
+    """For a terminal: the table, the way to the decision, what the costs assume."""
+    lines = []
+    for table in page.tables:
+        lines += [table.title, *_columns([table.headings, *table.rows]), ""]
+    lines.append("The way to the decision")
+    for number, question in enumerate(page.questions, start=1):
+        lines.append(f"  {number}. {question.text}")
+        lines += [f"       {'out ' if out else '    '} {name}: {answer}" for name, answer, out in question.answers]
+    lines += ["", "The costs assume: " + ", ".join(f"{name} {value}" for name, value in page.assumptions), *page.notes]
+    return "\n".join([*lines, "", f"{page.chosen or 'NOBODY'}: {page.because}", ""])
+
+
+def selection_html(page: SelectionPage) -> str:
+    """One self-contained page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    style = Markup((folder / "report.css").read_text("utf-8"))
+    return environment.get_template("selection.html.jinja").render(page=page, style=style, plot=pareto_plot(page))
+
+
+def pareto_plot(page: SelectionPage) -> Markup:
+    """Quality against cost, one dot a candidate with its interval; empty markup for none."""
+    if not page.points:
+        return Markup("")
+    x0, x1 = padded([0.0, *(point.cost for point in page.points)])
+    y0, y1 = padded([edge for point in page.points for edge in (point.low, point.high)])
+    left, right, top, bottom = 60, 700, 14, 300
+
+    def across(value: float) -> float:
+        return round(left + (right - left) * (value - x0) / (x1 - x0), 1)
+
+    def up(value: float) -> float:
+        return round(bottom - (bottom - top) * (value - y0) / (y1 - y0), 1)
+
+    parts = [f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} against cost">']
+    for tick in ticks(y0, y1):
+        parts.append(f'<path class="grid" d="M{left} {up(tick)}H{right}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" text-anchor="end">{tick:g}</text>')
+    for tick in ticks(max(x0, 0.0), x1, 6):
+        parts.append(f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>')
+    parts.append(f'<text class="tick" x="{right}" y="{bottom + 38}" text-anchor="end">{escape(page.across)}</text>')
+    parts.append(f'<text class="tick" x="{left}" y="{top - 2}">{escape(page.up)}</text>')
+    for point in page.points:
+        x, kind = across(point.cost), "validation" if point.front else "train"
+        parts.append(f'<path class="line {kind}" d="M{x} {up(point.low)}V{up(point.high)}"/>')
+        parts.append(f'<circle class="dot {kind}" cx="{x}" cy="{up(point.quality)}" r="5"/>')
+        end = x > (left + right) / 2
+        place = f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" text-anchor="{"end" if end else "start"}"'
+        parts.append(f'<text class="tick" {place}>{escape(point.name)}</text>')
+    return Markup("".join(parts) + "</svg>")
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

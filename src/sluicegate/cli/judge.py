@@ -1,0 +1,210 @@
+"""`sluice judge list|run|calibrate|labels`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sluicegate.cli.output import json_option, print_json, print_table
+from sluicegate.errors import UsageError
+
+if TYPE_CHECKING:
+    from sluicegate.evaluation.budget import Meter
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _budget(command: Command) -> Command:
+    """Add the options of a budget."""
+    for name, kind, text in (
+        ("--max-cost", click.FloatRange(min=0, min_open=True), "The same in money; needs prices in models.yaml."),
+        ("--max-tokens", click.IntRange(min=1), "Stop before more tokens are used."),
+        ("--max-seconds", click.FloatRange(min=0, min_open=True), "Stop after this time; what was answered is kept."),
+    ):
+        command = click.option(name, type=kind, help=text)(command)
+    return command
+
+
+def _fields(command: Command) -> Command:
+    """Add `--fields`."""
+    text = "A column of ours and its name in the file, e.g. source=input; may be repeated."
+    return click.option("--fields", "fields", multiple=True, metavar="OURS=THEIRS", help=text)(command)
+
+
+@click.group()
+def judge() -> None:
+    """Judges are criteria in prompts/judge_<name>.yaml; none counts in the gate before it has passed its own.
+
+    \b
+    Labels:     sluice judge labels export NAME --out rows.csv, let people fill in `label`, then
+                sluice judge labels import NAME rows.csv
+    Its gate:   sluice judge calibrate NAME
+    """
+
+
+@judge.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """All judges: digest, whether they count, and until when."""
+    from sluicegate.project import find_project
+    from sluicegate.stages.judge import listing
+
+    found = listing(find_project())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("name", "form", "models", "digest", "used", "standing", "until"),
+        [
+            (
+                row["name"],
+                row["form"],
+                ", ".join(row["judges"]),
+                row["digest"][:12],
+                "yes" if row["used"] else "no",
+                row["standing"],
+                row["until"],
+            )
+            for row in found
+        ],
+    )
+
+
+@judge.command()
+@click.argument("name")
+@click.option("--labels", type=FILE, help="A .jsonl, .json or .csv file; default data/labels/NAME.jsonl.")
+@click.option("--folder", type=click.Path(file_okay=False, exists=True, path_type=Path), help="The project's folder.")
+@_fields
+@_budget
+@json_option
+def calibrate(
+    name: str,
+    labels: Path | None,
+    folder: Path | None,
+    fields: Sequence[str],
+    max_seconds: float | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    as_json: bool,
+) -> int:
+    """Hold judge NAME against people's labels and record whether it may count in the gate.
+
+    \b
+    Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
+    """
+    from sluicegate.project import find_project
+    from sluicegate.stages import judge as stage
+
+    meter = _meter(max_seconds, max_tokens, max_cost)
+    record, text, files = stage.calibrate(find_project(folder), name, labels, fields=_pairs(fields), meter=meter)
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(text)
+        click.echo(f"report:   {files[0]}")
+    failed = {check["name"] for check in record["checks"] if not check["passed"]}
+    return 0 if record["passed"] else 4 if failed == {"enough rows"} else 1
+
+
+@judge.command()
+@click.argument("name")
+@click.argument("file", type=FILE)
+@_fields
+@_budget
+@json_option
+def run(
+    name: str,
+    file: Path,
+    fields: Sequence[str],
+    max_seconds: float | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    as_json: bool,
+) -> int:
+    """Score the answers in FILE with judge NAME, for a look; nothing is recorded.
+
+    \b
+    Exit codes: 0 all rows scored, 3 some could not be, 4 the budget is spent, 2 and 3 errors
+    """
+    from sluicegate.project import find_project
+    from sluicegate.stages import judge as stage
+
+    meter = _meter(max_seconds, max_tokens, max_cost)
+    found = stage.run(find_project(), name, file, fields=_pairs(fields), meter=meter)
+    if as_json:
+        print_json(found)
+    else:
+        print_table(
+            ("id", "score", "reason"),
+            [
+                (row["id"], "-" if row["score"] is None else f"{row['score']:.3f}", row["failure"] or row["reason"])
+                for row in found["rows"]
+            ],
+        )
+        click.echo(f"\n{found['calls']} questions, {found['failed']} rows without a score; judge {found['standing']}")
+    return 3 if found["failed"] else 0
+
+
+@judge.group()
+def labels() -> None:
+    """What people say about answers: rows out to them, labels back in."""
+
+
+@labels.command("export")
+@click.argument("name")
+@click.option("--out", type=OUT, required=True, help="The .csv or .jsonl file to write.")
+@click.option("--rows", type=FILE, help="A file of answers; default: those of the last evaluation.")
+@click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Most rows.")
+@json_option
+def export_command(name: str, out: Path, rows: Path | None, count: int, as_json: bool) -> None:
+    """Write answers without a label, for people to fill in `label` and `rater`."""
+    from sluicegate.project import find_project
+    from sluicegate.stages import judge as stage
+
+    found = stage.export_rows(find_project(), name, out, rows=rows, count=count)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{found['rows']} rows in {found['file']}, {found['left']} more are without a label")
+    click.echo(f"next:     fill in `label` and `rater`, then sluice judge labels import {name} {out}")
+
+
+@labels.command("import")
+@click.argument("name")
+@click.argument("file", type=FILE)
+@_fields
+@json_option
+def import_command(name: str, file: Path, fields: Sequence[str], as_json: bool) -> None:
+    """Add the labels in FILE (.csv, .json or .jsonl) to data/labels/NAME.jsonl."""
+    from sluicegate.project import find_project
+    from sluicegate.stages import judge as stage
+
+    found = stage.import_labels(find_project(), name, file, fields=_pairs(fields))
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        f"{found['added']} labels added, {found['changed']} changed, {found['unlabelled']} lines without one; "
+        f"{found['rows']} rows in {found['file']}"
+    )
+
+
+def _pairs(fields: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in fields]
+    for ours, equals, theirs in pairs:
+        if not (ours and equals and theirs):
+            raise UsageError(f"--fields {ours}{equals}{theirs}: OURS=THEIRS was expected.")
+    return {ours: theirs for ours, _, theirs in pairs}
+
+
+def _meter(seconds: float | None, tokens: int | None, cost: float | None) -> Meter:
+    from sluicegate.evaluation.budget import Limits, Meter
+
+    until = None if seconds is None else time.time() + seconds
+    return Meter(limits=Limits(until=until, seconds=seconds, tokens=tokens, cost=cost))

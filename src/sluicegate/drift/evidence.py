@@ -1,0 +1,80 @@
+"""Distances on one scale: how many standard errors would surprise as much.
+
+Columns differ in what a large distance is: a rare label found twice instead of never is not worth what its own spread
+says. Each detector's textbook distribution puts its distances on the scale of a normal deviate, so that no column
+takes all the room of a common threshold. It need not hold exactly: what a deviate is worth is decided by
+permutation afterwards, and a column whose dealt deviates are too large (conversations, ties) is scaled down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sluicegate.drift.tables import Array
+
+_LEAST = 1e-290
+_NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """How a distance d is distributed without drift: `factor` * n * d**`power` as chi-square, or d by another law.
+
+    n is the effective number of rows, r w / (r + w), or with `total` all of them, r + w. `kolmogorov` is for the largest
+    gap of two distribution functions; `normal` for the size of a difference, d**`power`, whose spread is measured.
+    """
+
+    kind: Literal["kolmogorov", "chi2", "normal"]
+    power: float = 2.0
+    factor: float = 1.0
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Distances of one column to deviates and back; `rows` is n (or the measured spread), `spread` divides the deviates."""
+
+    null: Null
+    rows: float
+    degrees: int
+    spread: float = 1.0
+
+    @classmethod
+    def of(cls, null: Null, distances: Array, reference: int, window: int, bins: int) -> tuple[Scale, Array]:
+        """The scale for one column's `distances` (true and dealt splits) and the deviates of them all."""
+        rows = reference + window if null.total else reference * window / max(reference + window, 1)
+        if null.kind == "normal":
+            scale = cls(null, max(float(np.sqrt(np.mean(distances ** (2 * null.power)))), 1e-12), 1)
+        else:
+            scale = cls(null, max(rows, 1e-12), max(bins - 1, 1))
+        deviates = scale.deviates(distances)
+        spread = max(1.0, float(np.quantile(deviates, 0.95)) / _NORMAL_95)
+        return cls(null, scale.rows, scale.degrees, spread), deviates / spread
+
+    def deviates(self, distances: Array) -> Array:
+        """The normal deviates of distances; 0 for a distance of 0, rising with it."""
+        from scipy.special import chdtrc, kolmogorov, ndtri
+
+        if self.null.kind == "normal":
+            found: Array = distances**self.null.power / self.rows / self.spread
+            return found
+        if self.null.kind == "kolmogorov":
+            chance = kolmogorov(distances * np.sqrt(self.rows))
+        else:
+            chance = chdtrc(self.degrees, self.null.factor * self.rows * distances**self.null.power)
+        turned: Array = -ndtri(np.maximum(chance, _LEAST) / 2) / self.spread
+        return turned
+
+    def distance(self, deviate: float) -> float:
+        """The distance that has this deviate."""
+        from scipy.special import chdtri, kolmogi, ndtr
+
+        if self.null.kind == "normal":
+            return float((deviate * self.spread * self.rows) ** (1 / self.null.power))
+        chance = min(1.0, 2 * float(ndtr(-deviate * self.spread)))
+        if self.null.kind == "kolmogorov":
+            return float(kolmogi(chance)) / float(np.sqrt(self.rows))
+        return float((chdtri(self.degrees, chance) / self.null.factor / self.rows) ** (1 / self.null.power))

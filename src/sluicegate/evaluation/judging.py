@@ -1,0 +1,155 @@
+"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no score at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.scoring import source_text
+from sluicegate.hashing import digest_value
+from sluicegate.judges import Asker, Criterion, JudgeRow, criterion_path, judge_digest, judge_rows, load_criterion
+from sluicegate.metrics import find_metric
+from sluicegate.records import Example, Generation, JudgeUse
+
+PREFIX = "judge:"
+REASONS_KEPT = 5
+UNWEIGHTED = "the scores are the judge's own numbers: the model gives no token probabilities to weight them by"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Which way a metric is better, and its smallest and largest score."""
+
+    direction: Literal["higher", "lower"]
+    range: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one judge made of one release's answers.
+
+    Attributes:
+        metric: `judge:<name>`.
+        digest: of judge, prompt and settings; for a pairwise judge also of the answers compared with.
+        scores: one in [0, 1] for each row, in the order asked; empty where any row failed.
+        reasons: the judge's words, likewise.
+        use: how many rows were scored, how many failed and why.
+        calls, prompt_tokens, completion_tokens: what it took; answers from the cache count.
+    """
+
+    metric: str
+    digest: str
+    scores: tuple[float, ...]
+    reasons: tuple[str, ...]
+    use: JudgeUse
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def judged_metrics(metrics: Sequence[str]) -> list[str]:
+    """Those of `metrics` that a judge gives.
+
+    Example:
+        >>> judged_metrics(["rouge1", "judge:coherence"])
+        ['judge:coherence']
+    """
+    return [name for name in metrics if name.startswith(PREFIX)]
+
+
+def plain_metrics(metrics: Sequence[str]) -> list[str]:
+    """Those of `metrics` that are computed.
+
+    Example:
+        >>> plain_metrics(["rouge1", "judge:coherence"])
+        ['rouge1']
+    """
+    return [name for name in metrics if not name.startswith(PREFIX)]
+
+
+def criteria(metrics: Sequence[str], prompts: Path) -> list[Criterion]:
+    """The criteria of all judged metrics, from a project's prompts folder.
+
+    Raises:
+        ConfigError: a file is missing or wrong.
+    """
+    return [load_criterion(criterion_path(prompts, name)) for name in judged_metrics(metrics)]
+
+
+def measures(metrics: Sequence[str], prompts: Path) -> dict[str, Measure]:
+    """Direction and range of every metric, computed or judged.
+
+    Raises:
+        ConfigError: a metric is unknown, or a criterion's file is missing or wrong.
+    """
+    found = {criterion.metric: Measure(criterion.direction, (0.0, 1.0)) for criterion in criteria(metrics, prompts)}
+    for name in plain_metrics(metrics):
+        metric = find_metric(name)
+        found[name] = Measure(metric.direction, metric.range)
+    return {name: found[name] for name in metrics}
+
+
+def judge_answers(
+    criterion: Criterion,
+    askers: Sequence[Asker],
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+    champion: Sequence[Generation],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Judgement:
+    """Judge `outputs[i]` as the answer to `golden[i]`.
+
+    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without a call. `outputs is
+    champion` says that it is the champion that is judged.
+
+    Raises:
+        EvidenceError: lengths differ, or the criterion needs references and an example has none.
+        BudgetError: the budget is spent; what was answered is in the cache.
+        ConfigError: an endpoint is unsafe or its key is missing.
+    """
+    if not len(golden) == len(outputs) == len(champion):
+        raise EvidenceError(f"{len(outputs)} and {len(champion)} answers to {len(golden)} golden examples.")
+    if criterion.needs_reference and (bare := [row.id for row in golden if not any(row.reference)]):
+        raise EvidenceError(f"example {bare[0]}: {criterion.metric} needs a reference and there is none.")
+    digest, pairwise = judge_digest(criterion, askers), criterion.form == "pairwise"
+    if pairwise:
+        digest_against = digest_value([answer.text for answer in champion])
+        if outputs is champion:
+            return _level(criterion.metric, digest, digest_against, len(golden))
+    rows = [
+        JudgeRow(
+            example.id,
+            source_text(example.inputs),
+            output.text,
+            example.reference,
+            other.text if pairwise else "",
+            example.inputs,
+        )
+        for example, output, other in zip(golden, outputs, champion, strict=True)
+    ]
+    judged = judge_rows(criterion, rows, askers, progress)
+    notes = tuple(reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT))
+    if judged.weighted is False and not judged.failed:
+        notes = (UNWEIGHTED,)
+    scores = tuple(score for score in judged.scores if score is not None)
+    whole = not judged.failed and len(scores) == len(rows)
+    return Judgement(
+        metric=criterion.metric,
+        digest=digest_value([digest, digest_against]) if pairwise else digest,
+        scores=scores if whole else (),
+        reasons=judged.reasons if whole else (),
+        use=JudgeUse(digest, len(rows) - judged.failed, judged.failed, notes),
+        calls=judged.calls,
+        prompt_tokens=judged.prompt_tokens,
+        completion_tokens=judged.completion_tokens,
+    )
+
+
+def _level(metric: str, digest: str, against: str, rows: int) -> Judgement:
+    """The champion against itself."""
+    return Judgement(metric, digest_value([digest, against]), (0.5,) * rows, ("",) * rows, JudgeUse(digest, rows, 0))

@@ -1,0 +1,39 @@
+"""A TruLens provider by the name of a model: for a project's own TruLens metrics, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluicegate.backends.asking import NO_LIMITS, open_asker
+from sluicegate.config import ModelsFile, load
+from sluicegate.errors import ConfigError
+from sluicegate.project import find_project
+
+if TYPE_CHECKING:
+    from sluicegate.judges.trulens_door import AskerProvider
+
+
+def trulens_provider(model: str, root: Path | None = None, *, max_tokens: int = 512) -> AskerProvider:
+    """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or above `root`.
+
+    In a project's own module, named in params.yaml as `my_metrics:relevance`:
+
+        relevance = Metric(implementation=trulens_provider("local-judge").relevance).on_input_output()
+
+    Answers are kept with those of other judges and cost nothing the second time. See `judges.trulens_door`.
+
+    Raises:
+        ConfigError: there is no such model, its endpoint is unsafe or its key is missing.
+        MissingExtraError: TruLens is not installed; the hint is the line that installs it.
+        ModelError: local weights cannot be found.
+    """
+    from sluicegate.judges.trulens_door import open_provider
+
+    project = find_project(root)
+    path = project.registry / "models.yaml"
+    models = load(path, ModelsFile).models
+    if model not in models:
+        raise ConfigError(f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}.")
+    asker = open_asker(models[model], model, root=project.root, cache=project.judgements, limits=NO_LIMITS)
+    return open_provider(asker, max_tokens)

@@ -1,0 +1,245 @@
+"""Rows, a criterion and one or several judges become scores; sentinels watch the judges meanwhile."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+from sluicegate.errors import ConfigError, EvidenceError
+from sluicegate.hashing import digest_file, digest_value
+from sluicegate.judges import claims, direct, geval, pairwise, rubric
+from sluicegate.judges.base import Asker, Judged, JudgeRow, Opinion, Progress
+from sluicegate.judges.criteria import PARTS, Criterion
+from sluicegate.judges.defence import canned_answers, settled
+from sluicegate.judges.parsing import Unreadable
+from sluicegate.judges.wording import Unjudgeable
+from sluicegate.records import Failure, Question, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A form of judging: `questions` about a row, and the `opinion` that the replies to all of them make."""
+
+    questions: Callable[[Criterion, JudgeRow, int], tuple[Question, ...]]
+    opinion: Callable[[Criterion, JudgeRow, Sequence[Reply]], Opinion]
+
+
+FORMS: dict[str, Kind] = {
+    "direct": Kind(direct.questions, direct.opinion),
+    "geval": Kind(geval.questions, geval.opinion),
+    "rubric": Kind(rubric.questions, rubric.opinion),
+    "pairwise": Kind(pairwise.questions, pairwise.opinion),
+    "claims": Kind(claims.questions, claims.opinion),
+}
+PRAISE = 0.5
+"""A judge that gives a known-bad answer more than this, 1 being best, has failed."""
+_SCORING = ("base", "claims", "criteria", "defence", "direct", "geval", "jury", "pairwise", "parsing", "rubric", "sentences",
+            "weighting", "wording")  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Bill:
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, answers: Sequence[Reply | Failure]) -> None:
+        self.calls += len(answers)
+        self.prompt_tokens += sum(answer.prompt_tokens for answer in answers if isinstance(answer, Reply))
+        self.completion_tokens += sum(answer.completion_tokens for answer in answers if isinstance(answer, Reply))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One criterion over its open rows and the sentinels, for each judge in turn."""
+
+    criterion: Criterion
+    rows: Sequence[JudgeRow]
+    seed: int
+    bill: _Bill = field(default_factory=_Bill)
+
+
+def judge_rows(
+    criterion: Criterion,
+    rows: Sequence[JudgeRow],
+    askers: Sequence[Asker],
+    progress: Progress | None = None,
+    *,
+    seed: int = 0,
+) -> Judged:
+    """Judge every row by `criterion`; the scores of several judges are their median.
+
+    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the criterion are asked about
+    with the rows: a judge that praises one, or does not answer, has failed, and then no row has a score.
+
+    Args:
+        criterion: what is asked, and how.
+        rows: what is judged; ids only name rows in messages.
+        askers: the judges, in the order of `criterion.judges`.
+        progress: called with the number of questions answered and of all.
+        seed: of the judges' sampling; another one asks anew (self-consistency).
+
+    Raises:
+        BudgetError: a budget is spent; what was answered stays in the cache of the askers.
+        ConfigError: not one asker per judge, or no row at all has an input that the criterion shows.
+        EvidenceError: an asker did not answer each question.
+    """
+    if len(askers) != len(criterion.judges):
+        raise ConfigError(
+            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} were opened.",
+            hint="Open one asker for each name under `judges`.",
+        )
+    _check_inputs(criterion, rows)
+    canned = _canned(criterion, rows)
+    done = [settled(criterion, row, canned) for row in rows]
+    left = [place for place, known in enumerate(done) if known is None]
+    run = _Run(criterion, [rows[place] for place in left], seed)
+    opinions: list[list[Opinion]] = []
+    for number, asker in enumerate(askers) if left else ():
+        opinions.append(_one_judge(run, asker, _shifted(progress, number, len(askers))))
+    final = list(done)
+    for place, views in zip(left, zip(*opinions, strict=True), strict=True):
+        final[place] = _together(criterion, views)
+    return _judged([view for view in final if view is not None], run.bill, len(rows) - len(left))
+
+
+def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
+    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and this code.
+
+    A calibration holds for one digest; another model, wording, scale or way of parsing is another judge.
+    """
+    return digest_value(
+        {"criterion": criterion.digest, "askers": [asker.identity for asker in askers], "code": _code_digest()}
+    )
+
+
+@cache
+def _code_digest() -> str:
+    here = Path(__file__).parent
+    return digest_value({name: digest_file(here / f"{name}.py") for name in _SCORING})
+
+
+def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
+    for name in criterion.shows:
+        if rows and name not in PARTS and not any(name in row.inputs for row in rows):
+            known = ", ".join(sorted({key for row in rows for key in row.inputs})) or "none"
+            raise ConfigError(
+                f"{criterion.metric} shows {name!r}, which no row has.",
+                hint=f"Inputs of these rows: {known}. Name one under `shows` in prompts/judge_{criterion.name}.yaml.",
+            )
+
+
+def _canned(criterion: Criterion, rows: Sequence[JudgeRow]) -> tuple[frozenset[str], frozenset[str]]:
+    if criterion.repeats == "judged":
+        return frozenset(), frozenset()
+    return canned_answers((row.source, row.output) for row in rows), canned_answers(
+        (row.source, row.other) for row in rows
+    )
+
+
+def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
+    """This judge's opinion of each open row; all failures if a sentinel shows that the judge is none."""
+    criterion, problem = run.criterion, ""
+    if criterion.form == "geval" and not criterion.steps:
+        criterion, reply, problem = geval.ask_steps(criterion, asker)
+        run.bill.add([reply or Failure(problem)])
+    if problem:
+        return [Opinion(None, failure=problem)] * len(run.rows)
+    rows = [*run.rows, *criterion.sentinels]
+    asked = [_questions(criterion, row, run.seed) for row in rows]
+    flat = [question for questions in asked if isinstance(questions, tuple) for question in questions]
+    answers = asker.ask(flat, progress) if flat else []
+    if len(answers) != len(flat):
+        raise EvidenceError(f"the judge gave {len(answers)} answers to {len(flat)} questions.")
+    run.bill.add(answers)
+    waiting = iter(answers)
+    opinions = [
+        questions if isinstance(questions, Opinion) else _opinion(criterion, row, [next(waiting) for _ in questions])
+        for row, questions in zip(rows, asked, strict=True)
+    ]
+    caught = _caught(criterion, opinions[len(run.rows) :])
+    return [Opinion(None, failure=caught)] * len(run.rows) if caught else opinions[: len(run.rows)]
+
+
+def _questions(criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Question, ...] | Opinion:
+    try:
+        return FORMS[criterion.form].questions(criterion, row, seed)
+    except Unjudgeable as error:
+        return Opinion(None, failure=str(error))
+
+
+def _opinion(criterion: Criterion, row: JudgeRow, answers: Sequence[Reply | Failure]) -> Opinion:
+    replies = []
+    for answer in answers:
+        if isinstance(answer, Failure):
+            return Opinion(None, failure=answer.reason)
+        if not answer.finished and criterion.answer == "json":
+            return Opinion(None, failure=f"the answer was cut off after {answer.completion_tokens} tokens")
+        replies.append(answer)
+    try:
+        return FORMS[criterion.form].opinion(criterion, row, replies)
+    except Unreadable as error:
+        return Opinion(None, failure=str(error))
+
+
+def _caught(criterion: Criterion, opinions: Sequence[Opinion]) -> str:
+    """Why this judge is not to be believed, or nothing."""
+    for number, view in enumerate(opinions, start=1):
+        if view.score is None:
+            return f"no verdict on known-bad answer {number}: {view.failure}"
+        goodness = abs(view.score - criterion.worst)
+        if goodness > PRAISE:
+            return f"the judge praised known-bad answer {number}: {goodness:.2f} of 1"
+    return ""
+
+
+def _together(criterion: Criterion, views: Sequence[Opinion]) -> Opinion:
+    """One opinion of several; one judge's failure is the jury's."""
+    if len(views) == 1:
+        return views[0]
+    named = list(zip(criterion.judges, views, strict=True))
+    failed = "; ".join(f"{name}: {view.failure}" for name, view in named if view.failure)
+    if failed:
+        return Opinion(None, failure=failed)
+    scores = [view.score for view in views if view.score is not None]
+    weights = {view.weighted for view in views}
+    return Opinion(
+        statistics.median(scores),
+        "; ".join(f"{name}: {view.reason}" for name, view in named),
+        weighted=None if weights == {None} else weights == {True},
+        picks="".join(view.picks for view in views),
+    )
+
+
+def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
+    checked = [_finite(view) for view in opinions]
+    weights = {view.weighted for view in checked if view.weighted is not None}
+    return Judged(
+        scores=tuple(view.score for view in checked),
+        reasons=tuple(view.reason for view in checked),
+        failures=tuple(view.failure for view in checked),
+        calls=bill.calls,
+        prompt_tokens=bill.prompt_tokens,
+        completion_tokens=bill.completion_tokens,
+        weighted=None if not weights else weights == {True},
+        picks=tuple(view.picks for view in checked),
+        uncalled=uncalled,
+    )
+
+
+def _finite(view: Opinion) -> Opinion:
+    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else gets out."""
+    if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
+        return view if view.score is not None or view.failure else replace(view, failure="the judge gave no score")
+    return replace(view, score=None, failure=f"the score {view.score} is not in [0, 1]")
+
+
+def _shifted(progress: Progress | None, number: int, judges: int) -> Progress | None:
+    """Progress of one judge among several."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, judges * total)

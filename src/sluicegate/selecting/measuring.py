@@ -1,0 +1,111 @@
+"""Response times of a model, one request at a time: reading the prompt and writing the answer apart."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from sluicegate.backends import Backend, Messages
+from sluicegate.records import Generation, GenerationSettings
+from sluicegate.selecting.options import Timing
+
+LENGTHS = (0.1, 0.5, 0.9)
+"""Prompts of the golden set at these quantiles of length are timed."""
+
+
+def timed(
+    backend: Backend,
+    prompts: Sequence[Messages],
+    settings: GenerationSettings,
+    *,
+    new_tokens: int,
+    repeats: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Timing], float | None]:
+    """Time short, middling and long prompts, each for one token and for up to `new_tokens`.
+
+    A request is made once before anything is timed, so that loading counts nowhere. Prompts next to each quantile of
+    length take turns, so that no answer is asked for twice in a row.
+
+    Args:
+        prompts: at least one.
+        repeats: requests per length of prompt and answer, at least 2.
+        progress: called with requests done and in all.
+
+    Returns:
+        timings, and the median of the seconds that each token after the first took, None where there was none.
+
+    Raises:
+        EnvironmentFailure, DataError: from the backend.
+    """
+    one, many = replace(settings, max_new_tokens=1), replace(settings, max_new_tokens=new_tokens)
+    ordered = sorted(prompts, key=lambda messages: sum(len(message["content"]) for message in messages))
+    backend.generate(ordered[:1], one)
+    found: list[Timing] = []
+    steps: list[float] = []
+    done, total = 0, len(LENGTHS) * repeats * 2
+    for share in LENGTHS:
+        middle = round(share * (len(ordered) - 1))
+        near = ordered[max(0, middle - repeats // 2) :][:repeats]
+        first: list[tuple[float, Generation]] = []
+        whole: list[tuple[float, Generation]] = []
+        for number in range(repeats):
+            prompt = near[number % len(near)]
+            first.append(_request(backend, prompt, one))
+            whole.append(_request(backend, prompt, many))
+            done += 2
+            if progress:
+                progress(done, total)
+        found += [_timing(first), _timing(whole)]
+        steps += [
+            (long - short) / (answer.completion_tokens - 1)
+            for (short, _), (long, answer) in zip(first, whole, strict=True)
+            if answer.completion_tokens > 1
+        ]
+    return found, max(0.0, statistics.median(steps)) if steps else None
+
+
+def throughput(backend: Backend, prompts: Sequence[Messages], settings: GenerationSettings) -> float:
+    """New tokens a second while all `prompts` are asked at once; 0.0 where nothing was answered.
+
+    Raises:
+        EnvironmentFailure, DataError: from the backend.
+    """
+    start = time.perf_counter()
+    answers = backend.generate(prompts, settings)
+    seconds = time.perf_counter() - start
+    return sum(answer.completion_tokens for answer in answers) / seconds if seconds > 0 else 0.0
+
+
+def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p95 by linear interpolation; (0.0, 0.0) for an empty sequence.
+
+    Example:
+        >>> quantiles([1.0, 2.0, 3.0])
+        (2.0, 2.9)
+    """
+    if not len(seconds):
+        return 0.0, 0.0
+    low, high = np.quantile(np.asarray(seconds, np.float64), [0.5, 0.95])
+    return round(float(low), 6), round(float(high), 6)
+
+
+def _request(backend: Backend, prompt: Messages, settings: GenerationSettings) -> tuple[float, Generation]:
+    start = time.perf_counter()
+    answer = backend.generate([prompt], settings)[0]
+    return time.perf_counter() - start, answer
+
+
+def _timing(requests: Sequence[tuple[float, Generation]]) -> Timing:
+    p50, p95 = quantiles([seconds for seconds, _ in requests])
+    return Timing(
+        prompt_tokens=round(statistics.mean(answer.prompt_tokens for _, answer in requests)),
+        answer_tokens=round(statistics.mean(answer.completion_tokens for _, answer in requests)),
+        p50=p50,
+        p95=p95,
+        n=len(requests),
+    )

@@ -1,0 +1,18 @@
+"""Traffic: what was asked and answered in production, and what people said about it.
+
+    rows, log        `TrafficRow`, `Feedback`, `TrafficLog`: durable when `write` returns, an equal key is no second row
+    tables, reading  the tables, and reading them a page at a time
+    group_commit     many writers share one transaction
+    people           names as keyed hashes
+    erasing, parquet retention, export
+    router           FastAPI: POST rows and feedback; import it where you need it
+
+The text of a row is never run, rendered or put into a template: whatever it says, it is data.
+"""
+
+from __future__ import annotations
+
+from sluicegate.traffic.log import TrafficLog
+from sluicegate.traffic.rows import Feedback, TrafficRow, feedback_from, row_from
+
+__all__ = ["Feedback", "TrafficLog", "TrafficRow", "feedback_from", "row_from"]

@@ -1,0 +1,96 @@
+"""Traffic from a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sluicegate.errors import ConfigError, DataError
+from sluicegate.hashing import digest_bytes
+from sluicegate.traffic.importing import MOST_LINE, Refused
+from sluicegate.traffic.rows import TrafficRow, row_from
+
+_FIELDS = tuple(TrafficRow.__dataclass_fields__)
+
+
+def read_jsonl(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[TrafficRow | Refused]:
+    """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not know are ignored.
+
+    A line without a key gets one made of its bytes and its number, so that importing a file again, also a longer one,
+    adds only what is new. A line without a time gets the time at which the file was last changed.
+
+    Args:
+        fields: our name of a field to the file's, where they differ.
+
+    Raises:
+        ConfigError: `fields` names a field that rows do not have.
+        DataError: the file cannot be read.
+    """
+    names = {**{name: name for name in _FIELDS}, **(fields or {})}
+    unknown = sorted(set(names) - set(_FIELDS))
+    if unknown:
+        raise ConfigError(f"rows have no field {unknown[0]!r}.", hint=f"Known: {', '.join(_FIELDS)}.")
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        if line is None:
+            yield Refused(where, f"longer than {MOST_LINE} bytes.")
+            continue
+        try:
+            value = parse(line)
+            if not isinstance(value, dict):
+                raise DataError("a JSON object was expected.")
+            known = {ours: value[theirs] for ours, theirs in names.items() if theirs in value}
+            if isinstance(known.get("group"), int):
+                known["group"] = str(known["group"])
+            key = "line-" + digest_bytes(b"%d %s" % (number, line.strip()))[:32]
+            yield row_from(known, now=_changed(path), key=key)
+        except DataError as error:
+            yield Refused(where, str(error))
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """Yield number and bytes of each line that is not blank; None for one that is longer than we read.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(MOST_LINE):
+                number += 1
+                if len(line) == MOST_LINE and not line.endswith(b"\n"):
+                    while line and not line.endswith(b"\n"):
+                        line = stream.readline(MOST_LINE)
+                    yield number, None
+                elif line.strip():
+                    yield number, line
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}", hint="Check the path and its permissions."
+        ) from error
+
+
+def parse(text: bytes) -> Any:
+    """A JSON value, read strictly.
+
+    Raises:
+        DataError: not UTF-8, not JSON, too deep, or a number that JSON does not have (NaN, Infinity).
+    """
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_no_number)
+    except RecursionError as error:
+        raise DataError("not JSON: nested too deep.") from error
+    except ValueError as error:
+        raise DataError(f"not JSON: {str(error)[:200]!a}") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _changed(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -1,0 +1,137 @@
+"""The tables of the traffic log, and a row on its way in and out of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from sluicegate.database import Kind
+from sluicegate.errors import IntegrityError
+from sluicegate.traffic.rows import Feedback, TrafficRow, feedback_identity, from_microseconds, microseconds
+
+SCHEMA = sa.MetaData()
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
+ROWS = sa.Table(
+    "traffic",
+    SCHEMA,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.Text, nullable=False, unique=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("response", sa.Text, nullable=False),
+    sa.Column("release", sa.Text, nullable=False),
+    sa.Column("conversation", sa.Text, nullable=False),
+    sa.Column("latency", sa.Double, nullable=True),
+    sa.Column("prompt_tokens", sa.Integer, nullable=True),
+    sa.Column("completion_tokens", sa.Integer, nullable=True),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Index("traffic_time", "time", "id"),
+    sa.Index("traffic_person", "person"),
+)
+FEEDBACK = sa.Table(
+    "feedback",
+    SCHEMA,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("row", sa.BigInteger, nullable=False, index=True),
+    sa.Column("identity", sa.Text, nullable=False, unique=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("thumb", sa.Integer, nullable=True),
+    sa.Column("score", sa.Double, nullable=True),
+    sa.Column("correction", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Index("feedback_person", "person"),
+)
+SETTINGS = sa.Table(
+    "traffic_settings",
+    SCHEMA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+
+def _is_made(connection: sa.Connection) -> bool:
+    found = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+    return set(SCHEMA.tables) <= found
+
+
+KIND = Kind("traffic log", 7482904, _is_made, SCHEMA.create_all, private=True)
+
+
+def row_values(row: TrafficRow) -> dict[str, Any]:
+    """What the table holds of a checked row whose user is hashed; its feedback is not part of it."""
+    return {
+        "key": row.key,
+        "time": microseconds(row.time),
+        "prompt": row.prompt,
+        "response": row.response,
+        "release": row.release,
+        "conversation": row.group,
+        "latency": row.latency,
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+        "person": row.user,
+        "inputs": json.dumps(dict(row.inputs), ensure_ascii=False) if row.inputs else "",
+    }
+
+
+def feedback_values(number: int, key: str, feedback: Feedback) -> dict[str, Any]:
+    """What the table holds of feedback, its `by` hashed, on the row `key` that has the id `number`."""
+    return {
+        "row": number,
+        "identity": feedback_identity(key, feedback),
+        "time": microseconds(feedback.time),
+        "thumb": feedback.thumb,
+        "score": feedback.score,
+        "correction": feedback.correction,
+        "label": feedback.label,
+        "person": feedback.by,
+    }
+
+
+def row_of(values: Mapping[str, Any], feedback: tuple[Feedback, ...]) -> TrafficRow:
+    """The row that was stored.
+
+    Raises:
+        IntegrityError: the values are not what this module writes.
+    """
+    try:
+        return TrafficRow(
+            key=values["key"],
+            time=from_microseconds(values["time"]),
+            prompt=values["prompt"],
+            response=values["response"],
+            release=values["release"],
+            group=values["conversation"],
+            latency=values["latency"],
+            prompt_tokens=values["prompt_tokens"],
+            completion_tokens=values["completion_tokens"],
+            user=values["person"],
+            inputs=json.loads(values["inputs"]) if values["inputs"] else {},
+            feedback=feedback,
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise IntegrityError(f"The traffic log is damaged: row {values['id']}: {error}") from error
+
+
+def feedback_of(values: Mapping[str, Any]) -> Feedback:
+    """The feedback that was stored.
+
+    Raises:
+        IntegrityError: the values are not what this module writes.
+    """
+    try:
+        return Feedback(
+            time=from_microseconds(values["time"]),
+            thumb=values["thumb"],
+            score=values["score"],
+            correction=values["correction"],
+            label=values["label"],
+            by=values["person"],
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise IntegrityError(f"The traffic log is damaged: feedback {values['id']}: {error}") from error

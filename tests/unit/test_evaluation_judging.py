@@ -1,0 +1,267 @@
+"""Judged metrics: scores where every row was judged, a counted failure otherwise, and never beyond a budget."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from judge_server import criterion as criterion_text
+from judge_server import judge_server, model
+from sluicegate.backends.scripted_asker import ScriptedAsker
+from sluicegate.errors import BudgetError, ConfigError, EvidenceError
+from sluicegate.evaluation import Limits, Meter, evaluate, read_evidence, write_evidence
+from sluicegate.evaluation.judging import Judgement, judge_answers, measures
+from sluicegate.gates import Policy, decide
+from sluicegate.judges import Criterion
+from sluicegate.project import Project
+from sluicegate.records import Decision, Evidence, Example, Failure, Generation, Question, Reply
+from sluicegate.scaffold import init
+from sluicegate.stages import fingerprint
+from sluicegate.stages.askers import count_failure, open_judges
+from sluicegate.stages.fingerprint import inputs, stage_hash
+
+CLEAR = Criterion("clear", "direct", "How clear is the answer?", ("fake",), (1, 5), repeats="judged")
+PAIR = replace(CLEAR, name="pair", form="pairwise", scale=(0, 1))
+GOLDEN = [
+    Example(f"e{n:02}", f"g{n}", {"conversation": f"Order {n} is late.", "tone": "calm"}, (f"Late order {n}",), "t")
+    for n in range(12)
+]
+
+
+def said(text: str = "Order {} was late") -> list[Generation]:
+    """An answer to each golden example."""
+    return [Generation(text.format(n), 10, 4, 0.5, True) for n in range(len(GOLDEN))]
+
+
+def scores(question: Question) -> str:
+    """3 of 5, with a reason."""
+    return json.dumps({"reason": "It says so.", "score": 3})
+
+
+def judged(
+    asker: ScriptedAsker, criterion: Criterion = CLEAR, outputs: Sequence[Generation] | None = None
+) -> Judgement:
+    """What `asker` makes of the candidate's answers."""
+    return judge_answers(criterion, [asker], GOLDEN, said() if outputs is None else outputs, said("Late: {}"))
+
+
+def evidence(*judgements: Judgement, release: str = "c" * 64) -> Evidence:
+    return evaluate(release, GOLDEN, "g", said(), ["rouge1"], judgements=judgements)
+
+
+def held(candidate: Evidence, champion: Evidence, **facts: str) -> str:
+    """The reason of a rule on the judge; empty where it passes."""
+    rule = {"name": "clear", "kind": "at_least", "metric": "judge:clear", "threshold": 0.4, "compare": "mean"}
+    policy = Policy.model_validate({"rules": [rule], "minimum_examples": 5})
+    found = decide(candidate, champion, policy, facts={name.replace("_", ":"): said for name, said in facts.items()})
+    return "" if found.decision is Decision.PROMOTE else found.rules[0].reason
+
+
+def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> None:
+    """A judge that answered for every row is a metric like any other, its words are kept, and the gate believes it."""
+    made = evidence(judged(ScriptedAsker(scores)))
+    assert made.summaries["judge:clear"].mean == pytest.approx(0.5)
+    assert {row.reasons["judge:clear"] for row in made.rows} == {"It says so."}
+    assert (made.judges["clear"].scored, made.judges["clear"].failed) == (12, 0)
+    write_evidence(tmp_path / "e.parquet", made)
+    assert read_evidence(tmp_path / "e.parquet") == made
+    assert held(made, made, judge_clear="ok") == ""
+    assert "not calibrated" in held(made, made)
+
+
+def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
+    """One unreadable answer of twelve: no score, no mean, the failure counted with its reason, and the rule holds."""
+
+    def once(question: Question) -> str | Failure:
+        return (
+            Failure("the connection failed") if "Order 7 was" in question.messages[-1]["content"] else scores(question)
+        )
+
+    made = evidence(judged(ScriptedAsker(once)))
+    assert "judge:clear" not in made.summaries
+    assert all(set(row.scores) == {"rouge1"} and not row.reasons for row in made.rows)
+    use = made.judges["clear"]
+    assert (use.scored, use.failed, use.reasons) == (11, 1, ("the connection failed",))
+    write_evidence(tmp_path / "e.parquet", made)
+    assert read_evidence(tmp_path / "e.parquet") == made
+    whole = evidence(judged(ScriptedAsker(scores)))
+    assert "failed on 1 of 12 rows (the connection failed)" in held(made, whole, judge_clear="ok")
+    assert "of the champion" in held(whole, made, judge_clear="ok")
+
+
+def test_the_digest_says_which_judge(tmp_path: Path) -> None:
+    """Without a judge the digests are as before; another judge or wording is another configuration, refused beside it."""
+    plain = evaluate("c" * 64, GOLDEN, "g", said(), ["rouge1"])
+    one, other = (evidence(judged(ScriptedAsker(scores, name))) for name in ("one", "other"))
+    reworded = evidence(judged(ScriptedAsker(scores, "one"), replace(CLEAR, text="Is it clear?")))
+    assert evidence().metrics == plain.metrics
+    assert len({plain.metrics, one.metrics, other.metrics, reworded.metrics}) == 4
+    rule = {"name": "kept", "kind": "not_worse_than_champion", "metric": "rouge1", "margin": 0.9}
+    found = decide(one, other, Policy.model_validate({"rules": [rule], "minimum_examples": 5}), facts={})
+    assert found.decision is Decision.HOLD
+
+
+def test_pairwise_compares_with_the_champion() -> None:
+    """The candidate's answers are shown beside the champion's; the champion itself is level and costs no call."""
+
+    def shorter(question: Question) -> str:
+        text = question.messages[-1]["content"]
+        first, second = (text.split(f"[BEGIN {name} ANSWER")[1].split("[END")[0] for name in ("FIRST", "SECOND"))
+        return json.dumps({"reason": "Shorter.", "better": "first" if len(first) < len(second) else "second"})
+
+    asker, champion = ScriptedAsker(shorter), said("Late: {}")
+    better = judge_answers(PAIR, [asker], GOLDEN, said("{} late"), champion)
+    assert set(better.scores) == {1.0}
+    asked = len(asker.asked)
+    level = judge_answers(PAIR, [asker], GOLDEN, champion, champion)
+    assert set(level.scores) == {0.5}
+    assert len(asker.asked) == asked
+    assert level.digest == better.digest
+    other = judge_answers(PAIR, [asker], GOLDEN, said("{} late"), said("It is late: {}"))
+    assert other.digest != better.digest
+    assert other.use.digest == better.use.digest
+
+
+def test_inputs_and_references_are_shown() -> None:
+    """A criterion may show any input by name, and a right answer; without one the evaluation stops."""
+    asker = ScriptedAsker(scores)
+    shown = replace(CLEAR, shows=("tone", "output", "reference"), needs_reference=True)
+    judged(asker, shown)
+    assert all(
+        "calm" in one.messages[-1]["content"] and "Late order" in one.messages[-1]["content"] for one in asker.asked
+    )
+    bare = [replace(GOLDEN[0], reference=("",))]
+    with pytest.raises(EvidenceError, match="needs a reference"):
+        judge_answers(shown, [asker], bare, said()[:1], said()[:1])
+
+
+def test_unweighted_scores_say_so() -> None:
+    """Where token probabilities were asked for and did not come, the evidence says that nothing was weighted."""
+    token = replace(CLEAR, answer="token")
+    use = judged(ScriptedAsker(lambda _: Reply("4", 5, 1, 0.1)), token).use
+    assert (use.failed, len(use.reasons)) == (0, 1)
+    assert "no token probabilities" in use.reasons[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project from the template with two criteria, of which params.yaml names `clear`."""
+    root = tmp_path / "project"
+    init(root)
+    for name, form in (("clear", "direct"), ("pair", "pairwise")):
+        (root / "prompts" / f"judge_{name}.yaml").write_text(criterion_text(name, form))
+    return Project(root)
+
+
+def use(project: Project, url: str = "http://127.0.0.1:9/v1", *, named: bool = True) -> None:
+    """Name the judge in params.yaml, and its model in models.yaml."""
+    text = project.params.read_text()
+    if named and "judge:clear" not in text:
+        project.params.write_text(text.replace("copied_names]", "copied_names, 'judge:clear']"))
+    models = (project.registry / "models.yaml").read_text().split("\n  fake:")[0]
+    (project.registry / "models.yaml").write_text(models + model(url))
+
+
+def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> None:
+    """Its wording, model and failed rows change what the stage watches, limits and other judges do not."""
+    use(project, named=False)
+    unused = inputs(project)["judges"]
+    path = project.prompts / "judge_clear.yaml"
+    path.write_text(path.read_text().replace("5 is clear", "5 is very clear"))
+    assert inputs(project)["judges"] == unused
+    use(project)
+    first = inputs(project)["judges"]
+    assert first != unused
+    models = project.registry / "models.yaml"
+    models.write_text(models.read_text().replace("timeout: 10", "timeout: 20"))
+    pair = project.prompts / "judge_pair.yaml"
+    pair.write_text(pair.read_text().replace("5 is clear", "5 is very clear"))
+    assert inputs(project)["judges"] == first
+    seen = {first}
+    for change in (
+        lambda: path.write_text(path.read_text().replace("very clear", "clear")),
+        lambda: use(project, "http://127.0.0.1:10/v1"),
+        lambda: count_failure(project),
+    ):
+        change()
+        found = inputs(project)["judges"]
+        assert found not in seen
+        seen.add(found)
+
+
+def test_code_of_judges_is_none_of_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changed code of judges changes the hash of judging, not that of the stage, which runs without judges as well."""
+    names = ("sluicegate.stages.evaluate", "sluicegate.evaluation.judging")
+    before = [stage_hash(name) for name in names]
+    true = fingerprint.digest_file
+    monkeypatch.setattr(fingerprint, "digest_file", lambda path: "x" if path.parent.name == "judges" else true(path))
+    after = [stage_hash(name) for name in names]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
+
+
+def test_measures_of_computed_and_judged_metrics(project: Project) -> None:
+    """Direction and range come from the metric or the criterion; an unknown judge names its file."""
+    path = project.prompts / "judge_clear.yaml"
+    path.write_text(path.read_text() + "direction: lower\n")
+    found = measures(["judge:clear", "refusal"], project.prompts)
+    assert [(name, one.direction, one.range) for name, one in found.items()] == [
+        ("judge:clear", "lower", (0.0, 1.0)), ("refusal", "lower", (0.0, 1.0)),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"judge_nobody\.yaml"):
+        measures(["judge:nobody"], project.prompts)
+
+
+def test_a_model_that_is_not_listed(project: Project) -> None:
+    """A judge whose model is not in models.yaml is a configuration error that names the known ones."""
+    with pytest.raises(ConfigError, match="no model 'fake'") as caught:
+        open_judges(project, CLEAR)
+    assert "smollm2-135m-instruct" in caught.value.hint
+
+
+def test_answers_are_kept_and_counted(project: Project, tmp_path: Path) -> None:
+    """Judge calls count in the run's meter at their tokens; a second run asks nothing and counts nothing."""
+    with judge_server() as judge:
+        use(project, judge.url)
+        meter = Meter(tmp_path / "meter.json", Limits(tokens=100_000))
+        first = judge_answers(CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said())
+        assert first.use.failed == 0
+        assert meter.spent.judge_calls == len(judge.asked) == 12
+        assert meter.spent.tokens == meter.spent.judge_tokens == first.prompt_tokens + first.completion_tokens
+        assert Meter.open(tmp_path / "meter.json").spent == meter.spent
+        again = Meter(limits=Limits(tokens=1))
+        second = judge_answers(CLEAR, open_judges(project, CLEAR, meter=again), GOLDEN, said(), said())
+        assert (len(judge.asked), again.spent.judge_calls) == (12, 0)
+        assert second.scores == first.scores
+
+
+@pytest.mark.parametrize("limits", [Limits(tokens=900), Limits(until=1.0, seconds=1.0), Limits(tokens=0)])
+def test_a_spent_budget_stops_the_judge(project: Project, limits: Limits) -> None:
+    """Tokens or time that are used up end the run before more is asked; what was answered is kept."""
+    with judge_server() as judge:
+        use(project, judge.url)
+        with pytest.raises(BudgetError):
+            judge_answers(CLEAR, open_judges(project, CLEAR, meter=Meter(limits=limits)), GOLDEN, said(), said())
+        asked = len(judge.asked)
+        assert asked < 12
+        judge_answers(CLEAR, open_judges(project, CLEAR), GOLDEN, said(), said())
+        assert len(judge.asked) == 12
+
+
+def test_money_needs_a_price(project: Project) -> None:
+    """A cost budget with a judge that has no price is refused; with one the meter counts it."""
+    meter = Meter(limits=Limits(until=time.time() + 60, seconds=60, cost=1.0))
+    with judge_server() as judge:
+        use(project, judge.url)
+        with pytest.raises(ConfigError, match="needs the price of the judge fake"):
+            open_judges(project, CLEAR, meter=meter)
+        models = project.registry / "models.yaml"
+        models.write_text(models.read_text().replace("model: fake,", "model: fake, price: {input: 1.0, output: 2.0},"))
+        found = judge_answers(CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said())
+    assert meter.cost() == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)

@@ -1,0 +1,199 @@
+"""Traffic over HTTP: rows and feedback come in whole or are refused with a reason, and nobody writes without the token."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from sluicegate.errors import ConfigError
+from sluicegate.traffic import TrafficLog
+from sluicegate.traffic.router import TOKEN_VARIABLE, traffic_router
+
+TOKEN = "0123456789abcdef-token"
+ROW = {"prompt": "p", "response": "r"}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> TrafficLog:
+    """An empty log that does not wait long."""
+    return TrafficLog(f"sqlite:///{tmp_path / 'traffic.db'}", wait=0.3)
+
+
+@pytest.fixture
+def client(log: TrafficLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A client that sends the token; the router is mounted as an application would."""
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    app = FastAPI()
+    app.include_router(traffic_router(log, most_bytes=20_000, most_rows=5), prefix="/traffic")
+    with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}) as found:
+        yield found
+
+
+def test_rows_and_feedback_come_in(client: TestClient, log: TrafficLog) -> None:
+    """A row, a list of rows and feedback are stored; sending them again adds nothing; counts say how many there are."""
+    answer = client.post("/traffic/rows", json={**ROW, "key": "a", "user": "ann"})
+    assert (answer.status_code, answer.json()) == (201, {"new": 1, "keys": ["a"]})
+    answer = client.post("/traffic/rows", json=[{**ROW, "key": "a"}, {**ROW, "time": "2026-05-01T00:00:00Z"}])
+    assert answer.json()["new"] == 1
+    made = answer.json()["keys"][1]
+    said = {"key": made, "thumb": -1, "correction": "better", "time": "2026-05-01T00:00:00Z"}
+    assert [client.post("/traffic/feedback", json=said).json()["new"] for _ in range(2)] == [1, 0]
+    found = log.get(made)
+    assert found is not None
+    assert found.feedback[0].correction == "better"
+    assert client.get("/traffic/counts").json() == {"rows": 2}
+    assert client.get("/traffic/counts", params={"until": "2026-06-01T00:00:00Z"}).json() == {"rows": 1}
+    assert client.get("/traffic/health").json() == {"status": "ok", "empty": False}
+
+
+@pytest.mark.parametrize("header", [None, "", TOKEN, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"])
+def test_without_the_token_nothing_is_written_or_told(client: TestClient, log: TrafficLog, header: str | None) -> None:
+    """No token, a wrong one or another scheme is 401 everywhere but at the health check."""
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    client.headers.pop("Authorization")
+    for call in (
+        client.post("/traffic/rows", json=ROW, headers=headers),
+        client.post("/traffic/feedback", json={"key": "a", "thumb": 1}, headers=headers),
+        client.get("/traffic/counts", headers=headers),
+    ):
+        assert call.status_code == 401
+    assert client.get("/traffic/health", headers=headers).status_code == 200
+    assert log.count() == 0
+
+
+def test_a_router_without_a_token_has_to_be_asked_for(log: TrafficLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the variable the router is not made, unless anonymous writing is allowed in so many words."""
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=TOKEN_VARIABLE):
+        traffic_router(log)
+    app = FastAPI()
+    app.include_router(traffic_router(log, allow_anonymous=True))
+    assert TestClient(app).post("/rows", json=ROW).status_code == 201
+    monkeypatch.setenv(TOKEN_VARIABLE, "short")
+    with pytest.raises(ConfigError, match="short"):
+        traffic_router(log, allow_anonymous=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b"\xff\xfe", 400, "not JSON"),
+        (b'{"prompt": "p", "response": "r", "latency": NaN}', 400, "NaN"),
+        (b'{"prompt": "p", "response": "r", "latency": 1e999}', 422, "latency"),
+        (b"[" * 15_000, 400, "deep"),
+        (b"1" * 5_000, 400, "not JSON"),
+        (b'"text"', 422, "object"),
+        (b"null", 422, "object"),
+        (b'{"prompt": "p"}', 422, "response is missing"),
+        (b'[{"prompt": "p", "response": "r"}, {"prompt": 1, "response": "r"}]', 422, "row 1: prompt"),
+        (json.dumps([ROW] * 6).encode(), 413, "6 rows"),
+        (json.dumps({**ROW, "prompt": "x" * 30_000}).encode(), 413, "larger"),
+    ],
+)
+def test_a_wrong_body_is_refused_whole(
+    client: TestClient, log: TrafficLog, body: bytes, status: int, reason: str
+) -> None:
+    """Each kind of wrong body has its status and a reason, and no row of such a request is stored."""
+    answer = client.post("/traffic/rows", content=body)
+    assert (answer.status_code, reason in answer.json()["detail"]) == (status, True), answer.text
+    assert log.count() == 0
+
+
+def test_a_body_without_a_length_is_not_read_past_the_limit(client: TestClient) -> None:
+    """A stream that says no size is cut off at the limit."""
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(1_000):
+            sent.append(1)
+            yield b" " * 1_000
+
+    assert client.post("/traffic/rows", content=endless()).status_code == 413
+
+
+def test_feedback_on_nothing_is_not_found(client: TestClient) -> None:
+    """An unknown key is 404, feedback that says nothing or has no key 422."""
+    assert client.post("/traffic/feedback", json={"key": "nobody", "thumb": 1}).status_code == 404
+    assert client.post("/traffic/feedback", json={"key": "nobody"}).status_code == 422
+    assert client.post("/traffic/feedback", json={"thumb": 1}).status_code == 422
+    assert client.post("/traffic/feedback", json={"key": "\x00", "thumb": 1}).status_code == 422
+    assert client.get("/traffic/counts", params={"since": "soon"}).status_code == 422
+
+
+def test_a_database_that_refuses_is_503(client: TestClient, log: TrafficLog, tmp_path: Path) -> None:
+    """While another process holds the database the client is told to send again, and nothing was stored."""
+    assert client.post("/traffic/rows", json={**ROW, "key": "a"}).status_code == 201
+    holder = sqlite3.connect(tmp_path / "traffic.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answer = client.post("/traffic/rows", json={**ROW, "key": "b"})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert client.post("/traffic/rows", json={**ROW, "key": "b"}).json()["new"] == 1
+
+
+def test_requests_at_once_share_commits(client: TestClient, log: TrafficLog) -> None:
+    """Requests of several clients at the same time all come in."""
+    answers: list[Any] = []
+
+    def send(number: int) -> None:
+        answers.append(client.post("/traffic/rows", json={**ROW, "key": f"k{number % 12}"}).json()["new"])
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(answers), sum(answers), log.count()) == (24, 12, 12)
+
+
+def test_the_server_of_the_command_keeps_what_it_acknowledged(tmp_path: Path) -> None:
+    """`sluice traffic serve` takes rows with the token, refuses without, and killed -9 it has lost nothing."""
+    (tmp_path / "params.yaml").touch()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_TRAFFIC")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "sluicegate", "traffic", "serve", "--port", str(port)],
+        cwd=tmp_path,
+        env={**environment, TOKEN_VARIABLE: TOKEN},
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            wait_for(http, server)
+            assert http.post("/rows", json=ROW).status_code == 401
+            header = {"Authorization": f"Bearer {TOKEN}"}
+            keys = [http.post("/rows", json=ROW, headers=header).json()["keys"][0] for _ in range(5)]
+    finally:
+        server.kill()
+        server.wait()
+    assert [row.key for row in TrafficLog(f"sqlite:///{tmp_path / '.sluice' / 'traffic.db'}").window()] == keys
+
+
+def wait_for(http: httpx.Client, server: subprocess.Popen[bytes]) -> None:
+    """Until the server answers."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            http.get("/health").raise_for_status()
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not start: {server.poll()}")
