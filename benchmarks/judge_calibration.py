@@ -110,7 +110,9 @@ def on_llmbar(chosen: argparse.Namespace) -> None:
             page.write_text(calibration_html(plain(found)), "utf-8")
             print(f"report: {page}")
     print(f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n")
-    print("| judge | accuracy | turns with the order | length bias | same again | known-bad noticed | verdict | questions |")
+    print(
+        "| judge | accuracy | turns with the order | length bias | same again | known-bad noticed | verdict | questions |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(lines))
 

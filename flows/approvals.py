@@ -16,8 +16,6 @@ from prefect.states import Completed
 
 from sluicegate.stages import approval
 
-WAITS_FOR = "release:"
-
 collect = task(approval.collect, name="collect approvals", cache_policy=NO_CACHE, persist_result=False)
 
 
@@ -47,7 +45,7 @@ def resume_settled(root: str) -> list[str]:
         )
         resumed = []
         for run in waiting:
-            releases = [tag.removeprefix(WAITS_FOR) for tag in run.tags if tag.startswith(WAITS_FOR)]
+            releases = approval.waited_for(run.tags)
             if releases and all(approval.settled(root, release) for release in releases):
                 client.resume_flow_run(run.id)
                 resumed.append(run.name)

@@ -26,7 +26,6 @@ from sluicegate.stages import approval, line, reporting
 from sluicegate.stages.locks import line_lock
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
-WAITS_FOR = "release:"  # a tag on a run: which release waits for approval
 STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
 
 
@@ -60,7 +59,7 @@ def release(root: str = ".", promote: bool = True) -> Any:
         root: the project's folder.
         promote: False stops after the verdict, for a look before the champion moves.
     """
-    waited = [tag.removeprefix(WAITS_FOR) for tag in runtime.flow_run.tags if tag.startswith(WAITS_FOR)]
+    waited = approval.waited_for(runtime.flow_run.tags)
     root = str(Path(root).resolve())
     if waited:
         return go_on(root, waited[0])
@@ -112,7 +111,7 @@ def wait_for_people(outcome: dict[str, Any]) -> State:
     standing = outcome["approvals"]
     if standing["over"]:
         return Completed(name="Held", message=standing["text"], data=outcome)
-    tag = WAITS_FOR + standing["release"][:12]
+    tag = approval.waiting_tag(standing["release"])
     if runtime.deployment.id and not another_waits(tag):
         with get_client(sync_client=True) as client:
             client.update_flow_run(runtime.flow_run.id, tags={*runtime.flow_run.tags, tag})

@@ -57,7 +57,8 @@ def stored(project: Project, length: int) -> StoredRelease:
 def entered(project: Project, version: int, actor: str = "maker@laptop", authors: Sequence[str] = ()) -> str:
     """Store and enter a release as `register` does, without MLflow."""
     release = stored(project, version)
-    payload = {"version": version, "manifest": digest_value(release.manifest), "authors": list(authors)}
+    made = {"manifest": digest_value(release.manifest), **release.manifest, "authors": list(authors)}
+    payload = {"version": version, **made}
     Ledger(project.ledger_url).append("register", release.digest, actor, payload)
     return release.digest
 

@@ -39,7 +39,8 @@ def enthrone(project: Project, length: int) -> str:
         generation=GenerationSettings(max_new_tokens=length),
         lineage=Lineage("1" * 64, "2" * 64, {}, "4" * 64, "c0ffee", False),
     )
-    payload = {"version": length, "manifest": digest_value(release.manifest), "authors": []}
+    made = {"manifest": digest_value(release.manifest), **release.manifest, "authors": []}
+    payload = {"version": length, **made}
     ledger = Ledger(project.ledger_url)
     ledger.append("register", release.digest, "maker", payload)
     if ledger.champion() is None:

@@ -93,7 +93,9 @@ if TYPE_CHECKING:
         Release,
         Verdict,
     )
-    from sluicegate.releasing import history, load_stored, promote, rollback, verify
+    from sluicegate.releasing.history import history, verify
+    from sluicegate.releasing.moving import promote, rollback
+    from sluicegate.releasing.storing import load_stored
     from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, MultipleResultsFound, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, MultipleResultsFound, SQLAlchemyError
 
-from sluicegate.errors import BusyError, EnvironmentFailure, IntegrityError, MissingExtraError
+from sluicegate.errors import BusyError, ConfigError, EnvironmentFailure, IntegrityError, MissingExtraError
 from sluicegate.hashing import sync_folder
 
 # SQLSTATE, or its first two characters, of what another process causes and waiting cures.
@@ -43,6 +43,21 @@ class Kind:
     private: bool = False
 
 
+def parse_url(url: str, name: str) -> sa.URL:
+    """The parts of a database URL, of the database that messages call `name`.
+
+    Raises:
+        ConfigError: it is none. The text is not quoted, nor is what SQLAlchemy says: it may hold a password.
+    """
+    try:
+        return sa.engine.make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            f"the {name}'s address is no database URL.",
+            hint="Examples: sqlite:////path/file.db, postgresql://user@host:5432/name",
+        ) from None
+
+
 def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
     """An engine for the database at `url`, its tables made.
 
@@ -50,13 +65,23 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
         wait: seconds to wait for another process's transaction.
 
     Raises:
+        ConfigError: it is no URL, or names no file, or another kind of database than SQLite and PostgreSQL.
         BusyError: another process was opening it for longer than `wait`.
         EnvironmentFailure: it cannot be opened or written.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
         SQLAlchemyError: for `translated`.
     """
-    parsed = sa.engine.make_url(url)
-    if parsed.get_backend_name() == "sqlite":
+    parsed = parse_url(url, kind.name)
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            f"a {kind.name} in {backend} is not supported.", hint="Use sqlite:////path/file.db or postgresql://."
+        )
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigError(
+                f"a {kind.name} in memory would be lost with the process.", hint="Name a file: sqlite:////path/file.db"
+            )
         return _open_sqlite(parsed, wait, kind)
     if parsed.drivername == "postgresql":  # SQLAlchemy would take psycopg2
         parsed = parsed.set(drivername="postgresql+psycopg")

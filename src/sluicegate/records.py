@@ -140,12 +140,25 @@ class JudgeUse:
     """How one judge did on an evaluation: `digest` of judge, prompt and settings, rows scored and rows that failed.
 
     A judge with a failed row has no scores in the evidence at all: a mean over the rest would be another one's mean.
+    See `judged_metric` for the names of judges.
     """
 
     digest: str
     scored: int
     failed: int
     reasons: tuple[str, ...] = ()
+
+
+def judged_metric(name: str) -> str:
+    """The metric whose scores come from the entry `name` of `Evidence.judges`.
+
+    That of a criterion, or a `module:attribute` of a project's own that asks a model and that nobody can calibrate.
+
+    Example:
+        >>> judged_metric("coherence"), judged_metric("my_metrics:relevance")
+        ('judge:coherence', 'my_metrics:relevance')
+    """
+    return name if ":" in name else f"judge:{name}"
 
 
 @dataclass(frozen=True, slots=True)

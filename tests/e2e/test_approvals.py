@@ -26,6 +26,7 @@ from sluicegate.prompts import load_prompt
 from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
 from sluicegate.scaffold import init
 from sluicegate.servers import prefect_api, processes
+from sluicegate.stages.approval import waiting_tag
 from sluicegate.tracking import Tracking
 from soak_scale import SOAK
 
@@ -224,7 +225,7 @@ def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to
     run = started(project)
     assert eventually(lambda: state(run) == "Suspended"), run()["state"]
     first = run()["state"]["timestamp"]
-    assert prefect_api.resume_waiting(str(servers.api_url(project)), release) == [run()["name"]]
+    assert prefect_api.resume_waiting(str(servers.api_url(project)), waiting_tag(release)) == [run()["name"]]
     assert eventually(lambda: state(run) == "Suspended" and run()["state"]["timestamp"] != first), run()["state"]
     (project.registry / "gates.yaml").write_text(POLICY.replace("0.0", "0.1"))
     created(project, prefect_api.APPROVALS)

@@ -30,7 +30,7 @@ rules:
   - {name: kept, kind: not_worse_than_champion, metric: rougeL, margin: 0.9}
 """
 SETTINGS = {
-    "base: smollm2-135m-instruct": "base: ../tiny",
+    "base: smollm2-135m-instruct": "base: models/tiny",
     "dtype: auto": "dtype: float32",
     "max_new_tokens: 96": "max_new_tokens: 6",
     "max_tokens: 1024": "max_tokens: 4000",
@@ -93,9 +93,9 @@ def parts(outcome: dict[str, Any]) -> list[str]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project from the template on a tiny model: one commit on main, an empty ledger, nothing ever run."""
     folder = tmp_path_factory.mktemp("gate")
-    build_tiny_model(folder / "tiny")
     root = folder / "project"
     init(root)
+    build_tiny_model(root / "models" / "tiny")
     (root / "registry" / "gates.yaml").write_text(POLICY, "utf-8")
     text = (root / "params.yaml").read_text("utf-8")
     for old, new in SETTINGS.items():
@@ -105,6 +105,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name, rows in (("support_train", 30), ("support_golden", GOLDEN)):
         sample = root / "data" / "sample" / f"{name}.jsonl"
         sample.write_text("".join(sample.read_text("utf-8").splitlines(keepends=True)[:rows]), "utf-8")
+    git(root, "add", "-f", "models")
     git(root, "commit", "-qam", "tiny")
     yield root
     shutil.rmtree(root, ignore_errors=True)
@@ -221,7 +222,6 @@ def test_clone_in_ci(project: Path, tmp_path: Path) -> None:
     git(clone, "checkout", "-q", "--detach", "origin/prompt")
     for name in (".dvc/cache", ".sluice/generations"):
         shutil.copytree(project / name, clone / name)
-    (tmp_path / "tiny").symlink_to(project.parent / "tiny")
     outcome, said = gate(clone, GITHUB_BASE_REF="main", SLUICE_CACHE=str(project.parent / "cache"))
     assert outcome["change"]["ref"] == "origin/main"
     assert outcome["generations"] == {"made": 0, "cached": 2 * GOLDEN}

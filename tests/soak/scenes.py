@@ -76,7 +76,7 @@ def stored(project: Project, number: int, adapter: Path | None = None) -> Stored
 def entered(project: Project, number: int) -> str:
     """Store release `number` and enter it in the ledger as `register` does, without MLflow."""
     release = stored(project, number)
-    payload = {"version": number, "manifest": digest_value(release.manifest)}
+    payload = {"version": number, "manifest": digest_value(release.manifest), **release.manifest}
     Ledger(project.ledger_url).append("register", release.digest, "ann", payload, unless_same=("manifest",))
     return release.digest
 

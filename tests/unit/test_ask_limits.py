@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import time
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from chat_server import Asked, ChatServer, completion, says, sends
 from sluicegate.backends import AskLimits, open_asker
-from sluicegate.backends.ask_limits import Purse, most_prompt_tokens
+from sluicegate.backends.ask_limits import Purse, least_tokens, most_prompt_tokens
 from sluicegate.backends.rate_limits import TokenBucket, backoff, retry_after
 from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.errors import BudgetError, ConfigError
@@ -138,6 +139,27 @@ def test_tokens_and_money(tmp_path: Path, limits: AskLimits, word: str) -> None:
         assert f"{200 - paid} are missing" in str(caught.value)
         opened(server, tmp_path, price=PRICE).ask(questions(200))
         assert len(server.asked) == 200
+
+
+@pytest.mark.parametrize("limits", [AskLimits(max_tokens=1000), AskLimits(max_cost=0.05)])
+def test_a_server_that_reports_nothing_is_not_free(tmp_path: Path, limits: AskLimits) -> None:
+    """Answers cost at least a token for every 8 bytes, also where the server says 0, and the caller sees that count."""
+    body = json.loads(completion("x" * 60))
+    body["usage"] = {"prompt_tokens": 0, "completion_tokens": 0}
+    with ChatServer(sends(json.dumps(body).encode())) as server:
+        fields: dict[str, Any] = {"price": PRICE, "concurrency": 1}
+        with pytest.raises(BudgetError):
+            opened(server, tmp_path / "a", limits, **fields).ask(questions(200))
+        assert 20 <= len(server.asked) <= 100
+        [answer] = opened(server, tmp_path / "b", **fields).ask(questions(1))
+    assert isinstance(answer, Reply)
+    assert (answer.prompt_tokens, answer.completion_tokens) == (2, 8)
+
+
+@given(st.text(max_size=200))
+def test_the_least_of_a_text_is_below_the_most(text: str) -> None:
+    """The lower bound of a question is never above its upper one."""
+    assert least_tokens(text) <= most_prompt_tokens(Question(({"role": "user", "content": text},)))
 
 
 def test_time(tmp_path: Path) -> None:

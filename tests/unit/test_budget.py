@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate.backends.echo import EchoBackend
-from sluicegate.errors import BudgetError
+from sluicegate.errors import BudgetError, UsageError
 from sluicegate.evaluation import METER, Limits, Meter, answer
 from sluicegate.records import GenerationSettings
 
@@ -67,6 +67,14 @@ def test_time(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="time budget of 3 s"):
         run(Meter(None, Limits(until=time.time() - 1, seconds=3)), tmp_path)
     assert run(Meter(None, Limits(until=time.time() + 60, seconds=60)), tmp_path) == 20
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["seconds", "cost", "until"])
+def test_a_limit_is_a_number(name: str, value: float) -> None:
+    """A limit that no comparison could ever exceed is refused, not taken for no limit."""
+    with pytest.raises(UsageError, match="no finite number"):
+        Limits(**{name: value})
 
 
 def test_shared_with_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

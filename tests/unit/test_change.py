@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sluicegate.project import Project
 from sluicegate.scaffold import init
 from sluicegate.stages.change import Change, compare
 from sluicegate.stages.gate_run import base_from_environment
-from sluicegate.versioning import ensure_dvc
+from sluicegate.versioning import current_commit, ensure_dvc
 from sluicegate.versioning.history import close_worktree, files_at, files_here, merge_base, open_worktree
 
 
@@ -55,6 +56,16 @@ def changes(root: Path) -> Change:
         ("params.yaml", "near_duplicate: 0.85", "near_duplicate: 0.9", ["preparation"], "near_duplicate 0.85 → 0.9"),
         ("params.yaml", "baselines: [lead2]", "baselines: []", ["evaluation"], "baselines"),
         ("params.yaml", "base: smollm2-135m-instruct", "base: ../other", ["base model"], "../other"),
+        (
+            "params.yaml",
+            "prompt: summarize",
+            "prompt: summarize\n  price: {input: 1, output: 2}",
+            ["release"],
+            "price None → ",
+        ),
+        ("params.yaml", 'encoder: ""', "encoder: packaged", ["profile settings"], "encoder"),
+        ("params.yaml", "hours: 24", "hours: 12", ["monitor settings"], "hours"),
+        ("params.yaml", "minimum_groups: 50", "minimum_groups: 60", ["calibration settings"], "minimum_groups 50 → 60"),
         ("registry/gates.yaml", "minimum_examples: 50", "minimum_examples: 51", ["policy"], ""),
         ("registry/models.yaml", "context: 2048", "context: 1024", ["base model"], ""),
         ("dvc.yaml", "always_changed: true", "always_changed: false", ["code"], ""),
@@ -109,6 +120,64 @@ def test_data_and_golden_set(root: Path) -> None:
     assert ([part.name for part in change.parts], change.other) == (["data"], ("README.md",))
     golden.write_text(golden.read_text("utf-8").split("\n", 1)[1], "utf-8")
     assert [part.name for part in changes(root).parts] == ["data", "golden set"]
+
+
+def test_an_unknown_file_makes_uncertain(root: Path) -> None:
+    """Only files that are known to be read by nothing leave it sure that nothing changed; each one is listed."""
+    edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["bertscore:docs/encoder", rouge1,')
+    git(root, "commit", "-qam", "a metric with files")
+    git(root, "branch", "-f", "main", "mine")
+    harmless = ("README.md", "tests/test_x.py", ".github/workflows/x.yml")
+    unknown = ("src/team/words.txt", "prompts/words.txt", "models/base.dvc", "pdm.lock", "docs/encoder/config.json")
+    for file in (*harmless, *unknown):
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("changed", "utf-8")
+        change = changes(root)
+        assert (change.parts, change.other, change.certain) == ((), (file,), file in harmless)
+        git(root, "stash", "-qu")
+
+
+def test_a_base_model_in_git(root: Path) -> None:
+    """Replaced bytes below the base model's folder are a changed base model; a folder that git does not know is named."""
+    folder = root / "models" / "base"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_text("one")
+    edited(root, "params.yaml", "base: smollm2-135m-instruct", "base: models/base")
+    assert changes(root).certain
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "a model")
+    git(root, "branch", "-f", "main", "mine")
+    (folder / "model.safetensors").write_text("two")
+    change = changes(root)
+    assert ([part.name for part in change.parts], change.other) == (["base model"], ())
+    edited(root, "params.yaml", "base: models/base", "base: ..")
+    outside = changes(root)
+    assert not outside.certain
+    assert "The base model (..)" in outside.notes[0]
+
+
+def test_a_file_name_that_is_no_text(root: Path) -> None:
+    """A file name is any bytes: it is compared as it is, and shown as text that any file can hold."""
+    path = os.fsencode(root) + b"/data/caf\xe9.txt"
+    Path(os.fsdecode(path)).write_text("x", "utf-8")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "latin")
+    assert changes(root).other == ("data/caf\ufffd.txt",)
+    assert "data/caf\udce9.txt" in files_here(root, "HEAD")
+
+
+def test_a_new_file_that_the_line_may_use_makes_dirty(root: Path) -> None:
+    """A prompt, registry file or code that nobody has added yet is no part of the commit; notes and products are none."""
+    for file in ("notes.txt", "build/made.py"):
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_text("x", "utf-8")
+    assert not current_commit(root).dirty
+    for file in ("prompts/mine.yaml", "registry/mine.yaml", "team/metrics.py"):
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_text("x", "utf-8")
+        assert current_commit(root).dirty
+        (root / file).unlink()
 
 
 def test_only_this_side_counts(root: Path) -> None:

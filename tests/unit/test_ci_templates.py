@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +78,66 @@ def test_exit_codes_are_told_apart() -> None:
     gitlab = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))
     assert gitlab["sluice gate"]["allow_failure"]["exit_codes"] == [4]
     assert gitlab["sluice gate"]["artifacts"]["reports"]["junit"] == "reports/gate.xml"
+
+
+KEPT = {".sluice/generations", ".sluice/judgements", ".sluice/checkpoints", ".dvc/cache"}
+
+
+def test_what_a_run_made_is_kept_however_it_ends() -> None:
+    """Answers, judgements, checkpoints and stages are saved after REJECT, HOLD and errors too, and brought back."""
+    steps = YAML(typ="safe").load((ROOT / TEMPLATES[0]).read_text("utf-8"))["jobs"]["gate"]["steps"]
+    used = {step.get("uses", step.get("name", "")): step for step in steps}
+    restore, save = used["actions/cache/restore@v4"], used["actions/cache/save@v4"]
+    assert set(restore["with"]["path"].split()) == set(save["with"]["path"].split()) == KEPT
+    # A key is written once: a repeated run, e.g. after HOLD, has the same run_id and another run_attempt.
+    assert restore["with"]["key"] == save["with"]["key"]
+    assert "run_attempt" in save["with"]["key"]
+    assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
+    assert save["if"] == "always()"
+    assert steps.index(used["Gate"]) < steps.index(save) < steps.index(used["Verdict"])
+    cache = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["cache"]
+    assert (cache["when"], set(cache["paths"])) == ("always", KEPT)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "refused", "expected"),
+    [
+        ([(7, "<!-- m -->")], False, [("POST", "/p/notes")]),
+        ([(7, "<!-- m -->"), (5, "hello"), (5, "<!-- m -->")], False, [("PUT", "/p/notes/2")]),
+        ([(5, "<!-- m -->")], True, [("PUT", "/p/notes/0"), ("POST", "/p/notes")]),
+    ],
+)
+def test_only_its_own_note_is_replaced(
+    tmp_path: Path, theirs: list[tuple[int, str]], refused: bool, expected: list[tuple[str, str]]
+) -> None:
+    """GitLab's note is found by author and marker; where it may not be replaced, a new one is written."""
+    asked: list[tuple[str, str]] = []
+
+    class GitLab(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = self.path.replace("/projects/3/merge_requests/4", "/p")
+            if self.command != "GET":
+                asked.append((self.command, path))
+            notes = [{"id": number, "author": {"id": who}, "body": text} for number, (who, text) in enumerate(theirs)]
+            self.send_response(403 if refused and self.command == "PUT" else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"id": 5} if path == "/user" else notes).encode())
+
+        do_GET = do_PUT = do_POST = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    text = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["after_script"][0]
+    script = re.search(r"<<'PYTHON'\n(.*)\nPYTHON", text, re.S)
+    assert script
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "comment.md").write_text("<!-- m -->\nPROMOTE\n", "utf-8")
+    with HTTPServer(("127.0.0.1", 0), GitLab) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        known = {"CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}", "CI_PROJECT_ID": "3"}
+        known |= {"CI_MERGE_REQUEST_IID": "4", "SLUICE_NOTE_TOKEN": "t", "no_proxy": "127.0.0.1"}
+        subprocess.run([sys.executable, "-c", script[1]], cwd=tmp_path, env=os.environ | known, check=True, timeout=60)
+        server.shutdown()
+    assert asked == expected

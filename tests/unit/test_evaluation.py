@@ -18,6 +18,7 @@ from sluicegate.backends import Messages
 from sluicegate.backends.echo import EchoBackend
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, IntegrityError
 from sluicegate.evaluation import answer, evaluate, lead2, operations, read_evidence, summarise, write_evidence
+from sluicegate.hashing import digest_bytes
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings
 
 METRICS = ("rouge1", "rougeL", "copied_numbers")
@@ -186,6 +187,18 @@ def test_damaged_cache_row_is_generated_again(tmp_path: Path) -> None:
     backend = Counting()
     assert answer(backend, rendered(3), GenerationSettings(), tmp_path, "k") == first
     assert sum(backend.asked) == 3
+
+
+def test_an_answer_of_another_version_is_generated_again(tmp_path: Path) -> None:
+    """A whole row whose fields this version does not know is no answer, and no crash."""
+    first = answer(Counting(), rendered(1), GenerationSettings(), tmp_path, "k")
+    with sqlite3.connect(tmp_path / "answers.db") as database:
+        ((key,),) = database.execute("SELECT key FROM answers").fetchall()
+        for value in ('{"text": "old"}', '{"text": "new", "mood": 1}', "[]"):
+            row = (value, digest_bytes(f"{key}\n{value}".encode()))
+            database.execute("UPDATE answers SET value = ?, digest = ?", row)
+            database.commit()
+            assert answer(Counting(), rendered(1), GenerationSettings(), tmp_path, "k") == first
 
 
 def test_cache_that_is_no_database(tmp_path: Path) -> None:

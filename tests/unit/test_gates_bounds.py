@@ -15,7 +15,9 @@ def alone(values: list[float], worst: float = 0.0, best: float = 1.0) -> Cluster
     return clusters(values, [str(i) for i in range(len(values))], worst, best)
 
 
-@pytest.mark.parametrize(("n", "hits"), [(1, 1), (2, 1), (5, 5), (20, 15), (60, 60), (100, 97), (500, 250)])
+@pytest.mark.parametrize(
+    ("n", "hits"), [(1, 1), (2, 1), (5, 5), (20, 15), (60, 60), (100, 97), (500, 250), (20_000, 10_000)]
+)
 def test_for_yes_and_no_it_is_clopper_pearson(n: int, hits: int) -> None:
     """On 0/1 data both bounds and the p value are the exact binomial ones."""
     sample = alone([1.0] * hits + [0.0] * (n - hits))
@@ -87,3 +89,19 @@ def test_every_group_counts_once() -> None:
     assert pairs.mean == singles.mean
     assert lower_bound(pairs, 0.05) == lower_bound(singles, 0.05)
     assert pairs.rows == 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 200, 2_000, 20_000])
+@pytest.mark.parametrize("p", [0.5, 0.03, 1e-4, 1e-9])
+def test_equal_scores_have_a_closed_form(n: int, p: float) -> None:
+    """All at the best value: p is the null to the power of the number of groups, to nine digits, for any number of them."""
+    assert p_mean_at_most(alone([1.0] * n), p ** (1 / n)) == pytest.approx(p, rel=1e-7)
+
+
+def test_p_grows_with_the_null() -> None:
+    """The more is claimed, the less it is shown: no step of the null makes p smaller, over all of its range."""
+    chance = np.random.default_rng(1)
+    for n in (2, 7, 60, 3_000):
+        sample = alone(list(chance.random(n) ** 3))
+        found = [p_mean_at_most(sample, 0.02 * step) for step in range(1, 50)]
+        assert all(low <= high + 1e-12 for low, high in pairwise(found))

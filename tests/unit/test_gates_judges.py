@@ -101,6 +101,35 @@ def test_a_slice_does_not_get_round_it() -> None:
     assert (found.decision, "expired" in found.rules[0].reason) == (Decision.HOLD, True)
 
 
+@pytest.mark.parametrize("kind", RULES)
+def test_a_scorer_that_asks_a_model_holds(kind: str) -> None:
+    """A metric of a project's own that the evidence names among its judges decides nothing, whatever the facts say."""
+    name = "my_metrics:relevance"
+    sides = [
+        replace(
+            side,
+            rows=tuple(
+                replace(row, scores={"score": row.scores["score"], name: row.scores[JUDGE]}) for row in side.rows
+            ),
+            summaries={"score": side.summaries["score"], name: side.summaries[JUDGE]},
+            judges=judges,
+        )
+        for side, judges in (
+            (judged_evidence(0.9, "c" * 64), {}),
+            (judged_evidence(0.6, "b" * 64), {name: JudgeUse("d" * 64, ROWS, 0)}),
+        )
+    ]
+    fields = {
+        field: name if value == JUDGE else ["score", name] if field == "metrics" else value
+        for field, value in RULES[kind].items()
+    }
+    rules = policy({"name": "judged", "kind": kind, **fields})
+    for candidate, champion in (sides, sides[::-1]):
+        found = decide(candidate, champion, rules, facts={name: "ok", f"judge:{name}": "ok"})
+        assert found.decision is Decision.HOLD
+        assert "my_metrics:relevance asks a model and is not calibrated" in found.rules[0].reason
+
+
 def test_an_operation_of_that_name_does_not_get_round_it() -> None:
     """An operation named like a judge is no way past the calibration."""
     rules = policy({"name": "judged", "kind": "at_least", "metric": JUDGE, "threshold": 0.5})

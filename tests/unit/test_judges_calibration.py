@@ -165,6 +165,30 @@ def test_known_bad_answers_must_be_noticed() -> None:
     assert calibrated(good, Labels((*labels.rows, marked)), bare).passed
 
 
+def test_known_bad_answers_are_shown_to_the_judge() -> None:
+    """Canned, echoed and short known-bad answers, which an evaluation settles itself, are asked about all the same."""
+    labels, worth = scored(80)
+    good, seen = scorer(worth), []
+    bad = {"Great summary.": 4, "task 90 of many tasks to do": 1, "Yes": 1}
+
+    def praises(question: Question) -> str:
+        shown = parts(question)
+        seen.append(shown["ANSWER"])
+        return '{"reason": "", "score": 5}' if shown["ANSWER"] in bad else good(question)
+
+    rows = tuple(
+        LabelledRow(
+            JudgeRow(f"{text} {n}", text if "task" in text else f"source {n}", text), f"b{n}", (0.0,), ("",), True
+        )
+        for text, count in bad.items()
+        for n in range(count)
+    )
+    found = calibrated(praises, Labels((*labels.rows, *rows)), replace(DIRECT, sentinels=(), min_words=2))
+    assert failed(found) == {"known-bad answers"}
+    assert (len(found.missed), found.sentinels) == (6, 6)
+    assert {text: seen.count(text) for text in bad} == bad
+
+
 def test_equals_are_not_noticed_either() -> None:
     """Pairwise a known-bad answer has to lose in both orders; calling it equal is no notice."""
     labels, worth = pairs(60)
@@ -234,3 +258,14 @@ def test_the_same_labels_and_answers_give_the_same_record() -> None:
     assert first.labels == again.labels
     assert first.measures["accuracy"] == again.measures["accuracy"]
     assert plain(first) == plain(calibrated(oracle(worth, 0.1), labels))
+
+
+def test_a_token_answer_may_begin_with_a_space_of_its_own() -> None:
+    """Where a tokenizer puts a space first, the choice is read at the place where 1 or 2 is among the likely tokens."""
+    labels, _ = pairs(10)
+    places = ({" ": -0.3, "\n": -3.0}, {"9": -0.9, "1": -1.4, "2": -2.5})
+    found = calibrated(
+        lambda question: Reply("9.", 10, 2, 0.1, False, places), labels, replace(PAIRWISE, answer="token", max_tokens=2)
+    )
+    assert found.failed == 0
+    assert found.measures["always_first"].value == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from sluicegate.judges import Criterion, JudgeRow
 from sluicegate.judges.label_files import blank_rows, read_labels, read_rows, write_labels
 from sluicegate.judges.labels import Labels, label_value, merged
 
+LLMBAR = Path(os.environ.get("SLUICE_SHARED_DATA", "")) / "llmbar"
 ROW = {"id": "a", "source": "task", "output": "An answer.", "label": 4, "rater": "ana"}
 
 
@@ -95,6 +97,9 @@ def test_wrong_rows_are_refused(tmp_path: Path, rows: list[object], said: str) -
         ("l.jsonl", b"{", "not JSON"),
         ("l.jsonl", b"\xff\xfe", "not UTF-8"),
         ("l.json", b"[", "not JSON"),
+        ("l.json", b"[" * 200_000, "not JSON"),
+        ("l.json", b"5", "a list of objects"),
+        ("l.json", b"null", "a list of objects"),
         ("l.csv", b"output,label\nyes,1,2\n", "more or fewer cells"),
         ("l.csv", b'output,label\n"yes,1\n', "line"),
     ],
@@ -168,6 +173,16 @@ def test_rows_go_out_to_people_and_come_back(tmp_path: Path, ending: str) -> Non
     assert [row.group for row in found.rows] == [group for _, group in rows]
 
 
+@pytest.mark.parametrize("as_csv", [True, False])
+def test_every_reference_goes_out_and_comes_back(tmp_path: Path, as_csv: bool) -> None:
+    """A row with several references keeps them all, beside rows with one and with none."""
+    right = [("one", "=two", "three"), ("only",), (), ("a", "b")]
+    rows = [(JudgeRow(f"r{n}", "task", "answer", given), "g") for n, given in enumerate(right)]
+    path = tmp_path / ("rows.csv" if as_csv else "rows.jsonl")
+    path.write_bytes(blank_rows(rows, DIRECT, as_csv=as_csv).encode())
+    assert [row.references for row in read_rows(path, DIRECT)] == right
+
+
 def test_the_place_of_an_answer_tells_nothing(tmp_path: Path) -> None:
     """In a pairwise file about half of the pairs are turned, by their digest, and a turned pair has another id."""
     rows = [(row.row, row.group) for row in pairs(200)[0].rows]
@@ -190,3 +205,13 @@ def test_merging(tmp_path: Path) -> None:
     assert merged(together, together)[1:] == (0, 0)
     with pytest.raises(DataError, match="two different answers"):
         merged(one, read_labels(jsonl(tmp_path / "3.jsonl", {**ROW, "output": "Another."}), DIRECT))
+
+
+@pytest.mark.skipif(not LLMBAR.is_dir(), reason="SLUICE_SHARED_DATA names no folder with llmbar")
+def test_llmbar_is_read_whole() -> None:
+    """All 280 pairs of LLMBar are read, each with the label that it came with, 139 of them for the first answer."""
+    columns = {"source": "input", "output": "output_1", "other": "output_2"}
+    files = ("Natural", "Adversarial_Neighbor", "Adversarial_Manual")
+    rows = [row for name in files for row in read_labels(LLMBAR / f"{name}.json", PAIRWISE, columns).rows]
+    assert len({row.row.id for row in rows}) == 280
+    assert sum(row.human for row in rows) == 139

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ledger_race import one_winner_per_epoch
 from sluicegate.errors import (
     BusyError,
+    ConfigError,
     EnvironmentFailure,
     IntegrityError,
     MissingExtraError,
@@ -45,6 +46,23 @@ def filled(folder: Path) -> Ledger:
     ledger.append("verdict", B, "ann", {"decision": "PROMOTE", "rules": [1.5, None, "é"]})
     ledger.move_champion(B, 2, 1, "promote", "ann", {"reason": "better"})
     return ledger
+
+
+@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:", "mysql://u@host/name"])
+def test_a_database_that_cannot_hold_a_ledger(address: str) -> None:
+    """One in memory, and one of another kind, is a wrong setting, and the hint says what to name instead."""
+    with pytest.raises(ConfigError, match=r"in memory|in mysql") as caught:
+        Ledger(address).champion()
+    assert "sqlite:////path" in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x"])
+def test_an_address_that_is_none_is_not_repeated(address: str) -> None:
+    """A mistyped URL is a wrong setting, and the password in it is not told."""
+    with pytest.raises(ConfigError, match="no database URL") as caught:
+        Ledger(address).champion()
+    assert "s3cret" not in f"{caught.value} {caught.value.hint}"
+    assert caught.value.__suppress_context__
 
 
 def test_entries_come_back_as_written_and_chained(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.errors import EnvironmentFailure, EvidenceError
-from sluicegate.metrics import find_metric, metrics_digest, score_many
+from sluicegate.metrics import find_metric, metrics_digest, pass_at_k_runner, score_many
 from sluicegate.metrics.pass_at_k import mean_pass_at_k
 from sluicegate.metrics.pass_at_k_metric import read_problem, readings, run_many
-from sluicegate.metrics.pass_at_k_runner import JAIL, Limits, Outcome, Problem, confinement_works, run_program
+from sluicegate.metrics.pass_at_k_runner import JAIL, ROLES, Limits, Outcome, Problem, confinement_works, run_program
 from soak_scale import SOAK
 
 HUMANEVAL = Path(os.environ.get("SLUICE_SHARED_DATA", "/nowhere")) / "humaneval" / "HumanEval.jsonl.gz"
@@ -140,14 +140,83 @@ def test_time_memory_files_and_processes_are_bounded() -> None:
 
 def left_over() -> list[str]:
     """Command lines of sandbox processes that still run."""
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in lines if f"{JAIL}" in line]
+    lines = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in lines if JAIL.name in line]
+
+
+UNBOUND = """
+import ctypes, os, time
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+os._exit = lambda code: time.sleep(60)
+def f(n): return 2 * n
+"""
+"""A program that takes back the signal at its parent's death, and does not end when the tests have."""
 
 
 def test_daemons_die_with_the_verdict() -> None:
     """A process that a program sends into the background does not outlive the run."""
     daemon = "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(60)\ndef f(n): return 2 * n"
-    assert run(daemon).passed
+    for body in (daemon, UNBOUND):
+        assert run(body).passed
+        assert not left_over()
+
+
+def test_programs_die_with_a_killed_run() -> None:
+    """Where the run itself is killed, its programs die as well, whatever they do about it."""
+    slow = UNBOUND.replace("return 2 * n", "time.sleep(60)")
+    call = f"run_program(Problem('', 'f', 'f(1)'), [{slow!r}], Limits(seconds=20))"
+    script = f"from sluicegate.metrics.pass_at_k_runner import Limits, Problem, run_program\n{call}"
+    with subprocess.Popen([sys.executable, "-c", script]) as running:
+        try:
+            wait_until(lambda: len(left_over()) >= 4)
+            time.sleep(0.5)
+        finally:
+            running.kill()
+    wait_until(lambda: not left_over())
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    """Look for ten seconds."""
+    until = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+SHARED = """
+import ctypes
+library = ctypes.CDLL(None)
+def f(n):
+    made = [library.shmget(0, ctypes.c_size_t(4096), 0o1600), library.semget(0, 1, 0o1600), library.msgget(0, 0o1600)]
+    return made if made != [-1] * 3 else 2 * n
+"""
+
+
+def test_memory_outside_the_address_space_is_refused() -> None:
+    """System V shared memory, semaphores and messages, which no limit counts, cannot be made."""
+    assert run(SHARED) == Outcome(True)
+
+
+def test_without_the_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the filter's numbers are unknown the namespace holds no System V memory, or no program runs; all still end."""
+    for path in (JAIL, ROLES):
+        text = path.read_text().replace("machine = os.uname().machine", "machine = 'other'")
+        (tmp_path / path.name).write_text(text)
+    monkeypatch.setattr(pass_at_k_runner, "JAIL", tmp_path / JAIL.name)
+    if os.geteuid() or not os.access("/proc/sys/kernel/shmmni", os.W_OK):
+        with pytest.raises(EnvironmentFailure, match="System V"):
+            run(SHARED)
+        return
+    for body in (SHARED, UNBOUND):
+        assert run(body) == Outcome(True)
+        assert not left_over()
+
+
+def test_slow_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox that does not start in time is refused as one that does not start, and nothing of it is left."""
+    monkeypatch.setattr(pass_at_k_runner, "START_SECONDS", 0.0)
+    with pytest.raises(EnvironmentFailure, match="did not start within 0 s"):
+        run("def f(n): return 2 * n")
     assert not left_over()
 
 

@@ -74,7 +74,7 @@ def stored(project: Project, length: int) -> StoredRelease:
 def entered(project: Project, version: int) -> str:
     """Store and enter a release as `register` does, without MLflow."""
     release = stored(project, version)
-    payload = {"version": version, "manifest": digest_value(release.manifest)}
+    payload = {"version": version, "manifest": digest_value(release.manifest), **release.manifest}
     Ledger(project.ledger_url).append("register", release.digest, "ann", payload)
     return release.digest
 

@@ -106,6 +106,7 @@ def test_nothing_is_asked_twice_for_quality(project: Path) -> None:
         first = len(server.asked)
         run_selection(".", ["remote"])
         assert len(server.asked) - first == first - 6
+        assert len({json.dumps(asked.body, sort_keys=True) for asked in server.asked[:first]}) == first
 
 
 def test_what_is_missing_is_named(project: Path) -> None:
@@ -113,6 +114,14 @@ def test_what_is_missing_is_named(project: Path) -> None:
     models(project, "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match="no nobody"):
         run_selection(".", ["nobody"])
+    plan = (project / "registry" / "selection.yaml").read_text()
+    write_atomic(
+        project / "registry" / "selection.yaml",
+        plan.replace("quality: rouge1", "quality: length_words").replace("[rouge1", "[length_words"),
+    )
+    with pytest.raises(ConfigError, match="not how good"):
+        run_selection(".", ["small"])
+    write_atomic(project / "registry" / "selection.yaml", plan)
     (project / "data" / "golden" / "golden.jsonl").unlink()
     with pytest.raises(EvidenceError, match="nothing to compare on"):
         run_selection(".", ["small"])

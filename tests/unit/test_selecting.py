@@ -78,7 +78,7 @@ def test_a_cheap_one_that_may_be_worse_is_not_chosen() -> None:
         ({"commercial_use": True}, {"commercial": False}, "MIT: no"),
         ({"residency": ["EU"]}, {"residency": ""}, "unknown"),
         ({"residency": ["EU"]}, {"residency": "US"}, "US"),
-        ({"quality_at_least": 0.9}, {}, None),
+        ({"quality_limit": 0.9}, {}, None),
         ({"latency_p95_at_most": 1.0}, {}, "2"),
         ({"memory_gib_at_most": 0.5}, {}, "1"),
         ({"cost_per_month_at_most": 50}, {}, "100"),
@@ -128,6 +128,9 @@ def test_lower_may_be_better() -> None:
         bounds=(0.0, 1.0),
     )
     assert found.chosen == "little"
+    floor = plan(needs={"quality_limit": 0.3})
+    both = [option("much", scores(0.6, 1)), option("little", scores(0.2, 2))]
+    assert choose(both, floor, direction="lower", bounds=(0.0, 1.0)).steps[1].out == ("much",)
     assert pareto_front([option("much", scores(0.6, 1)), option("little", scores(0.2, 2))], "f1", "lower") == (
         "little",
     )

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,22 @@ def test_feedback_is_attached_once(log: TrafficLog) -> None:
         log.attach("key 1", Feedback(NOW, by="ann"))
 
 
+def test_feedback_that_rows_bring_again_is_attached_once(log: TrafficLog) -> None:
+    """Feedback without a time of its own is the same at any moment; rows that are not there are passed over."""
+    log.write([row(1, time=NOW, feedback=(Feedback(NOW, thumb=1, by="ann"),))])
+    later = NOW + timedelta(days=1)
+    said = (
+        Feedback(later, thumb=1, by="ann"),
+        Feedback(later + timedelta(hours=1), score=0.5),
+        Feedback(later, score=2),
+    )
+    rows = [row(1, time=later, feedback=said), row(2, time=later, feedback=said), row(3)]
+    assert [log.attach_from(rows) for _ in range(2)] == [2, 0]
+    found = log.get("key 1")
+    assert found is not None
+    assert sorted((one.time, one.score or 0) for one in found.feedback) == [(NOW, 0), (NOW, 2), (said[1].time, 0.5)]
+
+
 def test_export_holds_what_the_window_holds(log: TrafficLog, tmp_path: Path) -> None:
     """The Parquet file has every field of every row, and an empty window is a file with columns and no rows."""
     said = Feedback(NOW, score=1.0, correction="c")
@@ -259,6 +276,14 @@ def test_places_that_would_lose_rows_are_refused(url: str) -> None:
     """A log in memory, in another database or at no URL is a ConfigError at once."""
     with pytest.raises(ConfigError):
         TrafficLog(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x", "app:s3cret"])
+def test_an_address_that_is_none_is_not_repeated(url: str) -> None:
+    """A mistyped URL is a ConfigError in which, and behind which, no password stands."""
+    with pytest.raises(ConfigError, match="no database URL") as caught:
+        TrafficLog(url)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value.with_traceback(None)))
 
 
 def _write_many(url: str, gate: Any, results: Any, name: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,17 @@ def test_feedback_that_a_later_export_brings_is_attached(project: Project) -> No
     found = open_log(project).get("k")
     assert found is not None
     assert [one.score for one in found.feedback] == [0.5]
+
+
+def test_a_file_that_grows_brings_its_feedback_once(project: Project) -> None:
+    """A row without a time keeps that of its first import, and its feedback is not new because the file is."""
+    said = {"prompt": "a", "response": "b", "feedback": [{"thumb": -1}, {"score": 1, "time": "2026-05-02T00:00:00Z"}]}
+    path = project.root / "log.jsonl"
+    for seconds, rows in ((0, [said]), (60, [said, {"prompt": "c", "response": "d"}])):
+        os.utime(lines(path, *rows), (NOW.timestamp() + seconds,) * 2)
+        import_file(str(project.root), path)
+    first, second = open_log(project).window()
+    assert (first.time, len(first.feedback), len(second.feedback)) == (NOW, 2, 0)
 
 
 def test_fields_may_have_other_names(tmp_path: Path) -> None:
@@ -251,6 +263,24 @@ def test_an_export_over_many_lines_is_read(tmp_path: Path) -> None:
     assert (row.prompt, row.response) == ("Q", "A")
 
 
+def test_a_torn_first_line_costs_no_other(project: Project) -> None:
+    """A file that was cut at its beginning loses that line, whatever its length, and is still known for what it is."""
+    good = [request(span(number, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"})) for number in (1, 2)]
+    path = lines(project.root / "spans.jsonl", "x" * 5_000 + json.dumps(good[0])[40:], *good)
+    found = import_file(str(project.root), path)
+    assert (found.new, found.refused) == (2, 1)
+    assert "line 1: not JSON" in found.reasons[0]
+
+
+def test_one_export_over_many_lines_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in which no line is an export is not read whole, however large it is."""
+    monkeypatch.setattr("sluicegate.traffic.otel.MOST_LINE", 100)
+    (tmp_path / "spans.json").write_text(json.dumps(request(span(1, OLD)), indent=1))
+    [refused] = read_otel(tmp_path / "spans.json")
+    assert isinstance(refused, Refused)
+    assert "longer than 100 bytes" in refused.reason
+
+
 STRANGE = (
     None,
     0,
@@ -287,6 +317,43 @@ def test_strange_files_are_refused_or_empty(tmp_path: Path, strange: Any) -> Non
     """A file that is no export of spans is refused with a reason, never a crash."""
     found = list(read_otel(lines(tmp_path / "spans.json", strange)))
     assert all(isinstance(row, Refused) for row in found)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"text": "hi", "order": 17},
+        {"content": "x"},
+        {"message": "hi", "order": 17},
+        {"choices": ["red", "blue"]},
+        {"parts": ["door", "wheel"], "order": 17},
+        {"messages": ["a"]},
+        {"role": "admin", "name": "x"},
+        [{"text": "hi"}, {"text": "you"}],
+    ],
+)
+def test_a_prompt_that_is_json_is_what_was_said(own: Any) -> None:
+    """The user's own JSON is no message, whatever its fields are called: no field of it is lost."""
+    text = json.dumps(own)
+    assert prompt_of(text) == response_of(text) == text
+    assert prompt_of([{"role": "user", "content": text}]) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"role": "assistant", "content": "A"},
+        {"type": "ai", "content": "A"},
+        {"parts": [{"text": "A"}]},
+        {"messages": [{"role": "user", "content": "A"}]},
+        {"choices": [{"message": {"role": "assistant", "content": "A"}}]},
+        {"choices": [{"text": "A", "finish_reason": "stop"}]},
+        {"message": {"role": "assistant", "content": "A"}, "index": 0},
+    ],
+)
+def test_messages_as_json_text_are_read(value: Any) -> None:
+    """Each shape that a tracing tool writes as a text is known for messages."""
+    assert response_of(json.dumps(value)) == prompt_of(json.dumps(value)) == "A"
 
 
 def test_traces_of_mlflow_are_imported_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from sluicegate.errors import ConfigError
+from sluicegate.errors import ConfigError, EnvironmentFailure, MissingExtraError, SluiceError
 from sluicegate.traffic import TrafficLog
 from sluicegate.traffic.router import TOKEN_VARIABLE, traffic_router
 
@@ -82,10 +83,79 @@ def test_a_router_without_a_token_has_to_be_asked_for(log: TrafficLog, monkeypat
         traffic_router(log)
     app = FastAPI()
     app.include_router(traffic_router(log, allow_anonymous=True))
-    assert TestClient(app).post("/rows", json=ROW).status_code == 201
+    assert TestClient(app, base_url="http://localhost:8765").post("/rows", json=ROW).status_code == 201
     monkeypatch.setenv(TOKEN_VARIABLE, "short")
     with pytest.raises(ConfigError, match="short"):
         traffic_router(log, allow_anonymous=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "kind", "status"),
+    [
+        ("127.0.0.1:8765", "application/json", 201),
+        ("[::1]:8765", "Application/JSON; charset=utf-8", 201),
+        ("localhost", "text/plain", 415),
+        ("localhost", "application/x-www-form-urlencoded", 415),
+        ("localhost", "", 415),
+        ("evil.example", "application/json", 403),
+        ("localhost.evil.example:8765", "application/json", 403),
+        ("127.0.0.1.evil.example", "application/json", 403),
+        ("192.168.1.1", "application/json", 403),
+        ("", "application/json", 403),
+    ],
+)
+def test_without_a_token_no_page_of_another_site_writes(
+    log: TrafficLog, monkeypatch: pytest.MonkeyPatch, host: str, kind: str, status: int
+) -> None:
+    """What a browser sends for a foreign page, or to a name that leads here by DNS, is refused; counts are not told."""
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    app = FastAPI()
+    app.include_router(traffic_router(log, allow_anonymous=True))
+    with TestClient(app, headers={"host": host}) as client:
+        answer = client.post("/rows", content=json.dumps(ROW), headers={"content-type": kind})
+        assert (answer.status_code, log.count()) == (status, int(status == 201))
+        assert client.get("/counts").status_code == (403 if status == 403 else 200)
+
+
+class BrokenLog(TrafficLog):
+    """A log whose every transaction raises `error`."""
+
+    error: SluiceError
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[Any]:
+        raise self.error
+        yield
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (EnvironmentFailure("connection to 10.1.2.3 as app failed"), 503),
+        (MissingExtraError("psycopg 10.1.2.3", "postgres"), 500),
+    ],
+)
+def test_what_is_wrong_here_is_told_to_our_own_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: SluiceError,
+    status: int,
+) -> None:
+    """Health tells nobody what a driver says, and a missing package is the server's fault; our log has the reason."""
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    log = BrokenLog(f"sqlite:///{tmp_path / 'traffic.db'}")
+    log.error = error
+    app = FastAPI()
+    app.include_router(traffic_router(log))
+    client = TestClient(app)
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"], "10.1.2.3" in health.text) == (503, "unavailable", False)
+    assert "10.1.2.3" in caplog.text
+    answer = client.post("/rows", json=ROW, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == status
+    if status == 500:
+        assert "psycopg" not in answer.text
 
 
 @pytest.mark.parametrize(

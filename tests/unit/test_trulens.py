@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ from trulens.core import Metric, Selector
 from trulens.core.feedback.endpoint import Endpoint
 from trulens.feedback.llm_provider import LLMProvider
 
+from judge_server import judge_server, model
 from sluicegate.backends.scripted_asker import ScriptedAsker
-from sluicegate.errors import ConfigError, EvidenceError
+from sluicegate.errors import BudgetError, ConfigError, EvidenceError
+from sluicegate.evaluation import METER, Limits, Meter, evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.trulens import trulens_provider
+from sluicegate.gates import Policy, decide
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.trulens_door import open_provider, read_feedback
 from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.metrics.scorers import scorer_metric
-from sluicegate.records import Failure, Question, Reply
+from sluicegate.records import Decision, Example, Failure, Generation, Question, Reply
 from tiny_model import build_tiny_model
 
 REASONED = '{"criteria": "on topic", "supporting_evidence": "the order", "score": 2}'
@@ -86,8 +91,19 @@ def test_clear_answers_in_every_form() -> None:
     assert read_feedback(template, 0, 3) == (3, "Criteria: short\nSupporting Evidence: three words")
     assert read_feedback(f"```json\n{REASONED}\n```", 0, 3)[0] == 2
     assert read_feedback('<think>{"score": 0}</think>{"score": 3}', 0, 3) == (3, "")
-    with pytest.raises(Unreadable):
-        read_feedback(template + "\nor 2", 0, 3)
+    assert read_feedback(f"TEMPLATE:\n{template.replace(' 3', chr(10) + '3')}", 0, 3)[0] == 3
+    for wrong in (template + "\nor 2", template.replace("Criteria", "It"), template.replace("\nScore", " Score")):
+        with pytest.raises(Unreadable):
+            read_feedback(wrong, 0, 3)
+
+
+def test_reading_takes_no_longer_than_the_answer_is_long() -> None:
+    """Many lines, and many that begin like TruLens' template, are read in a moment."""
+    start = time.process_time()
+    for text in ("Criteria:" + "\n" * 40_000 + "x", "Criteria:" + "\nSupporting Evidence:" * 40 + "\n" * 40_000 + "x"):
+        with pytest.raises(Unreadable):
+            read_feedback(text, 0, 3)
+    assert time.process_time() - start < 2
 
 
 def test_failures_and_cut_answers_are_errors() -> None:
@@ -118,7 +134,9 @@ def test_groundedness_downloads_nothing() -> None:
 MODULE = """
 from trulens.core import Metric
 from mlflow.entities import AssessmentError, Feedback
-from mlflow.genai.scorers import scorer
+from functools import partial
+from mlflow.genai import Scorer
+from mlflow.genai.scorers import Guidelines, ResponseLength, make_scorer_ensemble, scorer
 from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.judges.trulens_door import open_provider
 
@@ -137,6 +155,25 @@ def polite(inputs, outputs):
 @scorer
 def steps(trace):
     return 1
+
+provider = open_provider(ScriptedAsker(lambda question: "2"))
+judge = Guidelines(name="kind", guidelines="Be kind.", model="openai:/none")
+hidden = Metric(implementation=lambda text: provider.coherence(text))
+bound = Metric(implementation=partial(lambda by, text: by.coherence(text), provider))
+rule = ResponseLength(max_length=10)
+both = make_scorer_ensemble(name="both", scorers=[rule, judge], ensemble_fn="agg_all")
+
+@scorer
+def asking(outputs):
+    return judge(outputs=outputs)
+
+class Holding(Scorer):
+    judge: object = None
+
+    def __call__(self, outputs):
+        return self.judge(outputs=outputs)
+
+holding = Holding(name="holding", judge=judge)
 
 broken = Feedback(error=AssessmentError("X", "down"))
 RETURNS = [None, "unknown", "5", 7, float("nan"), [1, 1], {"a": 1}, broken, Feedback(value="maybe")]
@@ -181,6 +218,33 @@ def test_own_metrics_and_scorers_score(module: str) -> None:
     assert len(digests) == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "asks"),
+    [("relevance", True), ("hidden", True), ("bound", True), ("judge", True), ("both", True), ("asking", True),
+     ("holding", True), ("rude", False), ("same", False), ("polite", False), ("rule", False)],
+)  # fmt: skip
+def test_a_scorer_that_asks_a_model_is_known(module: str, name: str, asks: bool) -> None:
+    """Whether a model is asked is seen before anything is scored: by what a scorer is, holds, is bound to or names."""
+    assert find_metric(f"{module}:{name}").asks is asks
+
+
+def test_its_scores_decide_nothing(module: str, tmp_path: Path) -> None:
+    """Evidence names a metric that asks a model among its judges, and a rule on it is HOLD; others are no judges."""
+    golden = [Example(f"e{n}", f"g{n}", {"q": "Where?"}, ("Here.",), "t") for n in range(12)]
+    outputs = [Generation("Here, please.", 5, 3, 0.1, True)] * 12
+    name = f"{module}:hidden"
+    made = evaluate("c" * 64, golden, "g", outputs, [name, f"{module}:polite"])
+    assert set(made.judges) == {name}
+    assert (made.judges[name].scored, made.judges[name].failed) == (12, 0)
+    write_evidence(tmp_path / "e.parquet", made)
+    assert read_evidence(tmp_path / "e.parquet") == made
+    rule = {"name": "r", "kind": "at_least", "metric": name, "threshold": 0.1, "compare": "mean"}
+    rules = Policy.model_validate({"rules": [rule], "minimum_examples": 5})
+    found = decide(made, None, rules, facts={f"judge:{name}": "ok"})
+    assert found.decision is Decision.HOLD
+    assert "not calibrated" in found.rules[0].reason
+
+
 @pytest.mark.parametrize("number", range(10))
 def test_what_is_no_number_stops_the_evaluation(module: str, number: int) -> None:
     """An error, nothing, several values, an unknown word or a number out of range is an EvidenceError that says whose."""
@@ -223,3 +287,30 @@ def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ConfigError, match="no model 'large'") as caught:
         trulens_provider("large", tmp_path)
     assert "tiny" in caught.value.hint
+
+
+def test_a_provider_by_name_keeps_to_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a metric asks through it is counted in the run's meter and stops at its limits; any metric that asks is named."""
+    (tmp_path / "params.yaml").write_text("")
+    (tmp_path / "registry").mkdir()
+    with judge_server(lambda messages: "2") as judge:
+        (tmp_path / "registry" / "models.yaml").write_text(f"models:{model(judge.url)}")
+        provider = trulens_provider("fake", tmp_path, max_tokens=8)
+        (tmp_path / "plain_module.py").write_text("def score(source, output, references):\n    return ASK(output)\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        importlib.import_module("plain_module").ASK = lambda text: provider.coherence(text=text)
+        golden = [Example(f"e{n}", f"g{n}", {"q": f"Where is {n}?"}, ("Here.",), "t") for n in range(3)]
+        outputs = [Generation(f"Here, {n}.", 5, 3, 0.1, True) for n in range(3)]
+        meter = Meter(tmp_path / "meter.json", Limits(tokens=20_000))
+        meter.save()
+        monkeypatch.setenv(METER, str(tmp_path / "meter.json"))
+        made = evaluate("c" * 64, golden, "g", outputs, ["plain_module:score", "rouge1"])
+        assert set(made.judges) == {"plain_module:score"}
+        spent = Meter.of_this_run().spent
+        assert (spent.judge_calls, spent.judge_tokens > 0) == (3, True)
+        meter = Meter.of_this_run()
+        meter.judged(0, 20_000 - meter.spent.tokens - 50, 0.0)  # by others
+        with pytest.raises(BudgetError, match="token budget"):
+            provider.coherence(text="Something new.")
+        assert len(judge.asked) == 3
+        assert provider.coherence(text="Here, 1.") == pytest.approx(2 / 3)  # was answered before: costs nothing

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sluicegate.project import Project
 
 def _rwlock(root: Path, pid: int) -> Path:
     path = root / ".dvc" / "tmp" / "rwlock"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     owner = {"pid": pid, "cmd": "dvc repro"}
     path.write_text(json.dumps({"write": {"a": owner}, "read": {"b": [owner]}}))
     return path
@@ -119,6 +120,48 @@ def test_no_time_left_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(BudgetError, match="not started"):
         versioning.reproduce(Project(tmp_path), until=time.time() - 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_waiting_ends_with_the_budget(tmp_path: Path) -> None:
+    """A run with a time limit waits for another one until then and no longer, and ends with HOLD's error."""
+    project = Project(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+    with versioning.pipeline_lock(project), pytest.raises(BudgetError, match="another run still holds the pipeline"):
+        versioning.reproduce(project, until=time.time() + 0.1)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # dvc"])
+    try:
+        path = _rwlock(tmp_path, process.pid)
+        with pytest.raises(BudgetError, match="another DVC still works"):
+            versioning.reproduce(project, until=time.time() + 0.1)
+        assert path.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_stages_of_another_run_are_not_told_as_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the run that held the pipeline before us ran is not among the stages that we ran."""
+    project, held = Project(tmp_path), threading.Event()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").touch()
+
+    def other() -> None:
+        with versioning.pipeline_lock(project):
+            held.set()
+            time.sleep(0.3)
+            (tmp_path / "dvc.lock").write_text("stages: {tune: {cmd: theirs}}\n")
+
+    def ours(*_: object) -> int:
+        (tmp_path / "dvc.lock").write_text("stages: {tune: {cmd: theirs}, evaluate: {cmd: ours}}\n")
+        return 0
+
+    monkeypatch.setattr(versioning, "_run_until", ours)
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(10)
+    assert versioning.reproduce(project) == ["evaluate"]
+    thread.join()
 
 
 def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ PER_MESSAGE = 16
 PER_REQUEST = 128
 """Tokens that chat templates put around each message, and ahead of all of them (a default system prompt)."""
 
+LONGEST_TOKEN = 8
+"""Bytes of text that a token stands for at the most, on the mean of a text; prose has 3 to 5."""
+
 Size = tuple[int, int]
 """Tokens of a question and of its answer."""
 
@@ -45,6 +48,16 @@ def most_prompt_tokens(question: Question) -> int:
     return PER_REQUEST + sum(
         PER_MESSAGE + len(message["content"].encode("utf-8", "surrogatepass")) for message in question.messages
     )
+
+
+def least_tokens(text: str) -> int:
+    """Tokens that count for `text`, should a server report fewer: one for every 8 bytes of UTF-8, rounded up.
+
+    Example:
+        >>> [least_tokens(text) for text in ("", "Yes", "A rather longer answer.")]
+        [0, 1, 3]
+    """
+    return -(-len(text.encode("utf-8", "surrogatepass")) // LONGEST_TOKEN)
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sluicegate.backends.ask_limits import NO_LIMITS, AskLimits, Purse, Size, most_prompt_tokens
+from sluicegate.backends.ask_limits import NO_LIMITS, AskLimits, Purse, Size, least_tokens, most_prompt_tokens
 from sluicegate.backends.cached_asker import Took
 from sluicegate.backends.endpoint_address import Place, Unreachable, check_url, find_places
 from sluicegate.backends.endpoint_call import Caller, Outcome, read_key, trusted
@@ -73,7 +73,8 @@ class EndpointSource:
         Args:
             spec: the endpoint.
             name: its name in models.yaml, for messages.
-            limits: the most that may be spent. What a failed request may have cost counts at its upper bound.
+            limits: the most that may be spent. What a failed request may have cost counts at its upper bound. An answer
+                costs what the server reports, and at least a token for every 8 bytes of question and answer.
             extra: further fields of each request (`top_p`, `stop`).
 
         Raises:
@@ -148,7 +149,7 @@ class EndpointSource:
             await self._may_start(run, size)
             used = size
             try:
-                outcome = await self._try(caller, body)
+                outcome = _bounded(await self._try(caller, body), question)
                 used = _used(outcome, size)
             finally:
                 self._purse.settle(size, used)
@@ -225,6 +226,17 @@ class EndpointSource:
         if question.alternatives:
             payload |= {"logprobs": True, "top_logprobs": question.alternatives}
         return json.dumps(payload).encode("ascii")
+
+
+def _bounded(outcome: Outcome, question: Question) -> Outcome:
+    """The outcome, its tokens as reported but never fewer than its texts have: a server that says 0 is not free."""
+    answer = outcome.answer
+    if not isinstance(answer, Reply):
+        return outcome
+    asked = sum(least_tokens(message["content"]) for message in question.messages)
+    told = min(least_tokens(answer.text), question.max_tokens)
+    asked, told = max(answer.prompt_tokens, asked), max(answer.completion_tokens, told)
+    return replace(outcome, answer=replace(answer, prompt_tokens=asked, completion_tokens=told))
 
 
 def _used(outcome: Outcome, size: Size) -> Size:

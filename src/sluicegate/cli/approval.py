@@ -21,6 +21,7 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     """
     from sluicegate import releasing, servers
     from sluicegate.project import find_project
+    from sluicegate.stages.approval import waiting_tag
     from sluicegate.stages.line import actor
 
     project = find_project()
@@ -29,7 +30,7 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     name = person or os.environ.get("SLUICE_ACTOR") or login.rpartition("@")[0]
     entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
     found = releasing.standing(project, digest)
-    resumed, note = ([], "") if found.missing else servers.resume_waiting(project, digest)
+    resumed, note = ([], "") if found.missing else servers.resume_waiting(project, waiting_tag(digest))
     if as_json:
         print_json({"approval": entry, "missing": found.missing, "text": found.text, "resumed": resumed, "note": note})
         return

@@ -153,10 +153,12 @@ def history(moment: str | None, as_json: bool) -> None:
 def lineage(release: str, as_json: bool) -> None:
     """What RELEASE (a version, a digest or `champion`) is made of and where it came from."""
     from sluicegate import releasing
+    from sluicegate.ledger import Ledger
     from sluicegate.project import find_project
 
     project = find_project()
-    stored = releasing.load_stored(project, releasing.find_release(project, release))
+    digest = releasing.find_release(project, release)
+    stored = releasing.load_registered(project, digest, Ledger(project.ledger_url).entries("register", digest))
     if as_json:
         print_json({"digest": stored.digest, **stored.manifest})
         return

@@ -159,7 +159,7 @@ def forget(user: str, before: datetime | None) -> None:
 @traffic.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
-@click.option("--anonymous", is_flag=True, help="Without a token; only on a loopback address.")
+@click.option("--anonymous", is_flag=True, help="Without a token; only for programs of this machine.")
 def serve(host: str, port: int, anonymous: bool) -> None:
     """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/traffic.md)."""
     import uvicorn

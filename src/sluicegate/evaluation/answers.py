@@ -123,10 +123,13 @@ def _load(folder: Path, keys: Sequence[str]) -> dict[str, Generation]:
 
 
 def _restored(key: str, value: str, digest: str) -> Generation | None:
-    """The stored answer, or None when its bytes are not those written: then it is generated again."""
+    """The stored answer, or None when its bytes are not those written, or another version's: it is generated again."""
     if digest_bytes(f"{key}\n{value}".encode("utf-8", "surrogatepass")) != digest:
         return None
-    return Generation(**json.loads(value))
+    try:
+        return Generation(**json.loads(value))
+    except TypeError:
+        return None
 
 
 def _store(folder: Path, answers: Mapping[str, Generation]) -> None:

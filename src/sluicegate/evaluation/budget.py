@@ -1,14 +1,15 @@
-"""What a run may spend on answers and judges, and what it has spent: in a file, because stages are processes of their own."""
+"""What a run may spend on answers and judges, and has spent: in a file, because stages are processes of their own."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sluicegate.errors import BudgetError
+from sluicegate.errors import BudgetError, UsageError
 from sluicegate.hashing import read_json, write_json
 from sluicegate.records import Generation
 
@@ -27,6 +28,14 @@ class Limits:
         seconds: the same limit as the person gave it, for messages.
         tokens: of prompts and answers together.
         cost: in the currency of the prices.
+
+    Raises:
+        UsageError: a limit is not finite. No comparison with NaN is ever true, so that it would stop nothing.
+
+    Example:
+        >>> Limits(cost=float("nan"))
+        Traceback (most recent call last):
+        sluicegate.errors.UsageError: the limit on cost is nan, which is no finite number.
     """
 
     until: float | None = None
@@ -35,6 +44,13 @@ class Limits:
     cost: float | None = None
     price_input: float = 0.0
     price_output: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("seconds", self.seconds), ("cost", self.cost), ("time", self.until)):
+            if value is not None and not math.isfinite(value):
+                raise UsageError(
+                    f"the limit on {name} is {value}, which is no finite number.", hint="For no limit, leave it out."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sluicegate.errors import EvidenceError, IntegrityError
 from sluicegate.hashing import atomic_file
-from sluicegate.records import Evidence, ScoredExample
+from sluicegate.records import Evidence, ScoredExample, judged_metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,7 +180,7 @@ def _check(path: Path, evidence: Evidence) -> None:
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
     for name, use in evidence.judges.items():
-        if use.failed < 0 or use.scored + use.failed != len(ids) or (f"judge:{name}" in names) is bool(use.failed):
+        if use.failed < 0 or use.scored + use.failed != len(ids) or (judged_metric(name) in names) is bool(use.failed):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not fit its scores."
             )

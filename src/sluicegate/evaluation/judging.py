@@ -117,10 +117,12 @@ def judge_answers(
     if criterion.needs_reference and (bare := [row.id for row in golden if not any(row.reference)]):
         raise EvidenceError(f"example {bare[0]}: {criterion.metric} needs a reference and there is none.")
     digest, pairwise = judge_digest(criterion, askers), criterion.form == "pairwise"
-    if pairwise:
-        digest_against = digest_value([answer.text for answer in champion])
-        if outputs is champion:
-            return _level(criterion.metric, digest, digest_against, len(golden))
+    bound = judgement_digest(criterion, digest, [answer.text for answer in champion])
+    if pairwise and outputs is champion:
+        # The champion against itself.
+        return Judgement(
+            criterion.metric, bound, (0.5,) * len(golden), ("",) * len(golden), JudgeUse(digest, len(golden), 0)
+        )
     rows = [
         JudgeRow(
             example.id,
@@ -140,7 +142,7 @@ def judge_answers(
     whole = not judged.failed and len(scores) == len(rows)
     return Judgement(
         metric=criterion.metric,
-        digest=digest_value([digest, digest_against]) if pairwise else digest,
+        digest=bound,
         scores=scores if whole else (),
         reasons=judged.reasons if whole else (),
         use=JudgeUse(digest, len(rows) - judged.failed, judged.failed, notes),
@@ -150,6 +152,6 @@ def judge_answers(
     )
 
 
-def _level(metric: str, digest: str, against: str, rows: int) -> Judgement:
-    """The champion against itself."""
-    return Judgement(metric, digest_value([digest, against]), (0.5,) * rows, ("",) * rows, JudgeUse(digest, rows, 0))
+def judgement_digest(criterion: Criterion, judge: str, champion: Sequence[str]) -> str:
+    """What a judgement's scores depend on: the judge and, where it compares, the champion's answers in golden order."""
+    return digest_value([judge, digest_value(list(champion))]) if criterion.form == "pairwise" else judge

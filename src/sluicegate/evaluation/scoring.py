@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
+from sluicegate.evaluation.metered import RunAsker
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import find_metric, metrics_digest, score_many
-from sluicegate.records import Evidence, Example, Generation, ScoredExample, Summary
+from sluicegate.records import Evidence, Example, Generation, JudgeUse, ScoredExample, Summary
 
 if TYPE_CHECKING:
     from sluicegate.evaluation.judging import Judgement
+
+OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
+"""The note of such a metric among the judges of the evidence."""
 
 
 def evaluate(
@@ -30,7 +34,8 @@ def evaluate(
     """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
 
     `metrics` are computed here. `judgements` are of the same answers in the same order; one with a failed row gives no
-    scores and is only counted. `price` is money per million tokens of prompt and of answer; see `operations`.
+    scores and is only counted. A computed metric that asks a model is
+    named among the judges of the evidence. `price` is money per million tokens of prompt and of answer; see `operations`.
 
     Raises:
         EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or metric, a missing
@@ -41,7 +46,13 @@ def evaluate(
     table = {name: find_metric(name) for name in metrics}
     texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
     references, ids = [example.reference for example in golden], [f"example {example.id}" for example in golden]
-    scores = {name: score_many(metric, *texts, references, ids) for name, metric in table.items()}
+    scores: dict[str, list[float]] = {}
+    opinions: dict[str, JudgeUse] = {}
+    for name, metric in table.items():
+        before = RunAsker.asked
+        scores[name] = score_many(metric, *texts, references, ids)
+        if metric.asks or RunAsker.asked > before:
+            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
     whole = corpus_scores(scores, texts[1], references)
     ranges = {name: metric.range for name, metric in table.items()}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
@@ -62,13 +73,13 @@ def evaluate(
     return Evidence(
         release=release_digest,
         golden=golden_digest,
-        metrics=_configuration(metrics, judgements),
+        metrics=configuration(metrics, {one.metric: one.digest for one in judgements}),
         rows=tuple(rows),
         summaries={
             name: summarise([row.scores[name] for row in rows], groups, bounds) for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements},
+        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements} | opinions,
     )
 
 
@@ -90,12 +101,19 @@ def _check(
         raise EvidenceError("a judge gave another number of scores than there are examples.")
 
 
-def _configuration(metrics: Sequence[str], judgements: Sequence[Judgement]) -> str:
-    """Digest of how was measured; that of the metrics alone where there is no judge."""
+def configuration(metrics: Sequence[str], judges: Mapping[str, str]) -> str:
+    """Digest of how was measured; that of the computed `metrics` alone where there is no judge.
+
+    Args:
+        metrics: names of the computed metrics.
+        judges: `judge:<name>` to the digest of its judgement.
+
+    Raises:
+        ConfigError: a metric is unknown.
+        MissingExtraError: a metric's package is not installed.
+    """
     computed = metrics_digest(metrics)
-    if not judgements:
-        return computed
-    return digest_value({"metrics": computed, "judges": {one.metric: one.digest for one in judgements}})
+    return digest_value({"metrics": computed, "judges": dict(judges)}) if judges else computed
 
 
 def source_text(inputs: Mapping[str, str]) -> str:

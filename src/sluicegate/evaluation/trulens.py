@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.backends.asking import NO_LIMITS, open_asker
+from sluicegate.backends.asking import Asker, AskLimits, open_asker
 from sluicegate.config import ModelsFile, load
 from sluicegate.errors import ConfigError
+from sluicegate.evaluation.metered import RunAsker
 from sluicegate.project import find_project
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ def trulens_provider(model: str, root: Path | None = None, *, max_tokens: int = 
 
         relevance = Metric(implementation=trulens_provider("local-judge").relevance).on_input_output()
 
-    Answers are kept with those of other judges and cost nothing the second time. See `judges.trulens_door`.
+    Answers are kept with those of other judges and cost nothing the second time; new ones count in the budget of the
+    run. Whatever metric asks it is a judge that nobody can calibrate: the gate holds a rule on it. See
+    `judges.trulens_door`.
 
     Raises:
         ConfigError: there is no such model, its endpoint is unsafe or its key is missing.
@@ -35,5 +38,8 @@ def trulens_provider(model: str, root: Path | None = None, *, max_tokens: int = 
     models = load(path, ModelsFile).models
     if model not in models:
         raise ConfigError(f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}.")
-    asker = open_asker(models[model], model, root=project.root, cache=project.judgements, limits=NO_LIMITS)
-    return open_provider(asker, max_tokens)
+
+    def opened(limits: AskLimits) -> Asker:
+        return open_asker(models[model], model, root=project.root, cache=project.judgements, limits=limits)
+
+    return open_provider(RunAsker(model, models[model], opened), max_tokens)

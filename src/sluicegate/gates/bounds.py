@@ -9,8 +9,11 @@ because the sample holds none of them, it stays honest. Its validity is proved f
 others a conjecture without a known counter-example: `benchmarks/gate_calibration.py` measures it.
 
 The probability needs no simulation. Uniform simplex weights are exponentials over their sum, so p = P(sum E_i a_i <= 0)
-with a_i = x_i - c, found from the characteristic function prod 1/(1 - i t a_i) by Imhof's inversion (Biometrika 48,
-1961) with the trapezoidal rule in log t, which converges exponentially: the same bytes on every run.
+with a_i = x_i - c. Its moment generating function M(s) = prod 1/(1 - a_i s) is inverted along a hyperbola through the
+saddle point of M(s)/(-s), s < 0, that begins as the path of steepest descent (S. O. Rice, SIAM Journal on Scientific and
+Statistical Computing 1, 1980), where next to nothing oscillates: the trapezoidal rule in y = sigma sinh u converges
+exponentially, for two groups as for many thousands, and a p of 1e-9 has as many right digits as one of 0.1. Its step is
+halved until two results agree. The same bytes on every run.
 """
 
 from __future__ import annotations
@@ -22,8 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_STEP = 0.05
 _HALVINGS = 60
+_STEP = 0.2
+_FINEST = 0.001
+_SETTLED = 1e-9
+_FARTHEST = 60.0
+_NOTHING = -45.0
+"""Logarithm of an ordinate that adds no digit any more."""
+_POINTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +123,57 @@ def upper_bound(sample: Clusters, alpha: float) -> float:
 
 
 def _probability_not_positive(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """P(sum_i values_i Gamma(weights_i) <= 0), Imhof's integral by the trapezoidal rule in log t."""
-    total = float(weights @ np.abs(values))
-    squares = values * values
-    start = np.log(1e-3 / total)
-    stop = start
-    while stop < 40.0 and 0.5 * float(weights @ np.log1p(np.exp(2.0 * stop) * squares)) < 23.0:
-        stop += 0.25
-    t = np.exp(np.arange(start, stop + _STEP, _STEP))
-    phase = weights @ np.arctan(values[:, None] * t)
-    decay = np.exp(-0.5 * (weights @ np.log1p(squares[:, None] * (t * t))))
-    body = float((np.sin(phase) * decay).sum())
-    tail = float(weights @ values) * float(t[0]) / np.expm1(_STEP)
-    return float(min(1.0, max(0.0, 0.5 - _STEP * (body + tail) / np.pi)))
+    """P(sum_i values_i Gamma(weights_i) <= 0), some value being above 0; 0.0 where none is below."""
+    if float(values.min()) >= 0.0:
+        return 0.0
+    if float(weights @ values) < 0.0:
+        return 1.0 - _small_side(-values, weights)
+    return _small_side(values, weights)
+
+
+def _small_side(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """The same where the sum's mean is not negative, so that the probability is the smaller of the two sides."""
+    saddle = _saddle(values, weights)
+    ratios = values / (1.0 - values * saddle)
+    second = float(weights @ ratios**2) + saddle**-2
+    third = 2.0 * float(weights @ ratios**3) - 2.0 * saddle**-3
+    height = float(weights @ np.log1p(-values * saddle))  # minus the logarithm of M at the saddle
+    sigma, bend = 1.0 / math.sqrt(second), third / second / 6.0  # the path of steepest descent is s = iy + bend y^2
+    width = 1.0 / max(4.0 * abs(bend), 1e-12 / sigma)
+
+    def ordinates(first: float, step: float) -> float:
+        total, place = 0.0, first
+        while place < _FARTHEST:
+            u = np.arange(place, place + _POINTS * step - step / 2, step)
+            y = sigma * np.sinh(u)
+            hypotenuse = np.hypot(width, y)
+            s = saddle + 1j * y + math.copysign(0.5, bend) * (y * y / (hypotenuse + width))
+            slope = math.copysign(0.5, bend) * y / hypotenuse
+            exponents = height - weights @ np.log(1.0 - values[:, None] * s)
+            total += float((np.exp(exponents) * (saddle / s) * (1.0 - 1j * slope) * np.cosh(u)).real.sum())
+            if exponents[-1].real + math.log(abs(saddle / s[-1])) + float(u[-1]) < _NOTHING:
+                break
+            place += _POINTS * step
+        return total
+
+    step = _STEP
+    total = step * (0.5 + ordinates(step, step))  # at the saddle the ordinate is 1
+    while step > _FINEST:
+        finer = 0.5 * (total + step * ordinates(step / 2, step))
+        settled = abs(finer - total) <= _SETTLED * abs(finer)
+        total, step = finer, step / 2
+        if settled:
+            break
+    return float(min(1.0, max(0.0, math.exp(-height) / -saddle * sigma * total / math.pi)))
+
+
+def _saddle(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Where M(s)/(-s) is smallest between its pole at 0 and its nearest singularity below."""
+    low, high = 1.0 / float(values.min()), 0.0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        if float(weights @ (values / (1.0 - values * middle))) - 1.0 / middle < 0.0:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)

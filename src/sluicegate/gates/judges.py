@@ -1,7 +1,8 @@
 """A judge's word counts in a rule only where that judge was calibrated against people and answered for every row.
 
 Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`, and anything but `ok`
-holds the rule. No severity, slice or kind of rule gets round it.
+holds the rule. No severity, slice or kind of rule gets round it. A metric of a project's own that asks a model is a judge
+that cannot be calibrated: the evidence names it among its judges, and a rule on it holds whatever the facts say.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _STANDING = {
 def held_by_judge(case: Case, rule: Rule) -> RuleResult | None:
     """HOLD with the reason, where a metric of `rule` is a judge's and that judge does not count; else None."""
     for metric in (rule.metric, *rule.metrics):
-        if metric.startswith(PREFIX) and (reason := _obstacle(case, metric)):
+        if reason := _obstacle(case, metric) if metric.startswith(PREFIX) else _scorer(case, metric):
             return result(rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin)
     return None
 
@@ -37,6 +38,15 @@ def _obstacle(case: Case, metric: str) -> str:
         return ""
     said = _STANDING.get(found, f"has the standing {found!r}, which is not ok")
     return f"judge {name} {said}; what it says decides nothing until `sluice judge calibrate {name}` passes"
+
+
+def _scorer(case: Case, metric: str) -> str:
+    if not any(side is not None and metric in side.judges for side in (case.candidate, case.champion)):
+        return ""
+    return (
+        f"{metric} asks a model and is not calibrated: it decides nothing; "
+        "a criterion (prompts/judge_<name>.yaml) that passes `sluice judge calibrate` does"
+    )
 
 
 def _incomplete(name: str, evidence: Evidence, side: str) -> str:

@@ -124,8 +124,9 @@ def calibrate(
     """Hold the judge against the labels and say whether it passed.
 
     The judge is asked about every labelled row (pairwise: in both orders), about `params.repeat_rows` of them again
-    with another seed and other marks, and about known-bad answers. The criterion's own sentinels are among those; they
-    do not stop the rest here, so that the report of a bad judge says how bad it is.
+    with another seed and other marks, and about known-bad answers, each of them: one that an evaluation would score
+    without a call (canned, an echo) shows nothing of the judge unless it is asked. The criterion's own sentinels are
+    among those; they do not stop the rest here, so that the report of a bad judge says how bad it is.
 
     Raises:
         DataError: no labelled row.
@@ -240,7 +241,7 @@ def _ask(
         first=judge_rows(open_one, [row.row for row in rows], askers, progress),
         again=judge_rows(open_one, other, askers, progress, seed=params.seed + 1),
         repeated=repeated,
-        bad=judge_rows(open_one, bad, askers, progress),
+        bad=judge_rows(open_one, bad, askers, progress, ask_all=True),
         bad_rows=[row.id for row in bad],
     )
 

@@ -70,6 +70,7 @@ def judge_rows(
     progress: Progress | None = None,
     *,
     seed: int = 0,
+    ask_all: bool = False,
 ) -> Judged:
     """Judge every row by `criterion`; the scores of several judges are their median.
 
@@ -82,6 +83,7 @@ def judge_rows(
         askers: the judges, in the order of `criterion.judges`.
         progress: called with the number of questions answered and of all.
         seed: of the judges' sampling; another one asks anew (self-consistency).
+        ask_all: also of the rows that need no judge: what the judges themselves make of them.
 
     Raises:
         BudgetError: a budget is spent; what was answered stays in the cache of the askers.
@@ -95,7 +97,7 @@ def judge_rows(
         )
     _check_inputs(criterion, rows)
     canned = _canned(criterion, rows)
-    done = [settled(criterion, row, canned) for row in rows]
+    done = [None if ask_all else settled(criterion, row, canned) for row in rows]
     left = [place for place, known in enumerate(done) if known is None]
     run = _Run(criterion, [rows[place] for place in left], seed)
     opinions: list[list[Opinion]] = []

@@ -1,7 +1,8 @@
 """Files of labels: read strictly, written so that people can fill them in and equal sets are equal bytes.
 
 A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`, `group`, `rater`,
-`source`, `reference` (or `references`, a list), `sentinel`, `judge`, and `inputs` (an object; in CSV `inputs.<name>`).
+`source`, `reference` (or `references`, a list; in CSV `references.1`, `references.2`, ...), `sentinel`, `judge`, and
+`inputs` (an object; in CSV `inputs.<name>`).
 Lines of the same `id` are labels of several people for the same answer. A line without a label is one that nobody has
 labelled yet; one whose `judge` is another criterion is not read.
 """
@@ -114,6 +115,7 @@ def _rows(
         about = _text(found["judge"], "judge", where).removeprefix(METRIC)
         if about in ("", criterion.name):
             found["inputs"] = _inputs(record, found["inputs"], where)
+            found["references"] = found["references"] or _numbered(record)
             yield where, _row(found, criterion, where), found
 
 
@@ -129,15 +131,20 @@ def _records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if path.suffix == ".csv":
         yield from _csv(path, text)
         return
+    for number, value in _listed(path, text) if path.suffix == ".json" else _lines(path, text):
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, row {number}: an object was expected.")
+        yield f"{path}, row {number}", value
+
+
+def _listed(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     try:
-        values = json.loads(text) if path.suffix == ".json" else None
-        lines = enumerate(values or (), start=1) if values is not None else _lines(path, text)
-        for number, value in lines:
-            if not isinstance(value, dict):
-                raise DataError(f"{path}, row {number}: an object was expected.")
-            yield f"{path}, row {number}", value
-    except ValueError as error:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, list):
+        raise DataError(f"{path}: a list of objects was expected.", hint="Or one object a line, in a .jsonl file.")
+    yield from enumerate(values, start=1)
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -198,6 +205,16 @@ def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]
     return {str(name): _text(cell, f"inputs.{name}", where) for name, cell in {**flat, **(given or {})}.items()}
 
 
+def _numbered(record: Mapping[str, Any]) -> list[Any]:
+    """The cells of `references.1`, `references.2`, ... in order; a row may have fewer than the table has columns."""
+    cells: list[Any] = []
+    while (cell := record.get(f"references.{len(cells) + 1}")) is not None:
+        cells.append(cell)
+    while cells and cells[-1] == "":
+        cells.pop()
+    return cells
+
+
 def _text(value: Any, name: str, where: str) -> str:
     if value is None:
         return ""
@@ -233,8 +250,11 @@ def _record(row: JudgeRow, group: str) -> dict[str, Any]:
 def _flat(record: Mapping[str, Any]) -> dict[str, str]:
     cells = {name: value for name, value in record.items() if name not in ("inputs", "references")}
     cells |= {f"inputs.{name}": value for name, value in record.get("inputs", {}).items()}
-    if record.get("references"):
-        cells["reference"] = record["references"][0]
+    references = record.get("references", [])
+    if len(references) == 1:
+        cells["reference"] = references[0]
+    else:
+        cells |= {f"references.{number}": text for number, text in enumerate(references, start=1)}
     return {name: _guarded(str(value)) for name, value in cells.items()}
 
 

@@ -1,8 +1,9 @@
 """The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a judge model of ours.
 
 `open_provider(asker)` is a TruLens provider: `provider.relevance(prompt, response)`, `provider.coherence(text)` and all
-its other functions put TruLens' own prompts to the `Asker`, which keeps the limits, the cache and the budget. What comes
-back is read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend what it cannot
+its other functions put TruLens' own prompts to the `Asker`, whose cache and limits count (`evaluation.trulens` opens one
+under the run's budget). A score of theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What
+comes back is read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend what it cannot
 read, waits for its own pace of 60 calls a minute and tries again by itself; here an answer is the score asked for and
 nothing else, or an EvidenceError, and the only pace is the asker's. Importing TruLens takes about 10 s of processor time.
 """
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"-?[0-9]{1,6}")
 _REASONED = {"criteria": str, "supporting_evidence": str, "score": int}
-_TEMPLATE = re.compile(
-    r"\s*(?:TEMPLATE:\s*)?Criteria:(?P<criteria>.*?)\n\s*Supporting Evidence:(?P<evidence>.*?)\n\s*Score:\s*(?P<score>\S+)",
-    re.DOTALL,
-)
 
 
 class _Unpaced(Endpoint):  # type: ignore[misc, unused-ignore]
@@ -182,8 +179,8 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
         except Unreadable:
             found = read_object(answer, _REASONED)
         criteria, evidence, number = found.get("criteria", ""), found.get("supporting_evidence", ""), found["score"]
-    elif lines := _TEMPLATE.fullmatch(answer):
-        criteria, evidence, number = lines["criteria"].strip(), lines["evidence"].strip(), lines["score"]
+    elif parts := _template(answer):
+        criteria, evidence, number = parts
     else:
         criteria, evidence, number = "", "", answer
     if isinstance(number, str):
@@ -194,3 +191,20 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
         f"Criteria: {readable(criteria)}\nSupporting Evidence: {readable(evidence)}" if criteria or evidence else ""
     )
     return read_score(number, low, high), reason
+
+
+def _template(answer: str) -> tuple[str, str, str] | None:
+    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line by line."""
+    lines = answer.strip().removeprefix("TEMPLATE:").lstrip().split("\n")
+    begins = [line.lstrip() for line in lines]
+    if not begins[0].startswith("Criteria:"):
+        return None
+    second = next((place for place, line in enumerate(begins) if line.startswith("Supporting Evidence:")), 0)
+    last = max((place for place, line in enumerate(begins) if line.startswith("Score:")), default=0)
+    if not 0 < second < last:
+        return None
+    score = "\n".join(begins[last:]).removeprefix("Score:").strip()
+    if len(score.split()) != 1:
+        return None
+    criteria, evidence = "\n".join(lines[:second]), "\n".join([begins[second], *lines[second + 1 : last]])
+    return criteria.removeprefix("Criteria:").strip(), evidence.removeprefix("Supporting Evidence:").strip(), score

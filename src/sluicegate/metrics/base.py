@@ -38,7 +38,8 @@ class Metric:
     `many` scores a whole set at once, where that is faster (embeddings) or where the set itself counts (the weights of
     words in a corpus); `score` is then what it gives for a set of one. `describes` marks a measure of how a text is
     rather than of how good it is (its length): `direction` then only says which end a blank output gets. `identity`
-    returns what else the scores depend on, such as the digest of an encoder.
+    returns what else the scores depend on, such as the digest of an encoder. `asks` says that a model is asked for its
+    opinion: such scores decide nothing in the gate, since nobody has held that judge against people.
 
     Raises:
         ValueError: the range is empty or not finite.
@@ -54,6 +55,7 @@ class Metric:
     many: ScoreMany | None = None
     describes: bool = False
     identity: Callable[[], str] | None = None
+    asks: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.range

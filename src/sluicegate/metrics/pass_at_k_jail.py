@@ -2,7 +2,8 @@
 
 It uses system calls and no helper program: namespaces for users, processes, mounts, network, IPC and host name; a root
 of its own with the standard library and the system's libraries, read-only, and a small folder in memory to write to;
-then an empty set of capabilities, no way to gain any, and resource limits. The role is in `pass_at_k_roles.py`.
+then an empty set of capabilities, no way to gain any, resource limits, and a filter for the few system calls that would
+get round these. The role is in `pass_at_k_roles.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import os
 import resource
 import signal
 import socket
+import struct
 import sys
 import types
-from collections.abc import Iterable
 from typing import Any
 
 _UNSHARED = 0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mount cgroup uts ipc pid net
@@ -23,6 +24,11 @@ _NEW_USER = 0x10000000
 _READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 1 << 18
 _MOUNT_SETATTR, _HERE, _ALL_BELOW = 442, -100, 0x8000  # the system call's number is the same on every architecture
+_NONE_SHARED = (("shmmni", "0"), ("msgmni", "0"), ("sem", "0 0 0 0"))
+_CALLS = {  # the architecture's number; prctl; then shmget, semget, msgget, execve, execveat
+    "x86_64": (0xC000003E, 157, (29, 64, 68, 59, 322)),
+    "aarch64": (0xC00000B7, 167, (194, 190, 186, 221, 281)),
+}
 _VISIBLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo")
 
 
@@ -130,6 +136,56 @@ def _die_with_parent() -> None:
     _call("prctl", 1, int(signal.SIGKILL), 0, 0, 0)
 
 
+def share_nothing() -> bool:
+    """Let this IPC namespace hold no System V shared memory, semaphores and messages; False where that is refused.
+
+    These lie outside every process's address space, so that no resource limit counts them.
+    """
+    try:
+        for name, text in _NONE_SHARED:
+            with open(f"/proc/sys/kernel/{name}", "w") as file:
+                file.write(text)
+    except OSError:
+        return False  # a container's /proc/sys is read-only, and it belongs to root
+    return True
+
+
+def filter_calls() -> bool:
+    """Refuse System V memory, starting another program, and a change of the signal that comes when the parent dies.
+
+    A thread that starts another program would lose that signal too. False on an architecture whose numbers are not here.
+
+    Raises:
+        OSError: the kernel takes no filter.
+    """
+    machine = os.uname().machine
+    if machine not in _CALLS or sys.maxsize < 2**32:
+        return False
+    architecture, prctl, refused = _CALLS[machine]
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    refuse, allow, on = -1, -2, 0
+    steps = [  # of the kernel's filter: what to do, with which value, where to go on if true and if false
+        (load, 4, on, on),
+        (equal, architecture, on, refuse),  # other calling conventions have other numbers
+        (load, 0, on, on),
+        (at_least, 1 << 30, refuse, on),
+        *((equal, number, refuse, on) for number in refused),
+        (equal, prctl, on, allow),
+        (load, 16, on, on),  # its first argument, PR_SET_PDEATHSIG
+        (equal, 1, refuse, on),
+        (give, 0x7FFF0000, on, on),
+        (give, 0x50001, on, on),
+    ]
+    code = b""
+    for left, (what, value, *ways) in zip(range(len(steps) - 1, -1, -1), steps, strict=True):
+        code += struct.pack("=HBBI", what, *(way and left + way for way in ways), value)
+    held = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("@HP", len(steps), ctypes.addressof(held))
+    _call("prctl", 38, 1, 0, 0, 0)
+    _call("prctl", 22, 2, program, 0, 0)
+    return True
+
+
 def limit(seconds: int, memory: int, file_bytes: int, processes: int) -> None:
     """Set the resource limits: CPU seconds, bytes of address space, bytes of one file, processes and threads."""
     for what, most in (
@@ -147,23 +203,19 @@ def limit(seconds: int, memory: int, file_bytes: int, processes: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def shut_in(job: dict[str, Any], keep: Iterable[int]) -> None:
-    """Confine this process as `job["limits"]` says. Returns only inside; the process outside waits and ends with it.
+def shut_in(job: dict[str, Any], line: int, status: int) -> None:
+    """Confine this process as `job["limits"]` says. Returns only inside; the process outside waits until it is told.
 
     Raises:
         OSError: a step is refused; nothing of the candidate has run.
     """
     limits = job["limits"]
     _die_with_parent()
+    nothing_shared = False
     if limits["confinement"] == "namespaces":
         unshare()
-        inner = os.fork()
-        if inner:
-            for one in keep:
-                os.close(one)
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 0xFF)
-        os.setsid()
-        _die_with_parent()
+        _go_inside(line, status)
+        nothing_shared = share_nothing()
         enter_new_root(job["base"], limits["room"])
         become_nobody(job["stranger"])
         processes = limits["processes"]
@@ -173,6 +225,33 @@ def shut_in(job: dict[str, Any], keep: Iterable[int]) -> None:
         os.chdir(job["base"])
         processes = 0
     limit(limits["seconds"], limits["memory"], limits["file_bytes"], processes)
+    if not filter_calls() and not nothing_shared:
+        raise OSError(1, f"System V shared memory cannot be forbidden on {os.uname().machine}")
+
+
+def _go_inside(line: int, status: int) -> None:
+    """Go on as a new process, the first of its namespace; this one says its number on `status` before that one goes on.
+
+    This one takes no notice of that one's end before SIGTERM, so that the number stays its own and can be killed by it.
+    """
+    told, tell = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    inner = os.fork()
+    if inner:
+        os.write(status, json.dumps({"inner": inner}).encode() + b"\n")
+        os.write(tell, b"go")
+        for one in (line, status):
+            os.close(one)
+        signal.sigwait({signal.SIGTERM})
+        os.waitpid(inner, 0)
+        os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    os.setsid()
+    _die_with_parent()
+    os.close(tell)
+    if os.read(told, 2) != b"go":
+        os._exit(3)  # the process outside ended before its death could be a signal here
+    os.close(told)
 
 
 def main() -> None:
@@ -186,7 +265,7 @@ def main() -> None:
         os.dup2(nothing, standard)
     os.close(nothing)
     try:
-        shut_in(job, (line_number, status_number))
+        shut_in(job, line_number, status_number)
     except OSError as error:
         os.write(status_number, json.dumps({"refused": str(error)}).encode() + b"\n")
         os._exit(3)

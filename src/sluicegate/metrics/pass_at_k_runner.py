@@ -1,9 +1,9 @@
 """Programs that a model wrote, run against tests in two confined processes; see `pass_at_k_jail` and `pass_at_k_roles`.
 
 Confined: time, memory, processes, files, network, and everything else of the machine that a process could see by a path,
-a process number or an address. Not confined: the kernel's own system calls (no seccomp filter; a hole in the kernel is a
-hole here), the machine's load while a program runs, and what can be read of the standard library and of /lib. Where the
-kernel, a container or another system does not allow the namespaces, nothing is run at all.
+a process number or an address. Not confined: most of the kernel's own system calls (the seccomp filter is short; a hole in
+the kernel is a hole here), the machine's load while a program runs, and what can be read of the standard library and of
+/lib. Where the kernel, a container or another system does not allow the namespaces, nothing is run at all.
 
 Only the tests' process reports, and no line of the program runs there, so that exit codes, prints, patched builtins and
 exit handlers of a program change nothing. The price: arguments and results must be plain values.
@@ -34,6 +34,7 @@ SCRIPTS = ("sluicegate.metrics.pass_at_k_jail:main", "sluicegate.metrics.pass_at
 """Never imported here: run by themselves. A stage's fingerprint finds them by these names."""
 JAIL, ROLES = (Path(__file__).with_name(f"{name.partition(':')[0].rpartition('.')[2]}.py") for name in SCRIPTS)
 START_SECONDS = 60.0
+END_SECONDS = 5.0
 LARGEST_STATUS = 2**16
 
 
@@ -101,7 +102,7 @@ def run_program(problem: Problem, programs: Sequence[str], limits: Limits | None
             end.close()
         until = time.monotonic() + START_SECONDS
         for process in (tests, program):
-            _expect_ready(process.line(until))
+            process.expect_ready(until)
         try:
             verdict = tests.line(time.monotonic() + 3 * limits.seconds)
         except TimeoutError:
@@ -154,6 +155,28 @@ class _Process:
     process: subprocess.Popen[bytes]
     status: IO[bytes]
     said: bytes = b""
+    inner: int = 0
+
+    def expect_ready(self, until: float) -> None:
+        """Wait until it is shut in, and keep the number of the process inside.
+
+        Raises:
+            EnvironmentFailure: it cannot be shut in, or is not before `until` (monotonic seconds).
+        """
+        try:
+            said = self._after_inner(until)
+        except TimeoutError as error:
+            raise _refused(f"the sandbox did not start within {START_SECONDS:g} s") from error
+        if said.get("ready") is not True:
+            raise _refused(str(said.get("refused", "the sandbox's process ended before it was ready")))
+
+    def _after_inner(self, until: float) -> Mapping[str, Any]:
+        """The first thing it says after the number of the process inside; no candidate runs before that."""
+        said = self.line(until)
+        if "inner" not in said:
+            return said
+        self.inner = int(said["inner"])
+        return self.line(until)
 
     def line(self, until: float) -> Mapping[str, Any]:
         """The next thing it says; empty when it has ended.
@@ -174,8 +197,20 @@ class _Process:
         return found if isinstance(found, dict) else {}
 
     def end(self) -> None:
-        """Kill it and all that it started: inside its namespace they go with the first."""
-        with suppress(ProcessLookupError):
+        """Kill it and all that it started: inside its namespace they go with the first.
+
+        The process inside has a session of its own. Its number is its own as long as the one outside has not been told.
+        """
+        if not self.inner:
+            with suppress(TimeoutError):
+                self._after_inner(time.monotonic())
+        if self.inner and self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.inner, signal.SIGKILL)
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
+        if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.status.close()
@@ -206,11 +241,6 @@ def _start(stack: ExitStack, job: Mapping[str, Any], line: socket.socket) -> _Pr
     started = _Process(process, os.fdopen(reading, "rb"))
     stack.callback(started.end)
     return started
-
-
-def _expect_ready(said: Mapping[str, Any]) -> None:
-    if said.get("ready") is not True:
-        raise _refused(str(said.get("refused", "the sandbox's process ended before it was ready")))
 
 
 def _refused(reason: str) -> EnvironmentFailure:

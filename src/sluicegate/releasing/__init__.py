@@ -10,8 +10,8 @@ from sluicegate.releasing.anchoring import Anchor, anchor_in_git, git_anchors, m
 from sluicegate.releasing.approving import Collection, Standing, approve, collect_approvals, standing, time_out
 from sluicegate.releasing.history import Event, Soundness, find_release, history, served_at, verify
 from sluicegate.releasing.moving import Move, Reconciliation, promote, reconcile, rollback
-from sluicegate.releasing.registering import Judgement, Registration, bootstrap, judge, register
-from sluicegate.releasing.storing import StoredRelease, load_stored, store_release
+from sluicegate.releasing.registering import Judgement, Registration, bootstrap, commit_of, judge, register
+from sluicegate.releasing.storing import StoredRelease, load_registered, load_stored, store_release
 
 __all__ = [
     "Anchor",
@@ -28,10 +28,12 @@ __all__ = [
     "approve",
     "bootstrap",
     "collect_approvals",
+    "commit_of",
     "find_release",
     "git_anchors",
     "history",
     "judge",
+    "load_registered",
     "load_stored",
     "mlflow_anchors",
     "promote",

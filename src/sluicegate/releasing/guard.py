@@ -135,7 +135,7 @@ def consents(entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Ap
 
 
 def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
-    """Did `person` register `release` or write its commit? Capitals and what follows an @ make no difference."""
+    """Did `person` register `release` or write what it changes? Capitals and what follows an @ make no difference."""
     made: set[str] = set()
     for entry in entries:
         if entry.kind == "register" and entry.release == release:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sluicegate.errors import IntegrityError, ReleaseError, UsageError
-from sluicegate.hashing import digest_value
 from sluicegate.ledger import MOVES, Ledger
 from sluicegate.project import Project
 from sluicegate.records import LedgerEntry
 from sluicegate.releasing.anchoring import Anchor, check_anchors
 from sluicegate.releasing.guard import is_maker
-from sluicegate.releasing.storing import load_stored
+from sluicegate.releasing.storing import load_registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,9 @@ def verify(project: Project, *, anchor: tuple[int, str] | None = None, anchors: 
     entries = ledger.entries()
     check_anchors(entries, anchors)
     _check_promotions(entries)
-    registered = {entry.release: entry for entry in entries if entry.kind == "register"}
-    for release, entry in registered.items():
-        if digest_value(load_stored(project, release).manifest) != entry.payload["manifest"]:
-            raise IntegrityError(f"The manifest of {release[:12]} is not the one that was registered.")
+    registered = dict.fromkeys(entry.release for entry in entries if entry.kind == "register")
+    for release in registered:
+        load_registered(project, release, entries)
     return Soundness(len(entries), len(registered), ledger.head()[1], len(anchors) + (anchor is not None))
 
 

@@ -15,7 +15,7 @@ from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
 from sluicegate.releasing.anchoring import HEAD_TAG
 from sluicegate.releasing.guard import before_champion, consents, may_promote, may_roll_back, registered_version
-from sluicegate.releasing.storing import StoredRelease, load_stored
+from sluicegate.releasing.storing import StoredRelease, load_registered
 from sluicegate.tracking import Tracking
 
 
@@ -65,10 +65,10 @@ def promote(
     if champion is not None and champion.release == release:
         return Move(champion, None, _project(project, tracking, model))
     found = _project(project, tracking, model)
-    load_stored(project, release)
-    version = registered_version(ledger.entries("register", release), release)
-    policy = load_policy(project.registry / "gates.yaml")
     seen = ledger.entries(release=release)
+    load_registered(project, release, seen)
+    version = registered_version(seen, release)
+    policy = load_policy(project.registry / "gates.yaml")
     payload, given = _promotion(seen, champion, policy.approvals, reason)
 
     def guard(entries: Sequence[LedgerEntry], now: Champion | None) -> None:
@@ -130,11 +130,12 @@ def rollback(
     champion = ledger.champion()
     if champion is None:
         raise ReleaseError("Nothing serves, so there is nothing to roll back.")
-    moves = [entry for entry in ledger.entries() if entry.kind in MOVES]
+    entries = ledger.entries()
+    moves = [entry for entry in entries if entry.kind in MOVES]
     target = before_champion(moves) if to is None else _served(moves, to)
     if target.release == champion.release:
         return Move(champion, None, _project(project, tracking, model))
-    stored = load_stored(project, target.release)
+    stored = load_registered(project, target.release, entries)
     if check is not None:
         check(stored)
     entry = ledger.move_champion(

@@ -15,7 +15,7 @@ from sluicegate.project import Project
 from sluicegate.records import Champion, Decision, LedgerEntry, Verdict
 from sluicegate.releasing.approving import VERDICT_TAG, invitation, outdated
 from sluicegate.releasing.guard import may_bootstrap, registered_version
-from sluicegate.releasing.storing import StoredRelease, load_stored
+from sluicegate.releasing.storing import StoredRelease, keep_registered, load_registered, load_stored
 from sluicegate.tracking import Tracking
 
 
@@ -52,18 +52,19 @@ def register(
 ) -> Registration:
     """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs or is killed.
 
+    A release that is registered already, also from another store, keeps its lineage: the stored manifest becomes that.
+
     Args:
-        authors: who wrote the commit, by name and address; like `actor` they cannot approve the release.
+        authors: who wrote what changed, by name and address; like `actor` they cannot approve the release.
 
     Raises:
         TrackingError: MLflow failed; nothing is entered.
         BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
     """
-    ledger, manifest = Ledger(project.ledger_url), digest_value(stored.manifest)
+    ledger, lineage = Ledger(project.ledger_url), stored.lineage
     known = ledger.entries("register", stored.digest)
-    if known and known[-1].payload["manifest"] == manifest:
-        return Registration(stored.digest, int(known[-1].payload["version"]), known[-1])
-    lineage = stored.lineage
+    if known:
+        return _registration(project, known[0])
     labels = {
         "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
         "sluice.data": lineage.data,
@@ -79,17 +80,30 @@ def register(
     )
     payload = {
         "version": version,
-        "manifest": manifest,
+        "manifest": digest_value(stored.manifest),
         "model": model,
         "run_id": run_id,
-        "release": asdict(stored.release),
-        "lineage": asdict(lineage),
-        "base_name": stored.base_name,
+        **stored.manifest,
         "prompt_name": stored.prompt.name,
         "authors": list(authors),
     }
-    entry = ledger.append("register", stored.digest, actor, payload, unless_same=("manifest",))
-    return Registration(stored.digest, int(entry.payload["version"]), entry)
+    # Another store may have registered it just now: of one release there is one entry.
+    return _registration(project, ledger.append("register", stored.digest, actor, payload, unless_same=("release",)))
+
+
+def _registration(project: Project, entry: LedgerEntry) -> Registration:
+    keep_registered(project, entry)
+    return Registration(entry.release, int(entry.payload["version"]), entry)
+
+
+def commit_of(project: Project, release: str) -> str:
+    """Full hash of the commit that `release` was made from: as registered, else as stored.
+
+    Raises:
+        IntegrityError: it is neither registered nor stored.
+    """
+    known = Ledger(project.ledger_url).entries("register", release)
+    return str(known[0].payload["lineage"]["commit"]) if known else load_stored(project, release).lineage.commit
 
 
 def bootstrap(project: Project, release: str, *, actor: str, reason: str = "release zero") -> Champion:
@@ -103,8 +117,9 @@ def bootstrap(project: Project, release: str, *, actor: str, reason: str = "rele
     champion = ledger.champion()
     if champion is not None:
         return champion
-    load_stored(project, release)
-    version = registered_version(ledger.entries("register", release), release)
+    known = ledger.entries("register", release)
+    load_registered(project, release, known)
+    version = registered_version(known, release)
     guard = partial(may_bootstrap, release=release)
     with suppress(StaleEpochError):  # another process was first: its champion is returned below
         ledger.move_champion(release, version, 0, "bootstrap", actor, {"reason": reason}, guard=guard)

@@ -1,6 +1,6 @@
 """Where releases are kept: content-addressed files, checked whenever they are read.
 
-store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name
+store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name, as first registered
 store/prompts/<digest>.json      what the model is told
 store/generation/<digest>.json   how it samples
 store/adapters/<digest>/         the adapter
@@ -9,16 +9,18 @@ store/adapters/<digest>/         the adapter
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sluicegate.errors import IntegrityError, UsageError
 from sluicegate.hashing import digest_value, read_json, write_json
+from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, prompt_from_content
-from sluicegate.records import GenerationSettings, Lineage, Release
+from sluicegate.records import GenerationSettings, LedgerEntry, Lineage, Release
+from sluicegate.releasing.guard import registered_version
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESTORE = "Restore .sluice/store from a backup, or release again from the recorded commit."
@@ -26,7 +28,7 @@ _RESTORE = "Restore .sluice/store from a backup, or release again from the recor
 
 @dataclass(frozen=True, slots=True)
 class StoredRelease:
-    """A release with everything needed to serve it; every part was checked against its digest when this was made."""
+    """A release with everything needed to serve it; every part of `release` was checked when this was made."""
 
     release: Release
     lineage: Lineage
@@ -57,11 +59,12 @@ def store_release(
 ) -> StoredRelease:
     """Write the parts of a release, then its manifest; what is there already stays, what is damaged is written anew.
 
-    A release that was stored before keeps its first lineage.
+    A release keeps its first lineage: the one it was registered with, wherever that was, else the one stored before.
 
     Raises:
         AdapterError: the adapter is damaged or was made on another base; nothing is stored.
         EnvironmentFailure: the disk refuses; no half-written file stays.
+        BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
     """
     from sluicegate.adapters import adapter_digest, publish_adapter, verify_adapter
 
@@ -72,16 +75,43 @@ def store_release(
     release = Release(base_digest, adapter_name, prompt.digest, generation.digest)
     _keep(_path(project, "prompts", prompt.digest), prompt.content, prompt.digest)
     _keep(_path(project, "generation", generation.digest), asdict(generation), generation.digest)
+    known = Ledger(project.ledger_url).entries("register", release.digest)
     path = _path(project, "releases", release.digest)
-    if path.exists():
-        return load_stored(project, release.digest)
-    manifest = {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name}
-    write_json(path, manifest)
+    if known:
+        keep_registered(project, known[0])
+    elif not path.exists():
+        write_json(path, {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name})
     return load_stored(project, release.digest)
 
 
+def keep_registered(project: Project, entry: LedgerEntry) -> None:
+    """Make the manifest of a release the one with which `entry` registered it; a store made elsewhere has another."""
+    manifest = {name: entry.payload[name] for name in ("release", "lineage", "base_name")}
+    _keep(_path(project, "releases", entry.release), manifest, entry.payload["manifest"])
+
+
+def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry]) -> StoredRelease:
+    """Read a stored release like `load_stored`, and check its lineage and base name: all of it is as registered.
+
+    Args:
+        entries: the ledger's, at least all `register` entries of this release; any of these may fit.
+
+    Raises:
+        ReleaseError: it is not registered.
+        UsageError, IntegrityError, AdapterError: see `load_stored`; IntegrityError also for another manifest.
+    """
+    stored = load_stored(project, digest)
+    registered_version(entries, digest)
+    made = [entry.payload["manifest"] for entry in entries if (entry.kind, entry.release) == ("register", digest)]
+    if digest_value(stored.manifest) not in made:
+        raise IntegrityError(f"The manifest of {digest[:12]} is not the one that was registered.", hint=_RESTORE)
+    return stored
+
+
 def load_stored(project: Project, digest: str) -> StoredRelease:
-    """Read a stored release, every byte checked against the digest under which it was recorded.
+    """Read a stored release, the four parts that it consists of checked against their digests.
+
+    Its lineage and base name are what the file says; `load_registered` compares them with the ledger.
 
     Raises:
         UsageError: `digest` is not 64 hexadecimal characters.

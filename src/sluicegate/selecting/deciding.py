@@ -40,7 +40,7 @@ def choose(options: Sequence[Option], plan: SelectionFile, *, direction: str, bo
     """
     left = list(options)
     steps: list[Step] = []
-    for question, answer in _questions(plan):
+    for question, answer in _questions(plan, direction):
         told = {option.name: answer(option) for option in left}
         out = tuple(name for name, (fine, _) in told.items() if not fine)
         steps.append(Step(question, {name: text for name, (_, text) in told.items()}, out))
@@ -89,8 +89,8 @@ def pareto_front(options: Sequence[Option], quality: str, direction: str = "high
 Answer = tuple[bool, str]
 
 
-def _questions(plan: SelectionFile) -> list[tuple[str, Callable[[Option], Answer]]]:
-    needs, money = plan.needs, plan.assumptions.currency
+def _questions(plan: SelectionFile, direction: str) -> list[tuple[str, Callable[[Option], Answer]]]:
+    needs, money, higher = plan.needs, plan.assumptions.currency, direction == "higher"
     asked: list[tuple[str, Callable[[Option], Answer]]] = [
         ("Could it be measured?", lambda option: (not option.failed, option.failed or "yes"))
     ]
@@ -102,7 +102,12 @@ def _questions(plan: SelectionFile) -> list[tuple[str, Callable[[Option], Answer
             (f"Does data stay in {places}?", lambda o: (o.residency in needs.residency, o.residency or "unknown"))
         )
     floors = [
-        (f"Is {plan.quality} certainly at least {{:g}}?", needs.quality_at_least, lambda o: _low(o, plan.quality), 1.0),
+        (
+            f"Is {plan.quality} certainly {'at least' if higher else 'at most'} {{:g}}?",
+            needs.quality_limit,
+            lambda o: _worse_end(o, plan.quality, higher),
+            1.0 if higher else -1.0,
+        ),
         (
             "Does a whole answer take at most {:g} s (p95)?",
             needs.latency_p95_at_most,
@@ -136,8 +141,11 @@ def _commercial(option: Option) -> Answer:
     return option.commercial is True, f"{option.licence or 'no licence named'}: {word}"
 
 
-def _low(option: Option, metric: str) -> float | None:
-    return option.evidence.summaries[metric].low if option.evidence else None
+def _worse_end(option: Option, metric: str, higher: bool) -> float | None:
+    if option.evidence is None:
+        return None
+    summary = option.evidence.summaries[metric]
+    return summary.low if higher else summary.high
 
 
 def _memory(option: Option) -> float | None:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -28,8 +29,8 @@ def timed(
 ) -> tuple[list[Timing], float | None]:
     """Time short, middling and long prompts, each for one token and for up to `new_tokens`.
 
-    A request is made once before anything is timed, so that loading counts nowhere. Prompts next to each quantile of
-    length take turns, so that no answer is asked for twice in a row.
+    A request is made once before anything is timed, so that loading counts nowhere. Every request has a seed of its own,
+    so that no cache has seen it, here or at an endpoint.
 
     Args:
         prompts: at least one.
@@ -42,9 +43,13 @@ def timed(
     Raises:
         EnvironmentFailure, DataError: from the backend.
     """
-    one, many = replace(settings, max_new_tokens=1), replace(settings, max_new_tokens=new_tokens)
+    seeds = count(settings.seed + 1)
+
+    def request(prompt: Messages, tokens: int) -> tuple[float, Generation]:
+        return _request(backend, prompt, replace(settings, max_new_tokens=tokens, seed=next(seeds)))
+
     ordered = sorted(prompts, key=lambda messages: sum(len(message["content"]) for message in messages))
-    backend.generate(ordered[:1], one)
+    request(ordered[0], 1)
     found: list[Timing] = []
     steps: list[float] = []
     done, total = 0, len(LENGTHS) * repeats * 2
@@ -55,8 +60,8 @@ def timed(
         whole: list[tuple[float, Generation]] = []
         for number in range(repeats):
             prompt = near[number % len(near)]
-            first.append(_request(backend, prompt, one))
-            whole.append(_request(backend, prompt, many))
+            first.append(request(prompt, 1))
+            whole.append(request(prompt, new_tokens))
             done += 2
             if progress:
                 progress(done, total)

@@ -29,7 +29,7 @@ class Needs(Strict):
     Attributes:
         commercial_use: the licence has to allow it (`commercial` in models.yaml).
         residency: where data may go, e.g. `[on-premises, EU]`; empty is anywhere.
-        quality_at_least: lower end of the 95 % interval of the quality metric.
+        quality_limit: the worse end of the 95 % interval of the quality metric is at least this good.
         latency_p95_at_most: seconds for a whole answer.
         memory_gib_at_most: of a process with the model; local models only.
         cost_per_month_at_most: in the currency of the assumptions.
@@ -37,7 +37,7 @@ class Needs(Strict):
 
     commercial_use: bool = False
     residency: tuple[str, ...] = ()
-    quality_at_least: FiniteFloat | None = None
+    quality_limit: FiniteFloat | None = None
     latency_p95_at_most: Amount | None = None
     memory_gib_at_most: Amount | None = None
     cost_per_month_at_most: Amount | None = None

@@ -207,13 +207,13 @@ def asks_for_approvals(project: Project) -> bool:
         return True
 
 
-def resume_waiting(project: Project, release: str) -> tuple[list[str], str]:
-    """Let suspended runs that wait for `release` go on: their names, and a note where Prefect was not reached.
+def resume_waiting(project: Project, tag: str) -> tuple[list[str], str]:
+    """Let suspended runs that carry `tag` go on: their names, and a note where Prefect was not reached.
 
     Without a note and without names nothing waited, or no server was ever started here.
     """
     api = api_url(project)
-    found = resume_waiting_runs(api, release) if api else None
+    found = resume_waiting_runs(api, tag) if api else None
     if found is not None:
         return found, ""
     started = (project.state / "prefect").is_dir()

@@ -14,7 +14,6 @@ APPROVALS = "approvals/waiting"
 MONITOR = "monitor/hourly"
 RETRAIN = "retrain/on-alarm"
 DEPLOYMENTS = (DEPLOYMENT, APPROVALS, MONITOR, RETRAIN)
-WAITS_FOR = "release:"  # a tag on a suspended run, see flows/release.py
 WORKER = "local"
 RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
 
@@ -71,9 +70,9 @@ def pause(api: str, deployment: str, paused: bool) -> None:
         request(f"{api}/deployments/{found['id']}/{'pause' if paused else 'resume'}_deployment", {})
 
 
-def resume_waiting(api: str, release: str) -> list[str] | None:
-    """Resume the suspended runs that wait for `release` (a digest); their names, or None where the server refuses."""
-    query = {"state": {"type": {"any_": ["PAUSED"]}}, "tags": {"all_": [WAITS_FOR + release[:12]]}}
+def resume_waiting(api: str, tag: str) -> list[str] | None:
+    """Resume the suspended runs that carry `tag`; their names, or None where the server refuses."""
+    query = {"state": {"type": {"any_": ["PAUSED"]}}, "tags": {"all_": [tag]}}
     found = _insisting(f"{api}/flow_runs/filter", {"flow_runs": query})
     if found is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,28 @@ from sluicegate.hashing import read_json
 from sluicegate.project import Project, find_project
 from sluicegate.stages.context import open_context, open_tracking
 from sluicegate.stages.line import actor, timed
+
+_WAITS_FOR = "release:"
+
+
+def waiting_tag(release: str) -> str:
+    """The tag of a run that is suspended until `release` (a digest) is approved.
+
+    Example:
+        >>> waiting_tag("0123456789abcdef")
+        'release:0123456789ab'
+    """
+    return _WAITS_FOR + release[:12]
+
+
+def waited_for(tags: Iterable[str]) -> list[str]:
+    """The releases, by the start of their digest, that a run with these tags waits for.
+
+    Example:
+        >>> waited_for(["nightly", waiting_tag("0123456789abcdef")])
+        ['0123456789ab']
+    """
+    return [tag.removeprefix(_WAITS_FOR) for tag in tags if tag.startswith(_WAITS_FOR)]
 
 
 def approvals(root: str, release: str = "") -> dict[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.config import ModelsFile, ModelSpec, load
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.budget import Meter
+from sluicegate.evaluation.metered import Metered, limits_of
 from sluicegate.hashing import read_json, write_json
 from sluicegate.project import Project
-from sluicegate.records import Failure, Question, Reply
 
 if TYPE_CHECKING:
-    from sluicegate.backends.asking import Asker, AskLimits
     from sluicegate.judges import Criterion
 
 FAILURES = "failures.json"
@@ -62,7 +60,7 @@ def open_judges(
                 root=project.root,
                 cache=project.judgements,
                 dtype=dtype,
-                limits=_limits(meter, name, spec, len(specs)),
+                limits=limits_of(meter, name, spec, len(specs)),
             ),
             spec,
             meter,
@@ -84,51 +82,6 @@ def failures(project: Project) -> int:
 def count_failure(project: Project) -> None:
     """Note that an evaluation had questions without an answer."""
     write_json(project.judgements / FAILURES, {"evaluations": failures(project) + 1})
-
-
-@dataclass(slots=True)
-class Metered:
-    """An asker whose new answers count in the run's meter. `unanswered`: questions so far that brought no answer."""
-
-    asker: Asker
-    spec: ModelSpec
-    meter: Meter
-    unanswered: int = 0
-
-    @property
-    def identity(self) -> str:
-        """Of the asker."""
-        return self.asker.identity
-
-    def ask(
-        self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
-    ) -> list[Reply | Failure]:
-        """Ask, and count what was not in the cache."""
-        replies = self.asker.ask(questions, progress)
-        new = [reply for reply in replies if isinstance(reply, Reply) and not reply.cached]
-        asked, told = sum(reply.prompt_tokens for reply in new), sum(reply.completion_tokens for reply in new)
-        price = self.spec.endpoint.price if self.spec.endpoint else None
-        cost = (asked * price.input + told * price.output) / 1e6 if price else 0.0
-        self.meter.judged(len(new), asked + told, cost)
-        self.unanswered += sum(isinstance(reply, Failure) for reply in replies)
-        return replies
-
-
-def _limits(meter: Meter, name: str, spec: ModelSpec, parts: int) -> AskLimits:
-    """A part of what is left; of what is used up the smallest amount, since 0 stands for no limit."""
-    from sluicegate.backends.asking import AskLimits
-
-    seconds, tokens, cost = meter.left
-    if cost is not None and spec.endpoint is not None and spec.endpoint.price is None:
-        raise ConfigError(
-            f"--max-cost needs the price of the judge {name}, and registry/models.yaml has none.",
-            hint=f"Set models.{name}.endpoint.price: {{input: ..., output: ...}}, money per million tokens.",
-        )
-    return AskLimits(
-        max_seconds=0.0 if seconds is None else max(seconds, 0.001),
-        max_tokens=0 if tokens is None else max(tokens // parts, 1),
-        max_cost=0.0 if cost is None else max(cost / parts, 1e-12),
-    )
 
 
 def _known(models: Any) -> str:

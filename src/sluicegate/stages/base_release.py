@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from sluicegate import releasing
+from sluicegate.backends.base_models import file_digest, folder_digest
 from sluicegate.config import SourcesFile, load
 from sluicegate.errors import BudgetError, SluiceError, UsageError
-from sluicegate.hashing import digest_value, read_json, write_json
-from sluicegate.project import MARKER, Project
+from sluicegate.hashing import digest_file, digest_folder, digest_value, read_json, write_json
+from sluicegate.project import MARKER, Project, model_cache
 from sluicegate.records import Lineage
 from sluicegate.stages.context import Context, open_context, open_tracking
 from sluicegate.stages.evaluate import candidate_release
@@ -35,7 +37,7 @@ def base_release(project: Project, sha: str, *, quiet: bool = False, until: floa
     folder = project.state / "base" / sha
     record = folder.with_suffix(".json")
     key = digest_value([stage_hash(f"sluicegate.stages.{name}") for name in ("prepare", "tune")])
-    with pipeline_lock(project):
+    with pipeline_lock(project, until=until):
         known = _known(project, record, key)
         if known:
             return known
@@ -46,29 +48,33 @@ def base_release(project: Project, sha: str, *, quiet: bool = False, until: floa
         if not (there.root / MARKER).is_file():
             raise UsageError(f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare with.")
         try:
-            digest = _make(project, there, sha, quiet=quiet, until=until)
+            context = open_context(there)
+            outside = _provide(project, context, folder)
+            digest = _make(project, context, sha, quiet=quiet, until=until)
         except SluiceError as error:
             error.args = (f"the release of the merge base {sha[:12]}: {error}",)
             raise
-        write_json(record, {"key": key, "release": digest})
+        write_json(record, {"key": key, "release": digest, "outside": outside})
         close_worktree(project.root, folder)
     return digest
 
 
 def _known(project: Project, record: Path, key: str) -> str:
-    """The release made before by the same engine, its stored bytes checked; empty where there is none."""
+    """The release made before by the same engine of the same data, its bytes checked; empty where there is none."""
     if not record.is_file():
         return ""
     try:
         found = read_json(record)
-        return releasing.load_stored(project, found["release"]).digest if found.get("key") == key else ""
+        outside = found.get("outside")
+        if found.get("key") != key or outside is None or outside != _digests(project.root, outside):
+            return ""
+        return releasing.load_stored(project, found["release"]).digest
     except SluiceError:
         return ""  # damaged or gone: made again
 
 
-def _make(project: Project, there: Project, sha: str, *, quiet: bool, until: float | None) -> str:
-    context = open_context(there)
-    _provide(project, context)
+def _make(project: Project, context: Context, sha: str, *, quiet: bool, until: float | None) -> str:
+    there = context.project
     open_tracking(project).experiment(context.name)  # made here first, so that its artefacts lie in this project
     environment = {"SLUICE_LEDGER_URL": project.ledger_url, "MLFLOW_TRACKING_URI": project.mlflow_url}
     reproduce(there, quiet=quiet, targets=("tune",), environment=environment, until=until)
@@ -93,8 +99,12 @@ def _make(project: Project, there: Project, sha: str, *, quiet: bool, until: flo
     return stored.digest
 
 
-def _provide(project: Project, context: Context) -> None:
-    """Bring what git does not check out: data under DVC, and models and data that lie outside the repository."""
+def _provide(project: Project, context: Context, folder: Path) -> dict[str, str]:
+    """Bring what git does not check out: data under DVC, and models and data that lie outside the repository.
+
+    Returns:
+        The digests of the latter, by the path that names them: no commit says which bytes they had.
+    """
     there = context.project
     sources = load(there.registry / "sources.yaml", SourcesFile).sources
     paths = [spec.path for spec in sources.values()]
@@ -103,8 +113,30 @@ def _provide(project: Project, context: Context) -> None:
         folders = [path, *(str(parent) for parent in Path(path).parents)]
         pointers |= {f"{folder}.dvc" for folder in folders if (there.root / f"{folder}.dvc").is_file()}
     fetch_data(there.root, sorted(pointers))
-    for path in (*paths, model_spec(context).path, context.params.release.base):
+    paths += filter(None, (model_spec(context).path, context.params.release.base))
+    tree = (folder / "tree").resolve()
+    outside = [path for path in paths if not _inside(there.root / path, tree)]
+    for path in outside:
         _link(project.root, there.root, path)
+    return _digests(project.root, outside)
+
+
+def _inside(path: Path, tree: Path) -> bool:
+    """Whether the checked-out commit itself has this file; not where a run that was cut off has linked it."""
+    return path.exists() and path.resolve().is_relative_to(tree)
+
+
+def _digests(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    return {path: _digest(Path(os.path.normpath(root / path))) for path in paths}
+
+
+def _digest(path: Path) -> str:
+    """Of a file or a folder; of a large one that is a model only what changed is read."""
+    if path.is_file():
+        return file_digest(path, model_cache()) if path.suffix == ".gguf" else digest_file(path)
+    if not path.is_dir():
+        return "absent"
+    return folder_digest(path, model_cache()) if (path / "config.json").is_file() else digest_folder(path)
 
 
 def _link(here: Path, there: Path, path: str) -> None:

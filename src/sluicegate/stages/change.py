@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import ModelsFile, SourcesFile, SourceSpec, load, read_yaml
+from sluicegate.config import ModelsFile, Params, SourcesFile, load, read_yaml
 from sluicegate.data import is_absent
 from sluicegate.errors import UsageError
 from sluicegate.evaluation.judging import criteria
@@ -28,6 +29,10 @@ SETTINGS = frozenset({"pyproject.toml", "dvc.yaml", "setup.py", "setup.cfg", "uv
 SHOWN = 60
 """Characters of a value that are shown whole."""
 NOT_RUN = ("tests", "docs", "benchmarks")
+TOOLS = (".ci", ".circleci", ".devcontainer", ".github", ".gitlab", ".idea", ".vscode")
+"""Folders that the line reads nothing of, like NOT_RUN."""
+UNREAD = frozenset({".editorconfig", ".gitignore", ".gitlab-ci.yml", ".pre-commit-config.yaml", "LICENSE", "NOTICE"})
+"""Files that the line does not read, beside those for people to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Change:
         parts: what differs, of all that can change a release or its verdict.
         other: changed files that are no part of a release, e.g. README.md.
         notes: what could not be told, in sentences.
-        certain: git itself holds all data, so that no difference can have been missed.
+        certain: git itself holds all that counts, and each other file that changed is known to be read by nothing: no
+            difference can have been missed.
     """
 
     ref: str
@@ -70,11 +76,12 @@ class Change:
 
 @dataclass(slots=True)
 class _Side:
-    """One of the two commits: digests of the parts, and settings that can be shown in words."""
+    """One of the two commits: digests of the parts, settings that can be shown in words, what lies where."""
 
     digests: dict[str, str] = field(default_factory=dict)
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
     data: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     certain: bool = True
 
@@ -117,8 +124,11 @@ def compare(project: Project, ref: str, sha: str) -> Change:
         name for name in changed - known if not _below(name, before.data | after.data) and not name.startswith(PRODUCTS)
     }
     notes = dict.fromkeys([*before.notes, *after.notes])
-    certain = before.certain and after.certain and not notes
-    return Change(ref, sha, commit.sha, commit.dirty, tuple(parts), tuple(sorted(other)), tuple(notes), certain)
+    unread = all(_unread(name, before.used | after.used) for name in other)
+    certain = before.certain and after.certain and not notes and unread
+    # A file name is any bytes; what is shown is text.
+    shown = tuple(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in sorted(other))
+    return Change(ref, sha, commit.sha, commit.dirty, tuple(parts), shown, tuple(notes), certain)
 
 
 def _side(project: Project, files: Mapping[str, str]) -> _Side:
@@ -127,14 +137,29 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
     params, side = context.params, _Side()
     sources = load(project.registry / "sources.yaml", SourcesFile).sources
     rows = {
-        name: [spec.model_dump(exclude={"licence", "owner", "notes"}), _bytes(project, side, name, spec, files)]
+        name: [
+            spec.model_dump(exclude={"licence", "owner", "notes"}),
+            _bytes(project, side, f"Source {name}", spec.path, files, absent=is_absent(spec, project.root)),
+        ]
         for name, spec in sources.items()
     }
     # Not `model_spec`: a folder's name must mean the same on both sides, one of which has no such folder.
-    entry = load(project.registry / "models.yaml", ModelsFile).models.get(params.release.base)
-    model = entry.model_dump(exclude={"notes", "licence"}) if entry else None
+    base = params.release.base
+    entry = load(project.registry / "models.yaml", ModelsFile).models.get(base)
+    model = [entry.model_dump(exclude={"notes", "licence"}) if entry else None]
+    if entry is None or entry.path:
+        model.append(_bytes(project, side, "The base model", entry.path if entry else base, files, hub=entry is None))
     judges = criteria(params.evaluate.metrics, project.prompts)
-    judging = {name: model_identity(spec) for one in judges for name, spec in judge_specs(project, one.judges).items()}
+    judging = {
+        name: [model_identity(spec), _bytes(project, side, f"The judge {name}", spec.path, files) if spec.path else ""]
+        for one in judges
+        for name, spec in judge_specs(project, one.judges).items()
+    }
+    named = [*params.evaluate.metrics, params.profile.encoder, params.monitor.detector]
+    for spec in sources.values():
+        named += [spec.kind, *(value for value in spec.options.values() if isinstance(value, str))]
+    side.used = {part.replace(".", "/").partition("/")[0] for name in named for part in name.split(":")}
+    rest = {name: getattr(params, name).model_dump() for name in Params.model_fields if name not in TOLD}
     side.shown = {
         "prompt": {"name": context.prompt.name, "system": context.prompt.system, "template": context.prompt.template},
         "preparation": params.prepare.model_dump(),
@@ -142,6 +167,8 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         "tune settings": {**params.tune.model_dump(), "dtype": params.release.dtype},
         "generation settings": params.release.generation.model_dump(),
         "evaluation": params.evaluate.model_dump(),
+        "release": params.release.model_dump(exclude={"base", "prompt", "dtype", "generation"}),
+        **{f"{name} settings": values for name, values in rest.items()},
         "judges": {one.name: " ".join((one.form, str(one.scale), one.text, *one.steps)) for one in judges},
     }
     side.digests = {
@@ -149,10 +176,12 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         "data": digest_value({name: rows[name] for name, spec in sources.items() if spec.role != "golden"}),
         "golden set": digest_value({name: rows[name] for name, spec in sources.items() if spec.role != "train"}),
         "preparation": digest_value(side.shown["preparation"]),
-        "base model": digest_value([params.release.base, model]),
+        "base model": digest_value([base, *model]),
         "tune settings": digest_value(side.shown["tune settings"]),
         "generation settings": params.release.generation.settings().digest,
         "evaluation": digest_value(side.shown["evaluation"]),
+        "release": digest_value(side.shown["release"]),
+        **{f"{name} settings": digest_value(values) for name, values in rest.items()},
         "judges": digest_value([[[one.digest, one.judges] for one in judges], judging]),
         "policy": load_policy(project.registry / "gates.yaml").digest,
         "code": digest_value({name: blob for name, blob in files.items() if _is_code(name)}),
@@ -160,22 +189,35 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
     return side
 
 
-def _bytes(project: Project, side: _Side, name: str, spec: SourceSpec, files: Mapping[str, str]) -> Any:
-    """What git, or DVC through git, says that a source's bytes are."""
-    path = spec.path
+TOLD = ("release", "prepare", "tune", "evaluate")
+"""Sections of params.yaml that have parts of their own; each other one, also one that is yet to come, is a part."""
+
+
+def _bytes(
+    project: Project,
+    side: _Side,
+    what: str,
+    named: str,
+    files: Mapping[str, str],
+    *,
+    absent: bool = False,
+    hub: bool = False,
+) -> Any:
+    """What git, or DVC through git, says that the bytes at a path are; `hub`: the name may be no path at all."""
+    path = os.path.normpath(named)
     side.data |= {path, f"{path}.dvc"}
     tracked = {file: blob for file, blob in files.items() if _below(file, {path})}
     if tracked:
         return tracked
     folders = [path, *(str(parent) for parent in Path(path).parents)]
     pointers = [f"{folder}.dvc" for folder in folders if f"{folder}.dvc" in files]
-    if not pointers and is_absent(spec, project.root):
+    if not pointers and (absent or (hub and not (project.root / path).exists())):
         return "unversioned"
     side.certain = False
     if pointers:
         side.data.add(pointers[0])
         return [files[pointers[0]], _edited_since(project.root, pointers[0], path)]
-    side.notes.append(f"Source {name} ({path}) is in neither git nor DVC: its rows are taken to be those of today.")
+    side.notes.append(f"{what} ({named}) is in neither git nor DVC: it is taken to be what it is today.")
     return "unversioned"
 
 
@@ -195,7 +237,12 @@ def _below(name: str, paths: Iterable[str]) -> bool:
 
 def _edited(name: str) -> bool:
     """Files whose meaning is compared part by part, so that a comment in them changes nothing."""
-    return name == MARKER or name.startswith("prompts/") or name in {f"registry/{n}.yaml" for n in EDITED}
+    folder, _, file = name.rpartition("/")
+    return (
+        name == MARKER
+        or (folder == "prompts" and file.endswith(".yaml"))
+        or name in {f"registry/{n}.yaml" for n in EDITED}
+    )
 
 
 EDITED = ("gates", "models", "sources")
@@ -207,6 +254,24 @@ def _is_code(name: str) -> bool:
     if top in NOT_RUN or top.startswith("."):
         return False
     return name.endswith(".py") or name in SETTINGS or top.startswith("requirements")
+
+
+def _unread(name: str, used: set[str]) -> bool:
+    """Whether it is known that the line does not read this file. `used`: first folders of what params and sources name.
+
+    A file that nobody has thought of here may be the word list of a metric, or anything else.
+
+    Example:
+        >>> [_unread(name, set()) for name in ("docs/x.txt", "README.md", "words.txt", "models/base.dvc")]
+        [True, True, False, False]
+        >>> _unread("docs/x.txt", {"docs"})
+        False
+    """
+    top, _, below = name.partition("/")
+    file = name.rpartition("/")[2]
+    if below:
+        return (top in NOT_RUN or top in TOOLS or file == "README.md") and top not in used
+    return name in UNREAD or name.endswith(".md")
 
 
 def _words(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:

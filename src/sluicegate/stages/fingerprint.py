@@ -1,8 +1,9 @@
-"""Write what the other stages watch: code hashes per stage, and digests of sources, prompt, base model and champion."""
+"""Write what the other stages watch: code hashes per stage; digests of sources, prompt, base model, metrics and champion."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -13,16 +14,19 @@ from typing import Any
 import sluicegate
 from sluicegate.config import SourcesFile, SourceSpec, load
 from sluicegate.data import is_absent
-from sluicegate.errors import DataError
+from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.ledger import Ledger
-from sluicegate.project import Project
+from sluicegate.metrics import metrics_digest
+from sluicegate.project import Project, model_cache
 from sluicegate.stages.context import Context, open_context
 from sluicegate.stages.models import model_spec
 
 PACKAGE = Path(sluicegate.__file__).parent
 OPPONENT = "SLUICE_OPPONENT"
 """Environment variable: the stored release to compare with where nothing serves yet (`sluice gate --base`)."""
+JUDGED = "judge:"
+"""As `evaluation.judging.PREFIX`, which would bring more than this stage needs."""
 WATCHED = ("prepare", "tune", "evaluate", "profile")
 _NAMED = re.compile(r"sluicegate(?:\.[a-z_0-9]+)+")
 
@@ -34,10 +38,12 @@ def run(project: Project) -> None:
 
 
 def inputs(project: Project) -> dict[str, Any]:
-    """Digests of everything outside the code that a stage may depend on.
+    """Digests of everything outside the engine's code that a stage may depend on.
 
     Raises:
+        ConfigError: a reader or a metric cannot be found.
         DataError: a source's file is missing.
+        MissingExtraError: a metric's package is not installed.
     """
     context = open_context(project)
     sources = load(project.registry / "sources.yaml", SourcesFile).sources
@@ -48,21 +54,58 @@ def inputs(project: Project) -> dict[str, Any]:
                 [
                     spec.model_dump(include={"kind", "path", "role", "fields", "options"}),
                     _bytes(name, spec, project.root),
+                    *_reader(name, spec.kind),
                 ]
             )
             for name, spec in sources.items()
         },
         "prompt": context.prompt.digest,
-        "base": digest_value(
-            [
-                context.params.release.base,
-                model_spec(context).model_dump(exclude={"notes", "licence", "commercial", "residency", "endpoint"}),
-            ]
-        ),
+        "base": digest_value(_base(context)),
         "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
         "price": digest_value(context.params.release.price.model_dump() if context.params.release.price else None),
+        "metrics": metrics_digest([name for name in context.params.evaluate.metrics if not name.startswith(JUDGED)]),
         "judges": digest_value(_judges(context)),
     }
+
+
+def _base(context: Context) -> list[Any]:
+    """What is known of the base model without opening it: name, entry and, where its files lie here, their digest.
+
+    The digest is kept beside size and time of each file, so that only what changed is read.
+    """
+    spec = model_spec(context)
+    known = [
+        context.params.release.base,
+        spec.model_dump(exclude={"notes", "licence", "commercial", "residency", "endpoint"}),
+    ]
+    if not spec.path:
+        return known
+    from sluicegate.backends.base_models import file_digest, folder_digest
+
+    path = (context.project.root / spec.path).expanduser().resolve()
+    if path.is_dir():
+        return [*known, folder_digest(path, model_cache())]
+    return [*known, file_digest(path, model_cache()) if path.is_file() else "absent"]
+
+
+def _reader(name: str, kind: str) -> list[str]:
+    """Digest of the file with a team's own reader (`module:function`), which is not run; nothing for the engine's.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if ":" not in kind:
+        return []
+    try:
+        found = importlib.util.find_spec(kind.partition(":")[0])
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.origin or not Path(found.origin).is_file():
+        raise ConfigError(
+            f"registry/sources.yaml: {name}.kind: {kind!r} has no source file to identify it by.",
+            hint="Is the module installed, or its folder in PYTHONPATH?",
+        )
+    return [digest_file(Path(found.origin))]
 
 
 def _judges(context: Context) -> dict[str, Any]:
@@ -71,7 +114,7 @@ def _judges(context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: a criterion or a model that it names is missing.
     """
-    if not any(name.startswith("judge:") for name in context.params.evaluate.metrics):
+    if not any(name.startswith(JUDGED) for name in context.params.evaluate.metrics):
         return {}
     from sluicegate.evaluation.judging import criteria
     from sluicegate.stages.askers import failures, judge_specs, model_identity

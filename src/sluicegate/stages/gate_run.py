@@ -24,12 +24,13 @@ from sluicegate.gates import load_policy
 from sluicegate.hashing import read_json
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project, find_project
-from sluicegate.records import Decision, Verdict
+from sluicegate.records import Champion, Decision, Verdict
 from sluicegate.stages import line, reporting
 from sluicegate.stages.base_release import base_release
 from sluicegate.stages.change import Change, compare
 from sluicegate.stages.context import Context, open_context
 from sluicegate.stages.fingerprint import OPPONENT
+from sluicegate.stages.locks import line_lock
 from sluicegate.stages.progress import say
 from sluicegate.versioning.history import merge_base
 
@@ -84,6 +85,8 @@ def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
 def run_gate(root: str, *, base: str = "", budget: Budget | None = None, quiet: bool = False) -> GateRun:
     """Judge what is checked out against the champion, or, where nothing serves yet, the release of the merge base.
 
+    A release, a retraining or another gate at work in the same project is waited for, no longer than `budget` allows.
+
     Args:
         root: the project's folder.
         base: ref whose merge base with HEAD says what changed; empty compares with the champion only.
@@ -91,40 +94,52 @@ def run_gate(root: str, *, base: str = "", budget: Budget | None = None, quiet: 
         quiet: print nothing of DVC's own.
 
     Raises:
-        UsageError: a file that people edit is wrong, `base` means nothing, or a cost budget has no price.
+        BusyError: another run did not end within hours, and `budget` limits no seconds.
+        UsageError: a file that people edit is wrong, `base` means nothing, a budget is no number, or cost has no price.
         VersioningError: the history is too short, or the pipeline failed.
     """
     started, project = time.time(), find_project(Path(root))
     context = open_context(project)
     policy = load_policy(project.registry / "gates.yaml").digest
     limits = _limits(context, budget or Budget(), started)
-    champion = Ledger(project.ledger_url).champion()
-    change = compare(project, base, merge_base(project.root, base)) if base else None
-    against = f"champion version {champion.version} ({short(champion.release)})" if champion else ""
-    if champion is None:
-        against = (
-            f"the merge base {short(change.base)} of {base}" if change else "the bare base model, as nothing serves"
-        )
-    outcome: dict[str, Any] = {"change": change.plain() if change else None, "against": against, "policy": policy}
-    if change:
-        say(f"gate: {_told(change)}; compared with {against}")
-    if change and champion is None and change.certain and not change.parts:
-        sentence = (
-            f"Nothing of the release changed against the merge base {short(change.base)}: there is nothing to judge."
-        )
-        outcome["decide"] = {"decision": "PROMOTE", "unchanged": True, "text": sentence, "champion_version": None}
-        return _ended(context, outcome, change, Spent(), started, None)
+    sha = merge_base(project.root, base) if base else ""
+    change: Change | None = None
+    outcome: dict[str, Any] = {"change": None, "against": "nothing yet", "policy": policy}
     with _meter(project, limits) as meter:
         try:
-            opponent = ""
-            if change and champion is None:
-                opponent = base_release(project, change.base, quiet=quiet, until=limits.until)
-            _judge(root, project, outcome, opponent, limits, quiet=quiet)
+            # From the first look at the champion and the files to the last read of build/: a run beside it replaces them.
+            with line_lock(root, until=limits.until):
+                champion = Ledger(project.ledger_url).champion()
+                change = compare(project, base, sha) if sha else None
+                outcome |= {"change": change.plain() if change else None, "against": _against(champion, change)}
+                if change:
+                    say(f"gate: {_told(change)}; compared with {outcome['against']}")
+                if change and champion is None and change.certain and not change.parts:
+                    outcome["decide"] = _unchanged(change)
+                    return _ended(context, outcome, change, Spent(), started, None)
+                opponent = ""
+                if change and champion is None:
+                    opponent = base_release(project, change.base, quiet=quiet, until=limits.until)
+                _judge(root, project, outcome, opponent, limits, quiet=quiet)
+                spent = _counted(project, Meter.open(meter).spent)
+                return _ended(context, outcome, change, spent, started, limits)
         except BudgetError as error:
-            spent = Meter.open(meter).spent
-            return _stopped(context, outcome, change, spent, started, error, limits)
-        spent = Meter.open(meter).spent
-    return _ended(context, outcome, change, _counted(project, spent), started, limits)
+            return _stopped(context, outcome, change, Meter.open(meter).spent, started, error, limits)
+
+
+def _against(champion: Champion | None, change: Change | None) -> str:
+    """What the candidate is compared with, in words."""
+    if champion is not None:
+        return f"champion version {champion.version} ({short(champion.release)})"
+    if change is None:
+        return "the bare base model, as nothing serves"
+    return f"the merge base {short(change.base)} of {change.ref}"
+
+
+def _unchanged(change: Change) -> dict[str, Any]:
+    """What `decide` returns where there is nothing to judge."""
+    text = f"Nothing of the release changed against the merge base {short(change.base)}: there is nothing to judge."
+    return {"decision": "PROMOTE", "unchanged": True, "text": text, "champion_version": None}
 
 
 def _judge(root: str, project: Project, outcome: dict[str, Any], opponent: str, limits: Limits, *, quiet: bool) -> None:

@@ -31,6 +31,7 @@ from sluicegate.project import Project, find_project
 from sluicegate.records import DriftReport, DriftScore, Evidence, Lineage
 from sluicegate.releasing import StoredRelease
 from sluicegate.stages.context import Context, open_context, open_tracking
+from sluicegate.stages.current import check_current
 from sluicegate.stages.drift_reporting import reference_path, represents
 from sluicegate.stages.evaluation_run import evaluation_run, project_prompt
 from sluicegate.stages.traffic_window import encoder_of, window_of
@@ -95,7 +96,8 @@ def register(root: str, opponent: str = "") -> dict[str, Any]:
         adapter = project.adapter if made["candidate"]["adapter"] else None
         against = champion.release if champion else opponent
         candidate = _store(context, made, adapter=adapter, parent=against)
-        registration = releasing.register(project, candidate, **who, authors=commit_authors(project.root))
+        authors = commit_authors(project.root, since=releasing.commit_of(project, against))
+        registration = releasing.register(project, candidate, **who, authors=authors)
         releasing.reconcile(project, tracking=tracking, model=context.name)
     result = {
         "release": candidate.digest,
@@ -175,7 +177,7 @@ def decide(root: str) -> dict[str, Any]:
         `decision`, `release`, `version`, `unchanged`, `text` (for a terminal) and `markdown`.
 
     Raises:
-        EvidenceError: an evaluation is unusable.
+        EvidenceError: an evaluation is unusable, or it is not of the registered release by today's metrics.
         StaleEpochError: the champion changed since the evaluation; run again.
     """
     project = find_project(Path(root))
@@ -189,6 +191,7 @@ def decide(root: str) -> dict[str, Any]:
         metrics = measures(context.params.evaluate.metrics, project.prompts)
         evidence = read_evidence(project.evidence / "candidate.parquet")
         champion = read_evidence(project.evidence / "champion.parquet")
+        check_current(context, registered["release"], evidence, champion)
         policy = load_policy(project.registry / "gates.yaml")
         looks = former_looks(
             Ledger(project.ledger_url).entries("verdict"),

@@ -10,24 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sluicegate.errors import BusyError, EnvironmentFailure
+from sluicegate.errors import BudgetError, BusyError, EnvironmentFailure
 from sluicegate.project import Project, find_project
 
 
 @contextmanager
-def line_lock(root: str, *, wait: float = 6 * 3600.0) -> Iterator[None]:
+def line_lock(root: str, *, wait: float = 6 * 3600.0, until: float | None = None) -> Iterator[None]:
     """Hold this project's line from `reproduce` to `report`; whoever comes second says that it waits.
 
     Args:
         root: the project's folder.
-        wait: seconds to wait for another release or retraining to end.
+        wait: seconds to wait for another release, gate or retraining to end.
+        until: of a run with a time budget: when that is spent (seconds since 1970); goes before `wait`.
 
     Raises:
-        BusyError: it did not end in time.
+        BudgetError: it did not end before `until`.
+        BusyError: it did not end within `wait` seconds.
     """
-    with held(find_project(Path(root)), "line", wait=wait, told="another release is at work; waiting ...") as got:
+    left = wait if until is None else max(0.0, until - time.time())
+    told = "another release, gate or retraining is at work; waiting ..."
+    late = "another release, gate or retraining is still at work."
+    with held(find_project(Path(root)), "line", wait=left, told=told) as got:
+        if not got and until is not None:
+            raise BudgetError(f"the time is up; {late}", hint="Run again with more time, or when it has ended.")
         if not got:
-            raise BusyError("another release or retraining is still at work.", hint="Wait for it, or stop it.")
+            raise BusyError(late, hint="Wait for it, or stop it.")
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow
 from sluicegate.evaluation.judging import PREFIX, Measure
 from sluicegate.evaluation.scoring import summarise
-from sluicegate.records import Evidence, ScoredExample, Summary, Verdict
+from sluicegate.records import Evidence, ScoredExample, Summary, Verdict, judged_metric
 from sluicegate.stages.context import Context
 
 MOST_VALUES = 50
@@ -40,7 +40,7 @@ def judges_shown(
             candidate=use,
             champion=champion.judges.get(name) if champion else None,
             standing=facts[f"{PREFIX}{name}"],
-            rules=tuple(rule.name for rule in verdict.rules if f"{PREFIX}{name}" in rule.metric.split(", ")),
+            rules=tuple(rule.name for rule in verdict.rules if judged_metric(name) in rule.metric.split(", ")),
             record=recorded(context.project.judgements, use.digest),
         )
         for name, use in candidate.judges.items()

@@ -79,6 +79,10 @@ def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
             hint=f"Known: {', '.join(models)}; add an entry there.",
         )
     metric = find_metric(plan.quality)
+    if metric.describes:
+        raise ConfigError(
+            f"registry/{PLAN}: quality: {plan.quality} says how a text is, not how good.", hint="Name another metric."
+        )
     _golden(project, plan)
     options = tuple(_in_a_process(project, name, models[name], plan) for name in plan.candidates)
     choice = choose(options, plan, direction=metric.direction, bounds=metric.range)
@@ -177,7 +181,7 @@ def _measured(
         progress=counter(f"{name}, timed"),
     )
     many = replace(
-        settings, max_new_tokens=plan.latency.new_tokens, seed=settings.seed + 1
+        settings, max_new_tokens=plan.latency.new_tokens, seed=settings.seed + 1_000_000
     )  # not the requests of before
     together = throughput(fresh, prompts[: plan.latency.at_once], many)
     p50, p95 = _whole(timings, decode, outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,17 @@ def import_traces(root: str, experiment: str, *, progress: Callable[[int], None]
 
 
 def _is_otel(path: Path) -> bool:
-    """Does the file begin as an OTLP export does? Read as JSON where the first line is, else by its beginning."""
-    line = next((line for _, line in read_lines(path)), None) or b""
-    try:
-        value = parse(line)
-    except DataError:
-        with path.open("rb") as stream:
-            return b'"resourceSpans"' in stream.read(4096)
-    return isinstance(value, dict) and bool({"resourceSpans", "resource_spans"} & value.keys())
+    """Does the file begin as an OTLP export does? Read as JSON where an early line is, else by its beginning."""
+    for _, line in islice(read_lines(path), 10):
+        try:
+            value = parse(line or b"")
+        except DataError:  # torn, or part of one object over many lines
+            continue
+        if isinstance(value, dict):
+            return bool({"resourceSpans", "resource_spans"} & value.keys())
+    with path.open("rb") as stream:
+        beginning = stream.read(4096)
+    return b'"resourceSpans"' in beginning or b'"resource_spans"' in beginning
 
 
 def _row(trace: TraceValues) -> TrafficRow | Refused:

@@ -100,7 +100,8 @@ class GroupCommit(Generic[Item]):
         with self._changed:
             for number, one in enumerate(group):
                 if results is None:  # each thread gets an error of its own: a traceback belongs to one of them
-                    one.error = type(failed)(str(failed), hint=failed.hint)
+                    one.error = type(failed).__new__(type(failed))  # some are made of other arguments than these
+                    SluiceError.__init__(one.error, str(failed), hint=failed.hint)
                     one.error.__cause__ = failed.__cause__
                 else:
                     one.result = results[number]

@@ -63,9 +63,7 @@ def import_rows(
         new += fresh
         read += len(batch)
         if fresh < len(batch):
-            for row in batch:
-                for one in row.feedback:
-                    log.attach(row.key, one)
+            log.attach_from(batch)
         if progress:
             progress(read + refused)
     return Imported(new, read - new, refused, tuple(reasons))

@@ -20,7 +20,8 @@ def read_jsonl(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[
     """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not know are ignored.
 
     A line without a key gets one made of its bytes and its number, so that importing a file again, also a longer one,
-    adds only what is new. A line without a time gets the time at which the file was last changed.
+    adds only what is new. A line without a time gets the time at which the file was last changed; a row that is stored
+    already keeps its own.
 
     Args:
         fields: our name of a field to the file's, where they differ.

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from sluicegate.database import open_engine, transaction, translated
+from sluicegate.database import open_engine, parse_url, transaction, translated
 from sluicegate.errors import ConfigError, DataError, IntegrityError, UsageError
 from sluicegate.traffic import erasing, parquet, people, reading
 from sluicegate.traffic.group_commit import GroupCommit
@@ -28,6 +28,7 @@ from sluicegate.traffic.rows import (
     checked_feedback,
     checked_name,
     checked_row,
+    from_microseconds,
     row_bytes,
 )
 from sluicegate.traffic.tables import FEEDBACK, KIND, ROWS, SETTINGS, feedback_values, row_values
@@ -56,10 +57,7 @@ class TrafficLog:
     """
 
     def __init__(self, url: str, *, key_file: Path | None = None, wait: float = 30.0) -> None:
-        try:
-            parsed = sa.engine.make_url(url)
-        except sa.exc.ArgumentError as error:
-            raise ConfigError(f"{url!r} is no database URL.", hint="Example: sqlite:////path/traffic.db") from error
+        parsed = parse_url(url, KIND.name)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise ConfigError(
                 f"a traffic log in {parsed.get_backend_name()} is not supported.", hint="Use sqlite or postgresql."
@@ -103,6 +101,31 @@ class TrafficLog:
             if number is None:
                 raise UsageError(f"the traffic log has no row {key[:80]!a}.", hint="`sluice traffic show` lists keys.")
             return bool(_insert_new(connection, FEEDBACK, [feedback_values(number, key, checked)], FEEDBACK.c.identity))
+
+    def attach_from(self, rows: Iterable[TrafficRow]) -> int:
+        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how much of it is new.
+
+        Feedback of its row's time has none of its own: it takes the time of the stored row, so that rows which are read
+        again at another moment bring nothing new. Rows that are not in the log are passed over.
+
+        Raises:
+            DataError: a row cannot be stored.
+        """
+        given = [self._hashed(checked_row(row)) for row in rows if row.feedback]
+        if not given:
+            return 0
+        with self._transaction(write=True) as connection:
+            columns = (ROWS.c.key, ROWS.c.id, ROWS.c.time)
+            held = sa.select(*columns).where(ROWS.c.key.in_({row.key for row in given}))
+            stored = {row.key: row for row in connection.execute(held.with_for_update(read=True, key_share=True))}
+            values = [
+                feedback_values(found.id, row.key, timed)
+                for row in given
+                if (found := stored.get(row.key)) is not None
+                for one in row.feedback
+                for timed in [replace(one, time=from_microseconds(found.time)) if one.time == row.time else one]
+            ]
+            return len(_insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
 
     def get(self, key: str) -> TrafficRow | None:
         """The row with this key and all feedback on it, or None."""

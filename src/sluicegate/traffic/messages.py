@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _ANSWERS = ("assistant", "ai", "model")
+_KNOWN_ROLES = (*_ANSWERS, "user", "human", "system", "developer", "tool", "function")
 _TEXTS = ("text", "input_text", "output_text")
 
 
@@ -96,14 +97,33 @@ def _decoded(value: Any) -> Any:
             found = json.loads(value)
         except (ValueError, RecursionError):
             return value
-        return found if text_of(found) or _looks_like_messages(found) else value
+        return found if _looks_like_messages(found) else value
     return value
 
 
 def _looks_like_messages(value: Any) -> bool:
+    """Is it surely no user's own JSON? That may have a `text` or a `message` too, and is then what was said."""
     first = value[0] if isinstance(value, list) and value else value
-    names = ("role", "parts", "choices", "messages", "message")
-    return isinstance(first, Mapping) and any(name in first for name in names)
+    if not isinstance(first, Mapping):
+        return False
+    held = [first, first.get("message"), *_list(first.get("messages"))[:1]]
+    for one in _list(first.get("choices"))[:1]:
+        if isinstance(one, Mapping) and "finish_reason" in one and isinstance(one.get("text"), str):
+            return True
+        held.append(one.get("message") if isinstance(one, Mapping) else None)
+    return any(isinstance(one, Mapping) and _is_message(one) for one in held)
+
+
+def _is_message(value: Mapping[str, Any]) -> bool:
+    parts = _list(value.get("parts"))
+    if parts and all(isinstance(part, Mapping) for part in parts):
+        return True
+    says = any(name in value for name in ("content", "parts", "tool_calls"))
+    return says and (isinstance(value.get("role"), str) or _role(value) in _KNOWN_ROLES)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _role(message: Any) -> str:

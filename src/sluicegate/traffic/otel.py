@@ -5,8 +5,9 @@
     1.26, 1.27   events `gen_ai.content.prompt`, `gen_ai.content.completion` with `gen_ai.prompt`, `gen_ai.completion`
     OpenLLMetry  attributes `gen_ai.prompt.0.content`, `gen_ai.completion.0.content`, ...
 
-A file holds one export request, or one a line, as the collector's file exporter writes them. Messages that were sent
-as log records, not with the span, cannot be joined to it here: such spans are refused with that reason.
+A file holds one export request a line, as the collector's file exporter writes them, or one over many lines.
+Messages that were sent as log records, not with the span, cannot be joined to it here: such spans are refused with
+that reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.errors import DataError
-from sluicegate.traffic.importing import Refused
+from sluicegate.traffic.importing import MOST_LINE, Refused
 from sluicegate.traffic.jsonl import parse, read_lines
 from sluicegate.traffic.messages import prompt_of, response_of
 from sluicegate.traffic.rows import Feedback, TrafficRow, checked_row, from_microseconds
@@ -38,6 +39,7 @@ def read_otel(path: Path) -> Iterator[TrafficRow | Refused]:
     Raises:
         DataError: the file cannot be read.
     """
+    by_line = False
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
         if line is None:
@@ -46,17 +48,38 @@ def read_otel(path: Path) -> Iterator[TrafficRow | Refused]:
         try:
             value = parse(line)
         except DataError as error:
-            if number == 1:  # perhaps one object over many lines
+            if not by_line and not _has_exports(path):  # perhaps one object over many lines
                 yield from _whole(path)
                 return
+            by_line = True
             yield Refused(where, str(error))
             continue
+        by_line = True
         yield from _spans_of(value, where)
+
+
+def _has_exports(path: Path) -> bool:
+    """Is any line by itself an export of spans?"""
+    for _, line in read_lines(path):
+        try:
+            if line is not None and _is_export(parse(line)):
+                return True
+        except DataError:
+            continue
+    return False
+
+
+def _is_export(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool({"resourceSpans", "resource_spans"} & value.keys())
 
 
 def _whole(path: Path) -> Iterator[TrafficRow | Refused]:
     try:
-        value = parse(path.read_bytes())
+        with path.open("rb") as stream:
+            text = stream.read(MOST_LINE + 1)
+        if len(text) > MOST_LINE:
+            raise DataError(f"no line is an export, and as one it is longer than {MOST_LINE} bytes.")
+        value = parse(text)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except DataError as error:
@@ -66,7 +89,7 @@ def _whole(path: Path) -> Iterator[TrafficRow | Refused]:
 
 
 def _spans_of(value: Any, where: str) -> Iterator[TrafficRow | Refused]:
-    if not isinstance(value, Mapping) or not ({"resourceSpans", "resource_spans"} & value.keys()):
+    if not _is_export(value):
         yield Refused(where, "not an OTLP export of spans (no resourceSpans).")
         return
     for resource in _list(value, "resourceSpans", "resource_spans"):

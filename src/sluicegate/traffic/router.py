@@ -5,31 +5,39 @@
     POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a request or none of it
     POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
     GET  /counts    how many rows, ?since= ?until= ?release=
-    GET  /health    {"status": "ok", "empty": false} where the log can be read; no token needed
+    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token needed
 
 Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused (with the reason),
-503 the database refuses (send again, with the same keys). Every write is plain data: nothing in a row is run.
+500 the server is not set up, 503 the database refuses (send again, with the same keys). Every write is plain data:
+nothing in a row is run.
+
+Where there is no token, any web page that somebody on this machine opens could send a request here. So a request must
+then name a loopback address as its Host (else 403; no other name leads here, also if its DNS entry says so), and what it
+posts must be `application/json` (else 415; a browser sends that to another site only after asking, and nobody agrees).
 """
 
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from sluicegate.errors import ConfigError, DataError, EnvironmentFailure, UsageError
+from sluicegate.errors import ConfigError, DataError, EnvironmentFailure, MissingExtraError, SluiceError, UsageError
 from sluicegate.traffic.jsonl import parse
 from sluicegate.traffic.log import TrafficLog
 from sluicegate.traffic.rows import TrafficRow, feedback_from, row_from
 
 TOKEN_VARIABLE = "SLUICE_TRAFFIC_TOKEN"
 _SHORTEST_TOKEN = 16
+_LOG = logging.getLogger(__name__)
 
 
 def traffic_router(
@@ -44,7 +52,7 @@ def traffic_router(
 
     Args:
         token_variable: environment variable that holds the token, at least 16 characters; read now.
-        allow_anonymous: let anybody write and count where the variable is not set.
+        allow_anonymous: where the variable is not set, let any program of this machine write and count.
         most_bytes: largest body of a request.
         most_rows: most rows of a request.
 
@@ -84,7 +92,7 @@ def traffic_router(
 
     @router.get("/health")
     def health() -> JSONResponse:
-        return _answer(lambda: {"status": "ok", "empty": next(log.window(last=1), None) is None}, 200)
+        return _health(log)
 
     return router
 
@@ -93,13 +101,31 @@ def _token_check(token: str) -> Callable[[Request], None]:
     wanted = token.encode("utf-8", "surrogateescape")
 
     def check(request: Request) -> None:
+        if not wanted:
+            _check_local(request)
+            return
         given = request.headers.get("authorization", "")
         scheme, _, found = given.partition(" ")
         right = scheme.lower() == "bearer" and hmac.compare_digest(found.strip().encode("latin-1", "replace"), wanted)
-        if wanted and not right:
+        if not right:
             raise HTTPException(401, "A bearer token is needed.", headers={"WWW-Authenticate": "Bearer"})
 
     return check
+
+
+def _check_local(request: Request) -> None:
+    """Refuse what a page of another site can make a browser send."""
+    host = request.headers.get("host", "").lower()
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        local = name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise HTTPException(403, "Without a token only requests to a loopback address are answered.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        raise HTTPException(415, "Without a token the Content-Type has to be application/json.")
 
 
 async def _json(request: Request, most: int) -> Any:
@@ -144,10 +170,22 @@ def _answer(act: Callable[[], dict[str, Any]], status: int) -> JSONResponse:
         return JSONResponse({"detail": str(error), "hint": error.hint}, 422)
     except ConfigError as error:
         return JSONResponse({"detail": str(error), "hint": error.hint}, 500)
+    except MissingExtraError as error:
+        _LOG.error("%s %s", error, error.hint)
+        return JSONResponse({"detail": "The server lacks a package; its own log says which."}, 500)
     except UsageError as error:
         return JSONResponse({"detail": str(error)}, 404)
     except EnvironmentFailure as error:
         return JSONResponse({"detail": str(error), "hint": error.hint}, 503, {"Retry-After": "1"})
+
+
+def _health(log: TrafficLog) -> JSONResponse:
+    try:
+        return JSONResponse({"status": "ok", "empty": next(log.window(last=1), None) is None})
+    except SluiceError as error:  # anybody may ask this: what a driver says of its server is for our log only
+        _LOG.error("The traffic log cannot be read: %s %s", error, error.hint)
+        answer = {"status": "unavailable", "detail": "The traffic log cannot be read."}
+        return JSONResponse(answer, 503, {"Retry-After": "1"})
 
 
 def _time(name: str, text: str) -> datetime | None:

@@ -24,7 +24,7 @@ from sluicegate.project import Project
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Where the code is: full hash, whether tracked files differ from it, branch ('' when detached)."""
+    """Where the code is: full hash, whether files differ from it (`current_commit`), branch ('' when detached)."""
 
     sha: str
     dirty: bool
@@ -32,7 +32,7 @@ class Commit:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Run git in `root` and return its output.
+    """Run git in `root` and return its output; bytes that are no UTF-8, as in file names, stay as lone surrogates.
 
     Raises:
         VersioningError: git is missing or refused.
@@ -41,7 +41,8 @@ def git(root: Path, *arguments: str) -> str:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(root), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -58,13 +59,19 @@ def git(root: Path, *arguments: str) -> str:
 def current_commit(root: Path) -> Commit:
     """The checked-out commit; works on a detached head and in a shallow clone.
 
+    It is dirty where a tracked file differs, or where the project has a prompt, a registry file or Python code that git
+    neither tracks nor ignores: the line may use those.
+
     Raises:
         VersioningError: not a repository, or no commit yet.
     """
     sha = git(root, "rev-parse", "HEAD").strip()
     # dvc.lock is a product of the run itself, not an edit by a person.
     changed = git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)dvc.lock").strip()
-    return Commit(sha, bool(changed), git(root, "branch", "--show-current").strip())
+    new = (
+        changed or git(root, "ls-files", "--others", "--exclude-standard", "--", "prompts", "registry", "*.py").strip()
+    )
+    return Commit(sha, bool(new), git(root, "branch", "--show-current").strip())
 
 
 def ensure_dvc(root: Path) -> None:
@@ -103,7 +110,7 @@ def reproduce(
         quiet: print nothing of DVC's own.
         targets: stages to run, with those they need; by default all.
         environment: variables for the stages, beside those of this process.
-        until: time (seconds since 1970) at which a stage that still runs is interrupted, as by Ctrl-C.
+        until: time (seconds since 1970) at which waiting ends, and a stage that still runs is interrupted as by Ctrl-C.
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
@@ -113,9 +120,9 @@ def reproduce(
     if until is not None and time.time() >= until:
         raise BudgetError("the time is up; the pipeline was not started.", hint="Run again with more time.")
     ensure_dvc(project.root)
-    before = _stage_states(project.root)
-    with pipeline_lock(project) as lock:
-        _settle_dvc_locks(project.root)
+    with pipeline_lock(project, until=until) as lock:
+        _settle_dvc_locks(project.root, until=until)
+        before = _stage_states(project.root)  # read here, so that what another run did meanwhile is not told as ours
         failure = project.state / "failure.json"
         failure.unlink(missing_ok=True)
         variables = {**os.environ, **(environment or {}), "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
@@ -123,7 +130,7 @@ def reproduce(
         code = _run_until(arguments, project.root, variables, lock, until)
         if code:
             raise _stage_error(failure)
-    after = _stage_states(project.root)
+        after = _stage_states(project.root)
     return [name for name, state in after.items() if before.get(name) != state]
 
 
@@ -175,13 +182,14 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
 
 
 @contextmanager
-def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[int]:
+def pipeline_lock(project: Project, *, wait: float = 3600.0, until: float | None = None) -> Iterator[int]:
     """Hold the one lock around the pipeline; a second holder says that it waits.
 
     Yields:
         The lock's file descriptor. A child that inherits it keeps the lock where its parent is killed.
 
     Raises:
+        BudgetError: the lock was not free at `until` (seconds since 1970), which, where given, goes before `wait`.
         BusyError: the lock was not free within `wait` seconds.
     """
     try:
@@ -193,8 +201,9 @@ def pipeline_lock(project: Project, *, wait: float = 3600.0) -> Iterator[int]:
         _wait_for(
             lambda: _locked(descriptor),
             wait,
+            until,
             "another run holds the pipeline; waiting for it to end ...",
-            BusyError("another run still holds the pipeline.", hint="Wait for it, or stop it."),
+            "another run still holds the pipeline.",
         )
         yield descriptor
     finally:
@@ -209,33 +218,40 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _wait_for(ready: Callable[[], bool], wait: float, told: str, late: BusyError) -> None:
-    """Ask `ready` twice a second; say `told` once where it takes time, raise `late` after `wait` seconds."""
+def _wait_for(ready: Callable[[], bool], wait: float, until: float | None, told: str, late: str) -> None:
+    """Ask `ready` twice a second; say `told` once where it takes time, raise an error that says `late` in the end.
+
+    The end is `until` (seconds since 1970; a BudgetError), or, without it, after `wait` seconds (a BusyError).
+    """
     if ready():
         return
     print(told, file=sys.stderr, flush=True)
-    until = time.monotonic() + wait
+    end = time.monotonic() + wait
     while not ready():
-        if time.monotonic() > until:
-            raise late
+        if until is not None and time.time() >= until:
+            raise BudgetError(f"the time is up; {late}", hint="Run again with more time, or when it has ended.")
+        if until is None and time.monotonic() > end:
+            raise BusyError(late, hint="Wait for it, or stop it.")
         time.sleep(0.5)
 
 
-def _settle_dvc_locks(root: Path, *, wait: float = 3600.0) -> None:
+def _settle_dvc_locks(root: Path, *, wait: float = 3600.0, until: float | None = None) -> None:
     """Wait for a DVC that a person started, then drop what dead ones left in DVC's own lock file.
 
     DVC takes any process with the recorded number for the owner: a zombie, or a stranger that got the number since,
     would block the pipeline for ever.
 
     Raises:
+        BudgetError: another DVC still runs at `until`, which, where given, goes before `wait`.
         BusyError: another DVC still runs after `wait` seconds.
     """
     path = root / ".dvc" / "tmp" / "rwlock"
     _wait_for(
         lambda: not any(map(_runs_dvc, _owners(path))),
         wait,
+        until,
         "another DVC works in this project; waiting for it to end ...",
-        BusyError("another DVC still works in this project.", hint="Wait for it, or stop it."),
+        "another DVC still works in this project.",
     )
     path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Who wrote the checked-out commit, and annotated tags on it."""
+"""Who wrote what the checked-out commit brings, and annotated tags on it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,35 @@ from sluicegate.errors import VersioningError
 from sluicegate.versioning import git
 
 
-def commit_authors(root: Path) -> tuple[str, ...]:
-    """Name and address of whoever wrote the checked-out commit.
+def commit_authors(root: Path, since: str = "") -> tuple[str, ...]:
+    """Names and addresses of everybody who wrote what the checked-out commit brings, `Co-authored-by` included.
+
+    These are the authors of that commit and of those before it that the commit `since` does not have, as far as they
+    touch the folder `root`. Where `since` is not in this clone, or has them all: of what a merge brought in.
 
     Raises:
         VersioningError: not a repository, or no commit yet.
     """
-    return tuple(line for line in git(root, "log", "-1", "--format=%an%n%ae").splitlines() if line)
+    written = _written(root, "-1", "HEAD")
+    for start in filter(None, (since, "HEAD^1")):
+        try:
+            brought = _written(root, "--end-of-options", f"{start}..HEAD", "--", ".")
+        except VersioningError:  # this clone does not have it
+            continue
+        if brought:
+            written += brought
+            break
+    return tuple(dict.fromkeys(written))
+
+
+def _written(root: Path, *commits: str) -> list[str]:
+    """Name and address of every author of these commits."""
+    people = "%an <%ae>%n%(trailers:key=Co-authored-by,valueonly,unfold)"
+    found = []
+    for line in git(root, "log", f"--format={people}", *commits).splitlines():
+        name, _, address = line.rpartition("<")
+        found += [part for part in (name.strip(), address.strip(" >")) if part]
+    return found
 
 
 def write_tag(root: Path, name: str, message: str) -> None:

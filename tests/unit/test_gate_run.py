@@ -1,0 +1,66 @@
+"""The gate beside other runs in the same project: it waits for its turn, no longer than its budget allows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sluicegate.errors import UsageError
+from sluicegate.project import Project
+from sluicegate.records import Decision
+from sluicegate.scaffold import init
+from sluicegate.stages import gate_run
+from sluicegate.stages.gate_run import Budget, run_gate
+from sluicegate.stages.locks import held, line_lock
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with prices and a changed tune setting."""
+    for name in ("SLUICE_LEDGER_URL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "project"
+    init(folder)
+    text = (folder / "params.yaml").read_text("utf-8")
+    text = text.replace("rank: 16", "rank: 8").replace(
+        "release:\n", "release:\n  price: {input: 1.0, output: 2.0}\n", 1
+    )
+    (folder / "params.yaml").write_text(text, "utf-8")
+    return folder
+
+
+def test_waits_no_longer_than_the_budget(root: Path) -> None:
+    """Beside a release that does not end, a gate with a time budget holds, and writes no file of that release."""
+    started = time.monotonic()
+    with line_lock(str(root)):
+        run = run_gate(str(root), base="main", budget=Budget(seconds=0.5), quiet=True)
+    assert run.decision is Decision.HOLD
+    assert "another release, gate or retraining is still at work" in run.text
+    assert "nothing yet" in run.text
+    assert time.monotonic() - started < 30
+    assert not (root / "build" / "line").exists()
+
+
+def test_no_other_run_beside_the_gate(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its steps are at work the gate holds the line, and lets go of it afterwards."""
+
+    def steps(*_: object, **__: object) -> None:
+        with held(Project(root), "line") as got:
+            assert not got
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(gate_run, "_judge", steps)
+    with pytest.raises(ZeroDivisionError):
+        run_gate(str(root), quiet=True)
+    with held(Project(root), "line") as got:
+        assert got
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["seconds", "cost"])
+def test_a_budget_is_a_number(root: Path, name: str, value: float) -> None:
+    """A budget that could stop nothing is refused before anything is run."""
+    with pytest.raises(UsageError, match="no finite number"):
+        run_gate(str(root), budget=Budget(**{name: value}))
