@@ -315,7 +315,7 @@ def test_releases_are_found_by_version_digest_and_role(project: Project) -> None
     zero, one = served(project, 1, 2)
     assert {find_release(project, name) for name in ("2", "v2", "champion", one[:8], one)} == {one}
     assert find_release(project, "1") == zero
-    for name in ("3", "", "v", "zzzzzz", one[:3]):
+    for name in ("3", "", "v", "zzzzzz", one[:3], one[:5]):
         with pytest.raises(UsageError):
             find_release(project, name)
 

@@ -88,6 +88,31 @@ def test_verify_finds_approvals_that_never_counted(project: Project, candidate: 
         verify(project)
 
 
+def test_verify_finds_an_approval_that_came_too_late(project: Project, candidate: str) -> None:
+    """A promotion that names the entry of an approval given after it was not approved when it was made."""
+    ledger = Ledger(project.ledger_url)
+    digest = ledger.entries("verdict")[-1].payload["verdict"]
+    claims = [{"person": "ana", "role": "reviewer", "entry": 6}]
+    moved = ledger.move_champion(
+        candidate, 2, 1, "promote", "eve", {"verdict": digest, "approvals": claims, "required": 1}
+    )
+    late = ledger.append("approval", candidate, "ana", {"verdict": digest, "role": "reviewer"})
+    assert (moved.sequence, late.sequence) == (5, 6)
+    with pytest.raises(IntegrityError, match="does not count"):
+        verify(project)
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "f" * 64])
+def test_a_tag_with_another_head_is_never_taken_for_this_one(project: Project, candidate: str, digest: str) -> None:
+    """A tag of this sequence with another hash, be it smaller or larger, says that the ledger was rewritten."""
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    tag = ["tag", "-a", "sluice/ledger/4", "-m", f"Head of the ledger 4:{digest}"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "one"], [*author, *tag]):
+        subprocess.run(["git", *command], cwd=project.root, check=True)
+    with pytest.raises(IntegrityError, match="rewritten"):
+        anchor_in_git(project)
+
+
 def rewritten(project: Project) -> None:
     """Replace the ledger by one with another past, sound in itself."""
     for file in project.state.glob("ledger.db*"):
