@@ -20,9 +20,13 @@ from judge_server import criterion, judge_server, model, score
 from sluicegate.evaluation import read_evidence
 from sluicegate.project import Project
 from sluicegate.scaffold import init
+from soak_scale import SOAK
 from tiny_model import build_tiny_model
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SOAK, reason="a whole line, four times over, minutes on two cores: `make soak`"),
+]
 RULE = "  - {name: clear enough, kind: at_least, metric: 'judge:clear', threshold: 0.0, compare: mean}\n"
 
 
@@ -30,9 +34,9 @@ RULE = "  - {name: clear enough, kind: at_least, metric: 'judge:clear', threshol
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project on a tiny model whose policy has a rule on a judge."""
     folder = tmp_path_factory.mktemp("judged")
-    build_tiny_model(folder / "tiny")
     root = folder / "project"
     init(root)
+    build_tiny_model(root / "models" / "tiny")
     (root / "registry" / "gates.yaml").write_text(POLICY + RULE, "utf-8")
     (root / "prompts" / "judge_clear.yaml").write_text(criterion("clear"))
     text = (root / "params.yaml").read_text("utf-8")

@@ -131,6 +131,8 @@ def test_waiting_ends_with_the_budget(tmp_path: Path) -> None:
         versioning.reproduce(project, until=time.time() + 0.1)
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # dvc"])
     try:
+        while b"dvc" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.01)
         path = _rwlock(tmp_path, process.pid)
         with pytest.raises(BudgetError, match="another DVC still works"):
             versioning.reproduce(project, until=time.time() + 0.1)

@@ -31,7 +31,19 @@ SHOWN = 60
 NOT_RUN = ("tests", "docs", "benchmarks")
 TOOLS = (".ci", ".circleci", ".devcontainer", ".github", ".gitlab", ".idea", ".vscode")
 """Folders that the line reads nothing of, like NOT_RUN."""
-UNREAD = frozenset({".editorconfig", ".gitignore", ".gitlab-ci.yml", ".pre-commit-config.yaml", "LICENSE", "NOTICE"})
+UNREAD = frozenset(
+    {
+        ".editorconfig",
+        ".gitignore",
+        ".gitlab-ci.yml",
+        ".pre-commit-config.yaml",
+        "LICENSE",
+        "Makefile",
+        "NOTICE",
+        "pytest.ini",
+        "tox.ini",
+    }
+)
 """Files that the line does not read, beside those for people to read."""
 
 
