@@ -7,8 +7,8 @@ Rows are turns of TWEETSUMM (a customer's text and the agent's answer), dealt in
     new topic 20 %     of the prompts become programming tasks (HumanEval)
     language 10 %      of the prompts become German questions (deepset/prompt-injections, those that are none)
     sentiment 0.3 sd   more of the angrier prompts, drawn so that the mean VADER score is 0.3 standard deviations lower
-    toxicity x3        three times as many prompts that insult or swear (4.7 % of all, by our own word list)
-    swearing x3        three times as many prompts that swear (`sluicegate.metrics.profanity`)
+    toxicity x3        three times as many prompts that insult or swear (4.6 % of all, by our own word list)
+    swearing x3        three times as many prompts that swear (1.5 % of all, `sluicegate.metrics.profanity`)
     injection 5 %      of the prompts become injections (deepset/prompt-injections)
 
 "none" changes nothing: its alarms are false. A window is compared by itself and together with those before it, as
