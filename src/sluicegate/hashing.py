@@ -103,8 +103,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` when the block ends; after an error the old one stays.
+def atomic_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path`, with `mode`, when the block ends; after an error the old one stays.
 
     Raises:
         EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
@@ -117,7 +117,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
         temporary = ""
         sync_folder(path.parent)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
 
 import numpy as np
 import pytest
 
-from sluicegate.drift import measured
+from sluicegate.drift import measured, signals
 from sluicegate.drift.light.patterns import instances, patterns
 from sluicegate.drift.signals import hostility, injection_score, language, overlap, refusal, words_of
 
@@ -141,3 +142,9 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     started = time.process_time()
     measured([{"prompt": text, "response": text}])
     assert time.process_time() - started < 10
+
+
+def test_monitoring_and_the_metric_know_the_same_refusals() -> None:
+    """What counts as a refusal in traffic is what the metric counts: neither list changes without the other."""
+    metric = importlib.import_module("sluicegate.metrics.refusal")
+    assert signals._REFUSAL.pattern == metric._REFUSAL.pattern

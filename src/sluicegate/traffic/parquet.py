@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sluicegate.errors import EnvironmentFailure
-from sluicegate.hashing import sync_folder
+from sluicegate.hashing import atomic_file
 from sluicegate.traffic.rows import TrafficRow, row_bytes
 
 if TYPE_CHECKING:
@@ -28,26 +25,8 @@ def write_rows(path: Path, rows: Iterable[TrafficRow]) -> int:
     Raises:
         EnvironmentFailure: the disk refuses; no partial file stays.
     """
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            written = _write(stream, rows)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)  # its mode stays 0600: it holds what people wrote
-        temporary = ""
-        sync_folder(path.parent)
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="Free disk space or fix permissions, then run again.",
-        ) from error
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-    return written
+    with atomic_file(path, mode=0o600) as stream:  # it holds what people wrote
+        return _write(stream, rows)
 
 
 def _write(stream: Any, rows: Iterable[TrafficRow]) -> int:
