@@ -106,6 +106,7 @@ def test_what_failed_is_out_first() -> None:
     broken = Option("b", "endpoint", "", None, "", failed="the endpoint is down")
     found = chosen([broken, option("a", scores(0.6, 1))])
     assert (found.chosen, found.steps[0].out, found.steps[0].answers["b"]) == ("a", ("b",), "the endpoint is down")
+    assert found.because == "a is the only one that could be measured and meets every need."
     assert chosen([broken]).chosen is None
 
 

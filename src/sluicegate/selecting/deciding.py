@@ -48,6 +48,7 @@ def choose(options: Sequence[Option], plan: SelectionFile, *, direction: str, bo
     front = pareto_front(left, plan.quality, direction)
     if not left:
         return Choice(None, tuple(steps), front, "Every candidate was ruled out.")
+    alone = len(left) == 1
     best, step = _as_good_as_the_best(left, plan, direction, bounds)
     steps.append(step)
     left = [option for option in left if option.name not in step.out]
@@ -66,6 +67,8 @@ def choose(options: Sequence[Option], plan: SelectionFile, *, direction: str, bo
     because = f"{chosen.name} costs least of those whose {plan.quality} is shown to be as good as the best"
     if chosen.name == best.name:
         because = f"{chosen.name} has the best {plan.quality}, and none shown to be as good costs less"
+    if alone:
+        because = f"{chosen.name} is the only one that could be measured and meets every need"
     note = f"; nothing is known of what {', '.join(unpriced)} costs" if unpriced else ""
     return Choice(chosen.name, tuple(steps), front, because + note + ".")
 
