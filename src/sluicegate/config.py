@@ -128,6 +128,7 @@ class MonitorParams(Strict):
     Attributes:
         hours: the window, back from now (default 24); or
         last: the window as a number of rows.
+        recent: so many windows just before are looked at together with the newest; 0: only the newest.
         minimum: fewer rows than this are NO_DATA.
         detector: a row of the drift detectors' table.
         webhook_env: the environment variable that holds the address alarms are sent to; empty: no address.
@@ -140,6 +141,7 @@ class MonitorParams(Strict):
 
     hours: Annotated[float, Field(gt=0, le=24 * 366)] | None = None
     last: Positive | None = None
+    recent: Annotated[int, Field(ge=0, le=24)] = 2
     minimum: Positive = 30
     detector: str = "ks"
     webhook_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from sluicegate.project import Project
 from sluicegate.stages import alerting, line
 from sluicegate.stages.context import open_tracking
 from sluicegate.stages.monitor import alert, check, feedback, monitor, resource, serving
-from sluicegate.stages.traffic_window import champion_reference, window_of
+from sluicegate.stages.traffic_window import champion_reference, recent_profiles, window_of
 from watched_project import enthrone, examples, log, rows, said, watched
 
 
@@ -251,3 +253,27 @@ def test_a_window_is_read_twice_alike(project: Project) -> None:
     first = list(window.rows())
     log(project).write(rows(project, examples(project), minutes=-0.01))
     assert list(window.rows()) == first
+
+
+def test_the_windows_before_are_looked_at_too(project: Project) -> None:
+    """`recent` windows of the same length lie just before the newest and do not overlap; none is older than the champion."""
+    made = rows(project, examples(project), minutes=0)
+    log(project).write([replace(row, key=f"{n}-{row.key}", time=row.time) for n in range(3) for row in made])
+    time.sleep(0.1)  # the last rows lie 64 ms ahead
+    window = window_of(project, MonitorParams(), last=64)
+    read = [
+        [row.key for row in log(project).window(since=w.since, until=w.until, last=w.last)] for w in window.before(2)
+    ]
+    assert all(read)
+    newest = {row.key for row in log(project).window(until=window.until, last=64)}
+    keys = [key for one in read for key in one]
+    assert len(keys) == len(set(keys))
+    assert not newest & set(keys)
+    assert len(recent_profiles(project, window, MonitorParams(recent=2))) == 2
+    assert recent_profiles(project, window, MonitorParams(recent=0)) == []
+    assert not list(window.before(3, since=window.until))
+    hours = window_of(project, MonitorParams(), hours=2)
+    limits = [(w.since, w.until) for w in hours.before(2)]
+    assert limits[0][1] == hours.since
+    assert limits[1] == (limits[0][0] - timedelta(hours=2), limits[0][0])
+    assert recent_profiles(project, hours, MonitorParams()) == []  # older than the champion

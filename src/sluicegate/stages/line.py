@@ -34,7 +34,7 @@ from sluicegate.stages.context import Context, open_context, open_tracking
 from sluicegate.stages.current import check_current
 from sluicegate.stages.drift_reporting import reference_path, represents
 from sluicegate.stages.evaluation_run import evaluation_run, project_prompt
-from sluicegate.stages.traffic_window import encoder_of, window_of
+from sluicegate.stages.traffic_window import encoder_of, recent_profiles, window_of
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
 from sluicegate.versioning.tags import commit_authors
@@ -151,6 +151,7 @@ def check_drift(root: str) -> dict[str, Any]:
             reference_path(project),
             detector=params.detector,
             minimum=params.minimum,
+            recent=recent_profiles(project, window, params),
             encoder=encoder_of(project),
         )
         kept = project.build / "line" / "window.parquet"

@@ -17,7 +17,7 @@ from sluicegate.monitoring import check_rows, text_encoder
 from sluicegate.project import Project, find_project
 from sluicegate.records import Champion, DriftReport
 from sluicegate.stages import alerting, feedback_data
-from sluicegate.stages.traffic_window import Window, champion_reference, window_of
+from sluicegate.stages.traffic_window import Window, champion_reference, recent_profiles, window_of
 
 ALARMS = ("DRIFT", "NO_DATA")
 _TITLES = {"OK": "back to normal", "DRIFT": "drift", "NO_DATA": "no data"}
@@ -70,6 +70,7 @@ def check(root: str, hours: float | None = None, last: int | None = None, file: 
         reference,
         detector=params.monitor.detector,
         minimum=params.monitor.minimum,
+        recent=recent_profiles(project, window, params.monitor),
         encoder=text_encoder(params.profile.encoder),
     )
     notes = [*report.notes, *_others(report, window, champion)]

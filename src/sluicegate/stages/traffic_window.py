@@ -10,11 +10,11 @@ from pathlib import Path
 from sluicegate import releasing
 from sluicegate.config import MonitorParams, Params, load
 from sluicegate.data.examples import read_examples
-from sluicegate.drift import TextEncoder, read_profile
+from sluicegate.drift import Profile, TextEncoder, read_profile
 from sluicegate.errors import IntegrityError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import digest_file
-from sluicegate.monitoring import Row, profile_reference, read_window, text_encoder
+from sluicegate.monitoring import Row, profile_reference, profile_traffic, read_window, text_encoder
 from sluicegate.project import Project
 from sluicegate.prompts import render
 from sluicegate.records import Champion, Evidence
@@ -75,6 +75,25 @@ class Window:
         rows = log.window(since=self.since, until=self.until, last=self.last)
         return sum(not self.takes(row.release) for row in rows)
 
+    def before(self, number: int, since: datetime | None = None) -> Iterator[Window]:
+        """Up to `number` windows of the same length just before this one, newest first, none reaching back past `since`."""
+        window, length = self, self.until - self.since if self.since else None
+        for _ in range(number if self.file is None else 0):
+            start = window._start()
+            if start is None or (since is not None and start <= since):
+                return
+            begin = max(filter(None, (start - length, since))) if length else since
+            window = replace(window, until=start, since=begin)
+            yield window
+
+    def _start(self) -> datetime | None:
+        """Where the window begins; None for a window of so many rows that has none."""
+        if self.last is None:
+            return self.since
+        log = open_log(self.url)
+        first = next(log.window(since=self.since, until=self.until, last=self.last), None) if log else None
+        return first.time if first else None
+
     @property
     def text(self) -> str:
         """For people."""
@@ -122,6 +141,22 @@ def window_of(
     if last is not None:
         return replace(window, last=last)
     return replace(window, since=now - timedelta(hours=hours or DEFAULT_HOURS))
+
+
+def recent_profiles(project: Project, window: Window, params: MonitorParams) -> list[Profile]:
+    """Profiles of the windows just before `window`, since the champion serves; without those too small to say anything.
+
+    They are read from the log each time: rows that came late are in them, rows that were erased are not.
+
+    Raises:
+        DataError, EnvironmentFailure: as `Window.rows`.
+    """
+    move = releasing.served_at(project, window.until)
+    since = datetime.fromisoformat(move.time) if move else None
+    encoder = encoder_of(project)
+    earlier = window.before(params.recent, since)
+    profiles = [profile_traffic(taken.rows(), encoder=encoder) for taken in earlier]
+    return [profile for profile in profiles if profile is not None and profile.rows >= params.minimum]
 
 
 def champion_reference(project: Project, champion: Champion) -> Path:
