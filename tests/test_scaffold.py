@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.errors import UsageError
+from sluicegate import scaffold
+from sluicegate.errors import ConfigError, UsageError, VersioningError
+from sluicegate.project import find_project
 from sluicegate.scaffold import FILES, FOLDERS, init
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +40,34 @@ def test_existing_folder_is_kept(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         init(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
+
+
+def test_an_empty_folder_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sluice init .`: the shell that stands in the folder is in the project; a failure leaves the folder empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scaffold, "_first_commit", lambda folder: (_ for _ in ()).throw(VersioningError("no")))
+    with pytest.raises(VersioningError):
+        init(Path())
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    node = tmp_path.stat().st_ino
+    written = init(Path())
+    assert tmp_path.stat().st_ino == node
+    assert Path("params.yaml").is_file()
+    assert "dvc.yaml" in written
+    status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+
+
+def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell may stand in a folder that was deleted."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="is gone"):
+        find_project()
 
 
 @pytest.mark.slow

@@ -102,9 +102,12 @@ def find_project(start: Path | None = None) -> Project:
     """Return the project whose `params.yaml` is in `start` (default: working folder) or the nearest parent.
 
     Raises:
-        ConfigError: no parent folder holds a `params.yaml`.
+        ConfigError: no parent folder holds a `params.yaml`, or the working folder was deleted.
     """
-    here = (start or Path.cwd()).resolve()
+    try:
+        here = (start or Path.cwd()).resolve()
+    except FileNotFoundError:
+        raise ConfigError("the working folder is gone.", hint="Change into a folder that exists.") from None
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():
             return Project(folder)

@@ -37,7 +37,8 @@ def template() -> Path:
 def init(target: Path) -> list[str]:
     """Make a new project in `target`, which must be absent or empty; returns the files written.
 
-    The project is built beside the target and renamed into place, so an interrupted call leaves nothing half done.
+    An absent target is built beside its place and renamed into it, so an interrupted call leaves nothing half done. An
+    empty folder stays the same folder, which a shell may stand in: it is filled, and emptied again if that fails.
 
     Raises:
         UsageError: the target exists and is not empty.
@@ -48,7 +49,8 @@ def init(target: Path) -> list[str]:
         raise UsageError(f"{target} exists and is not empty.", hint="Choose a new folder.")
     if shutil.which("git") is None:
         raise VersioningError("git is not installed.", hint="apt-get install git")
-    source, building = template(), target.with_name(f".{target.name}.new")
+    there = target.exists()
+    source, building = template(), target / ".new" if there else target.with_name(f".{target.name}.new")
     shutil.rmtree(building, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     try:
@@ -60,14 +62,28 @@ def init(target: Path) -> list[str]:
         (building / ".gitignore").write_text(_IGNORED, "utf-8")
         (building / "README.md").write_text(_README.format(name=target.name), "utf-8")
         _first_commit(building)
-        if target.exists():
-            target.rmdir()
-        building.rename(target)
+        if there:
+            _fill(target, building)
+        else:
+            building.rename(target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return sorted(
         str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and ".git" not in path.parts
     )
+
+
+def _fill(target: Path, building: Path) -> None:
+    """Move everything up into `target`."""
+    moved: list[Path] = []
+    try:
+        for path in sorted(building.iterdir()):
+            moved.append(target / path.name)
+            path.rename(moved[-1])
+    except BaseException:
+        for path in moved:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
 
 
 def _first_commit(folder: Path) -> None:
