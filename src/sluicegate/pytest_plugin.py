@@ -37,8 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest about the marker."""
+    """Tell pytest about the marker; a wrong limit stops the session before any test runs."""
     config.addinivalue_line("markers", _MARK)
+    _seconds(config)
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +50,24 @@ def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
 
     config = request.config
     base = config.getoption("--sluice-base")
-    limit = str(config.getini("sluice_max_seconds"))
     try:
         return run_gate(
             str(Path(config.rootpath) / str(config.getini("sluice_root"))),
             base=base_from_environment() if base is None else str(base),
-            budget=Budget(seconds=float(limit) if limit else None),
+            budget=Budget(seconds=_seconds(config)),
             quiet=True,
         )
     except SluiceError as error:
         hint = f"\n  what to do: {error.hint}" if error.hint else ""
         pytest.fail(f"the release gate could not run: {error}{hint}", pytrace=False)
+
+
+def _seconds(config: pytest.Config) -> float | None:
+    limit = str(config.getini("sluice_max_seconds")).strip()
+    try:
+        return float(limit) if limit else None
+    except ValueError:
+        raise pytest.UsageError(f"sluice_max_seconds = {limit}: a number of seconds is needed, or nothing.") from None
 
 
 @pytest.fixture(scope="session")

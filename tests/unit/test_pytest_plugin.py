@@ -77,6 +77,14 @@ def test_hold(project: Path, pytester: pytest.Pytester, wish: str, expected: dic
     result.stdout.fnmatch_lines(["*time is up*" if wish == "fail" else "*the release gate holds*"])
 
 
+def test_a_limit_that_is_no_number_is_wrong_use(project: Path, pytester: pytest.Pytester) -> None:
+    """Said before any test runs, in one line."""
+    (project / "pytest.ini").write_text("[pytest]\nsluice_max_seconds = soon\n", "utf-8")
+    result = pytester.runpytest_subprocess(*PLUGIN, "--rootdir", ".", "tests/test_gate.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: sluice_max_seconds = soon: a number of seconds is needed, or nothing."])
+
+
 def test_unused_costs_nothing(project: Path, pytester: pytest.Pytester) -> None:
     """A session that does not ask for the gate imports nothing of the engine, and `--help` shows the option."""
     (project / "tests" / "test_gate.py").write_text(

@@ -17,7 +17,8 @@ def init(folder: Path) -> None:
     from sluicegate.scaffold import init as make
 
     files = make(folder)
-    click.echo(f"{folder}: {len(files)} files, one commit.\nnext: cd {folder} && sluice release --plain")
+    go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    click.echo(f"{folder}: {len(files)} files, one commit.\nnext: {go}sluice release --plain")
 
 
 @click.command()
