@@ -130,6 +130,7 @@ class MonitorParams(Strict):
         last: the window as a number of rows.
         recent: so many windows just before are looked at together with the newest; 0: only the newest.
         minimum: fewer rows than this are NO_DATA.
+        late_hours: with `last`, a newest row older than this is NO_DATA.
         detector: a row of the drift detectors' table.
         webhook_env: the environment variable that holds the address alarms are sent to; empty: no address.
         repeat_hours: the same alarm is sent again after this time.
@@ -143,6 +144,7 @@ class MonitorParams(Strict):
     last: Positive | None = None
     recent: Annotated[int, Field(ge=0, le=24)] = 2
     minimum: Positive = 30
+    late_hours: Annotated[float, Field(gt=0)] = 24.0
     detector: str = "ks"
     webhook_env: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     repeat_hours: Annotated[float, Field(ge=0)] = 24.0

@@ -97,6 +97,16 @@ def test_a_file_takes_the_place_of_the_log(project: Project) -> None:
     assert not (project.state / "traffic.db").exists()
 
 
+def test_late_rows_are_no_data(project: Project) -> None:
+    """The newest 64 rows say nothing about today where the newest of them came days ago, and are told to be late."""
+    log(project).write(rows(project, examples(project), minutes=60 * 30))
+    found = check(str(project.root), last=64)
+    assert (found["status"], found["alarm"], found["rows"]) == ("NO_DATA", True, 64)
+    assert "30.0 hours old" in found["text"]
+    log(project).write(rows(project, examples(project)[:1], minutes=20))
+    assert check(str(project.root), last=64)["status"] == "OK"
+
+
 def test_few_and_constant_rows_are_no_data(project: Project) -> None:
     """Fewer rows than `minimum`, or the same row again and again, never count as quiet."""
     made = rows(project, examples(project))

@@ -26,7 +26,6 @@ from sluicegate.gates import decide as judge_evidence
 from sluicegate.gates import former_looks, load_policy
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.ledger import Ledger
-from sluicegate.monitoring import check_rows
 from sluicegate.project import Project, find_project
 from sluicegate.records import DriftReport, DriftScore, Evidence, Lineage
 from sluicegate.releasing import StoredRelease
@@ -34,7 +33,7 @@ from sluicegate.stages.context import Context, open_context, open_tracking
 from sluicegate.stages.current import check_current
 from sluicegate.stages.drift_reporting import reference_path, represents
 from sluicegate.stages.evaluation_run import evaluation_run, project_prompt
-from sluicegate.stages.traffic_window import encoder_of, recent_profiles, window_of
+from sluicegate.stages.traffic_window import look, window_of
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
 from sluicegate.versioning.tags import commit_authors
@@ -146,14 +145,7 @@ def check_drift(root: str) -> dict[str, Any]:
         params = load(project.params, Params).monitor
         champion = Ledger(project.ledger_url).champion()
         window = window_of(project, params, release=champion.release if champion else "")
-        report, profile = check_rows(
-            window.rows(),
-            reference_path(project),
-            detector=params.detector,
-            minimum=params.minimum,
-            recent=recent_profiles(project, window, params),
-            encoder=encoder_of(project),
-        )
+        report, profile = look(project, window, params, reference_path(project))
         kept = project.build / "line" / "window.parquet"
         kept.unlink(missing_ok=True)
         if profile is not None:

@@ -13,11 +13,10 @@ from sluicegate.config import Params, load
 from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError, TrackingError, UsageError
 from sluicegate.hashing import digest_bytes, read_json, write_json
 from sluicegate.ledger import Ledger
-from sluicegate.monitoring import check_rows, text_encoder
 from sluicegate.project import Project, find_project
 from sluicegate.records import Champion, DriftReport
 from sluicegate.stages import alerting, feedback_data
-from sluicegate.stages.traffic_window import Window, champion_reference, recent_profiles, window_of
+from sluicegate.stages.traffic_window import Window, champion_reference, look, window_of
 
 ALARMS = ("DRIFT", "NO_DATA")
 _TITLES = {"OK": "back to normal", "DRIFT": "drift", "NO_DATA": "no data"}
@@ -65,14 +64,7 @@ def check(root: str, hours: float | None = None, last: int | None = None, file: 
     chosen = Path(file).resolve() if file else None
     window = window_of(project, params.monitor, hours=hours, last=last, file=chosen, release=champion.release)
     reference = champion_reference(project, champion)
-    report, profile = check_rows(
-        window.rows(),
-        reference,
-        detector=params.monitor.detector,
-        minimum=params.monitor.minimum,
-        recent=recent_profiles(project, window, params.monitor),
-        encoder=text_encoder(params.profile.encoder),
-    )
+    report, profile = look(project, window, params.monitor, reference)
     notes = [*report.notes, *_others(report, window, champion)]
     warnings: list[str] = []
     try:

@@ -14,10 +14,10 @@ from sluicegate.drift import Profile, TextEncoder, read_profile
 from sluicegate.errors import IntegrityError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import digest_file
-from sluicegate.monitoring import Row, profile_reference, profile_traffic, read_window, text_encoder
+from sluicegate.monitoring import Row, check_rows, profile_reference, profile_traffic, read_window, text_encoder
 from sluicegate.project import Project
 from sluicegate.prompts import render
-from sluicegate.records import Champion, Evidence
+from sluicegate.records import Champion, DriftReport, Evidence
 from sluicegate.traffic import TrafficLog
 
 DEFAULT_HOURS = 24.0
@@ -94,6 +94,17 @@ class Window:
         first = next(log.window(since=self.since, until=self.until, last=self.last), None) if log else None
         return first.time if first else None
 
+    def late(self, hours: float) -> str:
+        """Says so where a window of so many rows ends longer than `hours` ago; "" otherwise."""
+        log = open_log(self.url) if self.last is not None and self.file is None else None
+        newest = next(log.window(until=self.until, last=1), None) if log else None
+        age = (self.until - newest.time) / timedelta(hours=1) if newest else 0.0
+        return (
+            f"the newest row is {age:.1f} hours old; at most {hours:g} are allowed (monitor.late_hours)."
+            if age > hours
+            else ""
+        )
+
     @property
     def text(self) -> str:
         """For people."""
@@ -141,6 +152,28 @@ def window_of(
     if last is not None:
         return replace(window, last=last)
     return replace(window, since=now - timedelta(hours=hours or DEFAULT_HOURS))
+
+
+def look(
+    project: Project, window: Window, params: MonitorParams, reference: Path
+) -> tuple[DriftReport, Profile | None]:
+    """Compare a window, and the windows just before, with a reference, as params.yaml says. A late window is NO_DATA.
+
+    Raises:
+        DataError, EnvironmentFailure: as `Window.rows`.
+        IntegrityError: the reference is missing or unreadable.
+    """
+    encoder = encoder_of(project)
+    report, profile = check_rows(
+        window.rows(),
+        reference,
+        detector=params.detector,
+        minimum=params.minimum,
+        recent=recent_profiles(project, window, params),
+        encoder=encoder,
+    )
+    late = window.late(params.late_hours)
+    return (DriftReport("NO_DATA", report.rows, notes=(late,)) if late else report), profile
 
 
 def recent_profiles(project: Project, window: Window, params: MonitorParams) -> list[Profile]:
