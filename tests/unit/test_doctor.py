@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,16 @@ def test_an_absent_package_names_its_extra() -> None:
     """What belongs to an extra is mended by installing the extra."""
     check = doctor._package("no-such-package-here", "1", "", "drift", extra="langkit")
     assert (check.ok, check.fix) == (False, "pip install 'sluicegate[langkit]'")
+
+
+def test_extras_are_those_of_the_package() -> None:
+    """Each optional package is looked for under the extra that installs it, and no extra is forgotten."""
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    listed = {(extra, re.split(r"[\[<>=]", line)[0]) for extra, lines in extras.items() for line in lines}
+    asked = {(extra, name) for name, (extra, *_) in doctor.EXTRAS.items()}
+    assert asked <= listed
+    assert {extra for extra, _ in asked} == extras.keys() - {"smollm2"}
 
 
 def test_an_absent_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
