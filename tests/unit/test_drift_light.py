@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import pytest
 from sluicegate.drift.light import NUMERIC, light_metrics
 from sluicegate.drift.light.patterns import GROUPS, patterns
 from sluicegate.drift.light.sentiment import vader_sentiment
-from sluicegate.drift.light.tokens import Vocabulary
 
 PIECES = [
     "the", "order", "Order", "ARRIVED", "unbelievable", "re-fund", "e.g.", "3.5", "St", "Street", "12", "N", "NE.", "Rd.",
@@ -27,6 +27,13 @@ PIECES = [
     "responsibility", "electricity", "'", "\x1c", "ß", "ﬁn", "\u0301", "12345 Elm Ave", "it's", "but", "BUT", "no", "nor",
     "never", "so", "without", "doubt", "least", "at", "VERY", "very", "kind", "of", "the", "shit", "bad", "ass", "GOOD",
     "good", "isn't", "💘", ":)", "great!", "not", "yeah", "right", "horrible", "love,", "just", "enough", "hardly",
+]  # fmt: skip
+
+ADDRESSES = [
+    "10", "7", "N.", "NE", "Main", "St", "Street", "Road", "Rd.", "Ave,", "Boulevard", "Blvd", "Drive", "Dr", "Court",
+    "Ct", "Lane", "Ln", "Square", "Sq", "12Main", "5x", "a@b.co", "x@", "@y", "o'@a.org", "-@a.org", "+@a.org",
+    "é@a.org", "555-123-4567", "+1", "+12", "(555)", "123", "4567", "123-45-6789", "4111", "1111", "0123456789",
+    "1234", "123456", "+1234567890123", "+", "a+", "١٢٣",
 ]  # fmt: skip
 
 
@@ -125,24 +132,61 @@ def test_all_patterns_are_found() -> None:
     assert light_metrics([text])[1] == [tuple(GROUPS)]
 
 
+def test_looking_only_where_a_pattern_could_be_misses_none() -> None:
+    """On 4,000 texts of addresses, numbers and parts of them the groups are those of every expression on every text."""
+    chance = random.Random(8)
+    texts = [
+        "".join(
+            chance.choice(ADDRESSES) + chance.choice(["", " ", " ", " ", "\n"]) for _ in range(chance.randrange(1, 12))
+        )
+        for _ in range(4_000)
+    ]
+    texts += [
+        "+ 1234567890 1",
+        "+ 12 34 56 78 90 1",
+        "+1 2 3 4 5 6 7 8 9 0 1",
+        "3 N Elm Street",
+        "3 Elm Street",
+        "'@a.org",
+    ]
+    found = light_metrics(texts)[1]
+    assert found == [patterns(text) for text in texts]
+    assert {group for groups in found if groups for group in groups} == set(GROUPS)
+
+
 def test_what_was_seen_before_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values do not depend on which words were counted before, nor on the words being forgotten in between."""
+    """The values do not depend on which words were counted before, nor on how the texts fall into batches."""
     texts = generated(300, seed=9)
     first, found = light_metrics(texts)
-    monkeypatch.setattr("sluicegate.drift.light.tokens._TOKENS", 5)
-    for start in range(0, 300, 7):
-        again, groups = light_metrics(texts[start : start + 7])
-        assert all(again[name].tolist() == first[name][start : start + 7].tolist() for name in NUMERIC)
-        assert groups == found[start : start + 7]
+    for size, characters in ((1, 1), (5, 1_000), (7, 300_000)):
+        monkeypatch.setattr("sluicegate.drift.light._TEXTS", size)
+        monkeypatch.setattr("sluicegate.drift.light._CHARACTERS", characters)
+        for start in range(0, 300, 60):
+            again, groups = light_metrics(texts[start : start + 60])
+            assert all(again[name].tolist() == first[name][start : start + 60].tolist() for name in NUMERIC)
+            assert groups == found[start : start + 60]
 
 
-def test_the_words_kept_are_bounded() -> None:
-    """A vocabulary forgets its words when they have grown past the bound, long ones by their characters."""
-    vocabulary = Vocabulary()
-    vocabulary.number([["x" * 9_000_000]])
-    vocabulary.trim()
-    assert len(vocabulary.codes) == 0
-    assert vocabulary.number([["a", "b", "a"]]).tolist() == [0, 1, 0]
+def test_no_word_is_kept() -> None:
+    """After 30 batches of new words, long ones and such of other scripts among them, the process holds none of them."""
+    chance = random.Random(3)
+
+    def batch() -> list[str]:
+        alphabets = ["abcdefghijklmnopqrstuvwxyz", "abcdéèñç"]
+        return [
+            " ".join("".join(chance.choices(chance.choice(alphabets), k=chance.choice([5, 9, 30]))) for _ in range(200))
+        ]
+
+    light_metrics(batch())
+    tracemalloc.start()
+    try:
+        light_metrics(batch())
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(30):
+            light_metrics(batch())
+        assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_threads_get_the_same_values() -> None:
@@ -170,6 +214,11 @@ def test_threads_get_the_same_values() -> None:
         "+" * 400_000,
         "1 " * 200_000,
         "<" * 400_000,
+        "é" * 400_000,
+        "a-" * 200_000,
+        "’é " * 130_000,
+        "@a." * 130_000,
+        "1 Sta " * 60_000,
     ],
 )
 @pytest.mark.timeout(60)

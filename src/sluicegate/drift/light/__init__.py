@@ -14,21 +14,20 @@ differences:
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sluicegate.drift.light.lexicon import Places
 from sluicegate.drift.light.patterns import GROUPS, patterns
 from sluicegate.drift.light.readability import readability
-from sluicegate.drift.light.tokens import FIELDS, Vocabulary
+from sluicegate.drift.light.scanning import Scan, scan
 
 __all__ = ["GROUPS", "NUMERIC", "light_metrics"]
 
 Array = NDArray[np.float64]
-Numbers = NDArray[np.intp]
 
 NUMERIC = (
     "flesch_reading_ease", "automated_readability_index", "aggregate_reading_level", "syllable_count", "lexicon_count",
@@ -40,7 +39,7 @@ _SUMS = {
     "characters": "character_count", "letters": "letter_count", "words": "lexicon_count",
     "syllables": "syllable_count", "polysyllables": "polysyllable_count", "monosyllables": "monosyllable_count",
 }  # fmt: skip
-_BATCH = 512
+_TEXTS, _CHARACTERS = 1_000, 300_000  # of a batch: enough for each NumPy call, few enough for a processor's cache
 _LINSEAR = 100
 
 
@@ -61,12 +60,9 @@ def light_metrics(texts: Sequence[str | None]) -> tuple[dict[str, Array], list[t
         >>> found
         [('phone number',), None, ()]
     """
-    present = [i for i, text in enumerate(texts) if text is not None]
     columns = {name: np.full(len(texts), np.nan) for name in NUMERIC}
     found: list[tuple[str, ...] | None] = [None] * len(texts)
-    for start in range(0, len(present), _BATCH):
-        places = present[start : start + _BATCH]
-        batch = [text for place in places if (text := texts[place]) is not None]
+    for places, batch in _batches(texts):
         numbers, groups = _batch(batch)
         for name in NUMERIC:
             columns[name][places] = numbers[name]
@@ -75,114 +71,102 @@ def light_metrics(texts: Sequence[str | None]) -> tuple[dict[str, Array], list[t
     return columns, found
 
 
-_LOCK = threading.Lock()
-
-
-@cache
-def _vocabulary() -> Vocabulary:
-    return Vocabulary()
+def _batches(texts: Sequence[str | None]) -> Iterator[tuple[list[int], list[str]]]:
+    """The texts that are not missing, by parts, and their places among all."""
+    places: list[int] = []
+    batch: list[str] = []
+    characters = 0
+    for place, text in enumerate(texts):
+        if text is None:
+            continue
+        if batch and (len(batch) == _TEXTS or characters + len(text) > _CHARACTERS):
+            yield places, batch
+            places, batch, characters = [], [], 0
+        places.append(place)
+        batch.append(text)
+        characters += len(text)
+    if batch:
+        yield places, batch
 
 
 def _batch(texts: list[str]) -> tuple[dict[str, Array], list[tuple[str, ...]]]:
-    tokens = [text.split() for text in texts]
-    sizes = np.fromiter(map(len, tokens), np.intp, len(tokens))
-    with _LOCK:
-        vocabulary = _vocabulary()
-        codes = vocabulary.number(tokens)
-        fields = dict(zip(FIELDS, vocabulary.table, strict=True))
-        grades, more = vocabulary.grades, vocabulary.more
-        vocabulary.trim()
-    owner = np.repeat(np.arange(len(texts)), sizes)
-    counts = {name: _sums(fields[name][codes], sizes) for name in _SUMS}
-    counts["sentences"] = _sentences(codes, fields, sizes, owner)
-    easy, counts["hard"], difficult = _difficult(codes, fields, grades, more, owner, len(texts))
-    counts["not_easy"] = easy
-    counts["linsear"] = _linsear(codes, fields, sizes, counts)
-    numbers = {_SUMS[name]: counts[name] for name in _SUMS}
-    numbers |= readability(counts)
-    numbers |= {"sentence_count": counts["sentences"], "difficult_words": difficult}
-    return numbers, _patterns(texts, codes, fields, owner)
+    found = scan(texts)
+    many = found.syllables >= 3
+    sentences = _sentences(found, found.bounds[1:])
+    every, hard, two = _difficult(found, len(texts))
+    counts = {
+        "characters": _sums(found.characters, found.bounds),
+        "letters": _sums(found.letters, found.bounds),
+        "words": _sums(found.letters > 0, found.bounds),
+        "syllables": _sums(found.syllables, found.bounds),
+        "polysyllables": _sums(many, found.bounds),
+        "monosyllables": _sums(found.monosyllable, found.bounds),
+        "sentences": sentences,
+        "not_easy": every,
+        "hard": hard,
+        "linsear": _linsear(found, many, sentences),
+    }
+    numbers = {column: counts[name] for name, column in _SUMS.items()}
+    numbers |= readability(counts) | {"sentence_count": sentences, "difficult_words": two}
+    return numbers, _patterns(texts, found)
 
 
-def _sums(values: NDArray[np.int32], sizes: Numbers) -> Array:
-    """Sum of each text's stretch of `values`; 0 for a text without tokens."""
-    total = np.zeros(len(sizes))
-    filled = sizes > 0
-    if filled.any():
-        starts = (np.cumsum(sizes) - sizes)[filled]
-        total[filled] = np.add.reduceat(values, starts, dtype=np.int64)
-    return total
+def _sums(values: NDArray[Any], bounds: Places, stops: Places | None = None) -> Array:
+    """Sum of each text's stretch of `values`, to the token before `stops` or to the text's last; 0 without tokens."""
+    total = np.zeros(len(values) + 1, np.intp)
+    np.cumsum(values, out=total[1:])
+    return (total[bounds[1:] if stops is None else stops] - total[bounds[:-1]]).astype(np.float64)
 
 
-def _sentences(codes: Numbers, fields: Mapping[str, NDArray[np.int32]], sizes: Numbers, owner: Numbers) -> Array:
-    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule)."""
-    head, tail = fields["head"][codes], fields["tail"][codes]
-    seen = np.cumsum(head + tail, dtype=np.int64)
-    inside = np.flatnonzero(fields["breaks"][codes])
-    filled = np.flatnonzero(sizes)
-    last = np.cumsum(sizes)[filled] - 1
-    order = np.argsort(np.concatenate([2 * inside, 2 * last + 1]), kind="stable")
-    reached = np.concatenate([seen[inside] - tail[inside], seen[last]])[order]
-    texts = np.concatenate([owner[inside], filled])[order]
-    long = np.diff(reached, prepend=0) >= 3
-    return np.maximum(np.bincount(texts[long], minlength=len(sizes)), 1).astype(np.float64)
+def _sentences(found: Scan, stops: Places) -> Array:
+    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule), before the tokens `stops`."""
+    begins = found.bounds[:-1]
+    seen = np.zeros(len(found.head) + 1, np.intp)
+    np.cumsum(found.head, out=seen[1:])
+    seen[1:] += np.cumsum(found.tail)
+    texts = np.searchsorted(begins, found.broken, "right") - 1
+    inside = found.broken < stops[texts]
+    broken, texts = found.broken[inside], texts[inside]
+    filled = np.flatnonzero(stops > begins)
+    where = np.searchsorted(broken, stops[filled])
+    reached = np.insert(seen[broken + 1] - found.tail[broken], where, seen[stops[filled]])
+    texts = np.insert(texts, where, filled)
+    first = np.diff(texts, prepend=-1) > 0
+    before = np.append(0, reached[:-1])
+    before[first] = seen[begins[texts[first]]]
+    long = reached - before >= 3
+    return np.maximum(np.bincount(texts[long], minlength=len(stops)), 1).astype(np.float64)
 
 
-def _difficult(
-    codes: Numbers,
-    fields: Mapping[str, NDArray[np.int32]],
-    grades: NDArray[np.int8],
-    more: Mapping[int, list[int]],
-    owner: Numbers,
-    texts: int,
-) -> tuple[Array, Array, Array]:
+def _difficult(found: Scan, texts: int) -> tuple[Array, Array, Array]:
     """Distinct words that are not on the list of easy ones: all, with three syllables or more, with two or more."""
-    if not len(grades):
-        return np.zeros(texts), np.zeros(texts), np.zeros(texts)
-    words = fields["piece"][codes]
-    kept = np.flatnonzero((grades[words] > 0) & (words >= 0))
-    places = np.flatnonzero(fields["several"][codes])
-    extra = [
-        text * len(grades) + word
-        for text, code in zip(owner[places].tolist(), codes[places].tolist(), strict=True)
-        for word in more[code]
-        if grades[word]
-    ]
-    pairs = np.sort(np.concatenate([owner[kept] * len(grades) + words[kept], np.array(extra, np.intp)]))
+    words = found.words
+    kept = ~words.easy[words.numbers]
+    bits = len(words.easy).bit_length()
+    pairs = np.sort(found.owner[kept] << bits | words.numbers[kept])
     distinct = pairs[np.diff(pairs, prepend=-1) > 0]
-    text, word = np.divmod(distinct, len(grades))
-    grade = grades[word]
-    every, hard, two = (np.bincount(text[grade >= least], minlength=texts).astype(float) for least in (1, 3, 2))
+    text, count = distinct >> bits, words.syllables[distinct & (1 << bits) - 1]
+    every, hard, two = (np.bincount(text[count >= least], minlength=texts).astype(float) for least in (0, 3, 2))
     return every, hard, two
 
 
-def _linsear(
-    codes: Numbers, fields: Mapping[str, NDArray[np.int32]], sizes: Numbers, counts: Mapping[str, Array]
-) -> Array:
+def _linsear(found: Scan, many: NDArray[np.bool_], sentences: Array) -> Array:
     """Linsear Write before halving, over each text's first hundred tokens."""
-    short = np.minimum(sizes, _LINSEAR)
-    position = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    first = codes[position < _LINSEAR]
-    owner = np.repeat(np.arange(len(sizes)), short)
-    difficult = _sums(fields["polysyllables"][first], short)
-    sentences = _sentences(first, fields, short, owner) if (sizes > _LINSEAR).any() else counts["sentences"]
+    begins = found.bounds[:-1]
+    short = np.minimum(np.diff(found.bounds), _LINSEAR)
+    stops = begins + short
+    difficult = _sums(many, found.bounds, stops)
+    if (stops < found.bounds[1:]).any():
+        sentences = _sentences(found, stops)
     result: Array = (short - difficult + difficult * 3) / sentences
     return result
 
 
-def _patterns(
-    texts: list[str], codes: Numbers, fields: Mapping[str, NDArray[np.int32]], owner: Numbers
-) -> list[tuple[str, ...]]:
-    """Try the expressions only where digits and words stand so that they could match."""
-    count = len(texts)
-    digits = np.concatenate([fields["digits"][codes], [0, 0]])
-    near = digits[:-2] + digits[1:-1] + digits[2:] >= 9
-    numbers = np.bincount(owner[near | (fields["plus"][codes] > 0)], minlength=count) > 0
-    road = np.concatenate([fields["road"][codes], [0, 0, 0]])
-    house = (fields["ends_in_digit"][codes] > 0) & ((road[2:-1] > 0) | (road[3:] > 0))
-    roads = np.bincount(owner[house], minlength=count) > 0
-    emails = np.bincount(owner[fields["email"][codes] > 0], minlength=count) > 0
-    found: list[tuple[str, ...]] = [()] * count
-    for i in np.flatnonzero(numbers | roads | emails).tolist():
-        found[i] = patterns(texts[i], numbers=bool(numbers[i]), roads=bool(roads[i]), email=bool(emails[i]))
-    return found
+def _patterns(texts: list[str], found: Scan) -> list[tuple[str, ...]]:
+    """The patterns of each text, looked for only where they could be."""
+    groups: list[tuple[str, ...]] = [()] * len(texts)
+    for i in np.flatnonzero(found.numbers | found.roads | found.email).tolist():
+        groups[i] = patterns(
+            texts[i], numbers=bool(found.numbers[i]), roads=bool(found.roads[i]), email=bool(found.email[i])
+        )
+    return groups
