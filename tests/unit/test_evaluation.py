@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from sluicegate.backends import Messages
 from sluicegate.backends.echo import EchoBackend
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, IntegrityError
 from sluicegate.evaluation import answer, evaluate, lead2, operations, read_evidence, summarise, write_evidence
-from sluicegate.hashing import digest_bytes
+from sluicegate.hashing import canonical_json, digest_bytes
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings
 
 METRICS = ("rouge1", "rougeL", "copied_numbers")
@@ -147,6 +148,21 @@ def test_operations() -> None:
     assert set(operations([]).values()) == {0.0}
 
 
+def test_time_to_the_first_token() -> None:
+    """It is summed up where every answer knows it, and otherwise not at all: a part would be another set."""
+    answers = [replace(said("a b"), first_token=seconds) for seconds in (0.1, 0.2, 0.3)]
+    found = operations(answers)
+    assert found["first_token_p50"] == 0.2
+    assert found["first_token_p95"] == pytest.approx(0.29)
+    for some in ([*answers, said("c")], [said("c")], []):
+        assert not [name for name in operations(some) if name.startswith("first_token")]
+    for wrong in (float("nan"), float("inf"), -0.1):
+        with pytest.raises(EvidenceError, match="negative or not finite"):
+            operations([replace(said("a"), first_token=wrong)])
+    evidence = evaluate("r", [example(n) for n in range(3)], "g", answers, METRICS)
+    assert [row.first_token for row in evidence.rows] == [0.1, 0.2, 0.3]
+
+
 def test_lead2() -> None:
     """The baseline is the first two sentences without speaker labels, for every example."""
     assert [found.text for found in lead2([example(4), example(5)])] == [
@@ -199,6 +215,18 @@ def test_an_answer_of_another_version_is_generated_again(tmp_path: Path) -> None
             database.execute("UPDATE answers SET value = ?, digest = ?", row)
             database.commit()
             assert answer(Counting(), rendered(1), GenerationSettings(), tmp_path, "k") == first
+
+
+def test_an_answer_from_before_times_of_first_tokens_is_one(tmp_path: Path) -> None:
+    """A row that was kept without that time is used as it is: nothing is generated again for it."""
+    first = answer(Counting(), rendered(1), GenerationSettings(), tmp_path, "k")
+    with sqlite3.connect(tmp_path / "answers.db") as database:
+        ((key, value),) = database.execute("SELECT key, value FROM answers").fetchall()
+        value = canonical_json({name: part for name, part in json.loads(value).items() if name != "first_token"})
+        database.execute("UPDATE answers SET value = ?, digest = ?", (value, digest_bytes(f"{key}\n{value}".encode())))
+    backend = Counting()
+    assert answer(backend, rendered(1), GenerationSettings(), tmp_path, "k") == first
+    assert not backend.asked
 
 
 def test_cache_that_is_no_database(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 from dataclasses import asdict, replace
@@ -44,7 +45,7 @@ def as_before(evidence: Evidence) -> dict[str, Any]:
     if not value["judges"]:
         del value["judges"]
     for row in value["rows"]:
-        for name in ("slices", "reasons"):
+        for name in ("slices", "reasons", "first_token"):
             if not row[name]:
                 del row[name]
     return value
@@ -65,6 +66,19 @@ def test_digest_is_the_one_it_was() -> None:
         assert evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.plain())
     bare = replace(made(), rows=tuple(replace(row, slices={}, reasons={}) for row in made().rows))
     assert bare.digest == digest_value(as_before(bare))
+
+
+def test_times_of_first_tokens(tmp_path: Path) -> None:
+    """They are kept where they are known, 0 too, as part of the digest; an evidence without any has no column for them."""
+    rows = [replace(row, first_token=time) for row, time in zip(made().rows, (0.5, None, 0.0, 0.25, None), strict=True)]
+    timed = replace(made(), rows=tuple(rows))
+    assert ["first_token" in row.plain() for row in timed.rows] == [True, False, True, True, False]
+    assert timed.digest == digest_value(timed.plain()) != made().digest
+    write_evidence(tmp_path / "e.parquet", timed)
+    assert read_evidence(tmp_path / "e.parquet") == timed
+    broken = replace(timed, rows=(replace(rows[0], first_token=math.nan), *rows[1:]))
+    with pytest.raises(EvidenceError, match="first_token is nan"):
+        write_evidence(tmp_path / "e.parquet", broken)
 
 
 def test_any_tool_reads_the_rows(tmp_path: Path) -> None:

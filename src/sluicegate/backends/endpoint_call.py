@@ -16,6 +16,7 @@ import httpcore
 
 from sluicegate.backends.endpoint_address import Place, shown
 from sluicegate.backends.endpoint_answer import Key, read_answer, read_refusal
+from sluicegate.backends.endpoint_wire import Network
 from sluicegate.backends.rate_limits import retry_after
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import ConfigError
@@ -95,7 +96,7 @@ class Caller:
 
     def __init__(self, spec: EndpointSpec, key: Key, places: Sequence[Place], trusted: ssl.SSLContext) -> None:
         self._spec, self._key, self._places, self._turn = spec, key, places, 0
-        self._pool = httpcore.AsyncConnectionPool(trusted, max_connections=1)
+        self._pool = httpcore.AsyncConnectionPool(trusted, max_connections=1, network_backend=Network())
 
     async def __aenter__(self) -> Caller:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,14 +16,17 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """Keys and values as (slot, head, position, size) per layer; the slots in use are always the first ones.
 
     `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in use;
-    `release` frees a slot by moving the last one into its place.
+    `release` frees a slot by moving the last one into its place. Tokens in `shared`, with which every prompt begins, are
+    read once, by the first `admit`, and lie in all slots from then on.
     """
 
-    def __init__(self, model: PreTrainedModel, slots: int, span: int) -> None:
+    def __init__(self, model: PreTrainedModel, slots: int, span: int, shared: Sequence[int] = ()) -> None:
         super().__init__(layers=[])
         self.model = model
         self.slots = slots
         self.span = span
+        self.shared = len(shared)
+        self._unread = list(shared)
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
         self.lengths: list[int] = []
@@ -47,11 +51,17 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
             self.values.append(value_states.new_zeros((*shape[:3], value_states.shape[-1])))
         keys, values = self.keys[layer_idx], self.values[layer_idx]
         if self._incoming:
-            start = 0
+            first, start = self.shared, len(self._unread)
+            if start:
+                keys[:, :, :first], values[:, :, :first] = key_states[:, :, :first], value_states[:, :, :first]
             for slot, length in enumerate(self._incoming, start=self.used):
-                keys[slot, :, :length] = key_states[0, :, start : start + length]
-                values[slot, :, :length] = value_states[0, :, start : start + length]
+                keys[slot, :, first : first + length] = key_states[0, :, start : start + length]
+                values[slot, :, first : first + length] = value_states[0, :, start : start + length]
                 start += length
+            if first and not self._unread:
+                return torch.cat((keys[:1, :, :first], key_states), 2), torch.cat(
+                    (values[:1, :, :first], value_states), 2
+                )
             return key_states, value_states
         keys[self._rows, :, self._positions] = key_states[:, :, 0]
         values[self._rows, :, self._positions] = value_states[:, :, 0]
@@ -59,17 +69,19 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run `prompts` side by side into free slots; returns next-token logits (prompts, vocabulary), float32."""
-        place = self.model.device
-        self._incoming = [len(prompt) for prompt in prompts]
-        ids = torch.tensor([[token for prompt in prompts for token in prompt]], device=place)
-        ends = torch.tensor(self._incoming, device=place).cumsum(0) - 1
-        with planned(Plan(lengths=tuple(self._incoming))):
-            positions = restarting_positions(self._incoming, place)
+        place, first = self.model.device, self.shared
+        self._incoming = [len(prompt) - first for prompt in prompts]
+        ids = torch.tensor([self._unread + [token for prompt in prompts for token in prompt[first:]]], device=place)
+        ends = torch.tensor(self._incoming, device=place).cumsum(0) - 1 + len(self._unread)
+        positions = restarting_positions(self._incoming, place, first)
+        if self._unread:
+            positions = torch.cat((torch.arange(first, device=place)[None], positions), dim=1)
+        with planned(Plan(lengths=tuple(self._incoming), shared=first)):
             out = self.model(
                 input_ids=ids, position_ids=positions, past_key_values=self, use_cache=True, logits_to_keep=ends
             )
-        self.lengths.extend(self._incoming)
-        self._incoming = ()
+        self.lengths.extend(first + length for length in self._incoming)
+        self._incoming, self._unread = (), []
         return out.logits[0].float()  # type: ignore[no-any-return]  # model outputs are untyped
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
@@ -97,6 +109,19 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         if slot != last:
             length = self.lengths[last]
             for store in (*self.keys, *self.values):
-                store[slot, :, :length] = store[last, :, :length]
+                store[slot, :, self.shared : length] = store[last, :, self.shared : length]
             self.lengths[slot] = length
         self.lengths.pop()
+
+
+def shared_start(prompts: Sequence[list[int]]) -> list[int]:
+    """Tokens with which all `prompts` begin; one token at least stays each prompt's own.
+
+    Example:
+        >>> shared_start([[1, 2, 3], [1, 2, 4, 5], [1, 2]])
+        [1]
+    """
+    first, last = min(prompts), max(prompts)  # what these two share, all between them share
+    most = min(len(prompt) for prompt in prompts) - 1
+    pairs = zip(first[:most], last, strict=False)
+    return [token for token, other in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]

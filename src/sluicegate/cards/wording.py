@@ -54,7 +54,7 @@ def operation(name: str, value: float) -> str:
         >>> operation("latency_p95", 1.25), operation("tokens_per_second", 210.4)
         ('1.2 s', '210.4')
     """
-    return seconds(value) if name.startswith("latency") or name.endswith("seconds") else number(value)
+    return seconds(value) if name.startswith(("latency", "first_token")) or name.endswith("seconds") else number(value)
 
 
 def spoken(name: str) -> str:

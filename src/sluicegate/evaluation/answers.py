@@ -135,7 +135,7 @@ def _restored(key: str, value: str, digest: str) -> Generation | None:
 def _store(folder: Path, answers: Mapping[str, Generation]) -> None:
     rows = []
     for key, generation in answers.items():
-        if not math.isfinite(generation.seconds):
+        if not all(map(math.isfinite, (generation.seconds, generation.first_token or 0.0))):
             raise EvidenceError("the backend reported a time that is not a finite number.")
         value = canonical_json(generation)
         rows.append((key, value, digest_bytes(f"{key}\n{value}".encode("utf-8", "surrogatepass"))))

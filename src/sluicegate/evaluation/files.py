@@ -1,8 +1,9 @@
 """Evidence on disk: one Parquet file, a row per example, read back only when whole, consistent and finite.
 
-Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `score.<metric>`, `slice.<column>` and
-`reason.<judge>`, the last two null where a row has none. All that is not per example, and the digest of the whole, is
-JSON under the key `sluicegate.evidence` of the schema's metadata. Any tool that reads Parquet reads the rows.
+Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token` where a row knows it;
+`score.<metric>`, `slice.<column>` and `reason.<judge>`; null where a row has no such time, slice or reason. All that is
+not per example, and the digest of the whole, is JSON under the key `sluicegate.evidence` of the schema's metadata. Any
+tool that reads Parquet reads the rows.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _PLAIN = {
     "completion_tokens": "int64",
     "finished": "bool",
 }
+_MAYBE = {"first_token": "double"}
 _PREFIXES = {"score.": "double", "slice.": "string", "reason.": "string"}
 
 
@@ -99,8 +101,10 @@ def _schema(evidence: Evidence) -> pa.Schema:
     """Scores in the order of the summaries, slices and reasons by name."""
     import pyarrow as pa
 
+    known = {name for name in _MAYBE if any(getattr(row, name) is not None for row in evidence.rows)}
     columns = {
         **_PLAIN,
+        **{name: kind for name, kind in _MAYBE.items() if name in known},
         **{f"score.{name}": "double" for name in evidence.summaries},
         **{f"slice.{name}": "string" for name in sorted({name for row in evidence.rows for name in row.slices})},
         **{f"reason.{name}": "string" for name in sorted({name for row in evidence.rows for name in row.reasons})},
@@ -110,7 +114,7 @@ def _schema(evidence: Evidence) -> pa.Schema:
 
 
 def _optional(name: str) -> bool:
-    return name.startswith(("slice.", "reason."))
+    return name in _MAYBE or name.startswith(("slice.", "reason."))
 
 
 def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
@@ -118,7 +122,7 @@ def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
 
     def cell(row: ScoredExample, name: str) -> Any:
         kind, _, key = name.partition(".")
-        if name in _PLAIN:
+        if name in _PLAIN or name in _MAYBE:
             return getattr(row, name)
         return {"score": row.scores, "slice": row.slices, "reason": row.reasons}[kind].get(key)
 
@@ -135,7 +139,8 @@ def _head(path: Path, schema: pa.Schema) -> dict[str, Any]:
         raise EvidenceError(f"{path}: {missing[0]}: the column is missing.", hint=_AGAIN)
     for field in schema:
         prefix = field.name.partition(".")[0] + "."
-        wanted = _PLAIN.get(field.name) or (_PREFIXES.get(prefix) if len(field.name) > len(prefix) else None)
+        own = _PLAIN.get(field.name) or _MAYBE.get(field.name)
+        wanted = own or (_PREFIXES.get(prefix) if len(field.name) > len(prefix) else None)
         if wanted is None:
             raise EvidenceError(f"{path}: {field.name}: the column is unknown.", hint=_AGAIN)
         if str(field.type) != wanted:
@@ -154,12 +159,13 @@ def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
             prefix: [(name.removeprefix(prefix), columns[name]) for name in columns if name.startswith(prefix)]
             for prefix in _PREFIXES
         }
+        own = [name for name in (*_PLAIN, *_MAYBE) if name in columns]
         for place in range(batch.num_rows):
             scores, slices, reasons = (
                 {name: values[place] for name, values in part if values[place] is not None} for part in parts.values()
             )
             yield ScoredExample(
-                **{name: columns[name][place] for name in _PLAIN}, scores=scores, slices=slices, reasons=reasons
+                **{name: columns[name][place] for name in own}, scores=scores, slices=slices, reasons=reasons
             )
 
 
@@ -173,7 +179,8 @@ def _check(path: Path, evidence: Evidence) -> None:
     for row in evidence.rows:
         if set(row.scores) != names:
             raise EvidenceError(f"{path}: example {row.id} lacks a score, or has one too many.")
-        _finite(path, f"example {row.id}", {**row.scores, "seconds": row.seconds})
+        first = 0.0 if row.first_token is None else row.first_token
+        _finite(path, f"example {row.id}", {**row.scores, "seconds": row.seconds, "first_token": first})
     for name, summary in evidence.summaries.items():
         if summary.n != len(ids):
             raise EvidenceError(f"{path}: the mean of {name} is over {summary.n} of {len(ids)} rows.")
