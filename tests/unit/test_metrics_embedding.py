@@ -193,3 +193,53 @@ def test_vectors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder.tokens([f"text number {number} of many" for number in range(50)], 3)
     assert sum(tokens.vectors.size for tokens in encoder._kept.values()) <= 10_000
     assert encoder.tokens(["the parcel is late"], 3)[0].vectors == pytest.approx(first, abs=1e-5)
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("kind", ["packaged", "roberta", "relu"])
+def test_layers_one_at_a_time(kind: str, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers run without padding, also from a kept one on, give what transformers gives for each text alone."""
+    from transformers import AutoModel, BertConfig, BertModel, RobertaConfig, RobertaModel
+
+    from sluicegate.metrics import encoder_layers as module
+
+    if not onednn:
+        monkeypatch.setattr(module, "_onednn", lambda: False)
+    torch.manual_seed(0)
+    small = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+    models = {
+        "packaged": lambda: AutoModel.from_pretrained(str(encoder_folder())),
+        "roberta": lambda: RobertaModel(RobertaConfig(**small, intermediate_size=64)),
+        "relu": lambda: BertModel(BertConfig(**small, intermediate_size=64, hidden_act="relu")),
+    }
+    model = models[kind]().eval()
+    layers = module.layers_of(model)
+    assert len(layers) == model.config.num_hidden_layers
+    texts = {place: module.Begun(tuple(range(5, 5 + size))) for place, size in enumerate((7, 3, 7, 1, 12))}
+    lower = dict(module.run(model.embeddings, layers[:2], texts))
+    begun = {place: module.Begun(one.ids, 2, lower[place]) for place, one in texts.items() if place != 1}
+    upper = dict(module.run(model.embeddings, layers[:3], {1: texts[1], **begun}))
+    for place, one in texts.items():
+        with torch.inference_mode():
+            states = model(torch.tensor([one.ids]), output_hidden_states=True).hidden_states
+        assert lower[place] == pytest.approx(states[2][0].numpy(), abs=2e-5)
+        assert upper[place] == pytest.approx(states[3][0].numpy(), abs=2e-5)
+
+
+def test_metrics_share_the_lower_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MoverScore and the cosine after BERTScore run only the layers above the one that BERTScore read."""
+    from sluicegate.metrics import encoder_layers as module
+
+    begun: list[int] = []
+    run = module.run
+
+    def seen(embeddings: object, layers: list[module.Layer], texts: dict[int, module.Begun]) -> object:
+        begun.extend(one.layer for one in texts.values())
+        return run(embeddings, layers, texts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "run", seen)
+    texts = [""], ["a crate of plums was lost"], [["the plums never came"]]
+    layer = default_layer(open_encoder())
+    for name in ("bertscore", "moverscore", "embedding_cosine"):
+        score_many(METRICS[name], *texts)
+    assert begun == [0, 0, layer, layer]

