@@ -8,8 +8,8 @@ H. Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 _TOKEN = re.compile(r"[a-z0-9]+")
@@ -21,9 +21,11 @@ def _tokens(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8192)
-def _ngrams(text: str, size: int) -> Counter[tuple[str, ...]]:
+def _ngrams(text: str, size: int) -> tuple[Counter[tuple[str, ...]], int]:
+    """How often each n-gram occurs, and how many there are."""
     words = _tokens(text)
-    return Counter(zip(*(words[start:] for start in range(size)), strict=False))
+    found = Counter(zip(*(words[start:] for start in range(size)), strict=False))
+    return found, max(len(words) - size + 1, 0)
 
 
 def _f1(hits: int, output_size: int, reference_size: int) -> float:
@@ -32,12 +34,15 @@ def _f1(hits: int, output_size: int, reference_size: int) -> float:
 
 
 def _overlap(output: str, references: Sequence[str], size: int) -> float:
-    found = _ngrams(output, size)
+    found, count = _ngrams(output, size)
     best = 0.0
     for reference in references:
-        wanted = _ngrams(reference, size)
-        hits = sum([min(found[gram], wanted[gram]) for gram in found.keys() & wanted.keys()])
-        best = max(best, _f1(hits, found.total(), wanted.total()))
+        wanted, all_wanted = _ngrams(reference, size)
+        hits = 0
+        for gram in found.keys() & wanted.keys():
+            once, other = found[gram], wanted[gram]
+            hits += once if once < other else other
+        best = max(best, _f1(hits, count, all_wanted))
     return best
 
 
@@ -111,7 +116,7 @@ def _places(left: tuple[str, ...], right: tuple[str, ...]) -> frozenset[int]:
     """
     if not left or not right:
         return frozenset()
-    rows = list(_rows(left, right))
+    rows = _rows(left, right)
     places = []
     i, j = len(left), len(right)
     while i and j:
@@ -125,22 +130,30 @@ def _places(left: tuple[str, ...], right: tuple[str, ...]) -> frozenset[int]:
     return frozenset(places)
 
 
+@lru_cache(maxsize=8192)
 def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
-    """Length of the longest common subsequence: one big-integer step per word of `right`."""
+    """Length of the longest common subsequence. ROUGE-L and ROUGE-Lsum ask for the same pairs of lines."""
     if not left or not right:
         return 0
-    last = deque(_rows(left, right), maxlen=1).pop()
-    return len(left) - last.bit_count()
+    return len(left) - _rows(left, right)[-1].bit_count()
 
 
-def _rows(left: tuple[str, ...], right: tuple[str, ...]) -> Iterator[int]:
-    """After each word of `right` the row of the table, one bit for each word of `left`."""
-    positions: dict[str, int] = {}
-    for index, word in enumerate(left):
-        positions[word] = positions.get(word, 0) | (1 << index)
+def _rows(left: tuple[str, ...], right: tuple[str, ...]) -> list[int]:
+    """After each word of `right` the row of the table, one bit for each word of `left`: one big-integer step a word."""
+    positions = _positions(left)
     full = (1 << len(left)) - 1
-    row = full
+    row, rows = full, []
     for word in right:
-        matched = row & positions.get(word, 0)
-        row = ((row + matched) | (row - matched)) & full
-        yield row
+        if matched := row & positions.get(word, 0):  # nothing changes otherwise
+            row = ((row + matched) | (row - matched)) & full
+        rows.append(row)
+    return rows
+
+
+@lru_cache(maxsize=8192)
+def _positions(words: tuple[str, ...]) -> dict[str, int]:
+    """The places of each word, as bits."""
+    found: dict[str, int] = {}
+    for index, word in enumerate(words):
+        found[word] = found.get(word, 0) | (1 << index)
+    return found
