@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from sluicegate.gates import bounds
 from sluicegate.gates.bounds import Clusters, clusters, lower_bound, p_mean_at_most, upper_bound
 
 
@@ -89,6 +93,8 @@ def test_every_group_counts_once() -> None:
     assert pairs.mean == singles.mean
     assert lower_bound(pairs, 0.05) == lower_bound(singles, 0.05)
     assert pairs.rows == 4
+    with pytest.raises(ValueError, match="shorter"):
+        clusters([0.2, 0.5], ["a"], -1.0, 1.0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 10, 200, 2_000, 20_000])
@@ -105,3 +111,81 @@ def test_p_grows_with_the_null() -> None:
         sample = alone(list(chance.random(n) ** 3))
         found = [p_mean_at_most(sample, 0.02 * step) for step in range(1, 50)]
         assert all(low <= high + 1e-12 for low, high in pairwise(found))
+
+
+def exact(values: list[Fraction]) -> float:
+    """P(sum of standard exponentials times `values` <= 0) by partial fractions, in rational numbers; values distinct."""
+    terms = (
+        math.prod((1 / (1 - other / value) for other in values if other != value), start=Fraction(1))
+        for value in values
+        if value < 0
+    )
+    return float(sum(terms, Fraction(0)))
+
+
+@pytest.mark.parametrize(
+    ("sample", "worst"),
+    [
+        ([-90, -3, 1, 2, 4, 50], -100),
+        ([-5, 2, 7, 11, 13, 17, 19, 23, 29, 31], -100),
+        ([10, 20, 30, 35], 0),
+        ([-99, -98, -97, 60, 61, 90, 95], -100),
+        ([*range(-40, 60, 3)], -100),
+        ([99], 0),
+    ],
+)
+def test_distinct_scores_have_an_exact_answer(sample: list[int], worst: int) -> None:
+    """For any null the p value is the rational number that partial fractions give, to ten digits."""
+    hundredths = alone([value / 100 for value in sample], worst / 100)
+    for null in range(worst * 2 + 1, 199, 14):
+        wanted = exact([Fraction(value, 100) - Fraction(null, 200) for value in [*sample, worst]])
+        outside = null / 2 < worst or null / 2 >= max(sample)
+        found = p_mean_at_most(hundredths, null / 200)
+        assert found == (float(null / 2 > worst) if outside else pytest.approx(wanted, rel=1e-10, abs=1e-15)), null
+
+
+def test_at_the_ends_of_its_range_p_is_one_or_zero() -> None:
+    """A mean of at least the best score seen is never ruled out; one below the worst possible always is."""
+    for values in ([0.2, 0.7], [0.0, 0.7], [0.7]):
+        sample = alone(values)
+        assert p_mean_at_most(sample, 0.7) == 1.0
+        assert p_mean_at_most(sample, 0.71) == 1.0
+        assert p_mean_at_most(sample, 0.0) == 0.0
+        assert p_mean_at_most(sample, -1e-9) == 0.0
+    assert p_mean_at_most(alone([0.0, 0.0]), 0.0) == 1.0
+    assert p_mean_at_most(alone([0.0, 0.0]), -1e-9) == 0.0
+
+
+class Counted:
+    """NumPy, with a count of the points at which the integrand is asked for."""
+
+    points = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def sinh(self, points: np.ndarray) -> np.ndarray:
+        self.points += len(points)
+        return np.sinh(points)
+
+
+@pytest.mark.parametrize("n", [2, 20, 300, 3_000])
+def test_the_integral_settles_after_a_few_hundred_points(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path through the saddle makes it converge at once, for few groups or many, skewed or not, p near 0 or near 1."""
+    chance, counted = np.random.default_rng(5), Counted()
+    monkeypatch.setattr(bounds, "np", counted)
+    for values in (chance.random(n) ** 3, chance.random(n), np.where(np.arange(n) < 1, 0.0, 1.0)):
+        sample = alone(values.tolist())
+        for errors in (-6, -3, -1.6, -0.5, 0, 1, 3):
+            counted.points = 0
+            p_mean_at_most(sample, min(0.999, max(0.001, sample.mean + errors * sample.standard_error)))
+            assert counted.points <= 500
+
+
+@pytest.mark.parametrize(("n", "hits"), [(1, 1), (20, 19), (100, 50), (500, 250), (500, 499), (500, 500)])
+def test_the_step_is_halved_until_ten_digits_stand(n: int, hits: int) -> None:
+    """On 0/1 data p has ten right digits wherever the null lies, for a p of 1e-200 as for one of 0.5."""
+    sample = alone([1.0] * hits + [0.0] * (n - hits))
+    for null in (0.05, 0.2, 0.5, 0.8, 0.9, 0.97, 0.99):
+        wanted = float(stats.beta.cdf(null, hits, n - hits + 1))
+        assert wanted < 1e-200 or p_mean_at_most(sample, null) == pytest.approx(wanted, rel=1e-10)

@@ -172,3 +172,29 @@ def test_the_command_tells_no_forged_lineage(stores: tuple[Project, Project], mo
     refused = CliRunner().invoke(sluice, ["lineage", "1"])
     assert isinstance(refused.exception, IntegrityError)
     assert "f" * 40 not in refused.output
+
+
+@pytest.mark.parametrize("damage", ["{", "", '{"other": 1}', "[]"])
+def test_storing_again_mends_what_is_damaged(stores: tuple[Project, Project], damage: str) -> None:
+    """A prompt, settings or registered manifest that is not what was stored is written anew; a sound one stays."""
+    desk, _ = stores
+    release = made(desk, "a" * 40)
+    registered(desk, release)
+    parts = sorted(path for kind in ("prompts", "generation", "releases") for path in (desk.store / kind).iterdir())
+    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts}
+    assert made(desk, "b" * 40) == release
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts} == kept
+    for path in parts:
+        path.write_text(damage)
+    assert made(desk, "b" * 40) == load_stored(desk, release.digest) == release
+    assert {path: path.read_bytes() for path in parts} == {path: content for path, (content, *_) in kept.items()}
+
+
+def test_a_manifest_in_the_place_of_another_names_itself(stores: tuple[Project, Project]) -> None:
+    """A file under another release's name is refused with twelve digits of what it describes."""
+    desk, _ = stores
+    release = made(desk, "a" * 40)
+    other = desk.store / "releases" / f"{'0' * 64}.json"
+    write_json(other, release.manifest)
+    with pytest.raises(IntegrityError, match=rf"describes another release \({release.digest[:12]}\)"):
+        load_stored(desk, "0" * 64)
