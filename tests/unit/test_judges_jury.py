@@ -68,10 +68,12 @@ def test_no_rows_no_calls() -> None:
 
 
 def test_a_judge_that_praises_a_sentinel_has_failed() -> None:
-    """A known-bad answer that is praised takes the scores from every row of the run."""
+    """A known-bad answer that is praised takes the scores from every row of the run, before any of them is asked about."""
     watched = replace(CRITERION, sentinels=(GARBAGE,))
-    result = judge_rows(watched, ROWS, [says(4)])
+    asker = says(4)
+    result = judge_rows(watched, ROWS, [asker])
     assert result.scores == (None,) * 4
+    assert (result.calls, len(asker.asked)) == (1, 1)
     assert "praised known-bad answer 1: 1.00 of 1" in result.failures[0]
     assert (
         judge_rows(

@@ -1,4 +1,4 @@
-"""Rows, a criterion and one or several judges become scores; sentinels watch the judges meanwhile."""
+"""Rows, a criterion and one or several judges become scores; sentinels show first whether the judges are any."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def judge_rows(
     """Judge every row by `criterion`; the scores of several judges are their median.
 
     Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the criterion are asked about
-    with the rows: a judge that praises one, or does not answer, has failed, and then no row has a score.
+    first: a judge that praises one, or does not answer, has failed; then no row is asked about, and none has a score.
 
     Args:
         criterion: what is asked, and how.
@@ -144,14 +144,20 @@ def _canned(criterion: Criterion, rows: Sequence[JudgeRow]) -> tuple[frozenset[s
 
 
 def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures if a sentinel shows that the judge is none."""
+    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel shows that it is none."""
     criterion, problem = run.criterion, ""
     if criterion.form == "geval" and not criterion.steps:
         criterion, reply, problem = geval.ask_steps(criterion, asker)
         run.bill.add([reply or Failure(problem)])
+    problem = problem or _caught(criterion, _opinions(run, criterion, criterion.sentinels, asker, None))
     if problem:
         return [Opinion(None, failure=problem)] * len(run.rows)
-    rows = [*run.rows, *criterion.sentinels]
+    return _opinions(run, criterion, run.rows, asker, progress)
+
+
+def _opinions(
+    run: _Run, criterion: Criterion, rows: Sequence[JudgeRow], asker: Asker, progress: Progress | None
+) -> list[Opinion]:
     asked = [_questions(criterion, row, run.seed) for row in rows]
     flat = [question for questions in asked if isinstance(questions, tuple) for question in questions]
     answers = asker.ask(flat, progress) if flat else []
@@ -159,12 +165,10 @@ def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opini
         raise EvidenceError(f"the judge gave {len(answers)} answers to {len(flat)} questions.")
     run.bill.add(answers)
     waiting = iter(answers)
-    opinions = [
+    return [
         questions if isinstance(questions, Opinion) else _opinion(criterion, row, [next(waiting) for _ in questions])
         for row, questions in zip(rows, asked, strict=True)
     ]
-    caught = _caught(criterion, opinions[len(run.rows) :])
-    return [Opinion(None, failure=caught)] * len(run.rows) if caught else opinions[: len(run.rows)]
 
 
 def _questions(criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Question, ...] | Opinion:
