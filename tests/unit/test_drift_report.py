@@ -220,3 +220,10 @@ def test_short_and_long_conversations_of_tweetsumm(tmp_path: Path) -> None:
     assert report.status == "DRIFT"
     assert moved[0].score.column == "prompt.character_count"
     assert "Prompts: length (+" in likely_cause(moved)
+
+
+def test_less_of_a_bad_thing_is_not_told_as_one() -> None:
+    """A score of attacks that fell is no attack; one that rose is."""
+    for before, after, said in ((0.005, 0.003, "fewer signs of attempts"), (0.003, 0.005, "Prompts: attempts")):
+        score = DriftScore("prompt.injection_score", "mean_shift", 0.7, 0.6, True, before, after, 0.5)
+        assert said in likely_cause([Moved(score)])

@@ -30,6 +30,11 @@ ASPECTS = {
     "style and reading level": ("flesch_reading_ease", "automated_readability_index", "aggregate_reading_level"),
 }  # fmt: skip
 """What people call a change, and the columns that show it."""
+_FEWER = {
+    "attempts to take the model over": "fewer signs of attempts to take the model over",
+    "personal data": "less personal data",
+    "refusals": "fewer refusals",
+}
 _OF = {kind: aspect for aspect, kinds in ASPECTS.items() for kind in kinds}
 _SIDES = {
     ("prompt",): "What is asked has changed; the answers look as before.",
@@ -87,9 +92,16 @@ def _parts(strongest: dict[tuple[str, str], Moved]) -> list[str]:
             size = surplus(found["length"].score)
             found = {aspect: item for aspect, item in found.items() if not _grows(item) or surplus(item.score) > size}
         if found:
-            said = "; ".join(f"{aspect}{_amount(item)}" for aspect, item in found.items())
+            said = "; ".join(f"{_named(aspect, item)}{_amount(item)}" for aspect, item in found.items())
             told.append(f"{side.capitalize()}s: {said}.")
     return told
+
+
+def _named(aspect: str, item: Moved) -> str:
+    """The aspect; where there is less of what its name warns of, that is said."""
+    before, after = item.score.before, item.score.after
+    fell = before is not None and after is not None and after < before
+    return _FEWER.get(aspect, aspect) if fell else aspect
 
 
 def _grows(item: Moved) -> bool:
