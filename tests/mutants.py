@@ -19,10 +19,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
-
 SEED = 20
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +38,10 @@ def shape(code: str, *, annotations: bool) -> str:
 
 def mutants(path: Path) -> Iterator[tuple[Path, int, str, str]]:
     """File, line, operator and code of every mutant of one module."""
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator, operator_names
+
     code, annotations = path.read_text("utf-8"), path.name == "policy.py"
     before, tree = shape(code, annotations=annotations), get_ast(code)
     for name in sorted(operator_names()):

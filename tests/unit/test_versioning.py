@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sluicegate import versioning
@@ -111,8 +112,15 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
     with open(os.devnull) as lock, pytest.raises(BudgetError, match="the stage tune was still at work"):
         versioning._run_until([sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until)
     assert time.monotonic() - started < 50  # the stage itself would sleep for 60
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), 0)
+    assert ended(int(pid.read_text()))
+
+
+def ended(pid: int) -> bool:
+    """Does the process run no more? Whoever inherits an orphan may be slow to collect it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_no_time_left_starts_nothing(tmp_path: Path) -> None:
