@@ -176,8 +176,10 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
             continue
         if working:
             stage = words[words.index("stage") + 1]
-    for member in psutil.wait_procs(family, timeout=wait)[1]:
+    late = psutil.wait_procs(family, timeout=wait)[1]
+    for member in late:  # started with SIGINT ignored, as in the background of a shell
         member.kill()
+    psutil.wait_procs(late, timeout=5.0)
     return stage
 
 
