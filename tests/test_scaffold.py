@@ -51,6 +51,7 @@ def test_an_empty_folder_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
+    (tmp_path / ".sluice-init" / "flows").mkdir(parents=True)  # of a call that was killed
     node = tmp_path.stat().st_ino
     written = init(Path())
     assert tmp_path.stat().st_ino == node
@@ -68,6 +69,23 @@ def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pyte
     gone.rmdir()
     with pytest.raises(ConfigError, match="is gone"):
         find_project()
+
+
+def test_a_folder_that_cannot_be_filled_is_left_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the middle of the moving takes back what was moved, and nothing that was not."""
+    rename, moved = Path.rename, []
+
+    def fails_later(self: Path, target: Path) -> Path:
+        if len(moved) == 3:
+            raise OSError(28, "No space left on device")
+        moved.append(target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_later)
+    with pytest.raises(OSError, match="No space"):
+        init(tmp_path)
+    assert len(moved) == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from sluicegate.errors import UsageError, VersioningError
 
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
 FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".github/workflows/sluice-gate.yml", ".gitlab-ci.yml")
+_BUILDING = ".sluice-init"
 _IGNORED = (
     "/.venv/\n/.sluice/\n/build/\n/reports/\n/data/prepared/\n/data/golden/golden.jsonl\n/data/raw/feedback.jsonl\n"
     "__pycache__/\n.pytest_cache/\n"
@@ -38,19 +39,20 @@ def init(target: Path) -> list[str]:
     """Make a new project in `target`, which must be absent or empty; returns the files written.
 
     An absent target is built beside its place and renamed into it, so an interrupted call leaves nothing half done. An
-    empty folder stays the same folder, which a shell may stand in: it is filled, and emptied again if that fails.
+    empty folder stays the same folder, which a shell may stand in: it is filled, and emptied again if that fails; what a
+    killed call was building in it does not stand in the way of the next.
 
     Raises:
         UsageError: the target exists and is not empty.
         VersioningError: git is missing.
     """
     target = target.resolve()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and (not target.is_dir() or any(path.name != _BUILDING for path in target.iterdir())):
         raise UsageError(f"{target} exists and is not empty.", hint="Choose a new folder.")
     if shutil.which("git") is None:
         raise VersioningError("git is not installed.", hint="apt-get install git")
     there = target.exists()
-    source, building = template(), target / ".new" if there else target.with_name(f".{target.name}.new")
+    source, building = template(), target / _BUILDING if there else target.with_name(f".{target.name}.new")
     shutil.rmtree(building, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     try:
@@ -75,14 +77,13 @@ def init(target: Path) -> list[str]:
 
 def _fill(target: Path, building: Path) -> None:
     """Move everything up into `target`."""
-    moved: list[Path] = []
+    names = sorted(path.name for path in building.iterdir())
     try:
-        for path in sorted(building.iterdir()):
-            moved.append(target / path.name)
-            path.rename(moved[-1])
+        for name in names:
+            (building / name).rename(target / name)
     except BaseException:
-        for path in moved:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in (target / name for name in names if not (building / name).exists()):  # those that were moved
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
 
