@@ -103,6 +103,7 @@ def test_late_rows_are_no_data(project: Project) -> None:
     found = check(str(project.root), last=64)
     assert (found["status"], found["alarm"], found["rows"]) == ("NO_DATA", True, 64)
     assert "30.0 hours old" in found["text"]
+    assert not (project.build / "monitor" / "window.parquet").exists()
     log(project).write(rows(project, examples(project)[:1], minutes=20))
     assert check(str(project.root), last=64)["status"] == "OK"
 

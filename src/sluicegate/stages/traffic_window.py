@@ -157,26 +157,31 @@ def window_of(
 def look(
     project: Project, window: Window, params: MonitorParams, reference: Path
 ) -> tuple[DriftReport, Profile | None]:
-    """Compare a window, and the windows just before, with a reference, as params.yaml says. A late window is NO_DATA.
+    """Compare a window, and the windows just before, with a reference, as params.yaml says.
+
+    A late window is NO_DATA, without a profile: what it was like says nothing about today.
 
     Raises:
         DataError, EnvironmentFailure: as `Window.rows`.
         IntegrityError: the reference is missing or unreadable.
     """
+    late = window.late(params.late_hours)
+    if late:
+        return DriftReport("NO_DATA", sum(1 for _ in window.rows()), notes=(late,)), None
     encoder = encoder_of(project)
-    report, profile = check_rows(
+    return check_rows(
         window.rows(),
         reference,
         detector=params.detector,
         minimum=params.minimum,
-        recent=recent_profiles(project, window, params),
+        recent=recent_profiles(project, window, params, encoder),
         encoder=encoder,
     )
-    late = window.late(params.late_hours)
-    return (DriftReport("NO_DATA", report.rows, notes=(late,)) if late else report), profile
 
 
-def recent_profiles(project: Project, window: Window, params: MonitorParams) -> list[Profile]:
+def recent_profiles(
+    project: Project, window: Window, params: MonitorParams, encoder: TextEncoder | None = None
+) -> list[Profile]:
     """Profiles of the windows just before `window`, since the champion serves; without those too small to say anything.
 
     They are read from the log each time: rows that came late are in them, rows that were erased are not.
@@ -186,7 +191,6 @@ def recent_profiles(project: Project, window: Window, params: MonitorParams) -> 
     """
     move = releasing.served_at(project, window.until)
     since = datetime.fromisoformat(move.time) if move else None
-    encoder = encoder_of(project)
     earlier = window.before(params.recent, since)
     profiles = [profile_traffic(taken.rows(), encoder=encoder) for taken in earlier]
     return [profile for profile in profiles if profile is not None and profile.rows >= params.minimum]
