@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluicegate import scaffold
-from sluicegate.errors import ConfigError, UsageError, VersioningError
+from sluicegate.errors import ConfigError, EnvironmentFailure, UsageError, VersioningError
 from sluicegate.project import find_project
 from sluicegate.scaffold import FILES, FOLDERS, init
 
@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_filled_is_left_empty(tmp_path: Path, monkeypatc
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails_later)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(EnvironmentFailure, match="No space"):
         init(tmp_path)
     assert len(moved) == 3
     assert list(tmp_path.iterdir()) == []

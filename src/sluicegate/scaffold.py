@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import sluicegate
-from sluicegate.errors import UsageError, VersioningError
+from sluicegate.errors import EnvironmentFailure, UsageError, VersioningError
 
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
 FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".github/workflows/sluice-gate.yml", ".gitlab-ci.yml")
@@ -44,7 +44,8 @@ def init(target: Path) -> list[str]:
 
     Raises:
         UsageError: the target exists and is not empty.
-        VersioningError: git is missing.
+        VersioningError: git is missing, or could not commit.
+        EnvironmentFailure: the disk is full or the folder cannot be written; nothing stays.
     """
     target = target.resolve()
     if target.exists() and (not target.is_dir() or any(path.name != _BUILDING for path in target.iterdir())):
@@ -68,11 +69,22 @@ def init(target: Path) -> list[str]:
             _fill(target, building)
         else:
             building.rename(target)
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot write {target}: {_reason(error)}", hint="Free disk space or fix permissions, then run again."
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return sorted(
         str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and ".git" not in path.parts
     )
+
+
+def _reason(error: OSError) -> str:
+    """`shutil.copytree` tells of several files at once: the first one's."""
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        return str(error.args[0][0][-1])
+    return error.strerror or str(error)
 
 
 def _fill(target: Path, building: Path) -> None:
