@@ -30,7 +30,9 @@ def seconds(command: list[str], folder: Path, runs: int) -> list[float]:
 
 def main() -> None:
     """Measure and print one line a command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--project", type=Path, default=Path(__file__).parents[1])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--flow", action="store_true")
@@ -44,13 +46,18 @@ def main() -> None:
     }
     if arguments.flow:
         commands["sluice release (flow)"] = [*sluice, "release", "--json"]
-    subprocess.run(commands["sluice release --plain"], cwd=arguments.project, check=True, capture_output=True)
+    subprocess.run(
+        commands["sluice release --plain"], cwd=arguments.project, check=True, capture_output=True
+    )
     print(f"{'command':30} {'median':>8} {'min':>8} {'max':>8}   seconds, {arguments.runs} runs")
     for name, command in commands.items():
         found = seconds(command, arguments.project, arguments.runs)
         print(f"{name:30} {statistics.median(found):8.2f} {min(found):8.2f} {max(found):8.2f}")
     steps = json.loads((arguments.project / "build" / "line" / "timings.json").read_text("utf-8"))
-    print("steps of the last run: " + ", ".join(f"{name} {value:.2f} s" for name, value in steps.items()))
+    print(
+        "steps of the last run: "
+        + ", ".join(f"{name} {value:.2f} s" for name, value in steps.items())
+    )
 
 
 if __name__ == "__main__":

@@ -47,11 +47,17 @@ Rows = NDArray[np.intp]
 def pairs() -> list[dict[str, str]]:
     """All (customer, agent) turns, with the number of their conversation as group."""
     rows = []
-    lines = [line for name in ("train", "test") for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    lines = [
+        line
+        for name in ("train", "test")
+        for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()
+    ]
     for number, line in enumerate(lines):
         for asked, answered in pairwise(json.loads(line)["turns"]):
             if (asked["role"], answered["role"]) == ("customer", "agent"):
-                rows.append({"prompt": asked["text"], "response": answered["text"], "group": str(number)})
+                rows.append(
+                    {"prompt": asked["text"], "response": answered["text"], "group": str(number)}
+                )
     return rows
 
 
@@ -76,7 +82,11 @@ def part(every: Profile, rows: Rows) -> Profile:
 
 
 def dealt(
-    conversation: NDArray[np.intp], size: int, reference: int, clustered: bool, random: np.random.Generator
+    conversation: NDArray[np.intp],
+    size: int,
+    reference: int,
+    clustered: bool,
+    random: np.random.Generator,
 ) -> tuple[Rows, Rows]:
     """Rows of the reference and of the window, from different conversations."""
     place = random.permutation(conversation.max() + 1)[conversation]
@@ -110,12 +120,17 @@ def naive_ks(reference: Profile, window: Profile) -> bool:
 
 def naive_psi(reference: Profile, window: Profile) -> bool:
     """Any numeric column above 0.1, over deciles of the reference."""
-    return any(_psi(known(reference, name), known(window, name)) > 0.1 for name in numeric(reference))
+    return any(
+        _psi(known(reference, name), known(window, name)) > 0.1 for name in numeric(reference)
+    )
 
 
 def _psi(reference: NDArray[np.float64], window: NDArray[np.float64]) -> float:
     edges = np.unique(np.quantile(reference, np.linspace(0.1, 0.9, 9)))
-    counts = [np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (reference, window)]
+    counts = [
+        np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+        for values in (reference, window)
+    ]
     left, right = (np.maximum(count / count.sum(), 1e-4) for count in counts)
     return float(((right - left) * np.log(right / left)).sum())
 
@@ -123,7 +138,9 @@ def _psi(reference: NDArray[np.float64], window: NDArray[np.float64]) -> float:
 def frame(profile: Profile) -> pd.DataFrame:
     """All columns as others want them."""
     numbers = {name: profile.numbers[name] for name in numeric(profile)}
-    return pd.DataFrame(numbers | {name: values.astype(str) for name, values in profile.labels.items()})
+    return pd.DataFrame(
+        numbers | {name: values.astype(str) for name, values in profile.labels.items()}
+    )
 
 
 def whylogs_default() -> Callable[[Profile, Profile], tuple[bool, bool]] | None:
@@ -133,17 +150,27 @@ def whylogs_default() -> Callable[[Profile, Profile], tuple[bool, bool]] | None:
     if not langkit_door.installed():
         return None
     logs = langkit_door.whylogs()
-    sys.modules.setdefault("IPython", types.ModuleType("IPython"))  # wanted by whylogs' notebook display only
-    for name, attribute in (("IPython.core", ""), ("IPython.core.display", "HTML"), ("IPython.display", "HTML")):
+    sys.modules.setdefault(
+        "IPython", types.ModuleType("IPython")
+    )  # wanted by whylogs' notebook display only
+    for name, attribute in (
+        ("IPython.core", ""),
+        ("IPython.core.display", "HTML"),
+        ("IPython.display", "HTML"),
+    ):
         module = sys.modules.setdefault(name, types.ModuleType(name))
         if attribute:
             setattr(module, attribute, object)
-    scores_of = importlib.import_module("whylogs.viz.drift.column_drift_algorithms").calculate_drift_scores
+    scores_of = importlib.import_module(
+        "whylogs.viz.drift.column_drift_algorithms"
+    ).calculate_drift_scores
 
     def alarm(reference: Profile, window: Profile) -> tuple[bool, bool]:
         views = [logs.log(pandas=frame(profile)).view() for profile in (window, reference)]
         found = scores_of(target_view=views[0], reference_view=views[1], with_thresholds=True)
-        drifted = [score for score in found.values() if score and score["drift_category"] == "DRIFT"]
+        drifted = [
+            score for score in found.values() if score and score["drift_category"] == "DRIFT"
+        ]
         return bool(drifted), False
 
     return alarm
@@ -160,16 +187,26 @@ def evidently_default() -> Callable[[Profile, Profile], tuple[bool, bool]] | Non
         data = evidently.DataDefinition(
             numerical_columns=numeric(reference), categorical_columns=list(reference.labels)
         )
-        sides = [evidently.Dataset.from_pandas(frame(profile), data) for profile in (window, reference)]
+        sides = [
+            evidently.Dataset.from_pandas(frame(profile), data) for profile in (window, reference)
+        ]
         found = evidently.Report([preset()]).run(*sides).dict()["metrics"]
-        counted = next(one["value"] for one in found if one["metric_name"].startswith("DriftedColumnsCount"))
+        counted = next(
+            one["value"] for one in found if one["metric_name"].startswith("DriftedColumnsCount")
+        )
         return counted["count"] > 0, counted["share"] >= 0.5
 
     return alarm
 
 
 def measure(
-    every: Profile, conversation: NDArray[np.intp], size: int, clustered: bool, windows: int, few: int, seed: int
+    every: Profile,
+    conversation: NDArray[np.intp],
+    size: int,
+    clustered: bool,
+    windows: int,
+    few: int,
+    seed: int,
 ) -> str:
     """One row of the table: shares of windows that alarm, and seconds of ours a window."""
     random = np.random.default_rng([seed, size, clustered])
@@ -179,18 +216,25 @@ def measure(
     theirs = {name: np.zeros(2) for name, alarm in others.items() if alarm}
     seconds = 0.0
     for turn in range(windows):
-        left, right = (part(every, rows) for rows in dealt(conversation, size, reference, clustered, random))
+        left, right = (
+            part(every, rows) for rows in dealt(conversation, size, reference, clustered, random)
+        )
         alarms[:2] += naive_ks(left, right), naive_psi(left, right)
         started = time.process_time()
         scores = compare(left, right, seed=turn)
         seconds += time.process_time() - started
-        alarms[2:] += any(score.alarm for score in scores), any((score.p or 0) <= ALPHA for score in scores)
+        alarms[2:] += (
+            any(score.alarm for score in scores),
+            any((score.p or 0) <= ALPHA for score in scores),
+        )
         for name in theirs if turn < few else ():
             theirs[name] += others[name](left, right)  # type: ignore[misc]
     ks, psi, ours, test = alarms / windows
     shown = {name: counts / min(few, windows) for name, counts in theirs.items()}
     whylogs = f"{shown['whylogs'][0]:8.1%}" if "whylogs" in shown else "       -"
-    evidently = "{:7.1%} ({:.1%})".format(*shown["evidently"]) if "evidently" in shown else "      -"
+    evidently = (
+        "{:7.1%} ({:.1%})".format(*shown["evidently"]) if "evidently" in shown else "      -"
+    )
     kind = "clustered" if clustered else "independent"
     cells = f"{kind:11} {size:6}   {ks:8.1%}   {psi:7.1%}   {ours:5.2%} ({test:.2%})   {whylogs}   {evidently}"
     return f"{cells}   {seconds / windows:8.3f}"
@@ -198,10 +242,15 @@ def measure(
 
 def main() -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--windows", type=int, default=2000)
     parser.add_argument(
-        "--few", type=int, default=50, help="windows for whylogs and Evidently, which take seconds each"
+        "--few",
+        type=int,
+        default=50,
+        help="windows for whylogs and Evidently, which take seconds each",
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500])
     parser.add_argument("--kinds", nargs="+", default=["independent", "clustered"])
@@ -210,13 +259,22 @@ def main() -> None:
     warnings.simplefilter("ignore")
     every, conversation = turns()
     error = (ALPHA * (1 - ALPHA) / asked.windows) ** 0.5
-    print(f"{every.rows} rows of {conversation.max() + 1} conversations; {asked.windows} windows without drift each")
-    print(f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}; whylogs, evidently: {asked.few}")
-    print("rows        window   ks p<.05   psi >.1   ours (test alone)    whylogs   evidently         cpu s/window")
+    print(
+        f"{every.rows} rows of {conversation.max() + 1} conversations; {asked.windows} windows without drift each"
+    )
+    print(
+        f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}; whylogs, evidently: {asked.few}"
+    )
+    print(
+        "rows        window   ks p<.05   psi >.1   ours (test alone)    whylogs   evidently         cpu s/window"
+    )
     for kind in asked.kinds:
         for size in asked.sizes:
             clustered = kind == "clustered"
-            print(measure(every, conversation, size, clustered, asked.windows, asked.few, asked.seed), flush=True)
+            print(
+                measure(every, conversation, size, clustered, asked.windows, asked.few, asked.seed),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

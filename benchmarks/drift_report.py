@@ -43,7 +43,10 @@ def traffic(count: int, start: int = 0) -> Iterator[Row]:
     """`count` rows from the `start`-th on, without a copy of them all."""
     rows = pairs()
     return (
-        {**rows[place % len(rows)], "group": f"{place // len(rows)}-{rows[place % len(rows)]['group']}"}
+        {
+            **rows[place % len(rows)],
+            "group": f"{place // len(rows)}-{rows[place % len(rows)]['group']}",
+        }
         for place in range(start, start + count)
     )
 
@@ -75,25 +78,42 @@ def merged(folder: Path, count: int) -> dict[str, float]:
 def measured(started: float, spent: float) -> dict[str, float]:
     """Seconds by the clock and of the processor since then, and the process's peak memory in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - spent, "peak": peak}
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu": time.process_time() - spent,
+        "peak": peak,
+    }
 
 
 def apart(what: str, folder: Path, count: int) -> dict[str, float]:
     """The same in a process of its own."""
-    command = [sys.executable, __file__, "--rows", str(count), "--folder", str(folder), "--only", what]
+    command = [
+        sys.executable,
+        __file__,
+        "--rows",
+        str(count),
+        "--folder",
+        str(folder),
+        "--only",
+        what,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", choices=["report", "merged"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
-        print(json.dumps({"report": report, "merged": merged}[asked.only](asked.folder, asked.rows)))
+        print(
+            json.dumps({"report": report, "merged": merged}[asked.only](asked.folder, asked.rows))
+        )
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

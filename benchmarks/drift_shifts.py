@@ -53,9 +53,17 @@ def texts() -> tuple[list[str], list[str], list[str]]:
     folder = DATA.parent
     with gzip.open(folder / "humaneval" / "HumanEval.jsonl.gz", "rt", encoding="utf-8") as stream:
         code = [json.loads(line)["prompt"] for line in stream]
-    lines = (folder / "prompt_injection" / "deepset_prompt_injections.jsonl").read_text("utf-8").splitlines()
+    lines = (
+        (folder / "prompt_injection" / "deepset_prompt_injections.jsonl")
+        .read_text("utf-8")
+        .splitlines()
+    )
     prompts = [json.loads(line) for line in lines]
-    german = [prompt["text"] for prompt in prompts if len(_GERMAN.findall(prompt["text"])) >= 2 and not prompt["label"]]
+    german = [
+        prompt["text"]
+        for prompt in prompts
+        if len(_GERMAN.findall(prompt["text"])) >= 2 and not prompt["label"]
+    ]
     return code, german, [prompt["text"] for prompt in prompts if prompt["label"]]
 
 
@@ -69,26 +77,42 @@ def catalogue(rows: list[dict[str, str]], every: Profile) -> dict[str, Shift]:
 
     def longer(row: dict[str, str]) -> dict[str, str]:
         words = row["prompt"].split() or ["so"]
-        return row | {"prompt": " ".join([*words, *random.choice(words, size=round(0.3 * len(words)))])}
+        return row | {
+            "prompt": " ".join([*words, *random.choice(words, size=round(0.3 * len(words)))])
+        }
 
-    swearing = np.array([bool(row["prompt"].strip()) and profanity("", row["prompt"]) > 0 for row in rows])
+    swearing = np.array(
+        [bool(row["prompt"].strip()) and profanity("", row["prompt"]) > 0 for row in rows]
+    )
     hostile = every.numbers["prompt.hostile_words"] > 0
     sentiment = every.numbers["prompt.vader_sentiment"]
 
-    def share(of: float) -> Callable[[Rows, Rows, np.random.Generator], tuple[Rows, NDArray[np.bool_]]]:
+    def share(
+        of: float,
+    ) -> Callable[[Rows, Rows, np.random.Generator], tuple[Rows, NDArray[np.bool_]]]:
         return lambda window, rest, random: (window, random.random(len(window)) < of)
 
-    def angrier(window: Rows, rest: Rows, random: np.random.Generator) -> tuple[Rows, NDArray[np.bool_]]:
+    def angrier(
+        window: Rows, rest: Rows, random: np.random.Generator
+    ) -> tuple[Rows, NDArray[np.bool_]]:
         values = sentiment[rest]
         goal = values.mean() - 0.3 * values.std()
         tilt = brentq(lambda k: np.average(values, weights=np.exp(-k * values)) - goal, 0, 10)
         weights = np.exp(-tilt * values)
-        return random.choice(rest, len(window), replace=False, p=weights / weights.sum()), np.zeros(len(window), bool)
+        return random.choice(rest, len(window), replace=False, p=weights / weights.sum()), np.zeros(
+            len(window), bool
+        )
 
-    def ruder(rude: NDArray[np.bool_]) -> Callable[[Rows, Rows, np.random.Generator], tuple[Rows, NDArray[np.bool_]]]:
-        def pick(window: Rows, rest: Rows, random: np.random.Generator) -> tuple[Rows, NDArray[np.bool_]]:
+    def ruder(
+        rude: NDArray[np.bool_],
+    ) -> Callable[[Rows, Rows, np.random.Generator], tuple[Rows, NDArray[np.bool_]]]:
+        def pick(
+            window: Rows, rest: Rows, random: np.random.Generator
+        ) -> tuple[Rows, NDArray[np.bool_]]:
             more = random.random(len(window)) < 2 * rude.mean()
-            return np.where(more, random.choice(rest[rude[rest]], len(window)), window), np.zeros(len(window), bool)
+            return np.where(more, random.choice(rest[rude[rest]], len(window)), window), np.zeros(
+                len(window), bool
+            )
 
         return pick
 
@@ -119,7 +143,9 @@ def window_of(every: Profile, changed: Profile, rows: Rows, taken: NDArray[np.bo
 
 def main() -> None:
     """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--reference", type=int, default=1500)
     parser.add_argument("--only", nargs="*", default=[], help="names of shifts")
@@ -132,7 +158,9 @@ def main() -> None:
     assert every.blocks.tolist() == blocks.tolist()
     conversation = np.unique(every.blocks, return_inverse=True)[1]
     print(f"{asked.runs} runs, reference of {asked.reference} rows, windows of {WINDOW}")
-    print("shift               found in one   within three, alone   with those before   columns named most often")
+    print(
+        "shift               found in one   within three, alone   with those before   columns named most often"
+    )
     for name, shift in catalogue(rows, every).items():
         if asked.only and name not in asked.only:
             continue
@@ -140,7 +168,9 @@ def main() -> None:
         found = np.zeros(3)
         named: Counter[str] = Counter()
         for _ in range(asked.runs):
-            dealt = np.argsort(random.permutation(conversation.max() + 1)[conversation], kind="stable")
+            dealt = np.argsort(
+                random.permutation(conversation.max() + 1)[conversation], kind="stable"
+            )
             reference, rest = part(every, dealt[: asked.reference]), dealt[asked.reference :]
             windows: list[Profile] = []
             alone, together = [], []
@@ -149,7 +179,9 @@ def main() -> None:
                 window = window_of(every, shift.changed, chosen, taken)
                 alone.append(check_profile(window, reference).status == "DRIFT")
                 report = (
-                    check_profile(window, reference, recent=windows) if windows else check_profile(window, reference)
+                    check_profile(window, reference, recent=windows)
+                    if windows
+                    else check_profile(window, reference)
                 )
                 together.append(report.status == "DRIFT")
                 named.update({score.column for score in report.scores if score.alarm})

@@ -30,7 +30,7 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 if sys.argv[1] == "evaluate":
-    from sluicegate.stages import run_stage
+    from sluicegate.line.pipeline import run_stage
     run_stage("evaluate")
 else:
     from sluicegate.evaluation import read_evidence
@@ -42,19 +42,25 @@ print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 
 
 def main() -> None:
     """Measure and print one line for each number of rows; exit 1 where a limit is exceeded."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[1000])
     parser.add_argument("--metrics", nargs="+", default=[], help="in place of those of params.yaml")
     parser.add_argument("--limit-seconds", type=float, default=0.0, help="0: none")
     parser.add_argument("--limit-mib", type=float, default=0.0, help="0: none")
     asked = parser.parse_args()
-    print(f"{'rows':>8} {'evaluate':>10} {'processor':>10} {'peak':>10} {'read one':>10} {'peak':>10} {'file':>11}")
+    print(
+        f"{'rows':>8} {'evaluate':>10} {'processor':>10} {'peak':>10} {'read one':>10} {'peak':>10} {'file':>11}"
+    )
     over = False
     for count in asked.rows:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "project"
             # In a process of its own: a child's peak memory begins with that of the process that started it.
-            maker = multiprocessing.get_context("spawn").Process(target=prepare, args=(root, count, asked.metrics))
+            maker = multiprocessing.get_context("spawn").Process(
+                target=prepare, args=(root, count, asked.metrics)
+            )
             maker.start()
             maker.join()
             if maker.exitcode:
@@ -74,7 +80,12 @@ def child(root: Path, what: str) -> dict[str, float]:
     """Run one step in a process of its own; seconds of the whole process, and its peak memory."""
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, what], cwd=root, check=True, capture_output=True, text=True, env=dict(os.environ)
+        [sys.executable, "-c", CHILD, what],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
     )
     return {**json.loads(done.stdout.splitlines()[-1]), "wall": time.perf_counter() - start}
 
@@ -85,17 +96,21 @@ def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
     from sluicegate.data.examples import write_examples
     from sluicegate.evaluation import answer
     from sluicegate.hashing import digest_value, write_json
+    from sluicegate.line.pipeline.base_model import resolve
+    from sluicegate.line.run import open_context, open_tracking
     from sluicegate.project import Project
     from sluicegate.prompts import render
     from sluicegate.records import Lineage, Release
     from sluicegate.scaffold import init
-    from sluicegate.stages.context import open_context, open_tracking
-    from sluicegate.stages.models import resolve
 
     init(root)
     project = Project(root)
     if metrics:
-        chosen = re.sub(r"metrics: \[.*\]", f"metrics: [{', '.join(metrics)}]", project.params.read_text("utf-8"))
+        chosen = re.sub(
+            r"metrics: \[.*\]",
+            f"metrics: [{', '.join(metrics)}]",
+            project.params.read_text("utf-8"),
+        )
         project.params.write_text(chosen, "utf-8")
     context = open_context(project)
     golden = rows(root / "data" / "sample" / "support_golden.jsonl", count)
@@ -164,7 +179,10 @@ class Words:
         return sum(len(message["content"].split()) for message in messages)
 
     def generate(
-        self, prompts: Sequence[object], settings: object, progress: Callable[[int, int], None] | None = None
+        self,
+        prompts: Sequence[object],
+        settings: object,
+        progress: Callable[[int, int], None] | None = None,
     ) -> list[object]:
         """One answer for each prompt."""
         from sluicegate.records import Generation

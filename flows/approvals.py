@@ -14,9 +14,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed
 
-from sluicegate.stages import approval
+from sluicegate.line.release import approve as approval
 
-collect = task(approval.collect, name="collect approvals", cache_policy=NO_CACHE, persist_result=False)
+collect = task(
+    approval.collect, name="collect approvals", cache_policy=NO_CACHE, persist_result=False
+)
 
 
 @flow(name="approvals", persist_result=False)

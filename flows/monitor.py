@@ -18,7 +18,7 @@ from prefect.events import Event
 from prefect.states import Completed
 
 from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError
-from sluicegate.stages import monitor as steps
+from sluicegate.line.watch import check as steps
 
 EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
 STATE_NAMES = {"OK": "Quiet", "DRIFT": "Drift", "NO_DATA": "NoData"}
@@ -63,18 +63,25 @@ def monitor(root: str = ".", hours: float | None = None, last: int | None = None
         return Completed(name="Skipped", message="Nothing serves yet: there is nothing to watch.")
     found = check(root, hours=hours, last=last)
     resource, events = steps.resource(root), {}
-    told = {name: found[name] for name in ("status", "model", "version", "release", "rows", "window", "moved", "html")}
+    told = {
+        name: found[name]
+        for name in ("status", "model", "version", "release", "rows", "window", "moved", "html")
+    }
     if found["alarm"]:
         event = EVENTS[found["status"]]
         events[event] = emit(event, resource, told)
     warning = alert(root, found)["warning"]
-    create_markdown_artifact(found["markdown"], key="drift", description=found["text"].splitlines()[0])
+    create_markdown_artifact(
+        found["markdown"], key="drift", description=found["text"].splitlines()[0]
+    )
     waiting = feedback(root)
     if waiting["enough"]:
         events[FEEDBACK] = emit(FEEDBACK, resource, {**told, **waiting})
     lines = [found["text"], *found["warnings"], *filter(None, (warning, waiting["warning"]))]
     if waiting["waiting"]:
-        lines.append(f"{waiting['waiting']} rows of feedback wait; {waiting['wanted']} start a retraining.")
+        lines.append(
+            f"{waiting['waiting']} rows of feedback wait; {waiting['wanted']} start a retraining."
+        )
     data = {**found, "feedback": waiting, "events": events, "warning": warning}
     return Completed(name=STATE_NAMES[found["status"]], message="\n".join(lines), data=data)
 

@@ -1,6 +1,6 @@
 """The release line on Prefect: when it runs, what is tried again, and what a person reads afterwards.
 
-The steps are plain functions of `sluicegate.stages`; `sluice release --plain` calls the same ones without a
+The steps are plain functions of `sluicegate.line`; `sluice release --plain` calls the same ones without a
 server. Every step may be repeated: a run that was killed is simply run again.
 """
 
@@ -20,10 +20,18 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed, State
 
-from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, SluiceError, VersioningError
+from sluicegate.errors import (
+    AdapterError,
+    EnvironmentFailure,
+    IntegrityError,
+    SluiceError,
+    VersioningError,
+)
 from sluicegate.hashing import write_json
-from sluicegate.stages import approval, line, reporting
-from sluicegate.stages.locks import line_lock
+from sluicegate.line.locks import line_lock
+from sluicegate.line.release import approve as approval
+from sluicegate.line.release import report as reporting
+from sluicegate.line.release import steps as line
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
 STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
@@ -64,11 +72,15 @@ def release(root: str = ".", promote: bool = True) -> Any:
     if waited:
         return go_on(root, waited[0])
     if missed_and_made_up_for():
-        return Completed(name="Skipped", message="A later night is due or done: missed nights run once.")
+        return Completed(
+            name="Skipped", message="A later night is due or done: missed nights run once."
+        )
     with line_lock(root):
         name, outcome = run_line(root, promote)
     verdict = outcome["decide"]
-    create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
+    create_markdown_artifact(
+        verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers"
+    )
     if outcome.get("approvals", {}).get("missing"):
         return wait_for_people(outcome)
     return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
@@ -100,7 +112,9 @@ def go_on(root: str, name: str) -> State:
     if not standing["in_force"]:
         return Completed(name="Held", message=standing["text"], data=outcome)
     outcome["promote"] = promote_champion(root, standing["release"])
-    return Completed(name="Promoted", message=f"Version {standing['version']}: {standing['text']}.", data=outcome)
+    return Completed(
+        name="Promoted", message=f"Version {standing['version']}: {standing['text']}.", data=outcome
+    )
 
 
 def wait_for_people(outcome: dict[str, Any]) -> State:
@@ -125,7 +139,9 @@ def another_waits(tag: str) -> bool:
     with get_client(sync_client=True) as client:
         waiting = client.read_flow_runs(
             flow_run_filter=filters.FlowRunFilter(
-                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=["PAUSED"])),
+                state=filters.FlowRunFilterState(
+                    type=filters.FlowRunFilterStateType(any_=["PAUSED"])
+                ),
                 tags=filters.FlowRunFilterTags(all_=[tag]),
             )
         )
@@ -142,10 +158,16 @@ def missed_and_made_up_for() -> bool:
         return False
     with get_client(sync_client=True) as client:
         due = client.read_flow_runs(
-            deployment_filter=filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=[deployment])),
+            deployment_filter=filters.DeploymentFilter(
+                id=filters.DeploymentFilterId(any_=[deployment])
+            ),
             flow_run_filter=filters.FlowRunFilter(
-                expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=mine, before_=datetime.now(UTC)),
-                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(not_any_=["CANCELLED"])),
+                expected_start_time=filters.FlowRunFilterExpectedStartTime(
+                    after_=mine, before_=datetime.now(UTC)
+                ),
+                state=filters.FlowRunFilterState(
+                    type=filters.FlowRunFilterStateType(not_any_=["CANCELLED"])
+                ),
             ),
         )
     return any(run.id != runtime.flow_run.id and run.expected_start_time > mine for run in due)
@@ -156,7 +178,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the release line once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     parser.add_argument("--no-promote", action="store_true", help="stop after the verdict")
-    parser.add_argument("--result", type=Path, help="write what the steps returned to this JSON file")
+    parser.add_argument(
+        "--result", type=Path, help="write what the steps returned to this JSON file"
+    )
     arguments = parser.parse_args()
     try:
         outcome = release(root=arguments.root, promote=not arguments.no_promote)

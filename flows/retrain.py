@@ -16,9 +16,20 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, SluiceError, VersioningError
-from sluicegate.stages import approval, feedback_data, line, monitor, reporting, retraining
-from sluicegate.stages.locks import line_lock
+from sluicegate.errors import (
+    AdapterError,
+    EnvironmentFailure,
+    IntegrityError,
+    SluiceError,
+    VersioningError,
+)
+from sluicegate.line.learn import cooldown as retraining
+from sluicegate.line.learn import feedback_rows as feedback_data
+from sluicegate.line.locks import line_lock
+from sluicegate.line.release import approve as approval
+from sluicegate.line.release import report as reporting
+from sluicegate.line.release import steps as line
+from sluicegate.line.watch import check as monitor
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
 STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
@@ -46,7 +57,11 @@ report = task(reporting.report, name="report", **PLAIN, **RETRY)
 
 @flow(name="retrain", persist_result=False)
 def retrain(
-    root: str = ".", cause: str = "by hand", resource: str = "", promote: bool = True, force: bool = False
+    root: str = ".",
+    cause: str = "by hand",
+    resource: str = "",
+    promote: bool = True,
+    force: bool = False,
 ) -> Any:
     """Bring feedback into the data and run the line once; the state's name is the outcome.
 
@@ -59,7 +74,10 @@ def retrain(
     """
     root = str(Path(root).resolve())
     if resource and resource != monitor.resource(root):
-        return Completed(name="Skipped", message=f"The event is about {resource}, not about {monitor.resource(root)}.")
+        return Completed(
+            name="Skipped",
+            message=f"The event is about {resource}, not about {monitor.resource(root)}.",
+        )
     with retraining.claim(root, cause, force=force) as claim:
         if not claim.granted:
             return Completed(name="Skipped", message=f"No retraining now: {claim.refused}.")
@@ -86,12 +104,18 @@ def run_line(root: str, promote: bool) -> tuple[str, str, dict[str, Any]]:
         else:
             outcome["promote"] = promote_champion(root)
     outcome["report"] = report(root)
-    create_markdown_artifact(verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers")
+    create_markdown_artifact(
+        verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers"
+    )
     learned = outcome["feedback"]
     message = f"The verdict is {verdict['decision']}; {learned['new']} new rows of feedback, {learned['rows']} in all."
     if name == "Passed":
         message += f" To promote it: sluice promote {verdict['version']}"
-    return name, message if name != "Waiting" else f"{message} {outcome['approvals']['text']}", outcome
+    return (
+        name,
+        message if name != "Waiting" else f"{message} {outcome['approvals']['text']}",
+        outcome,
+    )
 
 
 def main() -> int:
@@ -103,7 +127,9 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="pass over the cool-down")
     given = parser.parse_args()
     try:
-        outcome = retrain(root=given.root, cause=given.cause, promote=not given.no_promote, force=given.force)
+        outcome = retrain(
+            root=given.root, cause=given.cause, promote=not given.no_promote, force=given.force
+        )
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:

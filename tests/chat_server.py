@@ -31,14 +31,29 @@ Behaviour = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
 
 def completion(text: str, **more: Any) -> bytes:
     """Body of a good answer; `more` replaces fields of the choice."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", **more}
-    usage = {"prompt_tokens": 20, "completion_tokens": len(text.split()), "total_tokens": 20 + len(text.split())}
-    return json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop",
+        **more,
+    }
+    usage = {
+        "prompt_tokens": 20,
+        "completion_tokens": len(text.split()),
+        "total_tokens": 20 + len(text.split()),
+    }
+    return json.dumps(
+        {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+    ).encode()
 
 
 def send(writer: asyncio.StreamWriter, body: bytes, status: int = 200, **headers: str) -> None:
     """Write one complete answer."""
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Content-Type: application/json"]
+    lines = [
+        f"HTTP/1.1 {status} X",
+        f"Content-Length: {len(body)}",
+        "Content-Type: application/json",
+    ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     writer.write("\r\n".join([*lines, "", ""]).encode() + body)
 
@@ -109,10 +124,13 @@ class ChatServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 headers = {
-                    n.strip().lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:] if line)
+                    n.strip().lower(): v.strip()
+                    for n, _, v in (line.partition(":") for line in head[1:] if line)
                 }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                asked = Asked(len(self.asked) + 1, head[0].split()[1], headers, json.loads(body or b"{}"))
+                asked = Asked(
+                    len(self.asked) + 1, head[0].split()[1], headers, json.loads(body or b"{}")
+                )
                 self.asked.append(asked)
                 self._now += 1
                 self.most_at_once = max(self.most_at_once, self._now)

@@ -64,4 +64,6 @@ def _array(name: str, values: list[Any]) -> pa.Array:
     try:
         return pa.array(values, type=kind)
     except (pa.ArrowException, TypeError):
-        return pa.array([None if value is None else json.dumps(value) for value in values], type=pa.string())
+        return pa.array(
+            [None if value is None else json.dumps(value) for value in values], type=pa.string()
+        )

@@ -21,7 +21,16 @@ from typing import Any
 from sluicegate.errors import SluiceError
 
 MODES = ("SIGKILL", "exception", "EIO", "ENOSPC")
-_FILES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink"}
+_FILES = {
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.chmod",
+    "os.truncate",
+    "os.link",
+    "os.symlink",
+}
 _GIVES_SPACE = {"os.remove", "os.rmdir"}
 _WRITES = ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER", "REPLACE")
 _MLFLOW = (
@@ -142,7 +151,9 @@ class _Failpoints:
 
     def refuse(self, sql: bool) -> None:
         if sql:
-            raise sqlite3.OperationalError("database or disk is full" if self.full else "disk I/O error")
+            raise sqlite3.OperationalError(
+                "database or disk is full" if self.full else "disk I/O error"
+            )
         number = errno.ENOSPC if self.full else errno.EIO
         raise OSError(number, os.strerror(number))
 
@@ -183,7 +194,11 @@ class _Failpoints:
     def wrap_sql(self) -> None:
         from sqlalchemy.engine.default import DefaultDialect
 
-        execute, many, commit = DefaultDialect.do_execute, DefaultDialect.do_executemany, DefaultDialect.do_commit
+        execute, many, commit = (
+            DefaultDialect.do_execute,
+            DefaultDialect.do_executemany,
+            DefaultDialect.do_commit,
+        )
 
         def written(call: Any) -> Any:
             def wrapped(dialect: Any, cursor: Any, statement: str, *rest: Any, **named: Any) -> Any:
@@ -195,7 +210,9 @@ class _Failpoints:
             return wrapped
 
         def committed(dialect: Any, connection: Any) -> None:
-            raw = getattr(connection, "driver_connection", None) or getattr(connection, "dbapi_connection", connection)
+            raw = getattr(connection, "driver_connection", None) or getattr(
+                connection, "dbapi_connection", connection
+            )
             writes = id(raw) in self.dirty
             self.dirty.discard(id(raw))
             if writes:

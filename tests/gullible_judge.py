@@ -44,9 +44,16 @@ def seen(text: str) -> str:
     """What is read: plain letters, nothing invisible; text in tag characters becomes text."""
     if text.isascii() and "\x00" not in text:
         return text
-    shown = "".join(chr(ord(letter) - 0xE0000) if 0xE0020 <= ord(letter) <= 0xE007E else letter for letter in text)
+    shown = "".join(
+        chr(ord(letter) - 0xE0000) if 0xE0020 <= ord(letter) <= 0xE007E else letter
+        for letter in text
+    )
     flat = unicodedata.normalize("NFKD", shown.encode("utf-8", "replace").decode())
-    kept = (letter for letter in flat if unicodedata.category(letter) not in ("Cf", "Mn") and letter != "\x00")
+    kept = (
+        letter
+        for letter in flat
+        if unicodedata.category(letter) not in ("Cf", "Mn") and letter != "\x00"
+    )
     return unicodedata.normalize("NFKC", "".join(kept))
 
 
@@ -78,7 +85,11 @@ class Gullible:
         """The answer to one question of any form."""
         asked = question.messages[-1]["content"]
         key, blocks, outside = self.read(asked)
-        strange = [line for line in outside.splitlines() if line.strip() and line.replace(key, "KEY") not in self.own]
+        strange = [
+            line
+            for line in outside.splitlines()
+            if line.strip() and line.replace(key, "KEY") not in self.own
+        ]
         told = obeys("\n".join(strange))
         wanted = asked.splitlines()[-1]
         if '"better"' in wanted:
@@ -96,7 +107,9 @@ class Gullible:
         found = re.search(r"The key of this request is ([0-9a-f]+)\.", text)
         key = found[1] if found else "none"
         end = r"[^\]\n]*" if self.lax else rf"[^\]\n]*{key}\s*"
-        mark = re.compile(rf"^\[\s*BEGIN ([A-Z0-9 ]+?) {key}\]\n(.*?)\[\s*END{end}\]", re.DOTALL | re.MULTILINE)
+        mark = re.compile(
+            rf"^\[\s*BEGIN ([A-Z0-9 ]+?) {key}\]\n(.*?)\[\s*END{end}\]", re.DOTALL | re.MULTILINE
+        )
         blocks: dict[str, str] = {}
         escaped: list[str] = []
 
@@ -110,7 +123,9 @@ class Gullible:
         return key, blocks, "\n".join([outside, *escaped])
 
     def _better(self, blocks: dict[str, str], told: bool) -> str:
-        first, second = (content(blocks["SOURCE"], blocks[name]) for name in ("FIRST ANSWER", "SECOND ANSWER"))
+        first, second = (
+            content(blocks["SOURCE"], blocks[name]) for name in ("FIRST ANSWER", "SECOND ANSWER")
+        )
         if told:  # it does what helps the attacker: the worse answer is the better one
             first, second = second, first
         better = "equal" if first == second else "first" if first > second else "second"
@@ -124,12 +139,20 @@ class Gullible:
             shares = [len(words & sentence) / len(words) if words else 0.0 for sentence in given]
             best = max(range(len(given)), key=shares.__getitem__)
             supported = told or shares[best] >= 0.6
-            verdicts.append({"claim": number, "supported": supported, "sentence": best + 1 if supported else 0})
+            verdicts.append(
+                {"claim": number, "supported": supported, "sentence": best + 1 if supported else 0}
+            )
         return json.dumps({"claims": verdicts})
 
 
 def _readings(text: str, depth: int) -> list[str]:
-    found = [text, text[::-1], codecs.encode(text, "rot13"), html.unescape(text), urllib.parse.unquote(text)]
+    found = [
+        text,
+        text[::-1],
+        codecs.encode(text, "rot13"),
+        html.unescape(text),
+        urllib.parse.unquote(text),
+    ]
     found.append(text.lower().translate(_STILL))
     found.append(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text))
     found.append("".join(chr(int(byte, 2)) for byte in re.findall(r"\b[01]{8}\b", text)))

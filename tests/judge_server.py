@@ -49,7 +49,13 @@ def judge_server(answer: Answer = score) -> Iterator[Judge]:
                 "id": "x",
                 "object": "chat.completion",
                 "model": body["model"],
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {"role": "assistant", "content": text},
+                        "finish_reason": "stop",
+                    }
+                ],
                 "usage": {"prompt_tokens": words, "completion_tokens": len(text.split())},
             }
             data = json.dumps(reply).encode()
@@ -90,7 +96,9 @@ max_characters: 20000
 
 def criterion(name: str, form: str = "direct") -> str:
     """The YAML of a criterion that the model `fake` judges by."""
-    return CRITERION.format(name=name, form=form, scale="" if form == "pairwise" else "scale: [1, 5]")
+    return CRITERION.format(
+        name=name, form=form, scale="" if form == "pairwise" else "scale: [1, 5]"
+    )
 
 
 def model(url: str) -> str:

@@ -14,7 +14,12 @@ from sluicegate.records import Question
 
 PAIRWISE = Criterion("better", "pairwise", "Which answer does the task?", ("fake",), (0, 1))
 DIRECT = Criterion(
-    "clear", "direct", "Is it clear?", ("fake",), (1, 5), sentinels=(JudgeRow("bad", "task", "gibberish zzz"),)
+    "clear",
+    "direct",
+    "Is it clear?",
+    ("fake",),
+    (1, 5),
+    sentinels=(JudgeRow("bad", "task", "gibberish zzz"),),
 )
 Answer = Callable[[Question], str]
 Worth = Mapping[tuple[str, str], float]
@@ -25,7 +30,9 @@ def pairs(count: int, seed: int = 0, longer: float = 0.6) -> tuple[Labels, Worth
     """Pairs, the better answer the longer one in so many, and the worth of each answer to its task."""
     chance, rows, worth = random.Random(seed), [], {}
     for number in range(count):
-        short, long = (" ".join(f"w{chance.randrange(10**6)}" for _ in range(size)) for size in (10, 16))
+        short, long = (
+            " ".join(f"w{chance.randrange(10**6)}" for _ in range(size)) for size in (10, 16)
+        )
         good, bad = (long, short) if chance.random() < longer else (short, long)
         output, other = (good, bad) if chance.random() < 0.5 else (bad, good)
         task = f"task {number} of {seed}"
@@ -42,13 +49,17 @@ def scored(count: int, seed: int = 0) -> tuple[Labels, Worth]:
         text = " ".join(f"w{chance.randrange(10**6)}" for _ in range(chance.randrange(6, 20)))
         task, label = f"task {number} of {seed}", chance.randrange(5) / 4
         worth[(task, text)] = label
-        rows.append(LabelledRow(JudgeRow(f"s{number}", task, text), f"g{number}", (label,), ("ana",)))
+        rows.append(
+            LabelledRow(JudgeRow(f"s{number}", task, text), f"g{number}", (label,), ("ana",))
+        )
     return Labels(tuple(rows)), worth
 
 
 def parts(question: Question) -> dict[str, str]:
     """What a question shows between its marks, by label."""
-    return {label: text.strip() for label, _, text in _PART.findall(question.messages[1]["content"])}
+    return {
+        label: text.strip() for label, _, text in _PART.findall(question.messages[1]["content"])
+    }
 
 
 def pick(first: bool) -> str:

@@ -13,7 +13,9 @@ def one_winner_per_epoch(place: str) -> None:
     """Let three processes open the fresh ledger at `place` and race for ten epochs; fail unless each has one winner."""
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(3), context.Queue()
-    racers = [context.Process(target=_race, args=(place, gate, results, number)) for number in (1, 2, 3)]
+    racers = [
+        context.Process(target=_race, args=(place, gate, results, number)) for number in (1, 2, 3)
+    ]
     for racer in racers:
         racer.start()
     wins = [results.get(timeout=60) for _ in racers]
@@ -31,7 +33,9 @@ def _race(place: str, gate: Any, results: Any, number: int) -> None:
     wins = 0
     for epoch in range(10):
         try:
-            Ledger(place).move_champion(f"{number}" * 64, number, epoch, "promote", f"racer {number}", {})
+            Ledger(place).move_champion(
+                f"{number}" * 64, number, epoch, "promote", f"racer {number}", {}
+            )
             wins += 1
         except StaleEpochError:
             pass

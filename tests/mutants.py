@@ -61,29 +61,59 @@ def mutants(path: Path) -> Iterator[tuple[Path, int, str, str]]:
 
 def main(package: str, first: int, last: int, tests: list[str]) -> None:
     """Try the mutants `first` up to, not including, `last`."""
-    drawn = [one for path in sorted((ROOT / "src/sluicegate" / package).glob("*.py")) for one in mutants(path)]
+    drawn = [
+        one
+        for path in sorted((ROOT / "src/sluicegate" / package).glob("*.py"))
+        for one in mutants(path)
+    ]
     random.Random(SEED).shuffle(drawn)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    files = subprocess.run(
+        listed, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *tests,
+    ]
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in filter(None, files):
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, Path(folder) / name)
-        env = {**os.environ, "PYTHONPATH": f"{folder}/src", "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+        env = {
+            **os.environ,
+            "PYTHONPATH": f"{folder}/src",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
         if subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL).returncode:
             sys.exit("The tests fail as they are.")
         for number, (path, line, operator, mutant) in list(enumerate(drawn))[first:last]:
             copy = Path(folder) / path.relative_to(ROOT)
             copy.write_text(mutant, "utf-8")
             try:
-                found = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, timeout=600).returncode
+                found = subprocess.run(
+                    command, cwd=folder, env=env, stdout=subprocess.DEVNULL, timeout=600
+                ).returncode
             except subprocess.TimeoutExpired:
                 found = 1
             shutil.copyfile(path, copy)
             killed += bool(found)
-            print(number, f"{path.name}:{line}", operator, "killed" if found else "SURVIVED", flush=True)
+            print(
+                number,
+                f"{path.name}:{line}",
+                operator,
+                "killed" if found else "SURVIVED",
+                flush=True,
+            )
     print(f"{killed} of {len(drawn[first:last])} killed, drawn from {len(drawn)} (seed {SEED})")
 
 

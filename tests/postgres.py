@@ -17,4 +17,6 @@ def new_schema(server: str, name: str) -> str:
     engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    return url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+    return url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(
+        hide_password=False
+    )

@@ -15,7 +15,9 @@ from sluicegate.releasing import StoredRelease, bootstrap, judge, register, stor
 from sluicegate.tracking import Tracking
 
 LINEAGE = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
-PROMPT = Prompt("summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", "")
+PROMPT = Prompt(
+    "summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", ""
+)
 RULES = "rules: [{name: gain, kind: better_than_champion, metric: rougeL}]\n"
 PEOPLE = "{ana: [reviewer], ben: [reviewer, lead], cleo: [lead], maker: [reviewer]}"
 
@@ -54,10 +56,16 @@ def stored(project: Project, length: int) -> StoredRelease:
     )
 
 
-def entered(project: Project, version: int, actor: str = "maker@laptop", authors: Sequence[str] = ()) -> str:
+def entered(
+    project: Project, version: int, actor: str = "maker@laptop", authors: Sequence[str] = ()
+) -> str:
     """Store and enter a release as `register` does, without MLflow."""
     release = stored(project, version)
-    made = {"manifest": digest_value(release.manifest), **release.manifest, "authors": list(authors)}
+    made = {
+        "manifest": digest_value(release.manifest),
+        **release.manifest,
+        "authors": list(authors),
+    }
     payload = {"version": version, **made}
     Ledger(project.ledger_url).append("register", release.digest, actor, payload)
     return release.digest

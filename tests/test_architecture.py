@@ -17,9 +17,9 @@ DOORS = {
     "dvc": ("versioning",),
     "git": ("versioning",),
     "prefect": (),
-    "torch": ("tuning", "adapters", "backends", "metrics"),
-    "transformers": ("tuning", "adapters", "backends", "metrics"),
-    "peft": ("tuning", "adapters", "backends"),
+    "torch": ("tuning", "adapters", "models", "metrics"),
+    "transformers": ("tuning", "adapters", "models", "metrics"),
+    "peft": ("tuning", "adapters", "models"),
     "langkit": ("drift/langkit_door",),
     "whylogs": ("drift/langkit_door",),
     "trulens": ("judges/trulens_door",),
@@ -43,7 +43,9 @@ def test_vendor_doors(path: Path) -> None:
     """A vendor is imported only behind its door."""
     place = path.relative_to(ROOT / "src" / "sluicegate").with_suffix("").as_posix()
     for vendor in imported(ast.parse(path.read_text("utf-8"))) & DOORS.keys():
-        assert any(place == door or place.startswith(f"{door}/") for door in DOORS[vendor]), f"{place} imports {vendor}"
+        assert any(place == door or place.startswith(f"{door}/") for door in DOORS[vendor]), (
+            f"{place} imports {vendor}"
+        )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -59,9 +61,13 @@ def test_module_size(path: Path) -> None:
 def test_one_broad_except() -> None:
     """Exactly one `except Exception` exists, in the command line."""
     broad = [
-        path for path in SOURCES for _ in re.finditer(r"^\s*except( Exception\b|:)", path.read_text("utf-8"), re.M)
+        path
+        for path in SOURCES
+        for _ in re.finditer(r"^\s*except( Exception\b|:)", path.read_text("utf-8"), re.M)
     ]
-    assert [path.relative_to(ROOT).as_posix() for path in broad] == ["src/sluicegate/cli/__init__.py"]
+    assert [path.relative_to(ROOT).as_posix() for path in broad] == [
+        "src/sluicegate/cli/__init__.py"
+    ]
 
 
 def test_help_is_light() -> None:
@@ -85,4 +91,6 @@ def test_flows_are_thin() -> None:
 
 def test_no_packages_at_the_root() -> None:
     """flows, prompts and registry are never importable packages."""
-    assert not [name for name in ("flows", "prompts", "registry") if (ROOT / name / "__init__.py").exists()]
+    assert not [
+        name for name in ("flows", "prompts", "registry") if (ROOT / name / "__init__.py").exists()
+    ]

@@ -11,7 +11,12 @@ import pytest
 from sluicegate.cli import sluice
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 CODE = re.compile(r"`([^`\n]+)`|^    (.+)$", re.M)
 COMMAND = re.compile(r"\bsluice ([a-z]+)((?: +[^`;|&()\[\],\s]+)*)")
 
@@ -34,10 +39,14 @@ def test_commands_exist(page: Path) -> None:
                 found = [command.get_command(context, one) for one in words[0].split("|")]
                 assert all(found), f"{page.name}: sluice {name} {words[0]}"
                 continue
-            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            known = {option for parameter in command.params for option in parameter.opts} | {
+                "--help"
+            }
             for word in words:
                 option = word.split("=")[0]
-                assert not option.startswith("--") or option in known, f"{page.name}: sluice {name} {option}"
+                assert not option.startswith("--") or option in known, (
+                    f"{page.name}: sluice {name} {option}"
+                )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

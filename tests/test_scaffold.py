@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 
 def tracked() -> set[str]:
     """Files of the template that git knows."""
-    listed = subprocess.run(["git", "ls-files", *FOLDERS, *FILES], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", *FOLDERS, *FILES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return set(listed.stdout.split())
 
 
@@ -27,10 +29,14 @@ def test_project_is_the_template(tmp_path: Path) -> None:
     """A new project holds every tracked file of the template, under one clean commit."""
     root = tmp_path / "mine"
     init(root)
-    here = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    here = subprocess.run(
+        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert tracked() <= set(here)
     assert set(here) - tracked() == {".gitignore", "README.md"}
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True
+    )
     assert status.stdout == ""
 
 
@@ -42,10 +48,14 @@ def test_existing_folder_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
-def test_an_empty_folder_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_folder_stays_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`sluice init .`: the shell that stands in the folder is in the project; a failure leaves the folder empty."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scaffold, "_first_commit", lambda folder: (_ for _ in ()).throw(VersioningError("no")))
+    monkeypatch.setattr(
+        scaffold, "_first_commit", lambda folder: (_ for _ in ()).throw(VersioningError("no"))
+    )
     with pytest.raises(VersioningError):
         init(Path())
     assert list(tmp_path.iterdir()) == []
@@ -57,11 +67,15 @@ def test_an_empty_folder_stays_the_same_one(tmp_path: Path, monkeypatch: pytest.
     assert tmp_path.stat().st_ino == node
     assert Path("params.yaml").is_file()
     assert "dvc.yaml" in written
-    status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+    )
     assert status.stdout == ""
 
 
-def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A shell may stand in a folder that was deleted."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -71,7 +85,9 @@ def test_a_working_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: pyte
         find_project()
 
 
-def test_a_folder_that_cannot_be_filled_is_left_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_filled_is_left_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An error in the middle of the moving takes back what was moved, and nothing that was not."""
     rename, moved = Path.rename, []
 
@@ -94,13 +110,30 @@ def test_wheel_ships_the_template(tmp_path: Path) -> None:
     copy = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
     (copy / "prompts" / "scratch.yaml").unlink(missing_ok=True)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(copy)]
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path / "dist"),
+        str(copy),
+    ]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    template = {name.removeprefix("sluicegate/template/") for name in names if name.startswith("sluicegate/template/")}
+    template = {
+        name.removeprefix("sluicegate/template/")
+        for name in names
+        if name.startswith("sluicegate/template/")
+    }
     committed = subprocess.run(
         ["git", "ls-files", *FOLDERS, *FILES], cwd=copy, capture_output=True, text=True, check=True
     ).stdout.split()
     assert template == set(committed)
-    assert {"sluicegate/cards/report.css", "sluicegate/cards/report.html.jinja", "sluicegate/py.typed"} <= set(names)
+    assert {
+        "sluicegate/cards/report.css",
+        "sluicegate/cards/report.html.jinja",
+        "sluicegate/py.typed",
+    } <= set(names)

@@ -10,12 +10,12 @@ from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import evaluate, lead2, write_evidence
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.ledger import Ledger
+from sluicegate.line.pipeline import prepare
 from sluicegate.project import Project
 from sluicegate.prompts import load_prompt, render
 from sluicegate.records import Example, GenerationSettings, Lineage
 from sluicegate.releasing import bootstrap, store_release
 from sluicegate.scaffold import init
-from sluicegate.stages import prepare
 from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 
 
@@ -46,7 +46,9 @@ def enthrone(project: Project, length: int) -> str:
     if ledger.champion() is None:
         bootstrap(project, release.digest, actor="maker")
     golden = read_examples(project.golden)
-    made = evaluate(release.digest, golden, digest_file(project.golden), lead2(golden), ("length_ratio",))
+    made = evaluate(
+        release.digest, golden, digest_file(project.golden), lead2(golden), ("length_ratio",)
+    )
     write_evidence(project.evidence / "candidate.parquet", made)
     return release.digest
 
@@ -74,7 +76,9 @@ def rows(
         TrafficRow(
             key=f"{minutes}-{times}-{example.id}",
             time=then + timedelta(milliseconds=place),
-            prompt=render(prompt, {"conversation": "\n".join([example.inputs["conversation"]] * times)})[-1]["content"],
+            prompt=render(
+                prompt, {"conversation": "\n".join([example.inputs["conversation"]] * times)}
+            )[-1]["content"],
             response=answer.text,
             release=release,
             group=example.group,

@@ -16,7 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, MultipleResultsFound, SQLAlchemyError
 
-from sluicegate.errors import BusyError, ConfigError, EnvironmentFailure, IntegrityError, MissingExtraError
+from sluicegate.errors import (
+    BusyError,
+    ConfigError,
+    EnvironmentFailure,
+    IntegrityError,
+    MissingExtraError,
+)
 from sluicegate.hashing import sync_folder
 
 # SQLSTATE, or its first two characters, of what another process causes and waiting cures.
@@ -75,12 +81,14 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
     backend = parsed.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(
-            f"a {kind.name} in {backend} is not supported.", hint="Use sqlite:////path/file.db or postgresql://."
+            f"a {kind.name} in {backend} is not supported.",
+            hint="Use sqlite:////path/file.db or postgresql://.",
         )
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
             raise ConfigError(
-                f"a {kind.name} in memory would be lost with the process.", hint="Name a file: sqlite:////path/file.db"
+                f"a {kind.name} in memory would be lost with the process.",
+                hint="Name a file: sqlite:////path/file.db",
             )
         return _open_sqlite(parsed, wait, kind)
     if parsed.drivername == "postgresql":  # SQLAlchemy would take psycopg2
@@ -117,15 +125,25 @@ def translated(error: SQLAlchemyError, kind: Kind) -> EnvironmentFailure:
     text = str(error.orig).strip()
     state = str(getattr(error.orig, "sqlstate", None) or "")
     if state in _BUSY or "locked" in text or "busy" in text:
-        return BusyError(f"Another process holds the {kind.name}.", hint="Wait for it to end, then run again.")
-    if any(sign in text for sign in ("malformed", "not a database", "append-only", "Could not decode")):
+        return BusyError(
+            f"Another process holds the {kind.name}.", hint="Wait for it to end, then run again."
+        )
+    if any(
+        sign in text for sign in ("malformed", "not a database", "append-only", "Could not decode")
+    ):
         return IntegrityError(f"The {kind.name} is damaged: {text}")
-    if state.startswith(_LOST) or error.connection_invalidated or (not state and "connection" in text):
+    if (
+        state.startswith(_LOST)
+        or error.connection_invalidated
+        or (not state and "connection" in text)
+    ):
         return EnvironmentFailure(
             f"The {kind.name}'s server cannot be reached: {text}",
             hint="Start it, then run again: a step that it had already written is not written twice.",
         )
-    return EnvironmentFailure(f"The {kind.name} cannot be used: {text}", hint="Free disk space or fix permissions.")
+    return EnvironmentFailure(
+        f"The {kind.name} cannot be used: {text}", hint="Free disk space or fix permissions."
+    )
 
 
 def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
@@ -137,7 +155,9 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
         with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
             if kind.private:
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            engine = sa.create_engine(parsed, connect_args={"timeout": wait, "isolation_level": None})
+            engine = sa.create_engine(
+                parsed, connect_args={"timeout": wait, "isolation_level": None}
+            )
             sa.event.listen(engine, "connect", _on_connect)
             sa.event.listen(engine, "begin", _begin_sqlite)
             with transaction(engine, write=False) as connection:
@@ -149,7 +169,9 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
     except Timeout as error:
         raise BusyError(f"{path}: another process is opening the {kind.name}.") from error
     except OSError as error:
-        raise EnvironmentFailure(f"{path}: the {kind.name} cannot be opened: {error.strerror}") from error
+        raise EnvironmentFailure(
+            f"{path}: the {kind.name} cannot be opened: {error.strerror}"
+        ) from error
     return engine
 
 

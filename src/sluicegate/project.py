@@ -91,7 +91,9 @@ class Project:
 
     @property
     def mlflow_url(self) -> str:
-        return os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}")
+        return os.environ.get(
+            "MLFLOW_TRACKING_URI", f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}"
+        )
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -107,7 +109,9 @@ def find_project(start: Path | None = None) -> Project:
     try:
         here = (start or Path.cwd()).resolve()
     except FileNotFoundError:
-        raise ConfigError("the working folder is gone.", hint="Change into a folder that exists.") from None
+        raise ConfigError(
+            "the working folder is gone.", hint="Change into a folder that exists."
+        ) from None
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():
             return Project(folder)

@@ -76,8 +76,17 @@ def load_prompt(path: Path) -> Prompt:
         )
     file = load(path, PromptFile)
     if file.name != path.stem or not _NAME.fullmatch(file.name):
-        raise PromptError(f"{path}: name: {file.name!r} must equal the file's name and hold only a-z, 0-9, _ and -.")
-    prompt = Prompt(file.name, file.system, file.template, tuple(sorted(set(file.variables))), file.owner, file.notes)
+        raise PromptError(
+            f"{path}: name: {file.name!r} must equal the file's name and hold only a-z, 0-9, _ and -."
+        )
+    prompt = Prompt(
+        file.name,
+        file.system,
+        file.template,
+        tuple(sorted(set(file.variables))),
+        file.owner,
+        file.notes,
+    )
     _check_variables(prompt, path)
     return prompt
 
@@ -86,7 +95,14 @@ def prompt_from_content(content: Mapping[str, object]) -> Prompt:
     """Rebuild a stored prompt from `Prompt.content`."""
     variables = content["variables"]
     assert isinstance(variables, list)
-    return Prompt(str(content["name"]), str(content["system"]), str(content["template"]), tuple(variables), "", "")
+    return Prompt(
+        str(content["name"]),
+        str(content["system"]),
+        str(content["template"]),
+        tuple(variables),
+        "",
+        "",
+    )
 
 
 def list_prompts(folder: Path) -> list[Prompt]:
@@ -122,7 +138,9 @@ def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
         for piece in template.generate({name: inputs[name] for name in prompt.variables}):
             size += len(piece)
             if size > MAX_RENDERED:
-                raise PromptError(f"prompt {prompt.name}: the rendered text exceeds {MAX_RENDERED:,} characters.")
+                raise PromptError(
+                    f"prompt {prompt.name}: the rendered text exceeds {MAX_RENDERED:,} characters."
+                )
             pieces.append(piece)
     except (TemplateError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
         raise PromptError(f"prompt {prompt.name}: {error}") from error
@@ -136,7 +154,9 @@ def _compiled(template: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
     return environment.from_string(template)
 
 
@@ -144,10 +164,8 @@ def diff(old: Prompt, new: Prompt) -> str:
     """Unified diff of what the model sees; empty when equal."""
 
     def lines(prompt: Prompt) -> list[str]:
-        return (
-            f"system: {prompt.system}\nvariables: {', '.join(prompt.variables)}\n---\n{prompt.template}\n".splitlines(
-                True
-            )
+        return f"system: {prompt.system}\nvariables: {', '.join(prompt.variables)}\n---\n{prompt.template}\n".splitlines(
+            True
         )
 
     name = f"{old.name}@{old.digest[:12]}", f"{new.name}@{new.digest[:12]}"
@@ -163,7 +181,9 @@ def _check_variables(prompt: Prompt, path: Path) -> None:
     except TemplateSyntaxError as error:
         raise PromptError(f"{path}: template, line {error.lineno}: {error.message}") from error
     if re.search(r"\*\*|\brange\s*\(|\.join|\*\s*\d{4,}|\{%\s*for", prompt.template):
-        raise PromptError(f"{path}: template: loops, powers and repetition are not allowed in a prompt.")
+        raise PromptError(
+            f"{path}: template: loops, powers and repetition are not allowed in a prompt."
+        )
     used, declared = meta.find_undeclared_variables(tree), set(prompt.variables)
     if used - declared:
         raise PromptError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from sluicegate.stages.gate_run import GateRun
+    from sluicegate.line.gate.run import GateRun
 
 _MARK = "sluice_gate(): runs only where the release gate promotes what is checked out"
 
@@ -31,9 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="branch to merge into, for `sluice_gate` (default: SLUICE_BASE, or what GitHub or GitLab name)",
     )
-    parser.addini("sluice_hold", "what HOLD (not enough evidence) does to a test: fail or skip", default="fail")
+    parser.addini(
+        "sluice_hold",
+        "what HOLD (not enough evidence) does to a test: fail or skip",
+        default="fail",
+    )
     parser.addini("sluice_root", "the project's folder, relative to pytest's root", default=".")
-    parser.addini("sluice_max_seconds", "most seconds that the gate may take; then it holds", default="")
+    parser.addini(
+        "sluice_max_seconds", "most seconds that the gate may take; then it holds", default=""
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
     """The gate, run once in a session; an error of it fails every test that asks."""
     from sluicegate.errors import SluiceError
-    from sluicegate.stages.gate_run import Budget, base_from_environment, run_gate
+    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
 
     config = request.config
     base = config.getoption("--sluice-base")
@@ -67,7 +73,9 @@ def _seconds(config: pytest.Config) -> float | None:
     try:
         return float(limit) if limit else None
     except ValueError:
-        raise pytest.UsageError(f"sluice_max_seconds = {limit}: a number of seconds is needed, or nothing.") from None
+        raise pytest.UsageError(
+            f"sluice_max_seconds = {limit}: a number of seconds is needed, or nothing."
+        ) from None
 
 
 @pytest.fixture(scope="session")

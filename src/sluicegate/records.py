@@ -195,11 +195,17 @@ class Evidence:
 
     def head(self) -> dict[str, Any]:
         """`plain()` without the rows."""
-        value: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__ if name != "rows"}
+        value: dict[str, Any] = {
+            name: getattr(self, name) for name in self.__slots__ if name != "rows"
+        }
         for name in ("summaries", "judges"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        return value if self.judges else {name: part for name, part in value.items() if name != "judges"}
+        return (
+            value
+            if self.judges
+            else {name: part for name, part in value.items() if name != "judges"}
+        )
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,13 @@ import sluicegate
 from sluicegate.errors import EnvironmentFailure, UsageError, VersioningError
 
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
-FILES = ("dvc.yaml", "params.yaml", "prefect.yaml", ".github/workflows/sluice-gate.yml", ".gitlab-ci.yml")
+FILES = (
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    ".github/workflows/sluice-gate.yml",
+    ".gitlab-ci.yml",
+)
 _BUILDING = ".sluice-init"
 _IGNORED = (
     "/.venv/\n/.sluice/\n/build/\n/reports/\n/data/prepared/\n/data/golden/golden.jsonl\n/data/raw/feedback.jsonl\n"
@@ -48,12 +54,17 @@ def init(target: Path) -> list[str]:
         EnvironmentFailure: the disk is full or the folder cannot be written; nothing stays.
     """
     target = target.resolve()
-    if target.exists() and (not target.is_dir() or any(path.name != _BUILDING for path in target.iterdir())):
+    if target.exists() and (
+        not target.is_dir() or any(path.name != _BUILDING for path in target.iterdir())
+    ):
         raise UsageError(f"{target} exists and is not empty.", hint="Choose a new folder.")
     if shutil.which("git") is None:
         raise VersioningError("git is not installed.", hint="apt-get install git")
     there = target.exists()
-    source, building = template(), target / _BUILDING if there else target.with_name(f".{target.name}.new")
+    source, building = (
+        template(),
+        target / _BUILDING if there else target.with_name(f".{target.name}.new"),
+    )
     shutil.rmtree(building, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
     try:
@@ -71,12 +82,15 @@ def init(target: Path) -> list[str]:
             building.rename(target)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot write {target}: {_reason(error)}", hint="Free disk space or fix permissions, then run again."
+            f"cannot write {target}: {_reason(error)}",
+            hint="Free disk space or fix permissions, then run again.",
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return sorted(
-        str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and ".git" not in path.parts
+        str(path.relative_to(target))
+        for path in target.rglob("*")
+        if path.is_file() and ".git" not in path.parts
     )
 
 
@@ -94,7 +108,9 @@ def _fill(target: Path, building: Path) -> None:
         for name in names:
             (building / name).rename(target / name)
     except BaseException:
-        for path in (target / name for name in names if not (building / name).exists()):  # those that were moved
+        for path in (
+            target / name for name in names if not (building / name).exists()
+        ):  # those that were moved
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
@@ -115,6 +131,8 @@ def _first_commit(folder: Path) -> None:
             "sluice init",
         ],
     ):
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise VersioningError(f"git {arguments[0]}: {done.stderr.strip()}")

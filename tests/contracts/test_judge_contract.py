@@ -8,22 +8,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_rows
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Failure, Question, Reply
 
-ROW = JudgeRow("r", "The order came late. Five euros went back.", "It was late. Money went back.", other="It was fine.")
+ROW = JudgeRow(
+    "r",
+    "The order came late. Five euros went back.",
+    "It was late. Money went back.",
+    other="It was fine.",
+)
 CRITERIA = {
     "direct": Criterion("x", "direct", "How good.", ("j",), (0, 4)),
     "geval": Criterion("x", "geval", "How good.", ("j",), (0, 4), steps=("Look.",)),
-    "rubric": Criterion("x", "rubric", "How good.", ("j",), (0, 4), levels=tuple((n, f"level {n}") for n in range(5))),
+    "rubric": Criterion(
+        "x",
+        "rubric",
+        "How good.",
+        ("j",),
+        (0, 4),
+        levels=tuple((n, f"level {n}") for n in range(5)),
+    ),
     "pairwise": Criterion("x", "pairwise", "Which is better.", ("j",), (0, 1)),
     "claims": Criterion("x", "claims", "What is supported.", ("j",), (0, 1)),
 }
-VALUES = st.sampled_from([-1, 0, 1, 2, 3, 4, 5, 0.5, True, False, None, "", "first", "second", "equal", "3", [], {}])
+VALUES = st.sampled_from(
+    [-1, 0, 1, 2, 3, 4, 5, 0.5, True, False, None, "", "first", "second", "equal", "3", [], {}]
+)
 FIELDS = st.sampled_from(["reason", "score", "better", "claims", "claim", "supported", "sentence"])
 NEARLY = st.recursive(
-    VALUES, lambda inner: st.dictionaries(FIELDS, inner, max_size=3) | st.lists(inner, max_size=2), max_leaves=6
+    VALUES,
+    lambda inner: st.dictionaries(FIELDS, inner, max_size=3) | st.lists(inner, max_size=2),
+    max_leaves=6,
 )
 
 

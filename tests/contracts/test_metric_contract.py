@@ -49,7 +49,9 @@ def test_perfect_output_is_best(metric: Metric) -> None:
     text = "The refund of 20 euro reached Ana on Monday."
     low, high = metric.range
     best = high if metric.direction == "higher" else low
-    assert score_one(metric, text, text, ["something else", text]) == pytest.approx(best, abs=(high - low) / 1000)
+    assert score_one(metric, text, text, ["something else", text]) == pytest.approx(
+        best, abs=(high - low) / 1000
+    )
 
 
 @EVERY
@@ -65,7 +67,9 @@ def test_many_equals_one_by_one(metric: Metric) -> None:
     assert all(metric.range[0] <= value <= metric.range[1] for value in found)
     assert score_many(metric, [], [], []) == []
     if not metric.name.startswith("moverscore"):
-        alone = [score_one(metric, *texts) for texts in zip(sources, outputs, references, strict=True)]
+        alone = [
+            score_one(metric, *texts) for texts in zip(sources, outputs, references, strict=True)
+        ]
         assert found == pytest.approx(alone, abs=1e-5)
 
 

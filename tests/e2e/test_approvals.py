@@ -16,17 +16,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sluicegate import releasing, servers
+from sluicegate import local_services as servers
+from sluicegate import releasing
 from sluicegate.config import Params, load
 from sluicegate.gates import load_policy
 from sluicegate.hashing import write_json
 from sluicegate.ledger import Ledger
+from sluicegate.line.release.approve import waiting_tag
+from sluicegate.local_services import prefect_api, processes
 from sluicegate.project import Project
 from sluicegate.prompts import load_prompt
 from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
 from sluicegate.scaffold import init
-from sluicegate.servers import prefect_api, processes
-from sluicegate.stages.approval import waiting_tag
 from sluicegate.tracking import Tracking
 from soak_scale import SOAK
 
@@ -34,7 +35,9 @@ POLICY = """
 approvals: {required: 2, role: reviewer, people: {ana: [reviewer], ben: [reviewer]}}
 rules: [{name: scores exist, kind: at_least, metric: chrf, threshold: 0.0, compare: mean}]
 """
-IMPORTS = "from sluicegate.stages import approval, line, reporting\n"
+IMPORTS = (
+    "from sluicegate.line.release import approve as approval, report as reporting, steps as line\n"
+)
 # The steps before the approvals are what the test has recorded already; the approvals and the promotion are real.
 SCRIPTED = """
 def step(name, **found):
@@ -100,7 +103,9 @@ def registered(project: Project, length: int) -> str:
         pass
     who = {"tracking": store, "model": model(project), "run_id": run.id, "actor": "maker@laptop"}
     made = releasing.register(project, release, **who)
-    write_json(project.build / "line" / "register.json", {"release": made.release, "unchanged": False})
+    write_json(
+        project.build / "line" / "register.json", {"release": made.release, "unchanged": False}
+    )
     return made.release
 
 
@@ -119,7 +124,14 @@ def judged(project: Project, length: int) -> str:
         champion_evidence="f" * 64,
         rules=(),
     )
-    releasing.judge(project, verdict, actor="gate", tracking=tracking(project), model=model(project), markdown="# why")
+    releasing.judge(
+        project,
+        verdict,
+        actor="gate",
+        tracking=tracking(project),
+        model=model(project),
+        markdown="# why",
+    )
     return release
 
 
@@ -149,7 +161,9 @@ def created(project: Project, deployment: str) -> str:
 def started(project: Project) -> Callable[[], dict[str, Any]]:
     """Start a run of the nightly deployment; what is returned reads the run again."""
     run = created(project, servers.DEPLOYMENT)
-    return lambda: dict(prefect_api.request(f"{servers.api_url(project)}/flow_runs/{run}") or {"state": {}})
+    return lambda: dict(
+        prefect_api.request(f"{servers.api_url(project)}/flow_runs/{run}") or {"state": {}}
+    )
 
 
 def state(run: Callable[[], dict[str, Any]]) -> str:
@@ -158,7 +172,9 @@ def state(run: Callable[[], dict[str, Any]]) -> str:
 
 def sluice(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sluicegate", *arguments]
-    return subprocess.run(command, cwd=project.root, text=True, capture_output=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=project.root, text=True, capture_output=True, check=False, timeout=120
+    )
 
 
 def steps(project: Project) -> list[str]:
@@ -175,7 +191,9 @@ def kill_servers(project: Project) -> None:
                 member.kill()
             except psutil.NoSuchProcess:
                 continue
-    assert eventually(lambda: not any(processes.alive(project, name) for name in ("worker", "prefect")), 20.0)
+    assert eventually(
+        lambda: not any(processes.alive(project, name) for name in ("worker", "prefect")), 20.0
+    )
 
 
 def test_a_run_waits_through_kill_9_and_goes_on_with_its_approvals(project: Project) -> None:
@@ -192,7 +210,9 @@ def test_a_run_waits_through_kill_9_and_goes_on_with_its_approvals(project: Proj
     registered(project, 3)  # another candidate is checked out by now
     tracking(project).set_tags(model(project), 2, {"sluice.approve.ben": "reads well"})
     flow = [sys.executable, str(project.root / "flows" / "approvals.py")]
-    done = subprocess.run(flow, cwd=project.root, env=servers.environment(project), capture_output=True, text=True)
+    done = subprocess.run(
+        flow, cwd=project.root, env=servers.environment(project), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert [entry.actor for entry in Ledger(project.ledger_url).entries("approval")] == ["ben"]
     assert state(run) == "Suspended"
@@ -219,14 +239,20 @@ def test_a_run_here_ends_waiting(project: Project) -> None:
     assert text == "waiting for 2 approvals by a reviewer: sluice approve 4; then sluice promote 4"
 
 
-def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to_wait_for(project: Project) -> None:
+def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to_wait_for(
+    project: Project,
+) -> None:
     """Resuming without approvals suspends again; a verdict that no longer holds ends the run as held, not failed."""
     release = judged(project, 5)
     run = started(project)
     assert eventually(lambda: state(run) == "Suspended"), run()["state"]
     first = run()["state"]["timestamp"]
-    assert prefect_api.resume_waiting(str(servers.api_url(project)), waiting_tag(release)) == [run()["name"]]
-    assert eventually(lambda: state(run) == "Suspended" and run()["state"]["timestamp"] != first), run()["state"]
+    assert prefect_api.resume_waiting(str(servers.api_url(project)), waiting_tag(release)) == [
+        run()["name"]
+    ]
+    assert eventually(lambda: state(run) == "Suspended" and run()["state"]["timestamp"] != first), (
+        run()["state"]
+    )
     (project.registry / "gates.yaml").write_text(POLICY.replace("0.0", "0.1"))
     created(project, prefect_api.APPROVALS)
     assert eventually(lambda: state(run) == "Held"), run()["state"]
@@ -236,7 +262,9 @@ def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to
 @pytest.mark.skipif(not SOAK, reason="waits for a deadline of 90 s: `make soak`")
 def test_a_wait_that_is_over_ends_as_held(project: Project) -> None:
     """Where nobody consents within `wait_hours` the suspended run ends held, with the reason; the champion stays."""
-    (project.registry / "gates.yaml").write_text(POLICY.replace("people:", "wait_hours: 0.025, people:"))
+    (project.registry / "gates.yaml").write_text(
+        POLICY.replace("people:", "wait_hours: 0.025, people:")
+    )
     champion = Ledger(project.ledger_url).champion()
     judged(project, 6)
     run = started(project)
@@ -244,7 +272,13 @@ def test_a_wait_that_is_over_ends_as_held(project: Project) -> None:
 
     def asked_again() -> bool:
         flow = [sys.executable, str(project.root / "flows" / "approvals.py")]
-        subprocess.run(flow, cwd=project.root, env=servers.environment(project), check=True, capture_output=True)
+        subprocess.run(
+            flow,
+            cwd=project.root,
+            env=servers.environment(project),
+            check=True,
+            capture_output=True,
+        )
         return state(run) != "Suspended"
 
     assert eventually(asked_again, 120.0)

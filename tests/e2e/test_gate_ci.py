@@ -48,7 +48,9 @@ def git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def gate(root: Path, *arguments: str, code: int | None = 0, **variables: str) -> tuple[dict[str, Any], str]:
+def gate(
+    root: Path, *arguments: str, code: int | None = 0, **variables: str
+) -> tuple[dict[str, Any], str]:
     """Run `sluice gate`; returns what it wrote as JSON (empty where it wrote none) and all it printed."""
     out = root.parent / f"{root.name}.json"
     done = subprocess.run(
@@ -72,7 +74,12 @@ def environment(root: Path) -> dict[str, str]:
     known = {name: value for name, value in os.environ.items() if name not in FROM_CI}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cache = str(root.parent / "cache")
-    return known | {"PATH": path, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true", "SLUICE_CACHE": cache}
+    return known | {
+        "PATH": path,
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "true",
+        "SLUICE_CACHE": cache,
+    }
 
 
 def branch(root: Path, name: str, file: str, old: str, new: str) -> None:
@@ -104,7 +111,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "params.yaml").write_text(text, "utf-8")
     for name, rows in (("support_train", 30), ("support_golden", GOLDEN)):
         sample = root / "data" / "sample" / f"{name}.jsonl"
-        sample.write_text("".join(sample.read_text("utf-8").splitlines(keepends=True)[:rows]), "utf-8")
+        sample.write_text(
+            "".join(sample.read_text("utf-8").splitlines(keepends=True)[:rows]), "utf-8"
+        )
     git(root, "add", "-f", "models")
     git(root, "commit", "-qam", "tiny")
     yield root
@@ -113,7 +122,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_prompt_only(project: Path) -> None:
     """A changed prompt is judged against the release of the merge base, nothing becomes champion, all files are there."""
-    branch(project, "prompt", "prompts/summarize.yaml", "Read the following", "Please read the following")
+    branch(
+        project,
+        "prompt",
+        "prompts/summarize.yaml",
+        "Read the following",
+        "Please read the following",
+    )
     out = project.parent / "out"
     files = {name: out / name for name in ("gate.xml", "comment.md", "report.html")}
     outcome, said = gate(
@@ -147,7 +162,9 @@ def test_unchanged_gate_costs_nothing(project: Path) -> None:
 def test_policy_only(project: Path) -> None:
     """A changed policy is a new verdict on the old answers: none is generated."""
     text = (project / "registry" / "gates.yaml").read_text("utf-8")
-    (project / "registry" / "gates.yaml").write_text(text.replace("margin: 0.9", "margin: 0.0001"), "utf-8")
+    (project / "registry" / "gates.yaml").write_text(
+        text.replace("margin: 0.9", "margin: 0.0001"), "utf-8"
+    )
     outcome, _ = gate(project, "--base", "main", code=None)
     git(project, "checkout", "-q", "--", "registry")
     assert outcome["decision"] in ("HOLD", "REJECT")
@@ -158,7 +175,9 @@ def test_policy_only(project: Path) -> None:
 
 def test_generation_settings_only(project: Path) -> None:
     """Changed generation settings train nothing, and what the merge base's release answered is not asked again."""
-    branch(project, "generation", "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.3")
+    branch(
+        project, "generation", "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.3"
+    )
     outcome, said = gate(project, "--base", "main")
     assert parts(outcome) == ["generation settings"]
     assert outcome["change"]["parts"][0]["detail"] == "repetition_penalty 1.0 → 1.3"
@@ -177,7 +196,11 @@ def test_tune_settings_only(project: Path) -> None:
 
 def test_data_only(project: Path) -> None:
     """Less training data is told as data, and the golden set stays the same."""
-    rows = (project / "data" / "sample" / "support_train.jsonl").read_text("utf-8").splitlines(keepends=True)
+    rows = (
+        (project / "data" / "sample" / "support_train.jsonl")
+        .read_text("utf-8")
+        .splitlines(keepends=True)
+    )
     branch(project, "data", "data/sample/support_train.jsonl", rows[0], "")
     outcome, _ = gate(project, "--base", "main")
     assert parts(outcome) == ["data"]
@@ -198,13 +221,17 @@ def test_budgets(project: Path) -> None:
     branch(project, "budget", "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.7")
     junit = project.parent / "out" / "budget.xml"
     verdicts = len(Ledger(Project(project).ledger_url).entries("verdict"))
-    outcome, said = gate(project, "--base", "main", "--max-tokens", "5000", "--junit", str(junit), code=4)
+    outcome, said = gate(
+        project, "--base", "main", "--max-tokens", "5000", "--junit", str(junit), code=4
+    )
     assert "token budget of 5,000" in said
     made = outcome["generations"]["made"]
     assert 0 < made < GOLDEN
     assert outcome["spent"]["tokens"] <= 5000
     assert outcome["verdict"] is None
-    assert [error.get("type") for error in ElementTree.parse(junit).getroot().iter("error")] == ["HOLD"]
+    assert [error.get("type") for error in ElementTree.parse(junit).getroot().iter("error")] == [
+        "HOLD"
+    ]
     held, said = gate(project, "--base", "main", "--max-seconds", "1", code=4)
     assert held["spent"]["seconds"] < 40
     assert re.search("time is up|time budget", said)
@@ -232,7 +259,16 @@ def test_shallow_clone(project: Path, tmp_path: Path) -> None:
     """Where the history is too short for a merge base, the gate stops with 3 and the line that fetches more."""
     git(project, "checkout", "-q", "prompt")
     clone = tmp_path / "clone"
-    git(project, "clone", "-q", "--depth", "1", "--no-single-branch", f"file://{project}", str(clone))
+    git(
+        project,
+        "clone",
+        "-q",
+        "--depth",
+        "1",
+        "--no-single-branch",
+        f"file://{project}",
+        str(clone),
+    )
     outcome, said = gate(clone, "--base", "origin/main", code=3)
     assert "git fetch --deepen" in said
     assert "fetch-depth: 0" in said

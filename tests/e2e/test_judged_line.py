@@ -25,7 +25,9 @@ from tiny_model import build_tiny_model
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not SOAK, reason="a whole line, four times over, minutes on two cores: `make soak`"),
+    pytest.mark.skipif(
+        not SOAK, reason="a whole line, four times over, minutes on two cores: `make soak`"
+    ),
 ]
 RULE = "  - {name: clear enough, kind: at_least, metric: 'judge:clear', threshold: 0.0, compare: mean}\n"
 

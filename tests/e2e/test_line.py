@@ -31,7 +31,9 @@ rules:
 """
 
 
-def sluice(root: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def sluice(
+    root: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `sluice` in a project, offline."""
     return subprocess.run(
         [sys.executable, "-m", "sluicegate", *arguments],
@@ -125,8 +127,14 @@ def test_only_what_is_affected_runs(project: Path) -> None:
 def test_each_change_is_one_more_look_at_the_golden_set(project: Path) -> None:
     """Verdicts on different releases are counted in the ledger; judging the same one again is not another look."""
     verdicts = Ledger(Project(project).ledger_url).entries("verdict")
-    assert [(entry.payload["look"], entry.payload["looks"]) for entry in verdicts] == [(1, 20), (2, 20), (3, 20)]
-    assert verdicts[1].payload["alpha"] > verdicts[0].payload["alpha"]  # the first promoted, and handed its share on
+    assert [(entry.payload["look"], entry.payload["looks"]) for entry in verdicts] == [
+        (1, 20),
+        (2, 20),
+        (3, 20),
+    ]
+    assert (
+        verdicts[1].payload["alpha"] > verdicts[0].payload["alpha"]
+    )  # the first promoted, and handed its share on
     assert sluice(project, "gate").returncode == 0
     assert len(Ledger(Project(project).ledger_url).entries("verdict")) == 3
 
@@ -140,8 +148,17 @@ def test_rollback(project: Path) -> None:
     after = ledger.champion()
     assert after is not None
     assert (after.release != tuned.release, after.epoch) == (True, tuned.epoch + 1)
-    manifest = json.loads((project / ".sluice" / "store" / "releases" / f"{tuned.release}.json").read_text("utf-8"))
-    adapter = project / ".sluice" / "store" / "adapters" / manifest["release"]["adapter"] / "adapter_model.safetensors"
+    manifest = json.loads(
+        (project / ".sluice" / "store" / "releases" / f"{tuned.release}.json").read_text("utf-8")
+    )
+    adapter = (
+        project
+        / ".sluice"
+        / "store"
+        / "adapters"
+        / manifest["release"]["adapter"]
+        / "adapter_model.safetensors"
+    )
     data = adapter.read_bytes()
     os.chmod(adapter, 0o644)
     adapter.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -191,7 +208,9 @@ def test_killed_run_resumes(project: Path) -> None:
 def test_detached_shallow_clone(project: Path, tmp_path: Path) -> None:
     """The gate works in a shallow clone on a detached head, as CI checks it out."""
     clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{project}", str(clone)], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", "--depth", "1", f"file://{project}", str(clone)], check=True
+    )
     subprocess.run(["git", "checkout", "-q", "--detach"], cwd=clone, check=True)
     shutil.copytree(project.parent / "tiny", tmp_path / "tiny")
     done = sluice(clone, "gate", environment={"SLUICE_CACHE": str(project.parent / "cache")})
@@ -220,7 +239,11 @@ def test_two_runs_at_once(project: Path) -> None:
     command = [sys.executable, "-m", "sluicegate", "release", "--plain"]
     both = [
         subprocess.Popen(
-            command, cwd=project, env=_environment(project), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command,
+            cwd=project,
+            env=_environment(project),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for _ in range(2)
     ]
@@ -258,13 +281,20 @@ def test_disk_full(project: Path, tmp_path: Path) -> None:
     """On a full disk the line stops with 3 and a plain sentence, wherever it is; with room again it completes."""
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(small)], check=False
+    ).returncode:
         pytest.skip("no tmpfs can be mounted here")
     environment = {"SLUICE_CACHE": str(project.parent / "cache")}
     try:
         (small / "tiny").symlink_to(project.parent / "tiny")
         subprocess.run(["git", "clone", "-q", str(project), str(small / "project")], check=True)
-        for room in (4_000, 200_000, 400_000, 800_000):  # .dvc, the golden set, the tracking database, its end
+        for room in (
+            4_000,
+            200_000,
+            400_000,
+            800_000,
+        ):  # .dvc, the golden set, the tracking database, its end
             space = os.statvfs(small)
             (small / "filler").write_bytes(bytes(max(0, space.f_bavail * space.f_frsize - room)))
             done = sluice(small / "project", "release", "--plain", environment=environment)

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from sluicegate import servers
+from sluicegate import local_services as servers
+from sluicegate.local_services import prefect_api, processes
 from sluicegate.project import Project
-from sluicegate.servers import prefect_api, processes
 
 ROOT = Path(__file__).parents[2]
 FLOW = """
@@ -33,7 +33,9 @@ def release(root: str = ".", promote: bool = True) -> str:
 SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
-from sluicegate.stages import approval, line, reporting
+from sluicegate.line.release import approve as approval
+from sluicegate.line.release import steps as line
+from sluicegate.line.release import report as reporting
 said = sys.argv.pop(1)
 def step(name):
     def run(root: str, progress: bool = True) -> dict:
@@ -110,7 +112,12 @@ def test_all_three_run_on_loopback_only(project: Project) -> None:
     assert [entry.state for entry in found] == ["running"] * 3
     for entry in found:
         family = [psutil.Process(entry.pid), *psutil.Process(entry.pid).children(recursive=True)]
-        listening = [c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        listening = [
+            c.laddr.ip
+            for p in family
+            for c in p.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN
+        ]
         assert set(listening) <= {"127.0.0.1"}
 
 
@@ -134,7 +141,9 @@ def test_the_worker_runs_the_deployment_in_the_project(project: Project) -> None
     overdue(project, 0)
     ran = project.root / "ran.txt"
     assert eventually(ran.is_file, 60.0)
-    assert eventually(lambda: any(run["state"]["type"] == "COMPLETED" for run in runs(project)), 30.0)
+    assert eventually(
+        lambda: any(run["state"]["type"] == "COMPLETED" for run in runs(project)), 30.0
+    )
     assert ran.read_text() == f"{project.root.resolve()} True\n"
 
 
@@ -143,7 +152,9 @@ def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -
 
     def paused() -> bool:
         return bool(
-            prefect_api.request(f"{servers.api_url(project)}/deployments/name/{prefect_api.APPROVALS}")["paused"]
+            prefect_api.request(
+                f"{servers.api_url(project)}/deployments/name/{prefect_api.APPROVALS}"
+            )["paused"]
         )
 
     policy = project.registry / "gates.yaml"
@@ -164,7 +175,11 @@ def test_missed_nights_run_once(project: Project) -> None:
     for days in (3, 1, 2):
         overdue(project, days)
     prefect_api.prepare_for_worker(str(servers.api_url(project)))
-    mine = [run for run in runs(project) if not run["auto_scheduled"] and run["state"]["type"] != "COMPLETED"]
+    mine = [
+        run
+        for run in runs(project)
+        if not run["auto_scheduled"] and run["state"]["type"] != "COMPLETED"
+    ]
     assert [run["state"]["type"] for run in mine] == ["SCHEDULED", "CANCELLED", "CANCELLED"]
     assert "run once" in mine[1]["state"]["message"]
 
@@ -177,16 +192,31 @@ def test_missed_nights_run_once(project: Project) -> None:
         ("REJECT", 1, "reproduce register check_drift decide report"),
         ("HOLD", 4, "reproduce register check_drift decide report"),
         ("bad-data", 2, "reproduce"),
-        ("busy-store", 0, "reproduce register register check_drift decide approvals promote report"),
+        (
+            "busy-store",
+            0,
+            "reproduce register register check_drift decide approvals promote report",
+        ),
     ],
 )
-def test_the_shipped_flow(project: Project, tmp_path: Path, said: str, code: int, steps: str) -> None:
+def test_the_shipped_flow(
+    project: Project, tmp_path: Path, said: str, code: int, steps: str
+) -> None:
     """The flow's exit code is the verdict's; only PROMOTE promotes; a locked store is tried again, bad data is not."""
     (tmp_path / "scripted.py").write_text(SCRIPTED)
     (tmp_path / "params.yaml").write_text("{}\n")
-    command = [servers.sys.executable, "scripted.py", said, str(ROOT / "flows" / "release.py"), "--result", "out.json"]
+    command = [
+        servers.sys.executable,
+        "scripted.py",
+        said,
+        str(ROOT / "flows" / "release.py"),
+        "--result",
+        "out.json",
+    ]
     quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
-    done = subprocess.run(command, cwd=tmp_path, env=quiet, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=quiet, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == code, done.stderr
     assert (tmp_path / "steps.txt").read_text().split() == steps.split()
     assert (tmp_path / "out.json").exists() is (code != 2)
@@ -199,7 +229,10 @@ def test_down_leaves_no_process(project: Project) -> None:
     family = []
     for entry in servers.status(project):
         if entry.pid:
-            family += [psutil.Process(entry.pid), *psutil.Process(entry.pid).children(recursive=True)]
+            family += [
+                psutil.Process(entry.pid),
+                *psutil.Process(entry.pid).children(recursive=True),
+            ]
     assert {entry.state for entry in servers.down(project)} == {"stopped"}
     assert [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     assert set(processes.state(project)["ports"]) == {"prefect", "mlflow"}

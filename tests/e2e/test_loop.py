@@ -15,16 +15,16 @@ from uuid import uuid4
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sluicegate import servers
+from sluicegate import local_services as servers
 from sluicegate.ledger import Ledger
+from sluicegate.line.learn.cooldown import last_retraining
+from sluicegate.line.watch.check import resource
+from sluicegate.local_services import prefect_api
 from sluicegate.project import Project
-from sluicegate.servers import prefect_api
-from sluicegate.stages.monitor import resource
-from sluicegate.stages.retraining import last_retraining
 from soak_scale import SOAK
 from watched_project import examples, log, rows, said, watched
 
-IMPORTS = "from sluicegate.stages.locks import line_lock\n"
+IMPORTS = "from sluicegate.line.locks import line_lock\n"
 # The steps that take a model are scripted; claim, feedback, lock, events, automation and worker are real.
 SCRIPTED = """
 import time
@@ -79,7 +79,9 @@ def eventually(true: Callable[[], bool], seconds: float = 90.0) -> bool:
 def runs(project: Project, deployment: str) -> list[dict[str, Any]]:
     """Runs of a deployment that are not merely planned for later."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return prefect_api._runs(str(servers.api_url(project)), deployment, expected_start_time={"before_": now})
+    return prefect_api._runs(
+        str(servers.api_url(project)), deployment, expected_start_time={"before_": now}
+    )
 
 
 def names(project: Project, deployment: str) -> list[str]:
@@ -118,12 +120,16 @@ def event(about: str) -> dict[str, Any]:
     }
 
 
-def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other(project: Project) -> None:
+def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other(
+    project: Project,
+) -> None:
     """The monitor's event starts the retraining through Prefect's automation; all further alarms, while it works and after,
     start none, and what is rejected does not serve."""
     before = Ledger(project.ledger_url).champion()
     start(project, prefect_api.MONITOR)
-    assert eventually(lambda: names(project, prefect_api.MONITOR) == ["Drift"]), runs(project, prefect_api.MONITOR)
+    assert eventually(lambda: names(project, prefect_api.MONITOR) == ["Drift"]), runs(
+        project, prefect_api.MONITOR
+    )
     (seen,) = runs(project, prefect_api.MONITOR)
     assert "prompt.character_count" in seen["state"]["message"]
     assert "was not kept in MLflow" in seen["state"]["message"]
@@ -131,22 +137,39 @@ def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other
     steps = project.root / "steps.txt"
     assert eventually(steps.is_file)
     (retraining,) = runs(project, prefect_api.RETRAIN)
-    wanted = {"cause": "sluicegate.drift", "resource": resource(str(project.root)), "root": ".", "promote": True}
+    wanted = {
+        "cause": "sluicegate.drift",
+        "resource": resource(str(project.root)),
+        "root": ".",
+        "promote": True,
+    }
     assert retraining["parameters"] == wanted
 
     for _ in range(10):
-        insisting(f"{servers.api_url(project)}/events", [event(resource(str(project.root))) for _ in range(10)])
+        insisting(
+            f"{servers.api_url(project)}/events",
+            [event(resource(str(project.root))) for _ in range(10)],
+        )
     start(project, prefect_api.RETRAIN)  # at work: Prefect's limit turns it away
-    assert eventually(lambda: "Rejected" in names(project, prefect_api.RETRAIN)), runs(project, prefect_api.RETRAIN)
+    assert eventually(lambda: "Rejected" in names(project, prefect_api.RETRAIN)), runs(
+        project, prefect_api.RETRAIN
+    )
     start(project, prefect_api.RETRAIN)  # done: the cool-down turns it away
-    assert eventually(lambda: "Skipped" in names(project, prefect_api.RETRAIN)), runs(project, prefect_api.RETRAIN)
+    assert eventually(lambda: "Skipped" in names(project, prefect_api.RETRAIN)), runs(
+        project, prefect_api.RETRAIN
+    )
 
     assert sorted(names(project, prefect_api.RETRAIN)) == ["Cancelled", "Rejected", "Skipped"]
     assert steps.read_text().split() == ["reproduce", "register", "check_drift", "decide", "report"]
     assert last_retraining(project)["outcome"] == "Rejected"
     assert Ledger(project.ledger_url).champion() == before
-    learned = [json.loads(line) for line in (project.root / "data" / "raw" / "feedback.jsonl").read_text().splitlines()]
-    assert [row["answer"] for row in learned] == ["A better summary."] * 7  # and nothing about golden rows
+    learned = [
+        json.loads(line)
+        for line in (project.root / "data" / "raw" / "feedback.jsonl").read_text().splitlines()
+    ]
+    assert [row["answer"] for row in learned] == [
+        "A better summary."
+    ] * 7  # and nothing about golden rows
 
 
 @pytest.mark.skipif(not SOAK, reason="one more run of a flow: `make soak`")
@@ -157,7 +180,11 @@ def test_an_event_about_another_project_is_not_ours(project: Project) -> None:
     insisting(f"{servers.api_url(project)}/events", [event(other)])
 
     def mine() -> list[str]:
-        found = [run for run in runs(project, prefect_api.RETRAIN) if run["parameters"].get("resource") == other]
+        found = [
+            run
+            for run in runs(project, prefect_api.RETRAIN)
+            if run["parameters"].get("resource") == other
+        ]
         return [str(run["state"]["message"]) for run in found if run["state"]["name"] == "Skipped"]
 
     assert eventually(lambda: bool(mine()))

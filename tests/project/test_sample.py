@@ -86,7 +86,8 @@ def test_personal_data_is_invented_and_not_in_the_summaries() -> None:
     """E-mail is at example domains only, and no summary repeats a personal detail."""
     text = json.dumps(ALL, ensure_ascii=False)
     assert all(
-        re.search(r"\bexample\.(com|org|net)$", domain) for domain in re.findall(r"@([\w-]+(?:\.[\w-]+)+)", text)
+        re.search(r"\bexample\.(com|org|net)$", domain)
+        for domain in re.findall(r"@([\w-]+(?:\.[\w-]+)+)", text)
     )
     for row in ALL:
         for summary in row["summaries"]:
@@ -98,5 +99,8 @@ def test_sources_yaml_reads_the_sample() -> None:
     sources = load(ROOT / "registry" / "sources.yaml", SourcesFile).sources
     found = {name: read_source(name, spec, ROOT) for name, spec in sources.items()}
     assert {"support_train", "support_golden"} <= set(found)
-    assert (len(found["support_train"].rows), len(found["support_golden"].rows)) == (len(TRAIN), len(GOLDEN))
+    assert (len(found["support_train"].rows), len(found["support_golden"].rows)) == (
+        len(TRAIN),
+        len(GOLDEN),
+    )
     assert all(sources[name].licence and sources[name].owner for name in found)

@@ -41,15 +41,25 @@ class _File:
     begun: dict[int, int] = field(default_factory=dict)
 
 
-def recorded(folder: Path, program: Sequence[str], log: Path, scratch: Path, **environment: str) -> list[Step]:
+def recorded(
+    folder: Path, program: Sequence[str], log: Path, scratch: Path, **environment: str
+) -> list[Step]:
     """Run `program` with everything that it writes below `folder` recorded; skips the test where that cannot be."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("a C compiler on Linux is needed to record what is written")
     library = scratch / "record_writes.so"
     source = Path(__file__).with_name("record_writes.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"], check=True)
-    values = {"LD_PRELOAD": str(library), "RECORD_FOLDER": str(folder), "RECORD_LOG": str(log), **environment}
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl", "-lpthread"],
+        check=True,
+    )
+    values = {
+        "LD_PRELOAD": str(library),
+        "RECORD_FOLDER": str(folder),
+        "RECORD_LOG": str(log),
+        **environment,
+    }
     done = subprocess.run(program, env=values, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(_steps(log.read_bytes()))

@@ -36,7 +36,9 @@ from sluicegate.tracking import Tracking
 BASE = "b" * 64
 MODEL = "support"
 LINEAGE = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
-PROMPT = Prompt("summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", "")
+PROMPT = Prompt(
+    "summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", ""
+)
 POLICY = "rules: [{name: gain, kind: better_than_champion, metric: rougeL}]\n"
 
 
@@ -49,7 +51,9 @@ _OF_NOW = """(key NOT IN ('sluice.epoch', 'sluice.ledger_head', 'sluice.status')
 def quick_folder() -> Iterator[Path]:
     """A folder in memory where the system has one: a killed process leaves the same bytes there as on a disk."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="sluice-", dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="sluice-", dir=memory if memory.is_dir() else None
+    ) as folder:
         yield Path(folder)
 
 
@@ -77,7 +81,9 @@ def entered(project: Project, number: int) -> str:
     """Store release `number` and enter it in the ledger as `register` does, without MLflow."""
     release = stored(project, number)
     payload = {"version": number, "manifest": digest_value(release.manifest), **release.manifest}
-    Ledger(project.ledger_url).append("register", release.digest, "ann", payload, unless_same=("manifest",))
+    Ledger(project.ledger_url).append(
+        "register", release.digest, "ann", payload, unless_same=("manifest",)
+    )
     return release.digest
 
 
@@ -86,7 +92,9 @@ def verdict(project: Project, candidate: str, decision: Decision = Decision.PROM
     champion = Ledger(project.ledger_url).champion()
     policy = load_policy(project.registry / "gates.yaml").digest
     serving = champion.release if champion else None
-    return Verdict(decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",))
+    return Verdict(
+        decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",)
+    )
 
 
 def freeze_time() -> None:
@@ -157,13 +165,20 @@ class Stage:
             ("register the first", lambda: register_release(1)),
             ("bootstrap", lambda: bootstrap(project, zero, actor="ann")),
             ("register", lambda: register_release(2)),
-            ("judge", lambda: judge(project, verdict(project, one), actor="gate", markdown="# why", **told)),
+            (
+                "judge",
+                lambda: judge(
+                    project, verdict(project, one), actor="gate", markdown="# why", **told
+                ),
+            ),
             ("promote", lambda: promote(project, one, actor="ann", reason="better", **told)),
             ("rollback", lambda: rollback(project, actor="ann", to=1, reason="worse", **told)),
             ("reconcile", lambda: reconcile(project, **told)),
         ]
         for name, action in steps:
-            if name == "reconcile":  # somebody points both aliases elsewhere behind the ledger's back
+            if (
+                name == "reconcile"
+            ):  # somebody points both aliases elsewhere behind the ledger's back
                 self.tracking.set_alias(MODEL, "champion", 2)
                 self.tracking.set_alias(MODEL, "challenger", 1)
             before = self.root / "before" / name
@@ -174,7 +189,10 @@ class Stage:
 
     def set_up(self, scene: Scene) -> None:
         """Bring the project back to the state before the scene, with no connection left to the old files."""
-        store, models = self.tracking.client._tracking_client.store, self.tracking.client._get_registry_client().store
+        store, models = (
+            self.tracking.client._tracking_client.store,
+            self.tracking.client._get_registry_client().store,
+        )
         for engine in (store.engine, models.engine):
             engine.dispose()
         shutil.rmtree(self.project.root)
@@ -189,7 +207,11 @@ def result(project: Project) -> dict[str, Any]:
     """
     verify(project)
     ledger = Ledger(project.ledger_url)
-    names = [path.relative_to(project.store) for path in sorted(project.store.rglob("*")) if path.is_file()]
+    names = [
+        path.relative_to(project.store)
+        for path in sorted(project.store.rglob("*"))
+        if path.is_file()
+    ]
     whole = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     found: dict[str, Any] = {
         "champion": ledger.champion(),
@@ -199,7 +221,9 @@ def result(project: Project) -> dict[str, Any]:
     }
     database = Path(project.mlflow_url.removeprefix("sqlite:///"))
     if database.exists():
-        connection = sqlite3.connect(database)  # not read-only: SQLite must undo what a killed writer left half done
+        connection = sqlite3.connect(
+            database
+        )  # not read-only: SQLite must undo what a killed writer left half done
         queries = {
             "versions": "SELECT name, version, run_id, description FROM model_versions ORDER BY 1, 2",
             "aliases": "SELECT name, alias, version FROM registered_model_aliases ORDER BY 1, 2",

@@ -15,7 +15,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sluicegate.adapters import BASE_PREFIX, CONFIG, WEIGHTS, adapter_digest, publish_adapter, verify_adapter
+from sluicegate.adapters import (
+    BASE_PREFIX,
+    CONFIG,
+    WEIGHTS,
+    adapter_digest,
+    publish_adapter,
+    verify_adapter,
+)
 from sluicegate.errors import AdapterError
 from soak_scale import scaled
 
@@ -41,8 +48,15 @@ def good_adapter(folder: Path, chance: random.Random) -> Path:
     """An adapter that tuning could have written: any rank, alpha, modules, layers, number type, DoRA or not."""
     folder.mkdir()
     rank, modules = chance.randint(1, 8), chance.sample(MODULES, chance.randint(1, 4))
-    layers = None if chance.random() < 0.5 else sorted(chance.sample(range(LAYERS), chance.randint(1, LAYERS)))
-    dora, kind = chance.random() < 0.3, chance.choice([torch.float32, torch.float16, torch.bfloat16])
+    layers = (
+        None
+        if chance.random() < 0.5
+        else sorted(chance.sample(range(LAYERS), chance.randint(1, LAYERS)))
+    )
+    dora, kind = (
+        chance.random() < 0.3,
+        chance.choice([torch.float32, torch.float16, torch.bfloat16]),
+    )
     tensors = {}
     for layer in layers if layers is not None else range(LAYERS):
         for name in modules:
@@ -87,7 +101,9 @@ def bit_flip(folder: Path, chance: random.Random) -> None:
 
 
 def extra_file(folder: Path, chance: random.Random) -> None:
-    name = chance.choice(["README.md", ".hidden", "adapter_model.bin", "tokenizer.json", "x.py", "more/file"])
+    name = chance.choice(
+        ["README.md", ".hidden", "adapter_model.bin", "tokenizer.json", "x.py", "more/file"]
+    )
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(bytes(chance.randrange(256) for _ in range(chance.randrange(20))))
 
@@ -107,7 +123,12 @@ def renamed_key(folder: Path, chance: random.Random) -> None:
     def change(tensors: dict[str, torch.Tensor]) -> None:
         key = chance.choice(sorted(tensors))
         new = chance.choice(
-            [key.replace("_proj", "_prj"), key.replace(".layers.", ".layer."), key + "x", key.replace("lora_", "Lora_")]
+            [
+                key.replace("_proj", "_prj"),
+                key.replace(".layers.", ".layer."),
+                key + "x",
+                key.replace("lora_", "Lora_"),
+            ]
         )
         tensors[new] = tensors.pop(key)
 
@@ -127,9 +148,9 @@ def swapped_config(folder: Path, chance: random.Random) -> None:
         theirs = (other / CONFIG).read_text()
         shutil.rmtree(other)
         found = json.loads(theirs)
-        if any(found[key] != ours[key] for key in ("r", "use_dora")) or {*found["target_modules"]} != {
-            *ours["target_modules"]
-        }:
+        if any(found[key] != ours[key] for key in ("r", "use_dora")) or {
+            *found["target_modules"]
+        } != {*ours["target_modules"]}:
             (folder / CONFIG).write_text(theirs)
             return
 
@@ -137,17 +158,27 @@ def swapped_config(folder: Path, chance: random.Random) -> None:
 def not_finite(folder: Path, chance: random.Random) -> None:
     def change(tensors: dict[str, torch.Tensor]) -> None:
         tensor = tensors[chance.choice(sorted(tensors))].view(-1)
-        tensor[chance.randrange(len(tensor))] = chance.choice([float("nan"), float("inf"), float("-inf")])
+        tensor[chance.randrange(len(tensor))] = chance.choice(
+            [float("nan"), float("inf"), float("-inf")]
+        )
 
     _tensors(folder, change)
 
 
 def wrong_base(folder: Path, chance: random.Random) -> None:
-    _set(folder, base_model_name_or_path=chance.choice([BASE_PREFIX + BASES[1], "gpt2", "", None, BASES[0]]))
+    _set(
+        folder,
+        base_model_name_or_path=chance.choice([BASE_PREFIX + BASES[1], "gpt2", "", None, BASES[0]]),
+    )
 
 
 def wild_alpha(folder: Path, chance: random.Random) -> None:
-    _set(folder, lora_alpha=chance.choice([1e6, -8, 0, 1e308, "8", None, True, float("nan"), float("inf"), 10**400]))
+    _set(
+        folder,
+        lora_alpha=chance.choice(
+            [1e6, -8, 0, 1e308, "8", None, True, float("nan"), float("inf"), 10**400]
+        ),
+    )
 
 
 def pickled(folder: Path, chance: random.Random) -> None:
@@ -177,7 +208,12 @@ def test_damaged_adapters_are_refused_and_sound_ones_are_not(quick_path: Path) -
         recorded = adapter_digest(folder) if name == "bit_flip" else None
         DAMAGES[name](folder, chance)
         with pytest.raises(AdapterError) as caught:
-            verify_adapter(folder, expected=recorded, base_digest=BASES[0], base_path=chance.choice([base, None]))
+            verify_adapter(
+                folder,
+                expected=recorded,
+                base_digest=BASES[0],
+                base_path=chance.choice([base, None]),
+            )
         assert caught.value.hint, name
         told[name] += 1
         shutil.rmtree(folder)
@@ -195,6 +231,9 @@ def test_sound_adapters_are_accepted_and_stored(quick_path: Path) -> None:
         digest = adapter_digest(folder)
         for path in (base, None):
             verify_adapter(folder, expected=digest, base_digest=BASES[0], base_path=path)
-        assert publish_adapter(folder, quick_path / "store") == (digest, quick_path / "store" / "adapters" / digest)
+        assert publish_adapter(folder, quick_path / "store") == (
+            digest,
+            quick_path / "store" / "adapters" / digest,
+        )
         shutil.rmtree(folder)
     print(f"sound adapters accepted: {total}")

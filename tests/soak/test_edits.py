@@ -18,7 +18,17 @@ from sluicegate.ledger import GENESIS, Ledger
 from soak_scale import scaled
 
 TABLES = {
-    "entries": ("sequence", "time", "actor", "kind", "release", "epoch", "payload", "previous", "hash"),
+    "entries": (
+        "sequence",
+        "time",
+        "actor",
+        "kind",
+        "release",
+        "epoch",
+        "payload",
+        "previous",
+        "hash",
+    ),
     "head": ("sequence", "hash"),
     "champion": ("release", "epoch", "version"),
 }
@@ -34,13 +44,21 @@ def grown(path: Path, chance: random.Random, steps: int) -> Ledger:
     ledger = Ledger(address(path))
     for _ in range(steps):
         release, actor = chance.choice("abcd") * 64, chance.choice(["ann", "ben"])
-        payload = {"version": chance.randint(1, 9), "reason": chance.choice(WORDS), "score": chance.random()}
+        payload = {
+            "version": chance.randint(1, 9),
+            "reason": chance.choice(WORDS),
+            "score": chance.random(),
+        }
         champion = ledger.champion()
         if chance.random() < 0.5:
-            ledger.append(chance.choice(["register", "verdict", "approval"]), release, actor, payload)
+            ledger.append(
+                chance.choice(["register", "verdict", "approval"]), release, actor, payload
+            )
         else:
             kind = chance.choice(["promote", "rollback"]) if champion else "bootstrap"
-            ledger.move_champion(release, payload["version"], champion.epoch if champion else 0, kind, actor, payload)
+            ledger.move_champion(
+                release, payload["version"], champion.epoch if champion else 0, kind, actor, payload
+            )
     return ledger
 
 
@@ -56,7 +74,10 @@ def edited(path: Path) -> bool:
 def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables, read without our code."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    found = {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in TABLES}
+    found = {
+        table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+        for table in TABLES
+    }
     connection.close()
     return found
 
@@ -77,12 +98,20 @@ def flip(connection: sqlite3.Connection, chance: random.Random) -> None:
         return
     row, old = chance.choice(rows)
     if isinstance(old, int):
-        new: Any = chance.choice([old + 1, old - 1, old + 1000, -old, str(old) + "x", float(old) + 0.5])
+        new: Any = chance.choice(
+            [old + 1, old - 1, old + 1000, -old, str(old) + "x", float(old) + 0.5]
+        )
     else:
         spot = chance.randrange(len(old) + 1)
         sign = chance.choice(["", " ", "0", "a", "é", '"', "}"])
         new = chance.choice(
-            [old[:spot] + sign + old[spot + 1 :], old[:spot] + sign + old[spot:], old.upper(), "", old.encode()]
+            [
+                old[:spot] + sign + old[spot + 1 :],
+                old[:spot] + sign + old[spot:],
+                old.upper(),
+                "",
+                old.encode(),
+            ]
         )
     connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, row))
 
@@ -106,10 +135,16 @@ def insert(connection: sqlite3.Connection, chance: random.Random) -> None:
         if rows
         else dict.fromkeys(TABLES["entries"], "x")
     )
-    row |= {"sequence": place + 1, "actor": "eve", "previous": rows[place - 1][-1] if place else GENESIS}
+    row |= {
+        "sequence": place + 1,
+        "actor": "eve",
+        "previous": rows[place - 1][-1] if place else GENESIS,
+    }
     row["epoch"] = rows[place - 1][5] if place else 0
     row["hash"] = digest_value({key: value for key, value in row.items() if key != "hash"})
-    if connection.execute("SELECT 1 FROM entries WHERE previous = ?", (row["previous"],)).fetchone():
+    if connection.execute(
+        "SELECT 1 FROM entries WHERE previous = ?", (row["previous"],)
+    ).fetchone():
         row["previous"] = digest_value(row)
     connection.execute(f"INSERT INTO entries VALUES ({','.join('?' * 9)})", tuple(row.values()))
 
@@ -162,7 +197,10 @@ def test_edits_of_the_tables_are_found(templates: list[Path], quick_path: Path) 
         shutil.copyfile(chance.choice(templates), path)
         before = content(path)
         connection = sqlite3.connect(path)
-        triggers = [row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")]
+        triggers = [
+            row[0]
+            for row in connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")
+        ]
         for trigger in ("no_UPDATE", "no_DELETE"):
             connection.execute(f"DROP TRIGGER {trigger}")
         try:
@@ -190,7 +228,11 @@ def test_flipped_bytes_of_the_file_are_found(templates: list[Path], quick_path: 
         template = chance.choice(templates)
         path = quick_path / f"raw{number}.db"
         data = bytearray(template.read_bytes())
-        used = [place for place, byte in enumerate(data) if byte] if chance.random() < 0.8 else range(len(data))
+        used = (
+            [place for place, byte in enumerate(data) if byte]
+            if chance.random() < 0.8
+            else range(len(data))
+        )
         place = chance.choice(used)
         data[place] ^= 1 << chance.randrange(8)
         path.write_bytes(data)
@@ -229,7 +271,9 @@ def test_clean_ledgers_raise_no_alarm(quick_path: Path) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_a_rewritten_chain_is_found_by_its_anchor_only(templates: list[Path], quick_path: Path) -> None:
+def test_a_rewritten_chain_is_found_by_its_anchor_only(
+    templates: list[Path], quick_path: Path
+) -> None:
     """Who recomputes every hash, or sets all three tables back together, passes alone, and fails against a kept head."""
     chance, total = random.Random(8), scaled(20, 300)
     for number in range(total):
@@ -252,7 +296,8 @@ def forge(path: Path, chance: random.Random) -> None:
     for trigger in ("no_UPDATE", "no_DELETE"):
         connection.execute(f"DROP TRIGGER {trigger}")
     rows = [
-        dict(zip(TABLES["entries"], row, strict=True)) for row in connection.execute("SELECT * FROM entries ORDER BY 1")
+        dict(zip(TABLES["entries"], row, strict=True))
+        for row in connection.execute("SELECT * FROM entries ORDER BY 1")
     ]
     if chance.random() < 0.5:
         chance.choice(rows)["actor"] = "eve"
@@ -261,16 +306,21 @@ def forge(path: Path, chance: random.Random) -> None:
     previous = GENESIS
     for row in rows:
         row["previous"] = previous
-        previous = row["hash"] = digest_value({key: value for key, value in row.items() if key != "hash"})
+        previous = row["hash"] = digest_value(
+            {key: value for key, value in row.items() if key != "hash"}
+        )
     connection.execute("DELETE FROM entries")
-    connection.executemany(f"INSERT INTO entries VALUES ({','.join('?' * 9)})", [tuple(row.values()) for row in rows])
+    connection.executemany(
+        f"INSERT INTO entries VALUES ({','.join('?' * 9)})", [tuple(row.values()) for row in rows]
+    )
     connection.execute("UPDATE head SET sequence = ?, hash = ?", (rows[-1]["sequence"], previous))
     moves = [row for row in rows if row["kind"] in ("bootstrap", "promote", "rollback")]
     connection.execute("DELETE FROM champion")
     if moves:
         version = json.loads(moves[-1]["payload"])["version"]
         connection.execute(
-            "INSERT INTO champion VALUES (1, ?, ?, ?)", (moves[-1]["release"], moves[-1]["epoch"], version)
+            "INSERT INTO champion VALUES (1, ?, ?, ?)",
+            (moves[-1]["release"], moves[-1]["epoch"], version),
         )
     connection.commit()
     connection.close()

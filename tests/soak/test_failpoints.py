@@ -26,7 +26,15 @@ def stage() -> Iterator[Stage]:
         yield made
 
 
-SCENES = ("register the first", "bootstrap", "register", "judge", "promote", "rollback", "reconcile")
+SCENES = (
+    "register the first",
+    "bootstrap",
+    "register",
+    "judge",
+    "promote",
+    "rollback",
+    "reconcile",
+)
 
 
 def _state(stage: Stage) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from scenes import entered, new_project, verdict
 
 import sluicegate.ledger
@@ -25,7 +31,11 @@ from soak_scale import scaled
 RULES = "rules: [{{name: gain, kind: better_than_champion, metric: {metric}}}]\n"
 PEOPLE = "ann: [reviewer], ben: [reviewer], cleo: [reviewer, lead], dan: [lead]"
 ASKS = f"approvals: {{required: 2, role: reviewer, people: {{{PEOPLE}}}}}\n"
-POLICIES = (RULES.format(metric="rougeL"), RULES.format(metric="rouge1"), RULES.format(metric="rougeL") + ASKS)
+POLICIES = (
+    RULES.format(metric="rougeL"),
+    RULES.format(metric="rouge1"),
+    RULES.format(metric="rougeL") + ASKS,
+)
 REVIEWERS = {"ben", "cleo"}  # ann registers every release, dan has another role
 NUMBERS = st.integers(1, 4)
 
@@ -88,7 +98,10 @@ class Line(RuleBasedStateMachine):
         new_project(self.root, POLICIES[policy])
         self.policy = policy
 
-    @rule(number=NUMBERS, decision=st.sampled_from([Decision.PROMOTE, Decision.PROMOTE, Decision.PROMOTE, *Decision]))
+    @rule(
+        number=NUMBERS,
+        decision=st.sampled_from([Decision.PROMOTE, Decision.PROMOTE, Decision.PROMOTE, *Decision]),
+    )
     def judge(self, number: int, decision: Decision) -> None:
         if number not in self.releases:
             return
@@ -111,8 +124,12 @@ class Line(RuleBasedStateMachine):
     @rule(number=NUMBERS, other=NUMBERS)
     def judge_against_who_does_not_serve(self, number: int, other: int) -> None:
         assert self.champion is not None
-        if {number, other} <= self.releases.keys() and self.releases[other] != self.champion.release:
-            stale = replace(verdict(self.project, self.releases[number]), champion=self.releases[other])
+        if {number, other} <= self.releases.keys() and self.releases[
+            other
+        ] != self.champion.release:
+            stale = replace(
+                verdict(self.project, self.releases[number]), champion=self.releases[other]
+            )
             with pytest.raises(StaleEpochError):
                 judge(self.project, stale, actor="gate")
 
@@ -122,7 +139,11 @@ class Line(RuleBasedStateMachine):
         if number not in self.releases:
             return
         assert self.champion is not None
-        may = self.allowed(number) and person in REVIEWERS and self.releases[number] != self.champion.release
+        may = (
+            self.allowed(number)
+            and person in REVIEWERS
+            and self.releases[number] != self.champion.release
+        )
         self.told["approval asked"] += 1
         try:
             approve(self.project, self.releases[number], person=person)
@@ -192,12 +213,17 @@ class Line(RuleBasedStateMachine):
 @pytest.fixture
 def kept_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening a ledger is proved elsewhere; here each one is opened once."""
-    monkeypatch.setattr(sluicegate.ledger, "open_engine", lru_cache(2)(sluicegate.ledger.open_engine))
+    monkeypatch.setattr(
+        sluicegate.ledger, "open_engine", lru_cache(2)(sluicegate.ledger.open_engine)
+    )
 
 
 @pytest.mark.timeout(7200)
 def test_no_promotion_without_evidence(
-    fresh_ledger: Callable[[], str], quick_path: Path, kept_open: None, request: pytest.FixtureRequest
+    fresh_ledger: Callable[[], str],
+    quick_path: Path,
+    kept_open: None,
+    request: pytest.FixtureRequest,
 ) -> None:
     """In no history does a release serve without a PROMOTE verdict, and every consent, for exactly these digests."""
     told = Counter[str]()

@@ -74,7 +74,10 @@ def test_a_reader_sees_one_champion_and_no_epoch_fall(ledger_url: str, quick_pat
             assert champion is not None
             assert champion.epoch >= last
             assert champion.version == champion.epoch
-            assert champion.release == ("0" if champion.epoch == 1 else f"{(champion.epoch - 1) % 10}") * 64
+            assert (
+                champion.release
+                == ("0" if champion.epoch == 1 else f"{(champion.epoch - 1) % 10}") * 64
+            )
             changes += champion.epoch > last
             last, polls = champion.epoch, polls + 1
             os.sched_yield()

@@ -14,14 +14,14 @@ from typing import Any
 import psutil
 import pytest
 
-from sluicegate import servers
+from sluicegate import local_services as servers
 from sluicegate.hashing import read_json
 from sluicegate.ledger import Ledger
+from sluicegate.line.learn.cooldown import last_retraining
+from sluicegate.local_services import prefect_api
 from sluicegate.project import Project
 from sluicegate.releasing import load_stored
 from sluicegate.scaffold import init
-from sluicegate.servers import prefect_api
-from sluicegate.stages.retraining import last_retraining
 from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 from soak_scale import SOAK
 from tiny_model import build_tiny_model
@@ -76,7 +76,9 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]
 
 def sluice(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sluicegate", *arguments]
-    return subprocess.run(command, cwd=project.root, text=True, capture_output=True, check=False, timeout=1800)
+    return subprocess.run(
+        command, cwd=project.root, text=True, capture_output=True, check=False, timeout=1800
+    )
 
 
 def production(project: Project) -> None:
@@ -139,14 +141,18 @@ def test_the_loop_turns_once_unattended(project: Project) -> None:
     production(project)
     tuning = project.build / "line" / "timings.json"
     before = tuning.stat().st_mtime
-    assert eventually(lambda: last_retraining(project).get("ended", 0) is None, 600.0), runs(project)
+    assert eventually(lambda: last_retraining(project).get("ended", 0) is None, 600.0), runs(
+        project
+    )
     assert eventually(lambda: "stage" in str(_commands(project)), 300.0), last_retraining(project)
     kill_flow(project)
     assert eventually(lambda: last_retraining(project)["attempt"] == 2, 600.0), runs(project)
     assert eventually(lambda: last_retraining(project)["ended"] is not None, 2400.0), runs(project)
 
     record = last_retraining(project)
-    print(f"the retraining ended as {record['outcome']} after {record['ended'] - record['started']:.0f} s")
+    print(
+        f"the retraining ended as {record['outcome']} after {record['ended'] - record['started']:.0f} s"
+    )
     assert record["outcome"] in ENDED, record
     assert record["cause"] == "sluicegate.drift"
     assert tuning.stat().st_mtime > before

@@ -65,7 +65,9 @@ def test_races_have_one_winner(fresh_ledger: Callable[[], str], quick_path: Path
             project = new_project(quick_path / str(number))
             releases = in_child(partial(_prepare, project)).value
         serving, _ = in_child(partial(_serving, project)).value
-        racers = chance.sample([release for release in releases if release != serving], chance.randint(2, 4))
+        racers = chance.sample(
+            [release for release in releases if release != serving], chance.randint(2, 4)
+        )
         epoch = in_child(partial(_allow, project, racers)).value
         line = os.pipe()
         children = [Child(partial(_start, project, release, line)) for release in racers]
@@ -74,7 +76,9 @@ def test_races_have_one_winner(fresh_ledger: Callable[[], str], quick_path: Path
         outcomes = [child.wait() for child in children]
         winners = [racers[place] for place, outcome in enumerate(outcomes) if outcome.end == "done"]
         assert len(winners) == 1, f"race {number}: {outcomes}"
-        assert {outcome.value for outcome in outcomes if outcome.end != "done"} <= LOSERS, f"race {number}: {outcomes}"
+        assert {outcome.value for outcome in outcomes if outcome.end != "done"} <= LOSERS, (
+            f"race {number}: {outcomes}"
+        )
         assert in_child(partial(_serving, project)).value == (winners[0], epoch + 1)
         told.update(str(outcome.value) for outcome in outcomes if outcome.end != "done")
         if number % PER_LEDGER == PER_LEDGER - 1 or number == races - 1:

@@ -24,7 +24,12 @@ THREADS = 8
 def row(key: str) -> TrafficRow:
     """The one row that has this key."""
     return TrafficRow(
-        key, NOW, f"question {key} " * 20, f"answer {key}", user="ann", feedback=(Feedback(NOW, thumb=1),)
+        key,
+        NOW,
+        f"question {key} " * 20,
+        f"answer {key}",
+        user="ann",
+        feedback=(Feedback(NOW, thumb=1),),
     )
 
 
@@ -50,7 +55,9 @@ def write_until_killed(url: str, pipe: int, life: int, again: list[str]) -> None
     time.sleep(60)
 
 
-def life(url: str, number: int, again: list[str], chance: random.Random) -> tuple[set[str], set[str]]:
+def life(
+    url: str, number: int, again: list[str], chance: random.Random
+) -> tuple[set[str], set[str]]:
     """One process, killed while it opens the log or writes: the keys that it acknowledged, and those it only sent."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -79,7 +86,9 @@ def test_acknowledged_rows_survive_kills(tmp_path: Path) -> None:
     """Through all kills no acknowledged row is lost; what was sent without an answer and is sent again is no second row."""
     kills, chance = scaled(20, 1000), random.Random(3)
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
-    TrafficLog(f"sqlite:///{tmp_path / 'warm.db'}").write([row("warm")])  # what is imported now, no child waits for
+    TrafficLog(f"sqlite:///{tmp_path / 'warm.db'}").write(
+        [row("warm")]
+    )  # what is imported now, no child waits for
     acknowledged, unsure, again = set[str](), set[str](), list[str]()
     for number in range(kills):
         done, open_ = life(url, number, again, chance)
@@ -90,8 +99,12 @@ def test_acknowledged_rows_survive_kills(tmp_path: Path) -> None:
     log.write([row(key) for key in again])
     found = Counter(one.key for one in log.window())
     feedback = Counter(len(one.feedback) for one in log.window())
-    print(f"{kills} kills, {len(acknowledged)} acknowledged, {len(again)} open at the end, {len(found)} rows")
-    assert len(acknowledged) > kills  # or the kills came before anything was written, and showed nothing
+    print(
+        f"{kills} kills, {len(acknowledged)} acknowledged, {len(again)} open at the end, {len(found)} rows"
+    )
+    assert (
+        len(acknowledged) > kills
+    )  # or the kills came before anything was written, and showed nothing
     assert not (acknowledged | set(again)) - found.keys()
     assert set(found.values()) == {1}
     assert set(feedback) == {1}

@@ -71,7 +71,9 @@ class Found:
         self.ends["acknowledged"] += len(acknowledged)
         self.ends["lost"] += len(set(acknowledged) - keys.keys())
         self.ends["doubled"] += sum(count > 1 for count in keys.values())
-        self.ends["damaged"] += not sound or any(row.prompt != f"question {row.key} " * 40 for row in rows)
+        self.ends["damaged"] += not sound or any(
+            row.prompt != f"question {row.key} " * 40 for row in rows
+        )
 
     @staticmethod
     def sound(place: Path) -> bool:

@@ -53,7 +53,9 @@ def generated() -> tuple[str, ...]:
     chance = random.Random(20)
     mixed = [*WORDS, *WORDS, ".", "!", ",", "😀", "مرحبا", "שלום", "你好", "\n"]
     texts = [*ODD, " ".join(chance.choices(WORDS, k=10_000))]
-    texts += [" ".join(chance.choices(mixed, k=chance.randrange(1, 60))) for _ in range(500 - len(texts))]
+    texts += [
+        " ".join(chance.choices(mixed, k=chance.randrange(1, 60))) for _ in range(500 - len(texts))
+    ]
     return tuple(texts)
 
 

@@ -172,14 +172,18 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_a_sound_adapter_passes(adapter: Path, base: Path) -> None:
     """An adapter as tuning writes it is accepted, with digest, base digest and base weights."""
-    verify_adapter(adapter, expected=adapter_digest(adapter), base_digest=BASE_DIGEST, base_path=base)
+    verify_adapter(
+        adapter, expected=adapter_digest(adapter), base_digest=BASE_DIGEST, base_path=base
+    )
 
 
 def test_a_full_peft_configuration_passes(adapter: Path, base: Path) -> None:
     """All fields that PEFT writes by itself are known, as long as they are inert."""
     from peft import LoraConfig
 
-    full = LoraConfig(r=RANK, lora_alpha=8, target_modules=sorted(MODULES), task_type="CAUSAL_LM").to_dict()
+    full = LoraConfig(
+        r=RANK, lora_alpha=8, target_modules=sorted(MODULES), task_type="CAUSAL_LM"
+    ).to_dict()
     full["target_modules"] = sorted(MODULES)
     full["base_model_name_or_path"] = BASE_PREFIX + BASE_DIGEST
     (adapter / CONFIG).write_text(json.dumps(full))
@@ -192,15 +196,28 @@ def test_verification_does_not_load_pytorch(adapter: Path) -> None:
         "import sys; from pathlib import Path; from sluicegate.adapters import verify_adapter\n"
         "verify_adapter(Path(sys.argv[1]), expected=None); print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(adapter)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(adapter)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_values_that_are_not_finite_are_found_in_every_kind_of_number(adapter: Path, dtype: torch.dtype) -> None:
+def test_values_that_are_not_finite_are_found_in_every_kind_of_number(
+    adapter: Path, dtype: torch.dtype
+) -> None:
     """The largest and smallest finite numbers pass; infinities and NaN of either sign do not."""
     limits = torch.finfo(dtype)
-    for value in (limits.max, limits.min, limits.tiny, -0.0, float("inf"), float("-inf"), float("nan"), -float("nan")):
+    for value in (
+        limits.max,
+        limits.min,
+        limits.tiny,
+        -0.0,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        -float("nan"),
+    ):
 
         def change(tensors: dict[str, torch.Tensor], value: float = value) -> None:
             tensors.update({key: tensor.to(dtype) for key, tensor in tensors.items()})
@@ -224,7 +241,8 @@ def test_damage_is_refused(name: str, adapter: Path, base: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["modules fewer", "modules not there", "layers other", "layers missing", "renamed tensor"]
+    "name",
+    ["modules fewer", "modules not there", "layers other", "layers missing", "renamed tensor"],
 )
 def test_configuration_and_tensors_agree_without_the_base(name: str, adapter: Path) -> None:
     """Modules and layers that only one of the two files names are refused where the base is not at hand, too."""
@@ -248,7 +266,10 @@ def test_another_base_is_refused(adapter: Path, base: Path) -> None:
     with pytest.raises(AdapterError, match="not for the base"):
         verify_adapter(adapter, expected=None, base_digest="c" * 64)
     tensors = load_file(base / "model.safetensors")
-    save_file({key: value[..., :8].contiguous() for key, value in tensors.items()}, base / "model.safetensors")
+    save_file(
+        {key: value[..., :8].contiguous() for key, value in tensors.items()},
+        base / "model.safetensors",
+    )
     with pytest.raises(AdapterError, match="do not fit"):
         verify_adapter(adapter, expected=None, base_path=base)
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sluicegate.stages import alerting
+from sluicegate.line.watch import alert as alerting
 
 SECRET = "T0/B0/xyzzy-secret"
 
@@ -58,7 +58,9 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def test_the_message_is_json_with_text_that_mentions_nobody(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_is_json_with_text_that_mentions_nobody(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What arrives is one object with `text`; text that Slack would read as a command arrives inert."""
     monkeypatch.setenv("ALARMS", f"{server}/{SECRET}")
     assert alerting.send("drift <!channel> & more — ü", "ALARMS") == ""
@@ -67,7 +69,9 @@ def test_the_message_is_json_with_text_that_mentions_nobody(server: str, monkeyp
     assert json.loads(body) == {"text": "drift &lt;!channel&gt; &amp; more — ü"}
 
 
-@pytest.mark.parametrize(("path", "words"), [("moved", "302, a redirect"), ("broken", "answers 500")])
+@pytest.mark.parametrize(
+    ("path", "words"), [("moved", "302, a redirect"), ("broken", "answers 500")]
+)
 def test_a_refusal_is_a_warning_without_the_address(
     server: str, monkeypatch: pytest.MonkeyPatch, path: str, words: str
 ) -> None:
@@ -80,7 +84,9 @@ def test_a_refusal_is_a_warning_without_the_address(
     assert [taken for taken, _ in Receiver.taken] == [f"/{path}/{SECRET}"]
 
 
-def test_a_server_that_drips_is_given_up_in_time(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_drips_is_given_up_in_time(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A receiver that keeps the line busy byte by byte costs the seconds given, not more."""
     monkeypatch.setenv("ALARMS", f"{server}/slow/{SECRET}")
     began = time.monotonic()
@@ -90,7 +96,16 @@ def test_a_server_that_drips_is_given_up_in_time(server: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://x/y", "http://", "http://[", "http://h:99999/", "javascript:1", "no address"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://x/y",
+        "http://",
+        "http://[",
+        "http://h:99999/",
+        "javascript:1",
+        "no address",
+    ],
 )
 def test_only_http_addresses_are_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Anything but http and https is refused before it is opened."""
@@ -98,7 +113,9 @@ def test_only_http_addresses_are_used(monkeypatch: pytest.MonkeyPatch, url: str)
     assert "does not hold an http or https address" in alerting.send("drift", "ALARMS")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/secret", "http://127.0.0.1:9/a b\r\nHost: evil/secret"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/secret", "http://127.0.0.1:9/a b\r\nHost: evil/secret"]
+)
 def test_nobody_listening_is_a_warning(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """A dead or malformed address is told in words that hold no part of it."""
     monkeypatch.setenv("ALARMS", url)

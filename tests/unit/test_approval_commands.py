@@ -18,10 +18,12 @@ from sluicegate.cli.line import run_plain
 from sluicegate.errors import IntegrityError, NotApprovedError
 from sluicegate.hashing import write_json
 from sluicegate.ledger import Ledger
+from sluicegate.line.release import approve as approval
+from sluicegate.line.release import report as reporting
+from sluicegate.line.release import steps as line
 from sluicegate.project import Project
 from sluicegate.records import Decision
 from sluicegate.scaffold import init
-from sluicegate.stages import approval, line, reporting
 from sluicegate.tracking import Tracking
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -40,7 +42,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("MLFLOW_TRACKING_URI", raising=False)
         release = judged_in_mlflow(made, Tracking(made.mlflow_url, made.mlflow_artifacts))
-    write_json(made.build / "line" / "register.json", {"release": release, "version": 2, "unchanged": False})
+    write_json(
+        made.build / "line" / "register.json",
+        {"release": release, "version": 2, "unchanged": False},
+    )
     return root
 
 
@@ -91,7 +96,9 @@ def test_who_approves_by_default(project: Project, monkeypatch: pytest.MonkeyPat
 
 def test_promote_takes_approvals_given_in_mlflow(project: Project) -> None:
     """A tag on the version is enough for `sluice promote`, without any server."""
-    Tracking(project.mlflow_url, project.mlflow_artifacts).set_tags("m", 2, {"sluice.approve.ana": "fine"})
+    Tracking(project.mlflow_url, project.mlflow_artifacts).set_tags(
+        "m", 2, {"sluice.approve.ana": "fine"}
+    )
     assert run("promote", "2").exception is None
     assert serving(project) == 2
 
@@ -104,7 +111,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("reproduce", "register", "check_drift"):
         monkeypatch.setattr(line, name, step())
-    monkeypatch.setattr(line, "decide", step(decision="PROMOTE", text="PROMOTE", unchanged=False, version=2))
+    monkeypatch.setattr(
+        line, "decide", step(decision="PROMOTE", text="PROMOTE", unchanged=False, version=2)
+    )
     monkeypatch.setattr(reporting, "report", step(report=""))
 
 
@@ -113,7 +122,10 @@ def test_the_line_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> No
     steps(monkeypatch)
     waits = CliRunner().invoke(sluice, ["release", "--plain"], standalone_mode=False)
     assert waits.return_value == 4
-    assert "next:     waiting for 1 approval by a reviewer: sluice approve 2; then sluice promote 2" in waits.output
+    assert (
+        "next:     waiting for 1 approval by a reviewer: sluice approve 2; then sluice promote 2"
+        in waits.output
+    )
     assert serving(project) == 1
     run("approve", "2", "--as", "ana")
     goes_on = CliRunner().invoke(sluice, ["release", "--plain"], standalone_mode=False)
@@ -132,7 +144,9 @@ def test_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> 
         found = run_plain(str(project.root), promote=True)["approvals"]
         assert (found["missing"], found["over"]) == (1, True)
         assert "MLflow was not asked" in found["warnings"][0]
-    assert [entry.payload["version"] for entry in Ledger(project.ledger_url).entries("approval_timeout")] == [2]
+    assert [
+        entry.payload["version"] for entry in Ledger(project.ledger_url).entries("approval_timeout")
+    ] == [2]
     assert serving(project) == 1
 
 
@@ -163,12 +177,16 @@ def test_heads_of_the_ledger_kept_elsewhere(project: Project) -> None:
     """`reconcile --git-tag` leaves two; `verify` compares both, offline the one in git, and finds another ledger."""
     done = run("reconcile", "--git-tag")
     assert "git push origin sluice/ledger/4" in done.output
-    assert json.loads(run("reconcile", "--git-tag", "--json").output)["git_tag"] == "sluice/ledger/4"
+    assert (
+        json.loads(run("reconcile", "--git-tag", "--json").output)["git_tag"] == "sluice/ledger/4"
+    )
     assert json.loads(run("verify", "--json").output)["anchors"] == 2
     assert "earlier heads compared: 1" in run("verify", "--offline").output
     for file in project.state.glob("ledger.db*"):
         file.unlink()
     assert isinstance(run("verify", "--offline").exception, IntegrityError)
-    subprocess.run(["git", "tag", "-d", "sluice/ledger/4"], cwd=project.root, check=True, capture_output=True)
+    subprocess.run(
+        ["git", "tag", "-d", "sluice/ledger/4"], cwd=project.root, check=True, capture_output=True
+    )
     assert run("verify", "--offline").exception is None
     assert isinstance(run("verify").exception, IntegrityError)

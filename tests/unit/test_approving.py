@@ -77,7 +77,9 @@ def test_a_promotion_waits_for_its_approval(project: Project, candidate: str) ->
     move = promote(project, candidate, actor="maker")
     assert move.entry is not None
     assert move.entry.payload["required"] == 1
-    assert move.entry.payload["approvals"] == [{"person": "ana", "role": "reviewer", "entry": entry.sequence}]
+    assert move.entry.payload["approvals"] == [
+        {"person": "ana", "role": "reviewer", "entry": entry.sequence}
+    ]
     verify(project)
     assert [event.reason for event in history(project) if event.kind == "approval"] == ["read it"]
 
@@ -91,7 +93,12 @@ def test_without_approvals_in_the_policy_nothing_changes(project: Project) -> No
     with pytest.raises(ReleaseError, match="asks for no approval"):
         approve(project, one, person="ana")
     found = standing(project, one)
-    assert (found.required, found.missing, found.over, found.text) == (0, 0, False, "no approval is asked for")
+    assert (found.required, found.missing, found.over, found.text) == (
+        0,
+        0,
+        False,
+        "no approval is asked for",
+    )
     assert time_out(project, one, actor="line") is None
     move = promote(project, one, actor="maker")
     assert move.entry is not None
@@ -131,7 +138,9 @@ def test_who_may_not_approve(project: Project, candidate: str, person: str, reas
         ("@desk", (), "", False),
     ],
 )
-def test_who_made_a_release(project: Project, actor: str, authors: tuple[str, ...], person: str, made: bool) -> None:
+def test_who_made_a_release(
+    project: Project, actor: str, authors: tuple[str, ...], person: str, made: bool
+) -> None:
     """Whoever registered it or wrote its commit; capitals and what follows an @ make no difference."""
     digest = entered(project, 1, actor, authors)
     entries = Ledger(project.ledger_url).entries()
@@ -149,7 +158,8 @@ def test_approving_twice_counts_once(project: Project) -> None:
     assert approve(project, one, person="ana", reason="again") == first
     refused(project, one, "1 approval by a reviewer")
     assert (
-        standing(project, one).text == "waiting for 1 approval by a reviewer: sluice approve 2; then sluice promote 2"
+        standing(project, one).text
+        == "waiting for 1 approval by a reviewer: sluice approve 2; then sluice promote 2"
     )
     approve(project, one, person="ben")
     assert approve(project, one, person="ana") == first
@@ -200,7 +210,9 @@ def test_an_approval_is_of_one_verdict(project: Project, candidate: str) -> None
 
 
 @pytest.mark.parametrize("decision", [Decision.REJECT, Decision.HOLD])
-def test_no_approval_makes_up_for_the_verdict(project: Project, candidate: str, decision: Decision) -> None:
+def test_no_approval_makes_up_for_the_verdict(
+    project: Project, candidate: str, decision: Decision
+) -> None:
     """A REJECT or HOLD can neither be approved nor promoted, whatever was approved before."""
     approve(project, candidate, person="ana")
     decided(project, candidate, decision)

@@ -33,19 +33,25 @@ def test_approvals_given_in_mlflow(project: Project, tracking: Tracking) -> None
     """A tag with a name is an approval through the same checks; it is taken away, and who approved is shown."""
     second = judged_in_mlflow(project, tracking)
     page = tracking.client.get_model_version("m", "2").description
-    assert page.startswith("> **To approve** (this needs 1 approval by a reviewer: ana, ben, maker)")
+    assert page.startswith(
+        "> **To approve** (this needs 1 approval by a reviewer: ana, ben, maker)"
+    )
     assert "`sluice.approve.YOUR-NAME`" in page
     assert collect_approvals(project, tracking=tracking, model="m").recorded == ()
     tracking.set_tags(
         "m",
         2,
-        {"sluice.approve.ana": "reads well", "sluice.approve.maker": "mine", "sluice.approve.ben": "No"},
+        {
+            "sluice.approve.ana": "reads well",
+            "sluice.approve.maker": "mine",
+            "sluice.approve.ben": "No",
+        },
     )
     tracking.set_tags("m", 1, {"sluice.approve.ben": "the bare model"})
     found = collect_approvals(project, tracking=tracking, model="m")
-    assert [(entry.actor, entry.payload["via"], entry.payload["reason"]) for entry in found.recorded] == [
-        ("ana", "mlflow", "reads well")
-    ]
+    assert [
+        (entry.actor, entry.payload["via"], entry.payload["reason"]) for entry in found.recorded
+    ] == [("ana", "mlflow", "reads well")]
     assert [line.partition(":")[0] for line in found.refused] == [
         "version 1, ben",
         "version 2, ben",
@@ -64,7 +70,9 @@ def test_approvals_given_in_mlflow(project: Project, tracking: Tracking) -> None
     verify(project)
 
 
-def test_a_tag_counts_only_for_the_verdict_that_was_on_the_page(project: Project, tracking: Tracking) -> None:
+def test_a_tag_counts_only_for_the_verdict_that_was_on_the_page(
+    project: Project, tracking: Tracking
+) -> None:
     """A tag set before another verdict goes with it; where MLflow was not told, it is refused."""
     second = judged_in_mlflow(project, tracking)
     tracking.set_tags("m", 2, {"sluice.approve.ana": "reads well"})

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_server import Asked, ChatServer, completion, says, sends
-from sluicegate.backends import AskLimits, open_asker
-from sluicegate.backends.ask_limits import Purse, least_tokens, most_prompt_tokens
-from sluicegate.backends.rate_limits import TokenBucket, backoff, retry_after
 from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.errors import BudgetError, ConfigError
+from sluicegate.models import AskLimits, open_asker
+from sluicegate.models.ask_limits import Purse, least_tokens, most_prompt_tokens
+from sluicegate.models.rate_limits import TokenBucket, backoff, retry_after
 from sluicegate.records import Failure, Question, Reply
 
 PRICE = PriceParams(input=10.0, output=100.0)
@@ -28,14 +28,26 @@ PRICE = PriceParams(input=10.0, output=100.0)
 
 def questions(count: int, start: int = 0) -> list[Question]:
     return [
-        Question(({"role": "user", "content": f"question {n}"},), max_tokens=8) for n in range(start, start + count)
+        Question(({"role": "user", "content": f"question {n}"},), max_tokens=8)
+        for n in range(start, start + count)
     ]
 
 
 def opened(server: ChatServer, folder: Path, limits: AskLimits | None = None, **more: Any) -> Any:
-    fields = {"url": server.url, "model": "m", "allow_private": True, "timeout": 20, "tries": 1, **more}
+    fields = {
+        "url": server.url,
+        "model": "m",
+        "allow_private": True,
+        "timeout": 20,
+        "tries": 1,
+        **more,
+    }
     return open_asker(
-        ModelSpec(endpoint=EndpointSpec(**fields)), "judge", root=folder, cache=folder, limits=limits or AskLimits()
+        ModelSpec(endpoint=EndpointSpec(**fields)),
+        "judge",
+        root=folder,
+        cache=folder,
+        limits=limits or AskLimits(),
     )
 
 
@@ -73,7 +85,9 @@ def test_backoff_is_full_jitter(tried: int, seed: int) -> None:
     assert 0 <= backoff(tried, random.Random(seed)) <= min(20, 0.5 * 2 ** (tried - 1))
 
 
-@pytest.mark.parametrize("text", [None, "", "-3", "soon", "1e9", "nan", "inf", "Mon, 99 Foo 2026", "9" * 40])
+@pytest.mark.parametrize(
+    "text", [None, "", "-3", "soon", "1e9", "nan", "inf", "Mon, 99 Foo 2026", "9" * 40]
+)
 def test_retry_after_that_makes_no_sense(text: str | None) -> None:
     """A header that is no number and no date asks for nothing."""
     assert retry_after(text) is None
@@ -118,13 +132,18 @@ def test_tokens_per_minute(tmp_path: Path) -> None:
     with ChatServer(says(lambda _: "one two three")) as server:
         asker = opened(server, tmp_path, tokens_per_minute=6000, concurrency=1)
         started = time.monotonic()
-        asker.ask(questions(26))  # 575 tokens are gone when the last one wants 162; 600 at once, then 90 a second
+        asker.ask(
+            questions(26)
+        )  # 575 tokens are gone when the last one wants 162; 600 at once, then 90 a second
         assert time.monotonic() - started >= 1.45
 
 
 @pytest.mark.parametrize(
     ("limits", "word"),
-    [(AskLimits(max_tokens=2000), "token budget of 2,000"), (AskLimits(max_cost=0.03), "cost budget of 0.03")],
+    [
+        (AskLimits(max_tokens=2000), "token budget of 2,000"),
+        (AskLimits(max_cost=0.03), "cost budget of 0.03"),
+    ],
 )
 def test_tokens_and_money(tmp_path: Path, limits: AskLimits, word: str) -> None:
     """At the limit asking stops with what was answered kept; a second run with more budget pays only for the rest."""
@@ -196,18 +215,23 @@ def test_failures_that_may_cost_are_counted(tmp_path: Path) -> None:
     with ChatServer(behave) as server:
         with pytest.raises(BudgetError):
             opened(server, tmp_path, AskLimits(max_tokens=1000), concurrency=1).ask(questions(100))
-        assert len(server.asked) == 10  # 21 for an answer, 162 for a failure; the next might not have fitted
+        assert (
+            len(server.asked) == 10
+        )  # 21 for an answer, 162 for a failure; the next might not have fitted
 
 
 def test_money_needs_a_price(tmp_path: Path) -> None:
     """A limit on money without prices is refused before anything is asked."""
-    with ChatServer(says(lambda _: "x")) as server, pytest.raises(ConfigError, match="needs a price"):
+    with (
+        ChatServer(says(lambda _: "x")) as server,
+        pytest.raises(ConfigError, match="needs a price"),
+    ):
         opened(server, tmp_path, AskLimits(max_cost=1.0))
 
 
 def test_a_failing_cache_stops_the_asker(tmp_path: Path) -> None:
     """What cannot be kept is not asked on: the error reaches the caller as it is."""
-    from sluicegate.backends.endpoint import EndpointSource
+    from sluicegate.models.endpoint import EndpointSource
 
     class DiskFull(Exception):
         pass

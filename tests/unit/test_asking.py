@@ -21,12 +21,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import Asked, ChatServer, completion, says, send
-from sluicegate.backends import AskLimits, open_asker, open_backend, rate_limits
-from sluicegate.backends.endpoint_backend import remote_model
-from sluicegate.backends.reply_cache import FILE
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError, EnvironmentFailure, SluiceError
+from sluicegate.models import AskLimits, open_asker, open_backend, rate_limits
+from sluicegate.models.endpoint_backend import remote_model
+from sluicegate.models.reply_cache import FILE
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Failure, GenerationSettings, Question, Reply
 from soak_scale import scaled
 
@@ -36,7 +36,14 @@ def questions(count: int, **more: Any) -> list[Question]:
 
 
 def model(url: str, **more: Any) -> ModelSpec:
-    fields = {"url": url, "model": "judge", "allow_private": True, "timeout": 20, "tries": 1, **more}
+    fields = {
+        "url": url,
+        "model": "judge",
+        "allow_private": True,
+        "timeout": 20,
+        "tries": 1,
+        **more,
+    }
     return ModelSpec(endpoint=EndpointSpec(**fields))
 
 
@@ -49,14 +56,29 @@ def test_nothing_is_asked_twice(tmp_path: Path) -> None:
     place = {"token": "5", "logprob": -0.25, "top_logprobs": [{"token": "5", "logprob": -0.25}]}
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        send(writer, completion("5 ö 🙂\n\x00", finish_reason="length", logprobs={"content": [place]}))
+        send(
+            writer,
+            completion("5 ö 🙂\n\x00", finish_reason="length", logprobs={"content": [place]}),
+        )
 
     with ChatServer(behave) as server:
         first = ask(server.url, tmp_path, [*questions(3), *questions(2)])
         again = ask(server.url, tmp_path, questions(5))
         assert len(server.asked) == 5
-    assert [answer.cached for answer in first if isinstance(answer, Reply)] == [False, False, False, True, True]
-    assert [answer.cached for answer in again if isinstance(answer, Reply)] == [True, True, True, False, False]
+    assert [answer.cached for answer in first if isinstance(answer, Reply)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert [answer.cached for answer in again if isinstance(answer, Reply)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
     kept, fresh = again[0], again[4]
     assert isinstance(kept, Reply)
     assert isinstance(fresh, Reply)
@@ -82,7 +104,8 @@ def test_every_part_of_a_question_counts(tmp_path: Path) -> None:
         ask(server.url, tmp_path, variants, model="other")
         assert len(server.asked) == 2 * len(variants)
         one, two = (
-            open_asker(model(url), "j", root=tmp_path, cache=tmp_path) for url in (server.url, server.url + "/")
+            open_asker(model(url), "j", root=tmp_path, cache=tmp_path)
+            for url in (server.url, server.url + "/")
         )
         assert one.identity == two.identity
 
@@ -118,8 +141,14 @@ def test_a_changed_cache_is_not_believed(tmp_path: Path) -> None:
     with ChatServer(says(lambda asked: str(asked.number))) as server:
         ask(server.url, tmp_path, questions(2))
         with sqlite3.connect(tmp_path / "cache" / FILE) as database:
-            database.execute('UPDATE replies SET value = replace(value, \'"text":"1"\', \'"text":"9"\')')
-        texts = [answer.text for answer in ask(server.url, tmp_path, questions(2)) if isinstance(answer, Reply)]
+            database.execute(
+                'UPDATE replies SET value = replace(value, \'"text":"1"\', \'"text":"9"\')'
+            )
+        texts = [
+            answer.text
+            for answer in ask(server.url, tmp_path, questions(2))
+            if isinstance(answer, Reply)
+        ]
         assert "9" not in texts
         assert len(server.asked) == 3
         (tmp_path / "cache" / FILE).write_bytes(b"not a database" * 1000)
@@ -133,7 +162,7 @@ def test_a_changed_cache_is_not_believed(tmp_path: Path) -> None:
 ASKING = """
 import sys
 from pathlib import Path
-from sluicegate.backends import open_asker
+from sluicegate.models import open_asker
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.records import Question, Reply
 spec = ModelSpec(endpoint=EndpointSpec(url=sys.argv[1], model="m", allow_private=True, concurrency=4))
@@ -178,7 +207,9 @@ def hostile(key: str) -> Any:
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         told = asked.headers.get("authorization", "")
         assert told == f"Bearer {key}"
-        error = json.dumps({"error": {"message": f"Incorrect API key {key}; masked: {key[:9]}***{key[-4:]}"}}).encode()
+        error = json.dumps(
+            {"error": {"message": f"Incorrect API key {key}; masked: {key[:9]}***{key[-4:]}"}}
+        ).encode()
         place = {"token": told, "logprob": -0.5}
         ways = [
             lambda: send(writer, completion(f"you said {told}")),
@@ -192,7 +223,10 @@ def hostile(key: str) -> Any:
             lambda: send(writer, completion("fine", logprobs={"content": [place]})),
             lambda: send(writer, completion("\\u0020".join(key))),
             lambda: writer.write(f"HTTP/1.1 200 {told}\r\n{told}\r\n\r\n".encode()),
-            lambda: (writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{told}".encode()), writer.close()),
+            lambda: (
+                writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{told}".encode()),
+                writer.close(),
+            ),
         ]
         ways[(asked.number - 1) % len(ways)]()
 
@@ -206,7 +240,9 @@ def test_canary_keys_are_found_nowhere(
     caplog.set_level(logging.DEBUG, logger="")
     monkeypatch.setattr(rate_limits, "FIRST_WAIT", 0.01)
     chance = random.Random(0)
-    keys = ["sk-" + "".join(chance.choices("abcdefghijkmnpqrstuvwxyz23456789", k=40)) for _ in range(20)]
+    keys = [
+        "sk-" + "".join(chance.choices("abcdefghijkmnpqrstuvwxyz23456789", k=40)) for _ in range(20)
+    ]
     written = []
     for number, key in enumerate(keys):
         monkeypatch.setenv("CANARY_KEY", key)
@@ -214,14 +250,25 @@ def test_canary_keys_are_found_nowhere(
             spec = model(server.url, key_env="CANARY_KEY", tries=2, concurrency=2)
             asker = open_asker(spec, "j", root=tmp_path, cache=tmp_path / f"cache{number}")
             answers = asker.ask(questions(12))
-            written += [*map(repr, answers), repr(pickle.dumps(answers)), repr(vars(asker)), asker.identity]
-            written += [repr(vars(value)) for value in vars(asker).values() if hasattr(value, "__dict__")]
+            written += [
+                *map(repr, answers),
+                repr(pickle.dumps(answers)),
+                repr(vars(asker)),
+                asker.identity,
+            ]
+            written += [
+                repr(vars(value)) for value in vars(asker).values() if hasattr(value, "__dict__")
+            ]
             errors: list[SluiceError] = []
             for limits in (AskLimits(max_tokens=200), AskLimits(max_seconds=1e-3)):
                 with pytest.raises(SluiceError) as caught:
-                    open_asker(spec, "j", root=tmp_path, cache=tmp_path / "none", limits=limits).ask(questions(50))
+                    open_asker(
+                        spec, "j", root=tmp_path, cache=tmp_path / "none", limits=limits
+                    ).ask(questions(50))
                 errors.append(caught.value)
-            backend = open_backend("endpoint", remote_model(spec, "j", tmp_path), None, dtype="auto", batch_tokens=1)
+            backend = open_backend(
+                "endpoint", remote_model(spec, "j", tmp_path), None, dtype="auto", batch_tokens=1
+            )
             prompts = [[dict(message) for message in one.messages] for one in questions(4)]
             with pytest.raises(SluiceError) as caught:
                 backend.generate(prompts, GenerationSettings())
@@ -231,7 +278,9 @@ def test_canary_keys_are_found_nowhere(
             open_asker(spec, "j", root=tmp_path, cache=tmp_path)
         for place, error in enumerate((*errors, refused.value)):
             assert error.__traceback__ is not None
-            error.__traceback__ = error.__traceback__.tb_next  # the frame of this test holds the keys
+            error.__traceback__ = (
+                error.__traceback__.tb_next
+            )  # the frame of this test holds the keys
             ours = traceback.TracebackException.from_exception(error, capture_locals=True)
             (tmp_path / f"error{number}-{place}").write_text("".join(ours.format()))
         assert any(isinstance(answer, Reply) for answer in answers)
@@ -239,7 +288,9 @@ def test_canary_keys_are_found_nowhere(
     for name in ("httpcore.connection", "httpcore.http11"):
         logging.getLogger(name).debug("somebody else's request")
     (tmp_path / "answers").write_text("\n".join(written))
-    (tmp_path / "log").write_text("\n".join(record.getMessage() + str(record.args) for record in caplog.records))
+    (tmp_path / "log").write_text(
+        "\n".join(record.getMessage() + str(record.args) for record in caplog.records)
+    )
     assert "somebody else's request" in (tmp_path / "log").read_text()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) >= 20 + 4 * 20 + 2
@@ -255,10 +306,15 @@ def test_an_endpoint_generates(tmp_path: Path) -> None:
         remote = remote_model(model(server.url), "m", tmp_path)
         backend = open_backend("endpoint", remote, None, dtype="auto", batch_tokens=1)
         prompts = [[{"role": "user", "content": f"say {n}"}] for n in range(5)]
-        settings = GenerationSettings(max_new_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("##",))
+        settings = GenerationSettings(
+            max_new_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("##",)
+        )
         answers = backend.generate(prompts, settings)
         assert [answer.text for answer in answers] == [f"say {n}!" for n in range(5)]
-        assert all(answer.finished and answer.seconds > 0 and answer.prompt_tokens == 20 for answer in answers)
+        assert all(
+            answer.finished and answer.seconds > 0 and answer.prompt_tokens == 20
+            for answer in answers
+        )
         body = server.asked[0].body
         assert (body["max_tokens"], body["temperature"], body["top_p"]) == (7, 0.5, 0.9)
         assert (body["seed"], body["stop"]) == (3, ["##"])
@@ -282,7 +338,9 @@ def test_a_backend_without_an_answer_raises(tmp_path: Path) -> None:
         remote = remote_model(model(server.url), "m", tmp_path)
         backend = open_backend("endpoint", remote, None, dtype="auto", batch_tokens=1)
         prompts = [[{"role": "user", "content": f"say {n}"}] for n in range(4)]
-        with pytest.raises(EnvironmentFailure, match="1 of 4 prompts got no answer: the endpoint's answer cannot"):
+        with pytest.raises(
+            EnvironmentFailure, match="1 of 4 prompts got no answer: the endpoint's answer cannot"
+        ):
             backend.generate(prompts, GenerationSettings())
         assert len(backend.generate(prompts, GenerationSettings())) == 4
         assert len(server.asked) == 5
@@ -290,7 +348,7 @@ def test_a_backend_without_an_answer_raises(tmp_path: Path) -> None:
 
 def test_endpoints_and_weights_are_not_mixed_up(tmp_path: Path) -> None:
     """No adapter on an endpoint, no release built on one, no local model through the endpoint backend: clear refusals."""
-    from sluicegate.backends import LoadedBase, resolve_base
+    from sluicegate.models import LoadedBase, resolve_base
 
     spec = model("http://127.0.0.1:1/v1")
     with pytest.raises(ConfigError, match="takes no adapter"):
@@ -298,7 +356,9 @@ def test_endpoints_and_weights_are_not_mixed_up(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is an endpoint: it has no weights"):
         resolve_base(spec, "j", tmp_path)
     with pytest.raises(ConfigError, match="takes a model with `endpoint:`"):
-        open_backend("endpoint", LoadedBase("m", tmp_path, "d", 10), None, dtype="auto", batch_tokens=1)
+        open_backend(
+            "endpoint", LoadedBase("m", tmp_path, "d", 10), None, dtype="auto", batch_tokens=1
+        )
     with pytest.raises(ConfigError, match="is no endpoint"):
         remote_model(ModelSpec(path="."), "m", tmp_path)
 
@@ -323,12 +383,14 @@ def test_the_scripted_asker() -> None:
 def test_opening_an_endpoint_is_light() -> None:
     """Judging by endpoint loads no torch."""
     code = (
-        "import sys; from pathlib import Path; from sluicegate.backends import open_asker\n"
+        "import sys; from pathlib import Path; from sluicegate.models import open_asker\n"
         "from sluicegate.config import EndpointSpec, ModelSpec\n"
         "spec = ModelSpec(endpoint=EndpointSpec(url='https://x.example/v1', model='m'))\n"
         "open_asker(spec, 'm', root=Path(), cache=Path())\n"
         "print({'torch', 'transformers', 'mlflow', 'numpy'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert done.stdout.strip() == "set()"

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sluicegate.backends import LoadedBase, Messages, open_backend, resolve_base
-from sluicegate.backends.echo import EchoBackend
-from sluicegate.backends.slots import shared_start
-from sluicegate.backends.transformers_backend import TransformersBackend
-from sluicegate.backends.weights import choose_dtype, encode_chat, load_model, load_tokenizer
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ConfigError, DataError, ModelError
+from sluicegate.models import LoadedBase, Messages, open_backend, resolve_base
+from sluicegate.models.echo import EchoBackend
+from sluicegate.models.slots import shared_start
+from sluicegate.models.transformers_backend import TransformersBackend
+from sluicegate.models.weights import choose_dtype, encode_chat, load_model, load_tokenizer
 from sluicegate.records import GenerationSettings
 from tiny_model import build_tiny_model
 
@@ -37,16 +37,25 @@ WORDS = [
 
 def chat(length: int, start: int = 0) -> Messages:
     """A prompt of `length` words."""
-    return [{"role": "user", "content": " ".join(WORDS[(start + i * i) % len(WORDS)] for i in range(length))}]
+    return [
+        {
+            "role": "user",
+            "content": " ".join(WORDS[(start + i * i) % len(WORDS)] for i in range(length)),
+        }
+    ]
 
 
-PROMPTS = [chat(length, start) for start, length in enumerate([3, 60, 12, 1, 33, 90, 7, 25, 2, 48, 14, 5])]
+PROMPTS = [
+    chat(length, start) for start, length in enumerate([3, 60, 12, 1, 33, 90, 7, 25, 2, 48, 14, 5])
+]
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
     folder = build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-    return resolve_base(ModelSpec(path=str(folder), context=512), "tiny", tmp_path_factory.mktemp("cache"))
+    return resolve_base(
+        ModelSpec(path=str(folder), context=512), "tiny", tmp_path_factory.mktemp("cache")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +66,33 @@ def one_by_one(base: LoadedBase) -> list[str]:
     for messages in PROMPTS:
         ids = torch.tensor([encode_chat(tokenizer, messages)])
         with torch.inference_mode():
-            out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+            out = model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False
+            )
         texts.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
     return texts
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 150, 700, 10_000])
-def test_batched_greedy_equals_one_by_one(base: LoadedBase, one_by_one: list[str], batch_tokens: int) -> None:
+def test_batched_greedy_equals_one_by_one(
+    base: LoadedBase, one_by_one: list[str], batch_tokens: int
+) -> None:
     """However many prompts share a batch, each greedy answer is the one generate gives alone, in the order asked."""
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=batch_tokens)
     answers = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
     assert [answer.text for answer in answers] == one_by_one
-    assert [answer.prompt_tokens for answer in answers] == [backend.count_tokens(messages) for messages in PROMPTS]
+    assert [answer.prompt_tokens for answer in answers] == [
+        backend.count_tokens(messages) for messages in PROMPTS
+    ]
     assert all(answer.seconds > 0 and 1 <= answer.completion_tokens <= 24 for answer in answers)
     assert all(0 < (answer.first_token or 0) <= answer.seconds for answer in answers)
     assert any((answer.first_token or 0) < answer.seconds for answer in answers)
 
 
-SYSTEM = {"role": "system", "content": "You judge by one criterion: " + "the customer must get the parcel. " * 9}
+SYSTEM = {
+    "role": "system",
+    "content": "You judge by one criterion: " + "the customer must get the parcel. " * 9,
+}
 
 
 def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,10 +111,12 @@ def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.M
     assert len(common) > 60
     counts = {}
     for sharing in (8, 10**9):
-        monkeypatch.setattr("sluicegate.backends.transformers_backend.SHARING", sharing)
+        monkeypatch.setattr("sluicegate.models.transformers_backend.SHARING", sharing)
         read.clear()
         answers = backend.generate(prompts, settings)
-        assert [(one.text, one.prompt_tokens) for one in answers] == [(one.text, one.prompt_tokens) for one in alone]
+        assert [(one.text, one.prompt_tokens) for one in answers] == [
+            (one.text, one.prompt_tokens) for one in alone
+        ]
         made = sum(answer.completion_tokens for answer in answers)
         counts[sharing] = sum(read) - (made - len(prompts))
     assert counts[10**9] == whole
@@ -112,7 +132,9 @@ def test_equal_prompts_share_all_but_a_token(base: LoadedBase) -> None:
     assert shared_start([[5, 6, 7], [6, 7]]) == []
     settings = GenerationSettings(max_new_tokens=10, temperature=0.8)
     (alone,) = backend.generate(PROMPTS[1:2], settings)
-    assert [answer.text for answer in backend.generate(PROMPTS[1:2] * 5, settings)] == [alone.text] * 5
+    assert [answer.text for answer in backend.generate(PROMPTS[1:2] * 5, settings)] == [
+        alone.text
+    ] * 5
 
 
 def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
@@ -123,7 +145,10 @@ def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
     tokens = [backend.tokenizer.encode(answer.text, add_special_tokens=False) for answer in plain]
     backend.ends |= {row[2 + index % 5] for index, row in enumerate(tokens) if len(row) > 8}
     batched = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
-    alone = [backend.generate([messages], GenerationSettings(max_new_tokens=24))[0] for messages in PROMPTS]
+    alone = [
+        backend.generate([messages], GenerationSettings(max_new_tokens=24))[0]
+        for messages in PROMPTS
+    ]
     assert [(a.text, a.completion_tokens, a.finished) for a in batched] == [
         (a.text, a.completion_tokens, a.finished) for a in alone
     ]
@@ -133,13 +158,17 @@ def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
 
 def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
     """A sampled answer depends on seed and prompt only; another seed gives another answer."""
-    settings = GenerationSettings(max_new_tokens=12, temperature=0.9, top_p=0.9, repetition_penalty=1.2, seed=3)
+    settings = GenerationSettings(
+        max_new_tokens=12, temperature=0.9, top_p=0.9, repetition_penalty=1.2, seed=3
+    )
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
     together = [answer.text for answer in backend.generate(PROMPTS, settings)]
     backwards = [answer.text for answer in backend.generate(PROMPTS[::-1], settings)][::-1]
     other = [
         answer.text
-        for answer in backend.generate(PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4))
+        for answer in backend.generate(
+            PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4)
+        )
     ]
     assert together == backwards
     assert together != other
@@ -148,15 +177,24 @@ def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
 def test_repetition_penalty_equals_transformers(base: LoadedBase) -> None:
     """Greedy decoding with a repetition penalty gives the text that transformers gives."""
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
-    ours = backend.generate(PROMPTS[:4], GenerationSettings(max_new_tokens=16, repetition_penalty=1.4))
+    ours = backend.generate(
+        PROMPTS[:4], GenerationSettings(max_new_tokens=16, repetition_penalty=1.4)
+    )
     model, tokenizer = load_model(base.path, "float32"), load_tokenizer(base.path)
     for messages, answer in zip(PROMPTS, ours, strict=False):
         ids = torch.tensor([encode_chat(tokenizer, messages)])
         with torch.inference_mode():
             out = model.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False, repetition_penalty=1.4
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=16,
+                do_sample=False,
+                repetition_penalty=1.4,
             )
-        assert answer.text == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+        assert (
+            answer.text
+            == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+        )
 
 
 def test_unknown_families_run_one_by_one(base: LoadedBase, one_by_one: list[str]) -> None:
@@ -186,7 +224,11 @@ def test_progress_and_empty(base: LoadedBase) -> None:
     """Progress counts every answer once; no prompt, no answer."""
     backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
     seen: list[tuple[int, int]] = []
-    backend.generate(PROMPTS[:5], GenerationSettings(max_new_tokens=4), lambda done, total: seen.append((done, total)))
+    backend.generate(
+        PROMPTS[:5],
+        GenerationSettings(max_new_tokens=4),
+        lambda done, total: seen.append((done, total)),
+    )
     assert seen == [(n, 5) for n in range(1, 6)]
     assert backend.generate([], GenerationSettings()) == []
 
@@ -206,7 +248,7 @@ def test_answer_stops_at_the_context(base: LoadedBase) -> None:
     assert answer.prompt_tokens + answer.completion_tokens <= 512
 
 
-@pytest.mark.parametrize("name", ["nothing", "sluicegate.backends.echo:absent", "no_such_module:x"])
+@pytest.mark.parametrize("name", ["nothing", "sluicegate.models.echo:absent", "no_such_module:x"])
 def test_unknown_backend(base: LoadedBase, name: str) -> None:
     """A backend that is neither in the table nor importable is a configuration error."""
     with pytest.raises(ConfigError):
@@ -216,7 +258,9 @@ def test_unknown_backend(base: LoadedBase, name: str) -> None:
 def test_damaged_weights_are_a_model_error(base: LoadedBase, tmp_path: Path) -> None:
     """Weights cut short give a typed error, not a traceback of a library."""
     for path in base.path.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes()[: 1000 if path.suffix == ".safetensors" else None])
+        (tmp_path / path.name).write_bytes(
+            path.read_bytes()[: 1000 if path.suffix == ".safetensors" else None]
+        )
     with pytest.raises(ModelError):
         load_model(tmp_path, "float32")
 
@@ -225,13 +269,19 @@ def test_echo_answers_by_script_or_repeats() -> None:
     """The fake answers from its script, else repeats the last line, cut at the length limit."""
     echo = EchoBackend(script={"hi": "hello there"})
     settings = GenerationSettings(max_new_tokens=2)
-    texts = echo.generate([[{"role": "user", "content": text}] for text in ("hi", "a\nb c d", "")], settings)
-    assert [(answer.text, answer.finished) for answer in texts] == [("hello there", True), ("b c", False), ("", True)]
+    texts = echo.generate(
+        [[{"role": "user", "content": text}] for text in ("hi", "a\nb c d", "")], settings
+    )
+    assert [(answer.text, answer.finished) for answer in texts] == [
+        ("hello there", True),
+        ("b c", False),
+        ("", True),
+    ]
 
 
 def test_dtype_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` writes its measurement into the model cache; exact work on a processor stays float32."""
-    from sluicegate.backends import weights
+    from sluicegate.models import weights
 
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path))
     weights.faster_dtype.cache_clear()

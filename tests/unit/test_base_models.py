@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sluicegate.backends.base_models import model_files, resolve_base
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ModelError
+from sluicegate.models.base_models import model_files, resolve_base
 from tiny_model import build_tiny_model
 
 
@@ -36,7 +36,9 @@ def test_same_bytes_same_digest(folder: Path, built: Path, tmp_path: Path) -> No
     assert (one.context, two.context) == (300, 512)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"]
+)
 def test_changed_bytes_change_the_digest(folder: Path, tmp_path: Path, name: str) -> None:
     """A change in weights, tokenizer, configuration or template is seen although the digest was kept."""
     spec = ModelSpec(path=str(folder))

@@ -14,13 +14,13 @@ from click.testing import CliRunner
 pytest.importorskip("lm_eval", reason="needs the extra benchmarks")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.adapters import BASE_PREFIX
-from sluicegate.backends import LoadedBase, resolve_base
 from sluicegate.cli import sluice
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.public_benchmarks import BenchmarkRun, compare_runs, run_tasks
 from sluicegate.hashing import write_json
+from sluicegate.models import LoadedBase, resolve_base
 from tiny_model import build_tiny_model
 
 CHOICE = """
@@ -65,7 +65,9 @@ metric_list:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
     """A tiny model."""
-    return LoadedBase("tiny", build_tiny_model(tmp_path_factory.mktemp("model") / "tiny"), "b" * 64, 256)
+    return LoadedBase(
+        "tiny", build_tiny_model(tmp_path_factory.mktemp("model") / "tiny"), "b" * 64, 256
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,9 @@ def adapter(base: LoadedBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(1)
     modules = ["q_proj", "v_proj", "o_proj"]
-    config = LoraConfig(r=8, lora_alpha=64, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=8, lora_alpha=64, target_modules=modules, init_lora_weights=False, task_type="CAUSAL_LM"
+    )
     folder = tmp_path_factory.mktemp("adapter")
     get_peft_model(AutoModelForCausalLM.from_pretrained(base.path), config).save_pretrained(folder)
     return folder
@@ -89,14 +93,25 @@ def tasks(base: LoadedBase, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
     data = folder / "rows.jsonl"
     rows: list[dict[str, Any]] = [
-        {"question": f"order {n}?", "choices": [f"{n}", f"{99 - n}", f"{n + 40}"], "answer": 0, "wanted": "?"}
+        {
+            "question": f"order {n}?",
+            "choices": [f"{n}", f"{99 - n}", f"{n + 40}"],
+            "answer": 0,
+            "wanted": "?",
+        }
         for n in range(10, 34)
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, text in (("pick", CHOICE), ("write", WRITE), ("read", READ)):
         (folder / f"{name}.yaml").write_text(text.format(data=data))
     (folder / "notes.yaml").write_text("about: no task")
-    first = run_tasks(base, None, [str(folder / "pick.yaml"), str(folder / "write.yaml")], digest="x", dtype="float32")
+    first = run_tasks(
+        base,
+        None,
+        [str(folder / "pick.yaml"), str(folder / "write.yaml")],
+        digest="x",
+        dtype="float32",
+    )
     picked = {row.id: row.output.strip() for row in first.evidence["pick"].rows}
     wrote = {row.id: row.output for row in first.evidence["write"].rows}
     for number, row in enumerate(rows):
@@ -119,16 +134,20 @@ def test_numbers_are_those_of_lm_eval(base: LoadedBase, tasks: Path, before: Ben
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    model = HFLM(pretrained=str(base.path), device="cpu", dtype="float32", batch_size=1, max_length=256)
+    model = HFLM(
+        pretrained=str(base.path), device="cpu", dtype="float32", batch_size=1, max_length=256
+    )
     found = lm_eval.simple_evaluate(
         model=model, tasks=["pick", "write"], task_manager=manager, bootstrap_iters=0, limit=6
     )["results"]
     for task, metric in (("pick", "acc"), ("pick", "acc_norm"), ("write", "exact_match")):
         rows = sorted(before.evidence[task].rows, key=lambda row: int(row.id))[:6]
-        assert sum(row.scores[metric] for row in rows) / 6 == pytest.approx(found[task][f"{metric},none"], abs=1e-9)
-    assert {task: len(evidence.rows) for task, evidence in before.evidence.items()} == dict.fromkeys(
-        before.evidence, 24
-    )
+        assert sum(row.scores[metric] for row in rows) / 6 == pytest.approx(
+            found[task][f"{metric},none"], abs=1e-9
+        )
+    assert {
+        task: len(evidence.rows) for task, evidence in before.evidence.items()
+    } == dict.fromkeys(before.evidence, 24)
 
 
 def test_metrics_that_are_no_mean_of_examples_are_named(before: BenchmarkRun) -> None:
@@ -138,7 +157,9 @@ def test_metrics_that_are_no_mean_of_examples_are_named(before: BenchmarkRun) ->
     assert all(0 < row.scores["bits_per_byte"] < 16 for row in before.evidence["read"].rows)
 
 
-def test_what_tuning_broke_is_shown(base: LoadedBase, adapter: Path, tasks: Path, before: BenchmarkRun) -> None:
+def test_what_tuning_broke_is_shown(
+    base: LoadedBase, adapter: Path, tasks: Path, before: BenchmarkRun
+) -> None:
     """A model that lost what it could is shown to be worse; the same model is not, and its difference is exactly none."""
     after = run_tasks(base, adapter, [str(tasks)], digest="c" * 64, dtype="float32")
     found = {(one.task, one.metric): one for one in compare_runs(before, after)}
@@ -152,10 +173,16 @@ def test_what_tuning_broke_is_shown(base: LoadedBase, adapter: Path, tasks: Path
     assert {one.difference.mean for one in same} == {0.0}
 
 
-def test_only_equal_questions_are_compared(base: LoadedBase, tasks: Path, before: BenchmarkRun) -> None:
+def test_only_equal_questions_are_compared(
+    base: LoadedBase, tasks: Path, before: BenchmarkRun
+) -> None:
     """Runs on other examples, tasks or settings are not set against each other."""
-    fewer = run_tasks(base, None, [str(tasks / "pick.yaml")], digest="c" * 64, dtype="float32", limit=3)
-    chat = run_tasks(base, None, [str(tasks / "pick.yaml")], digest="c" * 64, dtype="float32", limit=3, chat=True)
+    fewer = run_tasks(
+        base, None, [str(tasks / "pick.yaml")], digest="c" * 64, dtype="float32", limit=3
+    )
+    chat = run_tasks(
+        base, None, [str(tasks / "pick.yaml")], digest="c" * 64, dtype="float32", limit=3, chat=True
+    )
     for other in (before, chat):
         with pytest.raises(EvidenceError):
             compare_runs(fewer, other)
@@ -183,14 +210,18 @@ def test_the_command_compares_the_candidate_with_its_base(
     (project / "params.yaml").write_text(
         f"release: {{name: tiny, base: {base.path}, prompt: summarize, dtype: float32}}\nevaluate: {{metrics: [rouge1]}}\n"
     )
-    shutil.copytree(adapter, project / "build" / "adapter", ignore=shutil.ignore_patterns("README.md"))
+    shutil.copytree(
+        adapter, project / "build" / "adapter", ignore=shutil.ignore_patterns("README.md")
+    )
     digest = resolve_base(ModelSpec(path=str(base.path)), "tiny", tmp_path / "cache").digest
     config = project / "build" / "adapter" / "adapter_config.json"
     named = json.loads(config.read_text()) | {"base_model_name_or_path": f"{BASE_PREFIX}{digest}"}
     config.write_text(json.dumps(named))
     write_json(project / "build" / "tune.json", {"method": "lora"})
     monkeypatch.chdir(project)
-    done = CliRunner().invoke(sluice, ["benchmark", str(tasks / "write.yaml"), "--json"], standalone_mode=False)
+    done = CliRunner().invoke(
+        sluice, ["benchmark", str(tasks / "write.yaml"), "--json"], standalone_mode=False
+    )
     assert done.exception is None, done.exception
     assert done.return_value == 1
     found = json.loads(done.stdout)
@@ -200,5 +231,7 @@ def test_the_command_compares_the_candidate_with_its_base(
     assert kept.release == found["release"]
     assert len(kept.rows) == 24
     write_json(project / "build" / "tune.json", {"method": "none"})
-    refused = CliRunner().invoke(sluice, ["benchmark", str(tasks / "write.yaml")], standalone_mode=False)
+    refused = CliRunner().invoke(
+        sluice, ["benchmark", str(tasks / "write.yaml")], standalone_mode=False
+    )
     assert "bare base model" in str(refused.exception)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.backends.echo import EchoBackend
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.evaluation import METER, Limits, Meter, answer
+from sluicegate.models.echo import EchoBackend
 from sluicegate.records import GenerationSettings
 
 SETTINGS = GenerationSettings(max_new_tokens=5)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.cards import ReportContext, render_model_card, report_html, verdict_markdown, verdict_text
+from sluicegate.cards import (
+    ReportContext,
+    render_model_card,
+    report_html,
+    verdict_markdown,
+    verdict_text,
+)
 from sluicegate.cards.charts import bounds, differences, forest, loss_curve
 from sluicegate.cards.examples import paired, shown_text
 from sluicegate.cards.wording import headline, outcome
@@ -33,24 +39,56 @@ from sluicegate.records import (
 
 TEMPLATE = Path(__file__).parents[2] / "registry" / "model_card.md.jinja"
 EVIL = "<script>alert('x')</script>"
-CANDIDATE, CHAMPION = Release("b" * 64, "a" * 64, "c" * 64, "d" * 64), Release("b" * 64, None, "c" * 64, "d" * 64)
-LINEAGE = Lineage("1" * 64, "2" * 64, {f"raw {EVIL}": "3" * 64}, "4" * 64, "5" * 40, True, CHAMPION.digest)
+CANDIDATE, CHAMPION = (
+    Release("b" * 64, "a" * 64, "c" * 64, "d" * 64),
+    Release("b" * 64, None, "c" * 64, "d" * 64),
+)
+LINEAGE = Lineage(
+    "1" * 64, "2" * 64, {f"raw {EVIL}": "3" * 64}, "4" * 64, "5" * 40, True, CHAMPION.digest
+)
 PASS = RuleResult(
     "rougeL_not_worse", "not_worse_than_champion", "rougeL", Decision.PROMOTE, "block", "shown",
     0.43, 0.35, 0.08, 0.041, 0.12, 0.02, 0.0001, 60, 52.0, 0.03,
 )  # fmt: skip
-FAIL = RuleResult("floor", "at_least", "rougeL", Decision.REJECT, "block", f"low {EVIL} | `x`", 0.1, margin=0.2, n=60)
-HOLD = dataclasses.replace(PASS, name="facts", metric="facts", decision=Decision.HOLD, low=-0.05, more_examples=45)
-WARN = RuleResult("slow", "at_most", "latency_p95", Decision.REJECT, "warn", "2.1 s", 2.1, margin=2.0)
+FAIL = RuleResult(
+    "floor",
+    "at_least",
+    "rougeL",
+    Decision.REJECT,
+    "block",
+    f"low {EVIL} | `x`",
+    0.1,
+    margin=0.2,
+    n=60,
+)
+HOLD = dataclasses.replace(
+    PASS, name="facts", metric="facts", decision=Decision.HOLD, low=-0.05, more_examples=45
+)
+WARN = RuleResult(
+    "slow", "at_most", "latency_p95", Decision.REJECT, "warn", "2.1 s", 2.1, margin=2.0
+)
 
 
-def verdict(decision: Decision, *rules: RuleResult, champion: str | None = CHAMPION.digest) -> Verdict:
-    return Verdict(decision, CANDIDATE.digest, champion, "7" * 64, "2" * 64, "8" * 64, None, rules, ("noted",))
+def verdict(
+    decision: Decision, *rules: RuleResult, champion: str | None = CHAMPION.digest
+) -> Verdict:
+    return Verdict(
+        decision, CANDIDATE.digest, champion, "7" * 64, "2" * 64, "8" * 64, None, rules, ("noted",)
+    )
 
 
 def evidence(release: Release, scores: list[float], output: str) -> Evidence:
     rows = tuple(
-        ScoredExample(f"row-{index}", f"g{index}", output, {"rougeL": score}, 0.5, 100, 20, finished=index != 0)
+        ScoredExample(
+            f"row-{index}",
+            f"g{index}",
+            output,
+            {"rougeL": score},
+            0.5,
+            100,
+            20,
+            finished=index != 0,
+        )
         for index, score in enumerate(scores)
     )
     mean = sum(scores) / len(scores)
@@ -60,7 +98,13 @@ def evidence(release: Release, scores: list[float], output: str) -> Evidence:
 
 def context(**changes: object) -> ReportContext:
     examples = [
-        Example(f"row-{index}", f"g{index}", {"conversation": f"Customer: {EVIL} order 17\nAgent: yes"}, ("Ref",), "s")
+        Example(
+            f"row-{index}",
+            f"g{index}",
+            {"conversation": f"Customer: {EVIL} order 17\nAgent: yes"},
+            ("Ref",),
+            "s",
+        )
         for index in range(4)
     ]
     full = ReportContext(
@@ -94,7 +138,9 @@ class Page(html.parser.HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "data", "action")]
+        self.addresses += [
+            value or "" for key, value in attrs if key in ("src", "href", "data", "action")
+        ]
         assert not [key for key, _ in attrs if key.startswith("on")]
         if tag not in ("meta", "link", "br", "img", "path", "circle", "rect", "polyline"):
             self.open.append(tag)
@@ -122,7 +168,9 @@ def test_headline_names_the_rules_that_decided(
     assert all(word in said for word in words), said
 
 
-@pytest.mark.parametrize(("rule", "word"), [(PASS, "pass"), (FAIL, "fail"), (HOLD, "hold"), (WARN, "warn")])
+@pytest.mark.parametrize(
+    ("rule", "word"), [(PASS, "pass"), (FAIL, "fail"), (HOLD, "hold"), (WARN, "warn")]
+)
 def test_terminal_and_markdown_agree_on_each_outcome(rule: RuleResult, word: str) -> None:
     """Both show a rule's outcome, value and limit."""
     given = verdict(Decision.HOLD, rule)
@@ -137,7 +185,11 @@ def test_terminal_columns_line_up_and_carry_no_control_characters() -> None:
     plain = verdict_text(verdict(Decision.REJECT, PASS, evil, WARN))
     assert "\x1b" not in plain
     assert "\r" not in plain
-    table = [line for line in plain.splitlines() if line.startswith(("  fail", "  warn", "  pass")) and ":" not in line]
+    table = [
+        line
+        for line in plain.splitlines()
+        if line.startswith(("  fail", "  warn", "  pass")) and ":" not in line
+    ]
     assert {line.index(line.split()[1]) for line in table} == {8}
     coloured = verdict_text(verdict(Decision.REJECT, PASS, evil), colour=True)
     assert "\x1b[1;31mREJECT\x1b[0m" in coloured
@@ -146,12 +198,17 @@ def test_terminal_columns_line_up_and_carry_no_control_characters() -> None:
 def test_markdown_holds_every_rule_digest_and_link_and_no_html() -> None:
     """What came from outside is escaped; table rows keep their number of cells; unsafe links are plain text."""
     text = verdict_markdown(
-        verdict(Decision.REJECT, PASS, FAIL), CANDIDATE, LINEAGE, {"run": "http://h/(a b)", "bad": "javascript:x"}
+        verdict(Decision.REJECT, PASS, FAIL),
+        CANDIDATE,
+        LINEAGE,
+        {"run": "http://h/(a b)", "bad": "javascript:x"},
     )
     assert "<script" not in text
     assert "[run](http://h/%28a%20b%29)" in text
     assert "](javascript" not in text
-    assert all(part[:16] in text for part in (CANDIDATE.digest, "a" * 64, LINEAGE.code, LINEAGE.commit))
+    assert all(
+        part[:16] in text for part in (CANDIDATE.digest, "a" * 64, LINEAGE.code, LINEAGE.commit)
+    )
     assert "uncommitted changes" in text
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {9, 3}
@@ -160,8 +217,17 @@ def test_markdown_holds_every_rule_digest_and_link_and_no_html() -> None:
 
 def test_markdown_of_ten_rules_fits_an_mlflow_description() -> None:
     """A long policy still fits into 5000 characters."""
-    rules = [dataclasses.replace(HOLD if i % 2 else PASS, name=f"rule_number_{i}") for i in range(10)]
-    assert len(verdict_markdown(verdict(Decision.HOLD, *rules), CANDIDATE, LINEAGE, {"run": "http://x"})) < 5000
+    rules = [
+        dataclasses.replace(HOLD if i % 2 else PASS, name=f"rule_number_{i}") for i in range(10)
+    ]
+    assert (
+        len(
+            verdict_markdown(
+                verdict(Decision.HOLD, *rules), CANDIDATE, LINEAGE, {"run": "http://x"}
+            )
+        )
+        < 5000
+    )
 
 
 def test_report_is_self_contained_and_escaped() -> None:
@@ -220,7 +286,13 @@ def test_lower_is_better_turns_the_examples_round() -> None:
 
 def test_rows_the_champion_did_not_answer_are_not_compared() -> None:
     """A pair needs both answers."""
-    pairs = paired(evidence(CANDIDATE, [0.1, 0.5], ""), evidence(CHAMPION, [0.4], ""), [], "rougeL", higher=True)
+    pairs = paired(
+        evidence(CANDIDATE, [0.1, 0.5], ""),
+        evidence(CHAMPION, [0.4], ""),
+        [],
+        "rougeL",
+        higher=True,
+    )
     assert [pair.id for pair in pairs] == ["row-0"]
 
 
@@ -257,8 +329,18 @@ def test_model_card_says_what_the_records_say() -> None:
     base = {"name": "tiny", "licence": "Apache-2.0", "notes": ""}
     prompt = "Sum up: {{ conversation }} ```"
     sources = {"support": {"role": "train", "licence": "CC0", "owner": "us"}}
-    card = render_model_card(TEMPLATE, context(), model="support", base=base, prompt=prompt, sources=sources)
-    for shown in ("# support", "**HOLD**", "0.400 (0.300 .. 0.500)", "````text", "{{ conversation }}", "CC0", "a" * 64):
+    card = render_model_card(
+        TEMPLATE, context(), model="support", base=base, prompt=prompt, sources=sources
+    )
+    for shown in (
+        "# support",
+        "**HOLD**",
+        "0.400 (0.300 .. 0.500)",
+        "````text",
+        "{{ conversation }}",
+        "CC0",
+        "a" * 64,
+    ):
         assert shown in card, shown
     assert "<script" not in card
     bare = context(release=CHAMPION, champion=None, tune=None, drift=None, baselines={})
@@ -280,7 +362,9 @@ def test_model_card_says_what_the_records_say() -> None:
          "{% endfor %}{% endfor %}{% endfor %}{% endfor %}", "grows beyond"),
     ],
 )  # fmt: skip
-def test_broken_or_hostile_template_is_a_configuration_error(tmp_path: Path, text: str, message: str) -> None:
+def test_broken_or_hostile_template_is_a_configuration_error(
+    tmp_path: Path, text: str, message: str
+) -> None:
     """A template that is malformed, names an unknown value or tries to fill the memory is refused, saying why."""
     template = tmp_path / "card.md.jinja"
     template.write_text(text)

@@ -10,18 +10,26 @@ from pathlib import Path
 import pytest
 
 from sluicegate.errors import UsageError, VersioningError
+from sluicegate.line.gate.change import Change, compare
+from sluicegate.line.gate.run import base_from_environment
 from sluicegate.project import Project
 from sluicegate.scaffold import init
-from sluicegate.stages.change import Change, compare
-from sluicegate.stages.gate_run import base_from_environment
 from sluicegate.versioning import current_commit, ensure_dvc
-from sluicegate.versioning.history import close_worktree, files_at, files_here, merge_base, open_worktree
+from sluicegate.versioning.history import (
+    close_worktree,
+    files_at,
+    files_here,
+    merge_base,
+    open_worktree,
+)
 
 
 def git(root: Path, *arguments: str) -> str:
     """Run git with an author."""
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
-    done = subprocess.run(["git", *author, *arguments], cwd=root, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *author, *arguments], cwd=root, check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -52,10 +60,28 @@ def changes(root: Path) -> Change:
     [
         ("prompts/summarize.yaml", "Read the following", "Please read", ["prompt"], "template"),
         ("params.yaml", "rank: 16", "rank: 8", ["tune settings"], "rank 16 → 8"),
-        ("params.yaml", "temperature: 0.0", "temperature: 0.5", ["generation settings"], "temperature 0.0 → 0.5"),
-        ("params.yaml", "near_duplicate: 0.85", "near_duplicate: 0.9", ["preparation"], "near_duplicate 0.85 → 0.9"),
+        (
+            "params.yaml",
+            "temperature: 0.0",
+            "temperature: 0.5",
+            ["generation settings"],
+            "temperature 0.0 → 0.5",
+        ),
+        (
+            "params.yaml",
+            "near_duplicate: 0.85",
+            "near_duplicate: 0.9",
+            ["preparation"],
+            "near_duplicate 0.85 → 0.9",
+        ),
         ("params.yaml", "baselines: [lead2]", "baselines: []", ["evaluation"], "baselines"),
-        ("params.yaml", "base: smollm2-135m-instruct", "base: ../other", ["base model"], "../other"),
+        (
+            "params.yaml",
+            "base: smollm2-135m-instruct",
+            "base: ../other",
+            ["base model"],
+            "../other",
+        ),
         (
             "params.yaml",
             "prompt: summarize",
@@ -65,14 +91,22 @@ def changes(root: Path) -> Change:
         ),
         ("params.yaml", 'encoder: ""', "encoder: packaged", ["profile settings"], "encoder"),
         ("params.yaml", "hours: 24", "hours: 12", ["monitor settings"], "hours"),
-        ("params.yaml", "minimum_groups: 50", "minimum_groups: 60", ["calibration settings"], "minimum_groups 50 → 60"),
+        (
+            "params.yaml",
+            "minimum_groups: 50",
+            "minimum_groups: 60",
+            ["calibration settings"],
+            "minimum_groups 50 → 60",
+        ),
         ("registry/gates.yaml", "minimum_examples: 50", "minimum_examples: 51", ["policy"], ""),
         ("registry/models.yaml", "context: 2048", "context: 1024", ["base model"], ""),
         ("dvc.yaml", "always_changed: true", "always_changed: false", ["code"], ""),
         ("flows/release.py", "def ", "def  ", ["code"], ""),
     ],
 )
-def test_one_part(root: Path, file: str, old: str, new: str, expected: list[str], detail: str) -> None:
+def test_one_part(
+    root: Path, file: str, old: str, new: str, expected: list[str], detail: str
+) -> None:
     """An edit in one file is told as the one part that it changes, with both digests."""
     change = edited(root, file, old, new)
     assert [part.name for part in change.parts] == expected
@@ -99,7 +133,9 @@ def test_comments_change_nothing(root: Path, file: str, old: str, new: str) -> N
 
 def test_a_judge_counts_where_it_is_used(root: Path) -> None:
     """A criterion that no metric names is not told; one that is named is the part `judges`, in the words that differ."""
-    unused = edited(root, "prompts/judge_coherence.yaml", "one well-organised text", "one clear text")
+    unused = edited(
+        root, "prompts/judge_coherence.yaml", "one well-organised text", "one clear text"
+    )
     assert (unused.parts, unused.other) == ((), ())
     edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["judge:coherence", rouge1,')
     git(root, "commit", "-qam", "judged")
@@ -112,7 +148,9 @@ def test_a_judge_counts_where_it_is_used(root: Path) -> None:
 
 def test_data_and_golden_set(root: Path) -> None:
     """A training row changes the data, a golden row the golden set, committed or not; other files are only listed."""
-    train, golden = (root / "data" / "sample" / f"support_{name}.jsonl" for name in ("train", "golden"))
+    train, golden = (
+        root / "data" / "sample" / f"support_{name}.jsonl" for name in ("train", "golden")
+    )
     train.write_text(train.read_text("utf-8").split("\n", 1)[1], "utf-8")
     git(root, "commit", "-qam", "less")
     (root / "README.md").write_text("changed", "utf-8")
@@ -128,7 +166,13 @@ def test_an_unknown_file_makes_uncertain(root: Path) -> None:
     git(root, "commit", "-qam", "a metric with files")
     git(root, "branch", "-f", "main", "mine")
     harmless = ("README.md", "tests/test_x.py", ".github/workflows/x.yml")
-    unknown = ("src/team/words.txt", "prompts/words.txt", "models/base.dvc", "pdm.lock", "docs/encoder/config.json")
+    unknown = (
+        "src/team/words.txt",
+        "prompts/words.txt",
+        "models/base.dvc",
+        "pdm.lock",
+        "docs/encoder/config.json",
+    )
     for file in (*harmless, *unknown):
         path = root / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +255,9 @@ def test_data_under_dvc(root: Path) -> None:
 
 def test_unversioned_data_is_said(root: Path) -> None:
     """Rows that neither git nor DVC knows cannot be compared, and the change says so."""
-    change = edited(root, "registry/sources.yaml", "data/sample/support_train.jsonl", "../elsewhere/rows.jsonl")
+    change = edited(
+        root, "registry/sources.yaml", "data/sample/support_train.jsonl", "../elsewhere/rows.jsonl"
+    )
     assert not change.certain
     assert any("../elsewhere/rows.jsonl" in note for note in change.notes)
 

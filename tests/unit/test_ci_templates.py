@@ -119,7 +119,10 @@ def test_only_its_own_note_is_replaced(
             path = self.path.replace("/projects/3/merge_requests/4", "/p")
             if self.command != "GET":
                 asked.append((self.command, path))
-            notes = [{"id": number, "author": {"id": who}, "body": text} for number, (who, text) in enumerate(theirs)]
+            notes = [
+                {"id": number, "author": {"id": who}, "body": text}
+                for number, (who, text) in enumerate(theirs)
+            ]
             self.send_response(403 if refused and self.command == "PUT" else 200)
             self.end_headers()
             self.wfile.write(json.dumps({"id": 5} if path == "/user" else notes).encode())
@@ -129,7 +132,9 @@ def test_only_its_own_note_is_replaced(
         def log_message(self, *_: object) -> None:
             pass
 
-    text = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["after_script"][0]
+    text = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"][
+        "after_script"
+    ][0]
     script = re.search(r"<<'PYTHON'\n(.*)\nPYTHON", text, re.S)
     assert script
     (tmp_path / "reports").mkdir()
@@ -138,6 +143,12 @@ def test_only_its_own_note_is_replaced(
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         known = {"CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}", "CI_PROJECT_ID": "3"}
         known |= {"CI_MERGE_REQUEST_IID": "4", "SLUICE_NOTE_TOKEN": "t", "no_proxy": "127.0.0.1"}
-        subprocess.run([sys.executable, "-c", script[1]], cwd=tmp_path, env=os.environ | known, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", script[1]],
+            cwd=tmp_path,
+            env=os.environ | known,
+            check=True,
+            timeout=60,
+        )
         server.shutdown()
     assert asked == expected

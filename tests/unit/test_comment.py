@@ -20,7 +20,10 @@ HOSTILE = (
 
 
 def rule(
-    name: str = "kept", decision: Decision = Decision.HOLD, severity: str = "block", reason: str = "r"
+    name: str = "kept",
+    decision: Decision = Decision.HOLD,
+    severity: str = "block",
+    reason: str = "r",
 ) -> RuleResult:
     """A rule's result with numbers in all columns."""
     return RuleResult(
@@ -31,14 +34,21 @@ def rule(
 
 def pair(text: str, number: int = 1) -> ExamplePair:
     """One golden row on which the candidate lost."""
-    sides = [ScoredExample(f"{text}{number}", "g", text, {"rougeL": score}, 1.0, 10, 5) for score in (0.1, 0.5)]
-    return ExamplePair(f"{text}{number}", "g", {"conversation": text}, (text,), sides[0], sides[1], -0.4)
+    sides = [
+        ScoredExample(f"{text}{number}", "g", text, {"rougeL": score}, 1.0, 10, 5)
+        for score in (0.1, 0.5)
+    ]
+    return ExamplePair(
+        f"{text}{number}", "g", {"conversation": text}, (text,), sides[0], sides[1], -0.4
+    )
 
 
 def report(text: str = "plain", decision: Decision = Decision.HOLD, rules: int = 1) -> GateReport:
     """A report with `text` wherever text comes from outside."""
     results = tuple(rule(f"{text} {number}", decision, reason=text) for number in range(rules))
-    verdict = Verdict(decision, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64, "f" * 64, results, (text,))
+    verdict = Verdict(
+        decision, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64, "f" * 64, results, (text,)
+    )
     return GateReport(
         model="support", decision=decision, verdict=verdict, against=text,
         changed=[("prompt", "1" * 64, "2" * 64, text)], other=[text] * 9, metric="rougeL",

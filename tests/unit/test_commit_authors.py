@@ -78,7 +78,9 @@ def test_a_parent_on_a_branch_that_was_squashed(root: Path) -> None:
     assert people(root, parent) == {"bo", "cy"}
 
 
-def test_a_release_from_its_parents_own_commit_is_made_by_what_that_commit_brought(root: Path) -> None:
+def test_a_release_from_its_parents_own_commit_is_made_by_what_that_commit_brought(
+    root: Path,
+) -> None:
     """Release zero and the first candidate come from one commit: a merge there still names its authors."""
     run(root, "ana", "switch", "-c", "change")
     commit(root, "ana")
@@ -91,7 +93,13 @@ def test_co_authors_are_authors(root: Path) -> None:
     """The trailers of a squashed pull request name the others, with and without an address."""
     trailers = "Co-authored-by: Ana Lee <ana@example.org>\nco-authored-by: Dan"
     commit(root, "bo", message=f"squashed\n\nCo-authored-by in the text\n\n{trailers}")
-    assert set(commit_authors(root)) == {"Bo", "bo@example.org", "Ana Lee", "ana@example.org", "Dan"}
+    assert set(commit_authors(root)) == {
+        "Bo",
+        "bo@example.org",
+        "Ana Lee",
+        "ana@example.org",
+        "Dan",
+    }
 
 
 def test_only_the_projects_folder_counts_in_a_larger_repository(root: Path) -> None:

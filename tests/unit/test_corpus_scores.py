@@ -17,18 +17,31 @@ from sluicegate.records import Example, Generation
 from tiny_model import build_tiny_model
 
 OUTPUTS = ["the parcel came late today", "a refund of 20 euro was sent", ""]
-WANTED = [["the parcel came very late", "it was late"], ["a refund of 20 euro was sent"], ["nothing was said"]]
+WANTED = [
+    ["the parcel came very late", "it was late"],
+    ["a refund of 20 euro was sent"],
+    ["nothing was said"],
+]
 
 
 def test_whole_set_scores_are_operations_of_the_evidence() -> None:
     """Evaluating bleu and chrf by row also gives sacrebleu's score of the set, and no other metric adds one."""
-    golden = [Example(str(n), str(n), {"text": "t"}, tuple(row), "s") for n, row in enumerate(WANTED)]
+    golden = [
+        Example(str(n), str(n), {"text": "t"}, tuple(row), "s") for n, row in enumerate(WANTED)
+    ]
     said = [Generation(text, 1, 1, float(n), True) for n, text in enumerate(OUTPUTS)]
     found = evaluate("r" * 64, golden, "g" * 64, said, ["bleu", "chrf", "rouge1"]).operations
     columns = [[row[place] if place < len(row) else None for row in WANTED] for place in (0, 1)]
-    assert found["corpus_bleu"] == pytest.approx(sacrebleu.corpus_bleu(OUTPUTS, columns).score / 100, abs=1e-6)
-    assert found["corpus_chrf"] == pytest.approx(sacrebleu.corpus_chrf(OUTPUTS, columns).score / 100, abs=1e-6)
-    assert not {name for name in found if name.startswith("corpus_")} - {"corpus_bleu", "corpus_chrf"}
+    assert found["corpus_bleu"] == pytest.approx(
+        sacrebleu.corpus_bleu(OUTPUTS, columns).score / 100, abs=1e-6
+    )
+    assert found["corpus_chrf"] == pytest.approx(
+        sacrebleu.corpus_chrf(OUTPUTS, columns).score / 100, abs=1e-6
+    )
+    assert not {name for name in found if name.startswith("corpus_")} - {
+        "corpus_bleu",
+        "corpus_chrf",
+    }
     plain = evaluate("r" * 64, golden, "g" * 64, said, ["rouge1"]).operations
     assert plain == operations(said)
 

@@ -17,14 +17,20 @@ from sluicegate.errors import ConfigError, DataError, EnvironmentFailure
 from sluicegate.hashing import digest_file
 from sluicegate.records import Example
 
-WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("an", "el", "id", "om", "ur", "ax", "ib", "oc")]
+WORDS = [
+    f"{a}{b}" for a in "bdfgklmnprst" for b in ("an", "el", "id", "om", "ur", "ax", "ib", "oc")
+]
 
 
 def row(number: int, group: str = "", text: str = "", source: str = "s") -> Example:
     """A row of 40 words that no other number shares."""
     words = random.Random(number).choices(WORDS, k=40)
     return Example(
-        f"r{number:03d}", group or f"g{number}", {"text": text or " ".join(words)}, (f"sum {number}",), source
+        f"r{number:03d}",
+        group or f"g{number}",
+        {"text": text or " ".join(words)},
+        (f"sum {number}",),
+        source,
     )
 
 
@@ -66,17 +72,25 @@ def test_golden_sources_are_the_golden_set_and_their_groups_never_train() -> Non
     """With a golden source, pool rows stay out of golden, and rows of golden groups are left out of training."""
     golden = [row(n) for n in range(5)]
     learn = [row(n) for n in range(10, 30)] + [row(40, group="g1"), row(41, group="g2")]
-    made = prepare({"g": ("golden", golden), "t": ("train", learn[:12]), "p": ("pool", learn[12:])}, PARAMS)
+    made = prepare(
+        {"g": ("golden", golden), "t": ("train", learn[:12]), "p": ("pool", learn[12:])}, PARAMS
+    )
     assert ids(made.golden) == ids(golden)
     assert not ids(made.train + made.validation) & {"r040", "r041"}
-    assert {item.id: item.reason for item in made.dropped} == dict.fromkeys(("r040", "r041"), "group_in_golden")
+    assert {item.id: item.reason for item in made.dropped} == dict.fromkeys(
+        ("r040", "r041"), "group_in_golden"
+    )
     assert made.counts["group_in_golden"] == 2
 
 
 def test_train_rows_never_become_golden() -> None:
     """Only pool groups are held out."""
     made = prepare(
-        {"t": ("train", [row(n) for n in range(30)]), "p": ("pool", [row(n) for n in range(50, 80)])}, PARAMS
+        {
+            "t": ("train", [row(n) for n in range(30)]),
+            "p": ("pool", [row(n) for n in range(50, 80)]),
+        },
+        PARAMS,
     )
     assert made.golden
     assert all(int(item.id[1:]) >= 50 for item in made.golden)
@@ -102,13 +116,19 @@ def test_duplicates_are_left_out_and_named() -> None:
 
 def test_texts_without_words_are_only_the_same_when_they_are() -> None:
     """Two different emoji are no duplicates of each other."""
-    kept, removed = remove_duplicates([row(1, text="🙂"), row(2, text="🎪"), row(3, text="🙂")], 0.85)
+    kept, removed = remove_duplicates(
+        [row(1, text="🙂"), row(2, text="🎪"), row(3, text="🙂")], 0.85
+    )
     assert (len(kept), len(removed)) == (2, 1)
 
 
 def test_personal_data_is_redacted_in_inputs_and_references() -> None:
     """Every set is clean and the counts say how much was found; kinds with no find count 0."""
-    dirty = replace(row(1), inputs={"text": row(1).inputs["text"] + " a@example.com"}, reference=("Call 555-0147.",))
+    dirty = replace(
+        row(1),
+        inputs={"text": row(1).inputs["text"] + " a@example.com"},
+        reference=("Call 555-0147.",),
+    )
     made = prepare({"s": ("pool", [dirty, *(row(n) for n in range(2, 30))])}, PARAMS)
     assert made.redactions == {"email": 1, "phone": 1, "card": 0, "iban": 0, "handle": 0}
     found = next(item for item in made.train + made.validation + made.golden if item.id == "r001")
@@ -119,10 +139,16 @@ def test_personal_data_is_redacted_in_inputs_and_references() -> None:
 def test_overlap_of_golden_and_training_stops_the_line() -> None:
     """A golden text that is quoted inside a longer training row is found by its n-grams, and both ids are named."""
     quoted = row(1)
-    carrier = row(60, text=row(61).inputs["text"] + " " + quoted.inputs["text"] + " " + row(62).inputs["text"])
+    carrier = row(
+        60, text=row(61).inputs["text"] + " " + quoted.inputs["text"] + " " + row(62).inputs["text"]
+    )
     with pytest.raises(DataError, match="golden r001 ~ train r060"):
         prepare(
-            {"g": ("golden", [quoted, row(2)]), "t": ("train", [carrier, *(row(n) for n in range(10, 20))])}, PARAMS
+            {
+                "g": ("golden", [quoted, row(2)]),
+                "t": ("train", [carrier, *(row(n) for n in range(10, 20))]),
+            },
+            PARAMS,
         )
 
 
@@ -132,7 +158,9 @@ def test_overlap_counts_passages_over_all_training_rows() -> None:
     train = [row(1), row(2)]
     both = find_overlaps(train, [row(9, text=f"{left} {right}")], ngram=8, share=0.8, near=0.85)
     assert [(item.golden, item.train) for item in both] == [("r009", "r001")]
-    half = find_overlaps(train, [row(9, text=f"{left} {row(5).inputs['text']}")], ngram=8, share=0.8, near=0.85)
+    half = find_overlaps(
+        train, [row(9, text=f"{left} {row(5).inputs['text']}")], ngram=8, share=0.8, near=0.85
+    )
     assert half == []
     refuse_overlaps(half)
 
@@ -150,7 +178,9 @@ GOLDEN = ("golden", [row(1), row(2)])
         ({"g": GOLDEN, "t": ("train", [row(1, source="t"), row(30)])}, "used in source"),
     ],
 )
-def test_data_that_cannot_be_trusted_is_refused(sources: dict[str, tuple[str, list[Example]]], message: str) -> None:
+def test_data_that_cannot_be_trusted_is_refused(
+    sources: dict[str, tuple[str, list[Example]]], message: str
+) -> None:
     """Empty, one-group, golden-less and id-sharing data stop with exit code 2."""
     with pytest.raises(DataError, match=message) as caught:
         prepare(sources, PARAMS)
@@ -167,7 +197,11 @@ def test_examples_are_read_as_written_and_the_digest_is_stable(tmp_path: Path) -
     """Any order of rows gives the same bytes, and they read back equal."""
     rows = [row(n) for n in range(9)]
     digest = write_examples(tmp_path / "a.jsonl", rows)
-    assert digest == write_examples(tmp_path / "b.jsonl", rows[::-1]) == digest_file(tmp_path / "a.jsonl")
+    assert (
+        digest
+        == write_examples(tmp_path / "b.jsonl", rows[::-1])
+        == digest_file(tmp_path / "a.jsonl")
+    )
     assert read_examples(tmp_path / "a.jsonl") == rows
 
 
@@ -179,9 +213,18 @@ def test_examples_are_read_as_written_and_the_digest_is_stable(tmp_path: Path) -
             '{"group":"g","id":"a","inputs":{"t":"x"},"reference":["y"],"source":"s","more":1}',
             "field 'more' is unknown",
         ),
-        ('{"group":"g","id":"a","inputs":{"t":3},"reference":["y"],"source":"s"}', "line 2: field inputs"),
-        ('{"group":"g","id":"a","inputs":{"t":"x"},"reference":[],"source":"s"}', "line 2: field reference"),
-        ('{"group":"g","id":"r001","inputs":{"t":"x"},"reference":["y"],"source":"s"}', "line 2: field id"),
+        (
+            '{"group":"g","id":"a","inputs":{"t":3},"reference":["y"],"source":"s"}',
+            "line 2: field inputs",
+        ),
+        (
+            '{"group":"g","id":"a","inputs":{"t":"x"},"reference":[],"source":"s"}',
+            "line 2: field reference",
+        ),
+        (
+            '{"group":"g","id":"r001","inputs":{"t":"x"},"reference":["y"],"source":"s"}',
+            "line 2: field id",
+        ),
         ("{", "line 2: not valid JSON"),
     ],
 )

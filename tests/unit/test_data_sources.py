@@ -14,13 +14,25 @@ from sluicegate.data import SOURCES, read_source
 from sluicegate.errors import ConfigError, DataError, SluiceError
 
 TURNS = [{"role": "customer", "text": "my bag\nis lost"}, {"role": "agent", "text": "Found it 🙂"}]
-FIELDS: dict[str, Any] = {"id": "id", "group": "group", "inputs": {"conversation": "turns"}, "reference": "summaries"}
-ROW: dict[str, Any] = {"id": "r1", "group": "g1", "turns": TURNS, "summaries": ["Bag found.", "It was lost."]}
+FIELDS: dict[str, Any] = {
+    "id": "id",
+    "group": "group",
+    "inputs": {"conversation": "turns"},
+    "reference": "summaries",
+}
+ROW: dict[str, Any] = {
+    "id": "r1",
+    "group": "g1",
+    "turns": TURNS,
+    "summaries": ["Bag found.", "It was lost."],
+}
 
 
 def spec(kind: str, path: Path, fields: dict[str, Any] | None = None, **options: Any) -> SourceSpec:
     """A source entry as sources.yaml would give it."""
-    return SourceSpec(kind=kind, path=str(path), fields=FIELDS if fields is None else fields, options=options)
+    return SourceSpec(
+        kind=kind, path=str(path), fields=FIELDS if fields is None else fields, options=options
+    )
 
 
 def jsonl(folder: Path, *lines: Any) -> SourceSpec:
@@ -36,7 +48,11 @@ def test_turns_are_rendered_and_references_kept(tmp_path: Path) -> None:
     found = read_source("s", jsonl(tmp_path, ROW, {**ROW, "id": 7, "summaries": "One."}), tmp_path)
     assert found.rows[0].inputs == {"conversation": "Customer: my bag is lost\nAgent: Found it 🙂"}
     assert found.rows[0].reference == ("Bag found.", "It was lost.")
-    assert (found.rows[1].id, found.rows[1].reference, found.rows[1].source) == ("7", ("One.",), "s")
+    assert (found.rows[1].id, found.rows[1].reference, found.rows[1].source) == (
+        "7",
+        ("One.",),
+        "s",
+    )
 
 
 def test_digest_is_of_the_bytes(tmp_path: Path) -> None:
@@ -49,7 +65,10 @@ def test_digest_is_of_the_bytes(tmp_path: Path) -> None:
 def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path: Path) -> None:
     """U+2028 inside a JSON string does not end the line."""
     row = {**ROW, "summaries": ["a\u2028b"]}
-    assert len(read_source("s", jsonl(tmp_path, json.dumps(row, ensure_ascii=False)), tmp_path).rows) == 1
+    assert (
+        len(read_source("s", jsonl(tmp_path, json.dumps(row, ensure_ascii=False)), tmp_path).rows)
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,9 +83,15 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path: Path) -> None:
         ({"id": "r2", "group": "g", "summaries": ["x"]}, "line 2: field 'turns' is missing"),
         ({**ROW, "id": "r2", "summaries": ["  "]}, r"line 2: field summaries\[0\]: empty text"),
         ({**ROW, "id": "r2", "summaries": []}, "line 2: field summaries: no reference"),
-        ({**ROW, "id": "r2", "summaries": [4]}, r"line 2: field summaries\[0\]: text was expected, not int 4"),
+        (
+            {**ROW, "id": "r2", "summaries": [4]},
+            r"line 2: field summaries\[0\]: text was expected, not int 4",
+        ),
         ({**ROW, "id": "r2", "turns": []}, "line 2: field turns: no turns"),
-        ({**ROW, "id": "r2", "turns": [{"role": "ghost", "text": "x"}]}, r"field turns\[0\].role: 'ghost' is unknown"),
+        (
+            {**ROW, "id": "r2", "turns": [{"role": "ghost", "text": "x"}]},
+            r"field turns\[0\].role: 'ghost' is unknown",
+        ),
         ({**ROW, "id": "r2", "turns": [{"role": "agent"}]}, r"field turns\[0\]: a turn needs"),
         ({**ROW, "id": 1.5}, "line 2: field id: text was expected, not float"),
         ({**ROW, "id": True}, "line 2: field id: text was expected, not bool"),
@@ -113,7 +138,9 @@ def test_a_file_under_dvc_says_how_to_fetch_it(tmp_path: Path) -> None:
     [
         SourceSpec(kind="xml", path="x"),
         SourceSpec(kind="no.such:reader", path="x"),
-        SourceSpec(kind="jsonl", path="x", fields={"inputs": {"a": "b"}, "reference": "c", "extra": "d"}),
+        SourceSpec(
+            kind="jsonl", path="x", fields={"inputs": {"a": "b"}, "reference": "c", "extra": "d"}
+        ),
         SourceSpec(kind="jsonl", path="x", fields={"reference": "c"}),
         SourceSpec(kind="jsonl", path="x", fields={"inputs": {"a": 3}, "reference": "c"}),
         SourceSpec(kind="jsonl", path="x", fields=FIELDS, options={"delimiter": ";"}),
@@ -170,7 +197,10 @@ def test_parquet_reads_structs_and_names_a_null(tmp_path: Path) -> None:
 
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([ROW]), path)
-    assert read_source("s", spec("parquet", path), tmp_path).rows[0].reference == ("Bag found.", "It was lost.")
+    assert read_source("s", spec("parquet", path), tmp_path).rows[0].reference == (
+        "Bag found.",
+        "It was lost.",
+    )
     pq.write_table(pa.Table.from_pylist([ROW, {**ROW, "id": None}]), path)
     with pytest.raises(DataError, match="row 2: field id"):
         read_source("s", spec("parquet", path), tmp_path)
@@ -204,7 +234,10 @@ OFFICIAL = {
         {"tweet_id": 11, "sentence_offsets": ["[0, 6]", "[7, 11]"]},
         {"tweet_id": 12, "sentence_offsets": ["[6, 20]"]},
     ],
-    "annotations": [{"extractive": [], "abstractive": ["Bag lost.", "Agent looks."]}, {"extractive": []}],
+    "annotations": [
+        {"extractive": [], "abstractive": ["Bag lost.", "Agent looks."]},
+        {"extractive": []},
+    ],
 }
 
 
@@ -217,7 +250,11 @@ def official(folder: Path, tweets: str, **options: Any) -> SourceSpec:
 
 def test_the_official_tweetsumm_release_is_joined_with_the_tweets(tmp_path: Path) -> None:
     """Sentence offsets cut the tweets, `inbound` decides the speaker, sentences of a summary are joined."""
-    entry = official(tmp_path, '11,u,True,d,"My bag is lost"\n12,a,False,d,"@115 We are looking"\n', twcs="twcs.csv")
+    entry = official(
+        tmp_path,
+        '11,u,True,d,"My bag is lost"\n12,a,False,d,"@115 We are looking"\n',
+        twcs="twcs.csv",
+    )
     row = read_source("t", entry, tmp_path).rows[0]
     assert row.inputs["conversation"] == "Customer: My bag is l\nAgent: e are looking"
     assert (row.id, row.reference) == ("c1", ("Bag lost. Agent looks.",))
@@ -225,7 +262,11 @@ def test_the_official_tweetsumm_release_is_joined_with_the_tweets(tmp_path: Path
 
 def test_a_tweet_without_text_is_no_turn(tmp_path: Path) -> None:
     """A turn of white space disappears; a turn whose text is not text is still refused."""
-    record = {"conversation_id": "c1", "turns": [*TURNS, {"role": "agent", "text": " "}], "summaries": ["S."]}
+    record = {
+        "conversation_id": "c1",
+        "turns": [*TURNS, {"role": "agent", "text": " "}],
+        "summaries": ["S."],
+    }
     entry = jsonl(tmp_path, record).model_copy(update={"kind": "tweetsumm", "fields": {}})
     assert read_source("t", entry, tmp_path).rows[0].inputs["conversation"].count("\n") == 1
     jsonl(tmp_path, {**record, "turns": [{"role": "agent", "text": None}]})
@@ -236,10 +277,16 @@ def test_a_tweet_without_text_is_no_turn(tmp_path: Path) -> None:
 def test_a_tweet_that_is_absent_is_named_or_skipped_on_request(tmp_path: Path) -> None:
     """Nothing is left out in silence: an error by default, a count with skip_incomplete."""
     with pytest.raises(DataError, match="line 1: tweet 12 is not in"):
-        read_source("t", official(tmp_path, "11,u,True,d,My bag is lost\n", twcs="twcs.csv"), tmp_path)
-    entry = official(tmp_path, "11,u,True,d,My bag is lost\n", twcs="twcs.csv", skip_incomplete=True)
+        read_source(
+            "t", official(tmp_path, "11,u,True,d,My bag is lost\n", twcs="twcs.csv"), tmp_path
+        )
+    entry = official(
+        tmp_path, "11,u,True,d,My bag is lost\n", twcs="twcs.csv", skip_incomplete=True
+    )
     with (tmp_path / "final.jsonl").open("a") as stream:
-        stream.write(json.dumps({"conversation_id": "c2", "turns": TURNS, "summaries": ["Fine."]}) + "\n")
+        stream.write(
+            json.dumps({"conversation_id": "c2", "turns": TURNS, "summaries": ["Fine."]}) + "\n"
+        )
     found = read_source("t", entry, tmp_path)
     assert ([row.id for row in found.rows], found.skipped) == (["c2"], 1)
 
@@ -256,20 +303,29 @@ def test_the_limit_is_a_stable_choice(tmp_path: Path) -> None:
     lines = [{"conversation_id": f"c{n}", "turns": TURNS, "summaries": ["S."]} for n in range(20)]
     entry = jsonl(tmp_path, *lines).model_copy(update={"kind": "tweetsumm", "fields": {}})
     few, more = (
-        {row.id for row in read_source("t", entry.model_copy(update={"options": {"limit": n}}), tmp_path).rows}
+        {
+            row.id
+            for row in read_source(
+                "t", entry.model_copy(update={"options": {"limit": n}}), tmp_path
+            ).rows
+        }
         for n in (5, 9)
     )
     assert (len(few), len(more)) == (5, 9)
     assert few < more
 
 
-def test_a_saved_hugging_face_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_hugging_face_dataset_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A local dataset gives rows; a split that is not there is a clear error."""
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_list([ROW]).save_to_disk(str(tmp_path / "one"))
     found = read_source("h", spec("huggingface", Path("one")), tmp_path)
     assert found.rows[0].reference == ("Bag found.", "It was lost.")
-    datasets.DatasetDict({"train": datasets.Dataset.from_list([ROW])}).save_to_disk(str(tmp_path / "many"))
+    datasets.DatasetDict({"train": datasets.Dataset.from_list([ROW])}).save_to_disk(
+        str(tmp_path / "many")
+    )
     with pytest.raises(SluiceError, match="split test"):
         read_source("h", spec("huggingface", Path("many"), None, split="test"), tmp_path)
 

@@ -16,7 +16,9 @@ from sluicegate.project import Project
 
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
+    )
 
 
 def named(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
@@ -34,12 +36,15 @@ def test_this_environment_is_complete() -> None:
 def test_every_failed_check_has_a_fix(tmp_path: Path) -> None:
     """In an empty folder several things are missing; each says how to mend it, and what is fine has no fix."""
     checks = doctor.diagnose(Project(tmp_path))
-    assert {"project files", "git tree", "servers"} <= {check.name for check in checks if not check.ok}
+    assert {"project files", "git tree", "servers"} <= {
+        check.name for check in checks if not check.ok
+    }
     assert all(bool(check.fix) != check.ok for check in checks)
 
 
 @pytest.mark.parametrize(
-    ("floor", "below", "ok"), [("8.0", "", True), ("8.0", "9999", True), ("9999", "", False), ("1", "2", False)]
+    ("floor", "below", "ok"),
+    [("8.0", "", True), ("8.0", "9999", True), ("9999", "", False), ("1", "2", False)],
 )
 def test_a_version_outside_its_bounds_is_found(floor: str, below: str, ok: bool) -> None:
     """Too old and too new both fail, with the bounds in the line that mends it."""
@@ -60,7 +65,9 @@ def test_extras_are_those_of_the_package() -> None:
     """Each optional package is looked for under the extra that installs it, and no extra is forgotten."""
     with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
-    listed = {(extra, re.split(r"[\[<>=]", line)[0]) for extra, lines in extras.items() for line in lines}
+    listed = {
+        (extra, re.split(r"[\[<>=]", line)[0]) for extra, lines in extras.items() for line in lines
+    }
     asked = {(extra, name) for name, (extra, *_) in doctor.EXTRAS.items()}
     assert asked <= listed
     assert {extra for extra, _ in asked} == extras.keys() - {"smollm2"}

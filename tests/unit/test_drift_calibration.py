@@ -9,7 +9,9 @@ from sluicegate.drift import DETECTORS, Moments, Profile, compare
 from sluicegate.drift.calibration import scores
 from sluicegate.errors import DataError
 
-FAMILY = {(f"c{n}", "ks"): DETECTORS["ks"] for n in range(8)} | {("label", "chi_square"): DETECTORS["chi_square"]}
+FAMILY = {(f"c{n}", "ks"): DETECTORS["ks"] for n in range(8)} | {
+    ("label", "chi_square"): DETECTORS["chi_square"]
+}
 
 
 def profile(
@@ -65,7 +67,9 @@ def test_an_alarm_is_a_value_above_its_threshold() -> None:
     """Threshold, alarm and adjusted chance agree in every row, and the threshold is never below the floor."""
     random = np.random.default_rng(5)
     for shift in (0.0, 0.3, 0.6, 2.0):
-        for score in scores(profile(random, 200), profile(random, 80, shift=shift), FAMILY, permutations=199):
+        for score in scores(
+            profile(random, 200), profile(random, 80, shift=shift), FAMILY, permutations=199
+        ):
             floor = FAMILY[score.column, score.statistic].floor
             assert score.threshold >= floor
             assert score.alarm == (score.value > score.threshold)
@@ -86,7 +90,11 @@ def test_a_window_of_longer_conversations_counts_no_more_rows() -> None:
         any(
             s.p <= 0.1
             for s in scores(
-                profile(random, 150), profile(random, 12, 8, common=0.9), FAMILY, alpha=0.1, permutations=99
+                profile(random, 150),
+                profile(random, 12, 8, common=0.9),
+                FAMILY,
+                alpha=0.1,
+                permutations=99,
             )
         )
         for _ in range(60)
@@ -117,8 +125,12 @@ def test_ties_never_alarm() -> None:
         numbers = {f"c{n}": random.integers(0, 3, rows).astype(float) for n in range(8)}
         labels = {"label": np.full(rows, "", np.object_)}
         moments = {name: Moments.of(values) for name, values in numbers.items()}
-        return Profile(rows, moments, {"label": {}}, numbers, labels, np.arange(rows, dtype=np.uint64))
+        return Profile(
+            rows, moments, {"label": {}}, numbers, labels, np.arange(rows, dtype=np.uint64)
+        )
 
     for seed in range(200):
         for score in scores(coarse(40), coarse(40), FAMILY, alpha=0.1, permutations=99, seed=seed):
-            assert score.alarm == (score.p <= 0.1 and score.value > FAMILY[score.column, score.statistic].floor)
+            assert score.alarm == (
+                score.p <= 0.1 and score.value > FAMILY[score.column, score.statistic].floor
+            )

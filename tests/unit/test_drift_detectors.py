@@ -50,7 +50,10 @@ def test_rows_do_not_mix(name: str) -> None:
     """Many splits at once give what each gives alone."""
     reference, window = np.vstack([MIDDLE, LATER, MIDDLE]), np.vstack([LATER, LATER, MIDDLE])
     together = DETECTORS[name].statistic(reference, window, VALUES)
-    alone = [DETECTORS[name].statistic(reference[i : i + 1], window[i : i + 1], VALUES)[0] for i in range(3)]
+    alone = [
+        DETECTORS[name].statistic(reference[i : i + 1], window[i : i + 1], VALUES)[0]
+        for i in range(3)
+    ]
     assert together.tolist() == pytest.approx(alone)
 
 
@@ -82,13 +85,18 @@ def test_ks_is_scipys() -> None:
     random = np.random.default_rng(1)
     left, right = random.normal(size=150), random.normal(0.4, 1, size=100)
     codes, values = binned(np.concatenate([left, right]), 256)
-    counts = [np.bincount(part, minlength=len(values))[None].astype(float) for part in (codes[:150], codes[150:])]
+    counts = [
+        np.bincount(part, minlength=len(values))[None].astype(float)
+        for part in (codes[:150], codes[150:])
+    ]
     assert ks(*counts, values)[0] == pytest.approx(ks_2samp(left, right).statistic)
 
 
 def test_jensen_shannon_is_scipys() -> None:
     """The distance is SciPy's in base 2."""
-    assert jensen_shannon(MIDDLE, LATER, VALUES)[0] == pytest.approx(jensenshannon(MIDDLE[0], LATER[0], base=2))
+    assert jensen_shannon(MIDDLE, LATER, VALUES)[0] == pytest.approx(
+        jensenshannon(MIDDLE[0], LATER[0], base=2)
+    )
 
 
 def test_chi_square_is_scipys() -> None:

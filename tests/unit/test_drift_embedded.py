@@ -17,8 +17,30 @@ from sluicegate.errors import IntegrityError
 from sluicegate.monitoring import check_profile, check_rows, profile_reference, profile_traffic
 from sluicegate.records import DriftScore
 
-SUPPORT = ["parcel", "refund", "late", "order", "account", "password", "delivery", "invoice", "broken", "phone"]
-COOKING = ["onion", "butter", "recipe", "oven", "flour", "garlic", "salad", "pepper", "soup", "bread"]
+SUPPORT = [
+    "parcel",
+    "refund",
+    "late",
+    "order",
+    "account",
+    "password",
+    "delivery",
+    "invoice",
+    "broken",
+    "phone",
+]
+COOKING = [
+    "onion",
+    "butter",
+    "recipe",
+    "oven",
+    "flour",
+    "garlic",
+    "salad",
+    "pepper",
+    "soup",
+    "bread",
+]
 
 
 class WordEncoder:
@@ -45,7 +67,13 @@ def traffic(count: int, seed: int, cooking: float = 0.0, each: int = 1) -> list[
         words = COOKING if chance.random() < cooking else SUPPORT
         for _ in range(each):
             asked = " ".join(chance.choices(words, k=10))
-            rows.append({"prompt": asked, "response": f"About the {asked.split()[0]}", "group": f"{seed}-{group}"})
+            rows.append(
+                {
+                    "prompt": asked,
+                    "response": f"About the {asked.split()[0]}",
+                    "group": f"{seed}-{group}",
+                }
+            )
     return rows
 
 
@@ -70,7 +98,9 @@ def only_vectors(reference: Profile, window: Profile, **more: object) -> list[Dr
 def test_a_new_topic_of_the_same_length_is_found(name: str) -> None:
     """A fifth of the prompts about something else, as long as the others, moves the embedding."""
     found = compare(made(300, 1), made(200, 2, cooking=0.2))
-    (score,) = (score for score in found if (score.column, score.statistic) == ("prompt.embedding", name))
+    (score,) = (
+        score for score in found if (score.column, score.statistic) == ("prompt.embedding", name)
+    )
     assert score.alarm
     assert score.p <= 0.02
     assert not any(score.alarm for score in found if score.column == "prompt.lexicon_count")
@@ -155,7 +185,9 @@ def test_vectors_of_different_encoders_are_never_compared(tmp_path: Path) -> Non
         assert not any("embedding" in score.column for score in report.scores)
         assert "embeddings" in report.notes[-1]
     report, _ = check_rows(traffic(60, 2), reference, encoder=WordEncoder())
-    assert {score.statistic for score in report.scores if score.column == "prompt.embedding"} == set(VECTOR_DETECTORS)
+    assert {
+        score.statistic for score in report.scores if score.column == "prompt.embedding"
+    } == set(VECTOR_DETECTORS)
 
 
 def test_merging_different_encoders_drops_the_vectors() -> None:

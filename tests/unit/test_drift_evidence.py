@@ -21,7 +21,9 @@ def test_a_distance_becomes_a_deviate_and_back(name: str) -> None:
     assert (np.diff(deviates) >= 0).all()
     for place in (50, 120, 199):
         if 0.05 < deviates[place] < 30:
-            assert scale.distance(float(deviates[place])) == pytest.approx(distances[place], rel=1e-6)
+            assert scale.distance(float(deviates[place])) == pytest.approx(
+                distances[place], rel=1e-6
+            )
 
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "length_trend"])
@@ -48,6 +50,8 @@ def _rows(null: Null, distances: np.ndarray) -> float:
 def test_a_rare_label_found_twice_is_no_sensation() -> None:
     """Both of two rare rows in a window of an eighth is one chance in seventy: a deviate of two to three, not of six."""
     window = np.array([[198.0, 2.0], [199.0, 1.0], [200.0, 0.0]])
-    distances = DETECTORS["hellinger"].statistic(np.array([[1700.0, 2.0]]) - window, window, np.zeros(2))
+    distances = DETECTORS["hellinger"].statistic(
+        np.array([[1700.0, 2.0]]) - window, window, np.zeros(2)
+    )
     scale = Scale(DETECTORS["hellinger"].null, 1500 * 200 / 1700, 1)
     assert 2 < scale.deviates(distances)[0] < 3

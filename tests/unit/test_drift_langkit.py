@@ -19,7 +19,8 @@ pytest.importorskip("langkit", reason="pip install 'sluicegate[langkit]'")
 
 def rows(count: int) -> list[dict[str, str]]:
     return [
-        {"prompt": f"my secretword number {n} is here", "response": "Fine, thank you!" * (n % 5)} for n in range(count)
+        {"prompt": f"my secretword number {n} is here", "response": "Fine, thank you!" * (n % 5)}
+        for n in range(count)
     ]
 
 
@@ -36,7 +37,10 @@ def test_damaged_profile(tmp_path: Path, stored: Path, damage: bytes) -> None:
     """A profile whose bytes changed is never read, though whylogs itself would read some of them."""
     raw = stored.read_bytes()
     middle = len(raw) // 2
-    changed = {b"flip": raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :], b"cut": raw[:middle]}
+    changed = {
+        b"flip": raw[:middle] + bytes([raw[middle] ^ 255]) + raw[middle + 1 :],
+        b"cut": raw[:middle],
+    }
     broken = tmp_path / "broken.bin"
     broken.write_bytes(changed.get(damage, damage))
     broken.with_suffix(".json").write_bytes(stored.with_suffix(".json").read_bytes())
@@ -55,7 +59,12 @@ def test_light_metrics_are_there(stored: Path) -> None:
     """Prompts and responses both get length, readability and sentiment."""
     summary = read_whylogs(stored)
     for column in ("prompt", "response"):
-        for metric in ("character_count", "lexicon_count", "flesch_reading_ease", "vader_sentiment"):
+        for metric in (
+            "character_count",
+            "lexicon_count",
+            "flesch_reading_ease",
+            "vader_sentiment",
+        ):
             assert summary[f"{column}.{metric}"]["n"] == 40
     assert json.loads(stored.with_suffix(".json").read_text())["columns"] == summary
 
@@ -65,7 +74,8 @@ def test_merged_profiles(tmp_path: Path, stored: Path) -> None:
     write_whylogs(tmp_path / "b.bin", rows(10))
     merge_whylogs([stored, tmp_path / "b.bin"], tmp_path / "m.bin")
     one, two, both = (
-        read_whylogs(path)["response.character_count"] for path in (stored, tmp_path / "b.bin", tmp_path / "m.bin")
+        read_whylogs(path)["response.character_count"]
+        for path in (stored, tmp_path / "b.bin", tmp_path / "m.bin")
     )
     assert both["n"] == 50
     assert both["max"] == max(one["max"], two["max"])
@@ -139,4 +149,6 @@ else:
     raise SystemExit("no error")
 """
     assert importlib.util.find_spec("langkit")
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env={**os.environ})
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60, env={**os.environ}
+    )

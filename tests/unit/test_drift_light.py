@@ -47,7 +47,11 @@ def generated(count: int, seed: int = 5) -> list[str]:
         texts.append("".join(chance.choice(PIECES) + chance.choice(between) for _ in range(size)))
     while len(texts) < count:
         kinds = [(32, 127), (32, 127), (32, 127), (0, 0x250), (0, 0x3000)]
-        texts.append("".join(chr(chance.randrange(*chance.choice(kinds))) for _ in range(chance.randrange(120))))
+        texts.append(
+            "".join(
+                chr(chance.randrange(*chance.choice(kinds))) for _ in range(chance.randrange(120))
+            )
+        )
     return texts
 
 
@@ -73,9 +77,15 @@ def assert_equal(texts: list[str]) -> None:
     numbers, found = light_metrics(texts)
     assert set(theirs) == {*NUMERIC, "has_patterns"}
     for name in NUMERIC:
-        wrong = [(text, a, b) for text, a, b in zip(texts, theirs[name], numbers[name], strict=True) if a != b]
+        wrong = [
+            (text, a, b)
+            for text, a, b in zip(texts, theirs[name], numbers[name], strict=True)
+            if a != b
+        ]
         assert not wrong, (name, wrong[:3])
-    assert [group[0] if group else None for group in found if group is not None] == theirs["has_patterns"]
+    assert [group[0] if group else None for group in found if group is not None] == theirs[
+        "has_patterns"
+    ]
 
 
 def test_generated_texts_have_langkits_values() -> None:
@@ -90,9 +100,14 @@ def test_tweetsumm_has_langkits_values() -> None:
     if "SLUICE_SHARED_DATA" not in os.environ or not folder.is_dir():
         pytest.skip("SLUICE_SHARED_DATA does not name a folder with tweetsumm/")
     rows = [
-        json.loads(line) for name in ("train", "test") for line in (folder / f"{name}.jsonl").open(encoding="utf-8")
+        json.loads(line)
+        for name in ("train", "test")
+        for line in (folder / f"{name}.jsonl").open(encoding="utf-8")
     ]
-    texts = ["\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in row["turns"]) for row in rows]
+    texts = [
+        "\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in row["turns"])
+        for row in rows
+    ]
     texts += [row["summaries"][0] for row in rows]
     assert len(texts) > 1800
     assert_equal(texts)
@@ -100,10 +115,14 @@ def test_tweetsumm_has_langkits_values() -> None:
 
 def test_sentiment_is_vaders() -> None:
     """On 2,000 generated texts the compound score equals vaderSentiment's."""
-    module = pytest.importorskip("vaderSentiment.vaderSentiment", reason="pip install 'sluicegate[langkit]'")
+    module = pytest.importorskip(
+        "vaderSentiment.vaderSentiment", reason="pip install 'sluicegate[langkit]'"
+    )
     analyzer = module.SentimentIntensityAnalyzer()
     texts = generated(2000, seed=6)
-    assert vader_sentiment(texts).tolist() == [analyzer.polarity_scores(text)["compound"] for text in texts]
+    assert vader_sentiment(texts).tolist() == [
+        analyzer.polarity_scores(text)["compound"] for text in texts
+    ]
 
 
 def test_a_missing_text_is_a_null_in_its_own_row() -> None:
@@ -137,7 +156,8 @@ def test_looking_only_where_a_pattern_could_be_misses_none() -> None:
     chance = random.Random(8)
     texts = [
         "".join(
-            chance.choice(ADDRESSES) + chance.choice(["", " ", " ", " ", "\n"]) for _ in range(chance.randrange(1, 12))
+            chance.choice(ADDRESSES) + chance.choice(["", " ", " ", " ", "\n"])
+            for _ in range(chance.randrange(1, 12))
         )
         for _ in range(4_000)
     ]
@@ -163,7 +183,9 @@ def test_what_was_seen_before_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("sluicegate.drift.light._CHARACTERS", characters)
         for start in range(0, 300, 60):
             again, groups = light_metrics(texts[start : start + 60])
-            assert all(again[name].tolist() == first[name][start : start + 60].tolist() for name in NUMERIC)
+            assert all(
+                again[name].tolist() == first[name][start : start + 60].tolist() for name in NUMERIC
+            )
             assert groups == found[start : start + 60]
 
 
@@ -174,7 +196,10 @@ def test_no_word_is_kept() -> None:
     def batch() -> list[str]:
         alphabets = ["abcdefghijklmnopqrstuvwxyz", "abcdéèñç"]
         return [
-            " ".join("".join(chance.choices(chance.choice(alphabets), k=chance.choice([5, 9, 30]))) for _ in range(200))
+            " ".join(
+                "".join(chance.choices(chance.choice(alphabets), k=chance.choice([5, 9, 30])))
+                for _ in range(200)
+            )
         ]
 
     light_metrics(batch())
@@ -195,7 +220,9 @@ def test_threads_get_the_same_values() -> None:
     expected = light_metrics(texts)[0]["syllable_count"].tolist()
     results: list[list[float]] = []
     threads = [
-        threading.Thread(target=lambda: results.append(light_metrics(texts)[0]["syllable_count"].tolist()))
+        threading.Thread(
+            target=lambda: results.append(light_metrics(texts)[0]["syllable_count"].tolist())
+        )
         for _ in range(4)
     ]
     for thread in threads:

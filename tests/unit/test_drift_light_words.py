@@ -64,7 +64,16 @@ def test_words_beyond_ascii_have_numbers_too() -> None:
     assert len(set(found.numbers.tolist())) == 7
     assert found.numbers[0] == found.numbers[2]
     assert found.syllables[found.numbers].tolist() == [syllables(word) for word in words]
-    assert found.easy[found.numbers].tolist() == [False, False, False, False, False, True, True, False]
+    assert found.easy[found.numbers].tolist() == [
+        False,
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_equal_sums_do_not_make_words_equal() -> None:
@@ -98,7 +107,17 @@ def test_kinds_are_those_of_split_and_of_the_expressions() -> None:
 def test_syllables_of_a_text_are_those_of_its_tokens() -> None:
     """On 3,000 texts of listed words, changed and joined, the three counts of syllables add up token by token."""
     chance = random.Random(6)
-    words = [*known(), *word_list("easy.txt"), "naïve", "don’t", "B2B", "…", "--", "_", "supercalifragilistic"]
+    words = [
+        *known(),
+        *word_list("easy.txt"),
+        "naïve",
+        "don’t",
+        "B2B",
+        "…",
+        "--",
+        "_",
+        "supercalifragilistic",
+    ]
     ends = ["", "", "", ".", ",", "!", "'s", "’s", "-the", "/or", "_", "’", "ß", "2", "e"]
     texts = [
         " ".join(
@@ -110,7 +129,9 @@ def test_syllables_of_a_text_are_those_of_its_tokens() -> None:
     numbers, _ = light_metrics(texts)
     counts = [[syllables(token) for token in text.split()] for text in texts]
     assert numbers["syllable_count"].tolist() == [float(sum(own)) for own in counts]
-    assert numbers["polysyllable_count"].tolist() == [float(sum(count >= 3 for count in own)) for own in counts]
+    assert numbers["polysyllable_count"].tolist() == [
+        float(sum(count >= 3 for count in own)) for own in counts
+    ]
     letters = [[token for token in text.split() if re.search(r"\w", token)] for text in texts]
     assert numbers["monosyllable_count"].tolist() == [
         float(sum(syllables(token) < 2 for token in own)) for own in letters

@@ -32,9 +32,16 @@ def same(one: Profile, other: Profile) -> None:
     assert (one.rows, one.cut, one.categories) == (other.rows, other.cut, other.categories)
     assert one.blocks.tolist() == other.blocks.tolist()
     for name in one.numbers:
-        assert np.array_equal(np.sort(one.numbers[name]), np.sort(other.numbers[name]), equal_nan=True)
+        assert np.array_equal(
+            np.sort(one.numbers[name]), np.sort(other.numbers[name]), equal_nan=True
+        )
         left, right = one.moments[name], other.moments[name]
-        assert (left.n, left.nulls, left.low, left.high) == (right.n, right.nulls, right.low, right.high)
+        assert (left.n, left.nulls, left.low, left.high) == (
+            right.n,
+            right.nulls,
+            right.low,
+            right.high,
+        )
         assert (left.mean, left.squares) == pytest.approx((right.mean, right.squares))
 
 
@@ -42,9 +49,17 @@ def test_moments_are_exact() -> None:
     """Count, nulls, mean, variance and range are those of the values, nulls left out."""
     values = np.array([3.0, np.nan, 1.0, 8.0])
     moments = Moments.of(values)
-    assert (moments.n, moments.nulls, moments.mean, moments.low, moments.high) == (3, 1, 4.0, 1.0, 8.0)
+    assert (moments.n, moments.nulls, moments.mean, moments.low, moments.high) == (
+        3,
+        1,
+        4.0,
+        1.0,
+        8.0,
+    )
     assert moments.squares / 2 == pytest.approx(np.nanvar(values, ddof=1))
-    assert Moments.of(np.array([np.nan])).merge(moments) == Moments(3, 2, 4.0, moments.squares, 1.0, 8.0)
+    assert Moments.of(np.array([np.nan])).merge(moments) == Moments(
+        3, 2, 4.0, moments.squares, 1.0, 8.0
+    )
 
 
 def test_a_day_is_its_hours_merged() -> None:
@@ -86,7 +101,11 @@ def test_a_stored_profile_comes_back(tmp_path: Path) -> None:
     found = read_profile(tmp_path / "p.parquet")
     assert found.moments == profile.moments
     assert found.categories == profile.categories
-    assert (found.rows, found.cut, found.blocks.tolist()) == (51, profile.cut, profile.blocks.tolist())
+    assert (found.rows, found.cut, found.blocks.tolist()) == (
+        51,
+        profile.cut,
+        profile.blocks.tolist(),
+    )
     for name, values in profile.numbers.items():
         np.testing.assert_array_equal(found.numbers[name], values)
     for name, labels in profile.labels.items():
@@ -142,11 +161,14 @@ def test_nothing_to_merge_or_profile() -> None:
         merge([profile, other])
 
 
-@pytest.mark.parametrize("text", ["", "😀", "日本語", "a", "..", "\x00", "\ud800", "word " * 30000, "x" * 300000])
+@pytest.mark.parametrize(
+    "text", ["", "😀", "日本語", "a", "..", "\x00", "\ud800", "word " * 30000, "x" * 300000]
+)
 def test_odd_texts_are_profiled(tmp_path: Path, text: str) -> None:
     """Empty, one-character, non-Latin, unpaired and long texts do not break a profile or blank a column."""
     write_profile(
-        tmp_path / "p.parquet", profile_rows([{"prompt": text, "response": "Fine, thank you.", "group": text}])
+        tmp_path / "p.parquet",
+        profile_rows([{"prompt": text, "response": "Fine, thank you.", "group": text}]),
     )
     found = read_profile(tmp_path / "p.parquet")
     empty = {name for name, moments in found.moments.items() if moments.n != 1}
@@ -162,7 +184,9 @@ def test_a_profile_of_an_older_version_says_what_to_do(tmp_path: Path) -> None:
 
     path = tmp_path / "reference.parquet"
     about = {b"sluicegate": b'{"format": 1, "rows": 1, "cut": 1, "moments": {}, "categories": {}}'}
-    pq.write_table(pa.table({"block": pa.array([1], pa.uint64())}).replace_schema_metadata(about), path)
+    pq.write_table(
+        pa.table({"block": pa.array([1], pa.uint64())}).replace_schema_metadata(about), path
+    )
     write_json(path.with_suffix(".json"), {"digest": digest_bytes(path.read_bytes())})
     with pytest.raises(IntegrityError, match="another version") as caught:
         read_profile(path)

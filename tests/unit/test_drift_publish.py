@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.drift import read_profile
+from sluicegate.line.run import open_tracking
+from sluicegate.line.watch.report import publish, reference_path, represents
 from sluicegate.monitoring import Row, check_rows
 from sluicegate.project import Project
 from sluicegate.records import DriftReport
-from sluicegate.stages.context import open_tracking
-from sluicegate.stages.drift_reporting import publish, reference_path, represents
 from watched_project import examples, rows, watched
 
 
@@ -28,7 +28,11 @@ def traffic(project: Project, times: int) -> list[Row]:
     """The golden conversations, as often over, with an address in each."""
     found = rows(project, examples(project), times=times)
     return [
-        {"prompt": f"lin.person@example.org {row.prompt}", "response": row.response, "group": row.group}
+        {
+            "prompt": f"lin.person@example.org {row.prompt}",
+            "response": row.response,
+            "group": row.group,
+        }
         for row in found
     ]
 
@@ -69,7 +73,10 @@ def test_no_data_is_published(project: Project) -> None:
 
     found = publish(str(project.root), DriftReport("NO_DATA", 0, notes=("0 rows.",)), None, never)
     assert "No data" in Path(found["html"]).read_text("utf-8")
-    assert open_tracking(project).client.get_run(found["run_id"]).data.tags["sluice.drift"] == "NO_DATA"
+    assert (
+        open_tracking(project).client.get_run(found["run_id"]).data.tags["sluice.drift"]
+        == "NO_DATA"
+    )
 
 
 def test_without_a_window_nothing_is_said_about_the_golden_set(project: Project) -> None:

@@ -66,7 +66,9 @@ GERMAN = [
 ]
 
 
-def rows(count: int, seed: int, *, longer: int = 1, german: float = 0.0, answer: int = 1) -> list[dict[str, str]]:
+def rows(
+    count: int, seed: int, *, longer: int = 1, german: float = 0.0, answer: int = 1
+) -> list[dict[str, str]]:
     """Prompts of English words, `longer` times as long, a share of them German; answers `answer` times as long."""
     chance = random.Random(seed)
     found = []
@@ -85,7 +87,12 @@ def page_of(before: list[dict[str, str]], after: list[dict[str, str]]) -> DriftP
     moved = moved_columns(report, reference, window)
     missing = golden_represents_traffic(window, reference)[1]
     return DriftPage(
-        report, likely_cause(moved), moved, samples(moved, reference, window, before, after), missing, len(before)
+        report,
+        likely_cause(moved),
+        moved,
+        samples(moved, reference, window, before, after),
+        missing,
+        len(before),
     )
 
 
@@ -115,7 +122,11 @@ def test_another_language_is_named_with_its_share() -> None:
     assert any(part.startswith("prompts in de: ") for part in page.missing)
     shown = [sample for sample in page.samples if sample.column == "prompt.language"]
     assert {(sample.side, sample.value) for sample in shown} == {("before", "en"), ("after", "de")}
-    assert all(("paket" in s.prompt or "ich" in s.prompt) == (s.side == "after") for s in shown if len(s.prompt) > 100)
+    assert all(
+        ("paket" in s.prompt or "ich" in s.prompt) == (s.side == "after")
+        for s in shown
+        if len(s.prompt) > 100
+    )
 
 
 def test_both_sides() -> None:
@@ -168,7 +179,9 @@ def test_the_page_stands_alone_and_is_inert() -> None:
 def test_empty_reports_are_pages_too() -> None:
     """OK without moved columns and NO_DATA without anything are pages that say so."""
     ok = drift_report_html(DriftPage(DriftReport("OK", 80)))
-    none = drift_report_html(DriftPage(DriftReport("NO_DATA", 0, notes=("0 rows; at least 30 are needed.",))))
+    none = drift_report_html(
+        DriftPage(DriftReport("NO_DATA", 0, notes=("0 rows; at least 30 are needed.",)))
+    )
     assert "No drift" in ok
     assert "No data" in none
     assert "0 rows; at least 30" in none
@@ -178,9 +191,14 @@ def test_empty_reports_are_pages_too() -> None:
 def test_a_flat_column_can_be_drawn() -> None:
     """A distribution whose edges are all alike is drawn without an error."""
     assert "NaN" not in spread_chart(Spread((1.0,), (1.0,), edges=(2.0, 2.0)), "x")
-    reference, window = profile_rows([{"prompt": "a", "response": "b"}] * 40), profile_rows(rows(40, 1))
+    reference, window = (
+        profile_rows([{"prompt": "a", "response": "b"}] * 40),
+        profile_rows(rows(40, 1)),
+    )
     report = check_profile(window, reference)
-    assert "<svg" in drift_report_html(DriftPage(report, moved=moved_columns(report, reference, window)))
+    assert "<svg" in drift_report_html(
+        DriftPage(report, moved=moved_columns(report, reference, window))
+    )
 
 
 def test_a_shift_too_small_for_one_window_is_found_in_three(tmp_path: Path) -> None:
@@ -194,7 +212,9 @@ def test_a_shift_too_small_for_one_window_is_found_in_three(tmp_path: Path) -> N
     assert alone.count("DRIFT") < 6
     assert report.status == "DRIFT"
     assert {score.column for score in report.scores if score.alarm} == {"prompt.language"}
-    assert any(score.statistic.endswith("over 12 windows") for score in report.scores if score.alarm)
+    assert any(
+        score.statistic.endswith("over 12 windows") for score in report.scores if score.alarm
+    )
 
 
 def test_short_and_long_conversations_of_tweetsumm(tmp_path: Path) -> None:
@@ -203,11 +223,15 @@ def test_short_and_long_conversations_of_tweetsumm(tmp_path: Path) -> None:
     if "SLUICE_SHARED_DATA" not in os.environ or not folder.is_dir():
         pytest.skip("SLUICE_SHARED_DATA does not name a folder with tweetsumm/")
     found = [
-        json.loads(line) for name in ("train", "test") for line in (folder / f"{name}.jsonl").open(encoding="utf-8")
+        json.loads(line)
+        for name in ("train", "test")
+        for line in (folder / f"{name}.jsonl").open(encoding="utf-8")
     ]
     texts = [
         {
-            "prompt": "\n".join(f"{turn['role'].capitalize()}: {turn['text']}" for turn in one["turns"]),
+            "prompt": "\n".join(
+                f"{turn['role'].capitalize()}: {turn['text']}" for turn in one["turns"]
+            ),
             "response": one["summaries"][0],
         }
         for one in found
@@ -224,6 +248,11 @@ def test_short_and_long_conversations_of_tweetsumm(tmp_path: Path) -> None:
 
 def test_less_of_a_bad_thing_is_not_told_as_one() -> None:
     """A score of attacks that fell is no attack; one that rose is."""
-    for before, after, said in ((0.005, 0.003, "fewer signs of attempts"), (0.003, 0.005, "Prompts: attempts")):
-        score = DriftScore("prompt.injection_score", "mean_shift", 0.7, 0.6, True, before, after, 0.5)
+    for before, after, said in (
+        (0.005, 0.003, "fewer signs of attempts"),
+        (0.003, 0.005, "Prompts: attempts"),
+    ):
+        score = DriftScore(
+            "prompt.injection_score", "mean_shift", 0.7, 0.6, True, before, after, 0.5
+        )
         assert said in likely_cause([Moved(score)])

@@ -11,7 +11,14 @@ import pytest
 
 from sluicegate.drift import measured, signals
 from sluicegate.drift.light.patterns import instances, patterns
-from sluicegate.drift.signals import hostility, injection_score, language, overlap, refusal, words_of
+from sluicegate.drift.signals import (
+    hostility,
+    injection_score,
+    language,
+    overlap,
+    refusal,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +141,15 @@ def test_nulls_stay_nulls_in_their_own_row() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ignore " * 60_000, "<" * 400_000, "я" * 400_000, "'" * 400_000, "act as " * 60_000, "\ud800" * 1000, "\x00"],
+    [
+        "ignore " * 60_000,
+        "<" * 400_000,
+        "я" * 400_000,
+        "'" * 400_000,
+        "act as " * 60_000,
+        "\ud800" * 1000,
+        "\x00",
+    ],
 )
 @pytest.mark.timeout(60)
 def test_hostile_texts_take_linear_time(text: str) -> None:

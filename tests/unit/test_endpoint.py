@@ -19,9 +19,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import Asked, ChatServer, completion, says, send, sends
-from sluicegate.backends import endpoint_call, open_asker, rate_limits
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError
+from sluicegate.models import endpoint_call, open_asker, rate_limits
 from sluicegate.records import Failure, Question, Reply
 
 
@@ -32,7 +32,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def questions(count: int, **more: Any) -> list[Question]:
     """Different questions."""
-    return [Question(({"role": "user", "content": f"question {number}"},), **more) for number in range(count)]
+    return [
+        Question(({"role": "user", "content": f"question {number}"},), **more)
+        for number in range(count)
+    ]
 
 
 @pytest.fixture
@@ -40,7 +43,14 @@ def ask(tmp_path: Path) -> Callable[..., list[Reply | Failure]]:
     """Ask `asked` of an endpoint at `url`; further arguments are fields of the endpoint."""
 
     def asking(url: str, asked: Sequence[Question], **more: Any) -> list[Reply | Failure]:
-        fields = {"url": url, "model": "judge", "allow_private": True, "timeout": 20, "tries": 2, **more}
+        fields = {
+            "url": url,
+            "model": "judge",
+            "allow_private": True,
+            "timeout": 20,
+            "tries": 2,
+            **more,
+        }
         spec = ModelSpec(endpoint=EndpointSpec(**fields))
         return open_asker(spec, "judge", root=tmp_path, cache=tmp_path / "cache").ask(asked)
 
@@ -66,15 +76,26 @@ def test_answers_come_in_order(ask: Ask) -> None:
     with ChatServer(behave) as server:
         answers = ask(server.url, questions(40), concurrency=7)
         assert server.most_at_once == 7
-    assert [answer.text for answer in answers if isinstance(answer, Reply)] == [f"QUESTION {i}" for i in range(40)]
-    assert all(isinstance(answer, Reply) and answer.finished and answer.prompt_tokens == 20 for answer in answers)
+    assert [answer.text for answer in answers if isinstance(answer, Reply)] == [
+        f"QUESTION {i}" for i in range(40)
+    ]
+    assert all(
+        isinstance(answer, Reply) and answer.finished and answer.prompt_tokens == 20
+        for answer in answers
+    )
     assert all(isinstance(answer, Reply) and 0.01 <= answer.seconds < 20 for answer in answers)
 
 
 def test_the_request_says_what_the_question_says(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Model, messages, settings and key go out as OpenAI's interface defines them."""
     monkeypatch.setenv("JUDGE_KEY", "sk-one\n")
-    asked = Question(({"role": "system", "content": "be fair"}, {"role": "user", "content": "ö 🙂"}), 5, 0.5, 7, 3)
+    asked = Question(
+        ({"role": "system", "content": "be fair"}, {"role": "user", "content": "ö 🙂"}),
+        5,
+        0.5,
+        7,
+        3,
+    )
     with ChatServer(says(lambda _: "4")) as server:
         ask(server.url + "/", [asked], key_env="JUDGE_KEY")
         request = server.asked[0]
@@ -90,7 +111,11 @@ def test_the_request_says_what_the_question_says(ask: Ask, monkeypatch: pytest.M
 def test_probabilities_become_alternatives(ask: Ask) -> None:
     """Log probabilities of likely tokens are kept per place, equal texts added; where none came there are none."""
     place = {"token": "4", "logprob": -0.1, "bytes": [52]}
-    others = [{"token": "4", "logprob": -0.1}, {"token": "5", "logprob": -3.0}, {"token": "5", "logprob": -3.0}]
+    others = [
+        {"token": "4", "logprob": -0.1},
+        {"token": "5", "logprob": -3.0},
+        {"token": "5", "logprob": -3.0},
+    ]
     with_them = completion("4", logprobs={"content": [{**place, "top_logprobs": others}]})
     with ChatServer(sends(with_them)) as server:
         (reply,) = ask(server.url, questions(1, alternatives=3))
@@ -230,8 +255,12 @@ WRONG = {
     "null text": completion("x").replace(b'"x"}', b"null}"),
     "negative tokens": completion("x").replace(b'"prompt_tokens": 20', b'"prompt_tokens": -1'),
     "tokens as text": completion("x").replace(b'"prompt_tokens": 20', b'"prompt_tokens": "20"'),
-    "not a number": completion("x", logprobs={"content": [{"token": "a", "logprob": math.nan, "top_logprobs": []}]}),
-    "infinite": completion("x", logprobs={"content": [{"token": "a", "logprob": -math.inf, "top_logprobs": []}]}),
+    "not a number": completion(
+        "x", logprobs={"content": [{"token": "a", "logprob": math.nan, "top_logprobs": []}]}
+    ),
+    "infinite": completion(
+        "x", logprobs={"content": [{"token": "a", "logprob": -math.inf, "top_logprobs": []}]}
+    ),
     "lone surrogate": completion("x").replace(b'"x"}', b'"\\ud800"}'),
     "not UTF-8": completion("x").replace(b'"x"}', b'"\xff"}'),
     "deep": b'{"choices":' * 5000,
@@ -245,7 +274,9 @@ def test_wrong_answers(ask: Ask, body: bytes) -> None:
     with ChatServer(sends(body)) as server:
         (said,) = reasons(ask(server.url, questions(1)))
         assert len(server.asked) == 1
-    assert said.startswith(("the endpoint's answer cannot be read: ", "the endpoint's content filter"))
+    assert said.startswith(
+        ("the endpoint's answer cannot be read: ", "the endpoint's content filter")
+    )
 
 
 def test_one_wrong_answer_spoils_no_other(ask: Ask) -> None:
@@ -270,9 +301,17 @@ def test_one_wrong_answer_spoils_no_other(ask: Ask) -> None:
         (400, b'{"error": {"message": "context\x07 too\\n long"}}', "the endpoint answered 400"),
         (400, b'{"error": {"message": "too\\n long"}}', "the endpoint answered 400: too  long"),
         (401, b"", "the endpoint answered 401: the API key was refused"),
-        (404, b'{"error": "no model"}', "the endpoint answered 404: no such path or model: no model"),
+        (
+            404,
+            b'{"error": "no model"}',
+            "the endpoint answered 404: no such path or model: no model",
+        ),
         (418, b"[" * 100_000, "the endpoint answered 418"),
-        (400, json.dumps({"error": {"message": "x" * 5000}}).encode(), f"the endpoint answered 400: {'x' * 200}"),
+        (
+            400,
+            json.dumps({"error": {"message": "x" * 5000}}).encode(),
+            f"the endpoint answered 400: {'x' * 200}",
+        ),
     ],
 )
 def test_refusals_say_why(ask: Ask, status: int, body: bytes, said: str) -> None:
@@ -302,12 +341,17 @@ def test_redirects_are_not_followed(ask: Ask) -> None:
 def test_compressed_answers_are_refused(ask: Ask) -> None:
     """A body that would grow when unpacked is not unpacked."""
     with ChatServer(sends(b"\x1f\x8b", Content_Encoding="gzip")) as server:
-        assert reasons(ask(server.url, questions(1))) == ["the endpoint compressed its answer unasked"]
+        assert reasons(ask(server.url, questions(1))) == [
+            "the endpoint compressed its answer unasked"
+        ]
 
 
 def test_proxies_of_the_environment_are_not_used(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy variable does not send the request, and its key, elsewhere."""
-    with ChatServer(says(lambda _: "right")) as server, ChatServer(says(lambda _: "wrong")) as proxy:
+    with (
+        ChatServer(says(lambda _: "right")) as server,
+        ChatServer(says(lambda _: "wrong")) as proxy,
+    ):
         for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         (reply,) = ask(server.url, questions(1))
@@ -338,7 +382,9 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
-    alternative = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+    alternative = (
+        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+    )
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -362,7 +408,9 @@ def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
     return path, context
 
 
-def test_tls_is_verified_for_the_name(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_is_verified_for_the_name(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The certificate must be trusted and be for the name in the address, though a number is called."""
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real("127.0.0.1", *a, **k))
@@ -392,7 +440,9 @@ def test_tls_cut(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (said,) = reasons(ask(server.url, questions(1), timeout=5))
         assert len(server.asked) == 2
     assert "cut before the answer was complete" in said
-    with ChatServer(says(lambda _: "plain")) as server:  # answers TLS with nothing that it understands
+    with ChatServer(
+        says(lambda _: "plain")
+    ) as server:  # answers TLS with nothing that it understands
         (said,) = reasons(ask(f"https://127.0.0.1:{server.port}/v1", questions(1), timeout=2))
     assert said.startswith(("https://127.0.0.1", "no complete answer"))
 

@@ -14,10 +14,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import ChatServer, says
-from sluicegate.backends import open_asker
-from sluicegate.backends.endpoint_address import Unreachable, check_url, find_places
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError
+from sluicegate.models import open_asker
+from sluicegate.models.endpoint_address import Unreachable, check_url, find_places
 from sluicegate.records import Question, Reply
 
 
@@ -36,7 +36,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             if host[0].isdigit() or ":" in host:
                 return [(2, 1, 6, "", (host, port))]
             asked.append(host)
-            return [(2, 1, 6, "", (text, port)) for text in answers[min(len(asked), len(answers)) - 1]]
+            return [
+                (2, 1, 6, "", (text, port)) for text in answers[min(len(asked), len(answers)) - 1]
+            ]
 
         monkeypatch.setattr(socket, "getaddrinfo", look)
         return asked
@@ -48,11 +50,21 @@ PRIVATE = [
     "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.5.4", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:127.0.0.1",
     "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "192.0.2.1", "240.0.0.1",
 ]  # fmt: skip
-NEVER = ["0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1", "::ffff:169.254.169.254"]
+NEVER = [
+    "0.0.0.0",
+    "::",
+    "169.254.169.254",
+    "fe80::1",
+    "224.0.0.1",
+    "ff02::1",
+    "::ffff:169.254.169.254",
+]
 
 
 @pytest.mark.parametrize("address", PRIVATE + NEVER)
-def test_addresses_that_are_not_public_are_refused(names: Callable[..., list[str]], address: str) -> None:
+def test_addresses_that_are_not_public_are_refused(
+    names: Callable[..., list[str]], address: str
+) -> None:
     """Private, loopback, link-local and such, also wrapped in IPv6, are refused even if another address is public."""
     names(["93.184.216.34", address])
     with pytest.raises(ConfigError, match="not a public address"):
@@ -68,7 +80,9 @@ def test_some_addresses_are_never_allowed(names: Callable[..., list[str]], addre
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_private_addresses_are_allowed_by_configuration(names: Callable[..., list[str]], address: str) -> None:
+def test_private_addresses_are_allowed_by_configuration(
+    names: Callable[..., list[str]], address: str
+) -> None:
     """With `allow_private` they may be called, without encryption too."""
     names([address])
     (place,) = find_places(spec("http://judge.example:8000/v1/", private=True), "judge", 1)
@@ -84,7 +98,9 @@ def test_unencrypted_public_addresses_are_refused(names: Callable[..., list[str]
     names(["93.184.216.34"])
     with pytest.raises(ConfigError, match="not encrypted"):
         find_places(spec("http://judge.example/v1", private=True), "judge", 1)
-    assert find_places(spec("https://judge.example/v1"), "judge", 1)[0].url.startswith("https://93.184.216.34:443/v1")
+    assert find_places(spec("https://judge.example/v1"), "judge", 1)[0].url.startswith(
+        "https://93.184.216.34:443/v1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +121,9 @@ def test_unsafe_letters(url: str) -> None:
     assert "abc" not in str(caught.value)
 
 
-def test_unsafe_endpoints_raise_through_the_door(names: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_unsafe_endpoints_raise_through_the_door(
+    names: Callable[..., list[str]], tmp_path: Path
+) -> None:
     """Asking an endpoint that turns out private raises, and nothing was sent."""
     names(["127.0.0.1"])
     with ChatServer(says(lambda _: "never")) as server:
@@ -120,9 +138,15 @@ def test_rebinding_changes_nothing(names: Callable[..., list[str]], tmp_path: Pa
     """The address that was checked is the one called: a name that later leads elsewhere is not looked up again."""
     looked = names(["127.0.0.1"], ["10.255.255.1"])
     with ChatServer(says(lambda _: "here")) as server:
-        model = ModelSpec(endpoint=spec(f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=1))
+        model = ModelSpec(
+            endpoint=spec(
+                f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=1
+            )
+        )
         asker = open_asker(model, "judge", root=tmp_path, cache=tmp_path)
-        answers = asker.ask([Question(({"role": "user", "content": f"hello {n}"},)) for n in range(40)])
+        answers = asker.ask(
+            [Question(({"role": "user", "content": f"hello {n}"},)) for n in range(40)]
+        )
         assert {one.headers["host"] for one in server.asked} == {f"judge.example:{server.port}"}
     assert looked == ["judge.example"]
     assert all(isinstance(answer, Reply) for answer in answers)
@@ -132,7 +156,11 @@ def test_the_next_address_is_tried(names: Callable[..., list[str]], tmp_path: Pa
     """Where the first address of a name does not answer, the next try goes to the second."""
     names(["127.0.0.2", "127.0.0.1"])
     with ChatServer(says(lambda _: "here")) as server:  # listens on 127.0.0.1 only
-        model = ModelSpec(endpoint=spec(f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=3))
+        model = ModelSpec(
+            endpoint=spec(
+                f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=3
+            )
+        )
         (answer,) = open_asker(model, "judge", root=tmp_path, cache=tmp_path).ask(
             [Question(({"role": "user", "content": "hello"},))]
         )

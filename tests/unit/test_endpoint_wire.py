@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import httpcore
 import pytest
 
-from sluicegate.backends.endpoint_wire import MOST_WAITING, Network, Wire
+from sluicegate.models.endpoint_wire import MOST_WAITING, Network, Wire
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

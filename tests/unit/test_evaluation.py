@@ -15,11 +15,19 @@ from scipy.stats import ttest_1samp
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import evidence_file
-from sluicegate.backends import Messages
-from sluicegate.backends.echo import EchoBackend
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, IntegrityError
-from sluicegate.evaluation import answer, evaluate, lead2, operations, read_evidence, summarise, write_evidence
+from sluicegate.evaluation import (
+    answer,
+    evaluate,
+    lead2,
+    operations,
+    read_evidence,
+    summarise,
+    write_evidence,
+)
 from sluicegate.hashing import canonical_json, digest_bytes
+from sluicegate.models import Messages
+from sluicegate.models.echo import EchoBackend
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings
 
 METRICS = ("rouge1", "rougeL", "copied_numbers")
@@ -28,7 +36,13 @@ METRICS = ("rouge1", "rougeL", "copied_numbers")
 def example(number: int, group: str | None = None) -> Example:
     """An example about order `number`."""
     text = f"Customer: order {number} is late.\nAgent: Sorry! It ships today. Anything else?"
-    return Example(f"e{number:03}", group or f"g{number}", {"conversation": text}, (f"Order {number} is late",), "test")
+    return Example(
+        f"e{number:03}",
+        group or f"g{number}",
+        {"conversation": text},
+        (f"Order {number} is late",),
+        "test",
+    )
 
 
 def said(text: str, seconds: float = 0.5) -> Generation:
@@ -39,7 +53,9 @@ def said(text: str, seconds: float = 0.5) -> Generation:
 def made(count: int = 6) -> Evidence:
     """Evidence over `count` examples, every second answer with a wrong number."""
     golden = [example(number) for number in range(count)]
-    return evaluate("r", golden, "g", [said(f"Order {n + n % 2} is late") for n in range(count)], METRICS)
+    return evaluate(
+        "r", golden, "g", [said(f"Order {n + n % 2} is late") for n in range(count)], METRICS
+    )
 
 
 @dataclass
@@ -64,7 +80,10 @@ class Counting:
 
 def rendered(count: int) -> list[tuple[str, Messages]]:
     """Prompts of different lengths."""
-    return [(f"e{n}", [{"role": "user", "content": f"{'word ' * (n % 7)}say {n}"}]) for n in range(count)]
+    return [
+        (f"e{n}", [{"role": "user", "content": f"{'word ' * (n % 7)}say {n}"}])
+        for n in range(count)
+    ]
 
 
 def test_scores_and_means() -> None:
@@ -129,7 +148,10 @@ def test_interval_is_students_t_without_clusters() -> None:
 def test_interval_widens_with_clusters() -> None:
     """Copying every row within its group adds no information: the interval must not shrink."""
     values = [0.1, 0.5, 0.4, 0.9, 0.3, 0.35]
-    single, copied = summarise(values, list("abcdef"), (0, 1)), summarise(values * 10, list("abcdef") * 10, (0, 1))
+    single, copied = (
+        summarise(values, list("abcdef"), (0, 1)),
+        summarise(values * 10, list("abcdef") * 10, (0, 1)),
+    )
     assert copied.high - copied.low == pytest.approx(single.high - single.low)
     assert (copied.n, copied.groups) == (60, 6)
 
@@ -189,7 +211,15 @@ def test_killed_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k", batch=8)
     backend = Counting()
-    found = answer(backend, rendered(30), GenerationSettings(), tmp_path, "k", lambda *pair: seen.append(pair), batch=8)
+    found = answer(
+        backend,
+        rendered(30),
+        GenerationSettings(),
+        tmp_path,
+        "k",
+        lambda *pair: seen.append(pair),
+        batch=8,
+    )
     assert sum(backend.asked) == 14
     assert (seen[0], seen[-1]) == ((16, 30), (30, 30))
     assert found == answer(Counting(), rendered(30), GenerationSettings(), tmp_path / "fresh", "k")
@@ -222,8 +252,13 @@ def test_an_answer_from_before_times_of_first_tokens_is_one(tmp_path: Path) -> N
     first = answer(Counting(), rendered(1), GenerationSettings(), tmp_path, "k")
     with sqlite3.connect(tmp_path / "answers.db") as database:
         ((key, value),) = database.execute("SELECT key, value FROM answers").fetchall()
-        value = canonical_json({name: part for name, part in json.loads(value).items() if name != "first_token"})
-        database.execute("UPDATE answers SET value = ?, digest = ?", (value, digest_bytes(f"{key}\n{value}".encode())))
+        value = canonical_json(
+            {name: part for name, part in json.loads(value).items() if name != "first_token"}
+        )
+        database.execute(
+            "UPDATE answers SET value = ?, digest = ?",
+            (value, digest_bytes(f"{key}\n{value}".encode())),
+        )
     backend = Counting()
     assert answer(backend, rendered(1), GenerationSettings(), tmp_path, "k") == first
     assert not backend.asked

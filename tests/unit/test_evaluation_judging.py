@@ -14,23 +14,31 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import criterion as criterion_text
 from judge_server import judge_server, model
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import Limits, Meter, evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.judging import Judgement, judge_answers, measures
 from sluicegate.gates import Policy, decide
 from sluicegate.judges import Criterion
+from sluicegate.line.judge.clients import count_failure, open_judges
+from sluicegate.line.pipeline import fingerprint
+from sluicegate.line.pipeline.fingerprint import inputs, stage_hash
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.project import Project
 from sluicegate.records import Decision, Evidence, Example, Failure, Generation, Question, Reply
 from sluicegate.scaffold import init
-from sluicegate.stages import fingerprint
-from sluicegate.stages.askers import count_failure, open_judges
-from sluicegate.stages.fingerprint import inputs, stage_hash
 
-CLEAR = Criterion("clear", "direct", "How clear is the answer?", ("fake",), (1, 5), repeats="judged")
+CLEAR = Criterion(
+    "clear", "direct", "How clear is the answer?", ("fake",), (1, 5), repeats="judged"
+)
 PAIR = replace(CLEAR, name="pair", form="pairwise", scale=(0, 1))
 GOLDEN = [
-    Example(f"e{n:02}", f"g{n}", {"conversation": f"Order {n} is late.", "tone": "calm"}, (f"Late order {n}",), "t")
+    Example(
+        f"e{n:02}",
+        f"g{n}",
+        {"conversation": f"Order {n} is late.", "tone": "calm"},
+        (f"Late order {n}",),
+        "t",
+    )
     for n in range(12)
 ]
 
@@ -49,7 +57,9 @@ def judged(
     asker: ScriptedAsker, criterion: Criterion = CLEAR, outputs: Sequence[Generation] | None = None
 ) -> Judgement:
     """What `asker` makes of the candidate's answers."""
-    return judge_answers(criterion, [asker], GOLDEN, said() if outputs is None else outputs, said("Late: {}"))
+    return judge_answers(
+        criterion, [asker], GOLDEN, said() if outputs is None else outputs, said("Late: {}")
+    )
 
 
 def evidence(*judgements: Judgement, release: str = "c" * 64) -> Evidence:
@@ -58,9 +68,20 @@ def evidence(*judgements: Judgement, release: str = "c" * 64) -> Evidence:
 
 def held(candidate: Evidence, champion: Evidence, **facts: str) -> str:
     """The reason of a rule on the judge; empty where it passes."""
-    rule = {"name": "clear", "kind": "at_least", "metric": "judge:clear", "threshold": 0.4, "compare": "mean"}
+    rule = {
+        "name": "clear",
+        "kind": "at_least",
+        "metric": "judge:clear",
+        "threshold": 0.4,
+        "compare": "mean",
+    }
     policy = Policy.model_validate({"rules": [rule], "minimum_examples": 5})
-    found = decide(candidate, champion, policy, facts={name.replace("_", ":"): said for name, said in facts.items()})
+    found = decide(
+        candidate,
+        champion,
+        policy,
+        facts={name.replace("_", ":"): said for name, said in facts.items()},
+    )
     return "" if found.decision is Decision.PROMOTE else found.rules[0].reason
 
 
@@ -81,7 +102,9 @@ def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
 
     def once(question: Question) -> str | Failure:
         return (
-            Failure("the connection failed") if "Order 7 was" in question.messages[-1]["content"] else scores(question)
+            Failure("the connection failed")
+            if "Order 7 was" in question.messages[-1]["content"]
+            else scores(question)
         )
 
     made = evidence(judged(ScriptedAsker(once)))
@@ -104,7 +127,9 @@ def test_the_digest_says_which_judge(tmp_path: Path) -> None:
     assert evidence().metrics == plain.metrics
     assert len({plain.metrics, one.metrics, other.metrics, reworded.metrics}) == 4
     rule = {"name": "kept", "kind": "not_worse_than_champion", "metric": "rouge1", "margin": 0.9}
-    found = decide(one, other, Policy.model_validate({"rules": [rule], "minimum_examples": 5}), facts={})
+    found = decide(
+        one, other, Policy.model_validate({"rules": [rule], "minimum_examples": 5}), facts={}
+    )
     assert found.decision is Decision.HOLD
 
 
@@ -113,8 +138,12 @@ def test_pairwise_compares_with_the_champion() -> None:
 
     def shorter(question: Question) -> str:
         text = question.messages[-1]["content"]
-        first, second = (text.split(f"[BEGIN {name} ANSWER")[1].split("[END")[0] for name in ("FIRST", "SECOND"))
-        return json.dumps({"reason": "Shorter.", "better": "first" if len(first) < len(second) else "second"})
+        first, second = (
+            text.split(f"[BEGIN {name} ANSWER")[1].split("[END")[0] for name in ("FIRST", "SECOND")
+        )
+        return json.dumps(
+            {"reason": "Shorter.", "better": "first" if len(first) < len(second) else "second"}
+        )
 
     asker, champion = ScriptedAsker(shorter), said("Late: {}")
     better = judge_answers(PAIR, [asker], GOLDEN, said("{} late"), champion)
@@ -135,7 +164,8 @@ def test_inputs_and_references_are_shown() -> None:
     shown = replace(CLEAR, shows=("tone", "output", "reference"), needs_reference=True)
     judged(asker, shown)
     assert all(
-        "calm" in one.messages[-1]["content"] and "Late order" in one.messages[-1]["content"] for one in asker.asked
+        "calm" in one.messages[-1]["content"] and "Late order" in one.messages[-1]["content"]
+        for one in asker.asked
     )
     bare = [replace(GOLDEN[0], reference=("",))]
     with pytest.raises(EvidenceError, match="needs a reference"):
@@ -198,10 +228,12 @@ def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> Non
 
 def test_code_of_judges_is_none_of_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changed code of judges changes the hash of judging, not that of the stage, which runs without judges as well."""
-    names = ("sluicegate.stages.evaluate", "sluicegate.evaluation.judging")
+    names = ("sluicegate.line.pipeline.evaluate", "sluicegate.evaluation.judging")
     before = [stage_hash(name) for name in names]
     true = fingerprint.digest_file
-    monkeypatch.setattr(fingerprint, "digest_file", lambda path: "x" if path.parent.name == "judges" else true(path))
+    monkeypatch.setattr(
+        fingerprint, "digest_file", lambda path: "x" if path.parent.name == "judges" else true(path)
+    )
     after = [stage_hash(name) for name in names]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
 
@@ -230,24 +262,40 @@ def test_answers_are_kept_and_counted(project: Project, tmp_path: Path) -> None:
     with judge_server() as judge:
         use(project, judge.url)
         meter = Meter(tmp_path / "meter.json", Limits(tokens=100_000))
-        first = judge_answers(CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said())
+        first = judge_answers(
+            CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said()
+        )
         assert first.use.failed == 0
         assert meter.spent.judge_calls == len(judge.asked) == 12
-        assert meter.spent.tokens == meter.spent.judge_tokens == first.prompt_tokens + first.completion_tokens
+        assert (
+            meter.spent.tokens
+            == meter.spent.judge_tokens
+            == first.prompt_tokens + first.completion_tokens
+        )
         assert Meter.open(tmp_path / "meter.json").spent == meter.spent
         again = Meter(limits=Limits(tokens=1))
-        second = judge_answers(CLEAR, open_judges(project, CLEAR, meter=again), GOLDEN, said(), said())
+        second = judge_answers(
+            CLEAR, open_judges(project, CLEAR, meter=again), GOLDEN, said(), said()
+        )
         assert (len(judge.asked), again.spent.judge_calls) == (12, 0)
         assert second.scores == first.scores
 
 
-@pytest.mark.parametrize("limits", [Limits(tokens=900), Limits(until=1.0, seconds=1.0), Limits(tokens=0)])
+@pytest.mark.parametrize(
+    "limits", [Limits(tokens=900), Limits(until=1.0, seconds=1.0), Limits(tokens=0)]
+)
 def test_a_spent_budget_stops_the_judge(project: Project, limits: Limits) -> None:
     """Tokens or time that are used up end the run before more is asked; what was answered is kept."""
     with judge_server() as judge:
         use(project, judge.url)
         with pytest.raises(BudgetError):
-            judge_answers(CLEAR, open_judges(project, CLEAR, meter=Meter(limits=limits)), GOLDEN, said(), said())
+            judge_answers(
+                CLEAR,
+                open_judges(project, CLEAR, meter=Meter(limits=limits)),
+                GOLDEN,
+                said(),
+                said(),
+            )
         asked = len(judge.asked)
         assert asked < 12
         judge_answers(CLEAR, open_judges(project, CLEAR), GOLDEN, said(), said())
@@ -262,6 +310,12 @@ def test_money_needs_a_price(project: Project) -> None:
         with pytest.raises(ConfigError, match="needs the price of the judge fake"):
             open_judges(project, CLEAR, meter=meter)
         models = project.registry / "models.yaml"
-        models.write_text(models.read_text().replace("model: fake,", "model: fake, price: {input: 1.0, output: 2.0},"))
-        found = judge_answers(CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said())
+        models.write_text(
+            models.read_text().replace(
+                "model: fake,", "model: fake, price: {input: 1.0, output: 2.0},"
+            )
+        )
+        found = judge_answers(
+            CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said()
+        )
     assert meter.cost() == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)

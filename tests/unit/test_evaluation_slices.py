@@ -47,7 +47,10 @@ def example(slices: list[str]) -> Example:
 def golden(slices: bool = True) -> list[Example]:
     names = [{"industry": "gym" if place % 2 else "bank"} if slices else {} for place in range(30)]
     question = {"q": "why?"}
-    return [Example(f"e{i:02d}", f"g{i}", question, ("so it is",), "s", name) for i, name in enumerate(names)]
+    return [
+        Example(f"e{i:02d}", f"g{i}", question, ("so it is",), "s", name)
+        for i, name in enumerate(names)
+    ]
 
 
 def scored(slices: bool = True, **more: Any) -> Evidence:
@@ -88,7 +91,14 @@ def test_prepared_rows_keep_their_slices(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [{}, {"industry": ""}, {"industry": 1}, ["gym"], "gym", None])
 def test_damaged_slices_in_prepared_rows_are_refused(tmp_path: Path, value: Any) -> None:
     """A `slices` field that is not text by column names file, line and field."""
-    row = {"id": "1", "group": "g", "inputs": {"q": "w"}, "reference": ["a"], "source": "s", "slices": value}
+    row = {
+        "id": "1",
+        "group": "g",
+        "inputs": {"q": "w"},
+        "reference": ["a"],
+        "source": "s",
+        "slices": value,
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(DataError, match=r"line 1: field slices"):
         read_examples(tmp_path / "rows.jsonl")
@@ -113,7 +123,9 @@ def test_a_price_gives_the_cost_of_a_thousand_answers() -> None:
     assert "cost_per_1000" not in scored().operations
 
 
-@pytest.mark.parametrize(("price", "decision"), [((0.5, 2.0), "PROMOTE"), ((1.0, 2.0), "REJECT"), (None, "HOLD")])
+@pytest.mark.parametrize(
+    ("price", "decision"), [((0.5, 2.0), "PROMOTE"), ((1.0, 2.0), "REJECT"), (None, "HOLD")]
+)
 def test_a_budget_for_costs(price: tuple[float, float] | None, decision: str) -> None:
     """A release within its budget passes, a dearer one is rejected, and an unknown cost holds."""
     rule = {"name": "cheap", "kind": "at_most", "metric": "cost_per_1000", "threshold": 0.1}
@@ -121,11 +133,15 @@ def test_a_budget_for_costs(price: tuple[float, float] | None, decision: str) ->
     assert found.decision is Decision(decision)
 
 
-@pytest.mark.parametrize("price", [{"input": -1, "output": 1}, {"input": float("nan"), "output": 1}, {"input": 1}, 3])
+@pytest.mark.parametrize(
+    "price", [{"input": -1, "output": 1}, {"input": float("nan"), "output": 1}, {"input": 1}, 3]
+)
 def test_wrong_prices_are_refused(price: Any) -> None:
     """A price is two finite numbers of 0 or more."""
     with pytest.raises(ValueError, match="price"):
-        Params.model_validate({"release": {**RELEASE, "price": price}, "evaluate": {"metrics": ["rougeL"]}})
+        Params.model_validate(
+            {"release": {**RELEASE, "price": price}, "evaluate": {"metrics": ["rougeL"]}}
+        )
 
 
 def test_the_sample_says_industry_and_intent() -> None:
@@ -134,4 +150,6 @@ def test_the_sample_says_industry_and_intent() -> None:
         if source.optional:
             continue
         rows = jsonl.read(name, source, ROOT).rows
-        assert all(set(row.slices) == {"industry", "intent"} and all(row.slices.values()) for row in rows)
+        assert all(
+            set(row.slices) == {"industry", "intent"} and all(row.slices.values()) for row in rows
+        )

@@ -36,7 +36,15 @@ def made(count: int = 5) -> Evidence:
         for n in range(count)
     )  # fmt: skip
     summaries = {name: Summary(0.4, 0.3, 0.5, count, count) for name in ("rouge1", "judge:clear")}
-    return Evidence("r", "g", "m", rows, summaries, {"latency_p50": 0.25}, {"clear": JudgeUse("d" * 64, count, 0)})
+    return Evidence(
+        "r",
+        "g",
+        "m",
+        rows,
+        summaries,
+        {"latency_p50": 0.25},
+        {"clear": JudgeUse("d" * 64, count, 0)},
+    )
 
 
 def as_before(evidence: Evidence) -> dict[str, Any]:
@@ -63,14 +71,19 @@ def test_round_trip(tmp_path: Path, count: int) -> None:
 def test_digest_is_the_one_it_was() -> None:
     """Streaming the rows through the hash gives the digest of the whole JSON, with and without judges and slices."""
     for evidence in (made(), replace(made(), judges={}), replace(made(), rows=())):
-        assert evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.plain())
+        assert (
+            evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.plain())
+        )
     bare = replace(made(), rows=tuple(replace(row, slices={}, reasons={}) for row in made().rows))
     assert bare.digest == digest_value(as_before(bare))
 
 
 def test_times_of_first_tokens(tmp_path: Path) -> None:
     """They are kept where they are known, 0 too, as part of the digest; an evidence without any has no column for them."""
-    rows = [replace(row, first_token=time) for row, time in zip(made().rows, (0.5, None, 0.0, 0.25, None), strict=True)]
+    rows = [
+        replace(row, first_token=time)
+        for row, time in zip(made().rows, (0.5, None, 0.0, 0.25, None), strict=True)
+    ]
     timed = replace(made(), rows=tuple(rows))
     assert ["first_token" in row.plain() for row in timed.rows] == [True, False, True, True, False]
     assert timed.digest == digest_value(timed.plain()) != made().digest
@@ -155,13 +168,17 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
         {"clear": JudgeUse("d", 5, 0), "other": JudgeUse("d", 5, 0)},
     ],
 )
-def test_scores_of_a_judge_that_failed_are_refused(tmp_path: Path, judges: dict[str, JudgeUse]) -> None:
+def test_scores_of_a_judge_that_failed_are_refused(
+    tmp_path: Path, judges: dict[str, JudgeUse]
+) -> None:
     """A judge has scores for all rows and no failure, or no scores; anything between is neither written nor read."""
     broken = replace(made(), judges=judges)
     with pytest.raises(EvidenceError, match="do not fit"):
         write_evidence(tmp_path / "e.parquet", broken)
     write_evidence(tmp_path / "e.parquet", made())
-    side = evidence_file.load(tmp_path / "e.parquet") | {"judges": {name: asdict(use) for name, use in judges.items()}}
+    side = evidence_file.load(tmp_path / "e.parquet") | {
+        "judges": {name: asdict(use) for name, use in judges.items()}
+    }
     evidence_file.save(tmp_path / "e.parquet", side | {"digest": broken.digest})
     with pytest.raises(EvidenceError, match="do not fit"):
         read_evidence(tmp_path / "e.parquet")

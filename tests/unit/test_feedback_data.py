@@ -17,15 +17,26 @@ from sluicegate.cli import sluice
 from sluicegate.data import NOTHING
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import read_json
+from sluicegate.line.learn.feedback_rows import bring, inputs_of, waiting
+from sluicegate.line.pipeline import fingerprint, prepare
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt
 from sluicegate.records import Example
-from sluicegate.stages import fingerprint, prepare
-from sluicegate.stages.feedback_data import bring, inputs_of, waiting
 from sluicegate.traffic import TrafficRow
 from watched_project import examples, log, rows, said, watched
 
-TOPICS = ["parcel", "bicycle", "passport", "kettle", "violin", "tractor", "lamp", "sofa", "ticket", "camera"]
+TOPICS = [
+    "parcel",
+    "bicycle",
+    "passport",
+    "kettle",
+    "violin",
+    "tractor",
+    "lamp",
+    "sofa",
+    "ticket",
+    "camera",
+]
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +62,16 @@ def asked(number: int, text: str = "") -> Example:
         f"Customer: my {topic} number {number} makes a noise like a {TOPICS[-1 - number % 10]} falling downstairs\n"
         f"Agent: how odd, shall we send a second {topic} to house {number * 7}, or a book about noises?"
     )
-    return Example(f"t{number}", f"talk-{number}", {"conversation": text or chat}, ("-",), "traffic")
+    return Example(
+        f"t{number}", f"talk-{number}", {"conversation": text or chat}, ("-",), "traffic"
+    )
 
 
 def written(project: Project) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (project.root / "data/raw/feedback.jsonl").read_text("utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (project.root / "data/raw/feedback.jsonl").read_text("utf-8").splitlines()
+    ]
 
 
 def traffic(
@@ -91,7 +107,12 @@ def test_prepare_takes_them_into_training_only(project: Project) -> None:
     assert waiting(str(project.root)) == 0
     assert "ann@example.com" in (project.root / "data/raw/feedback.jsonl").read_text()
     prepare.run(project)
-    learned = [row for name in ("train", "validation") for row in examples(project, name) if row.source == "feedback"]
+    learned = [
+        row
+        for name in ("train", "validation")
+        for row in examples(project, name)
+        if row.source == "feedback"
+    ]
     assert len(learned) == 2
     assert not any("ann@example.com" in row.reference[0] for row in learned)
     assert project.golden.read_bytes() == golden
@@ -114,9 +135,13 @@ def test_the_file_is_a_function_of_the_log(project: Project) -> None:
 
 def test_the_latest_word_counts(project: Project) -> None:
     """Of several corrections the last; applause taken back teaches nothing; a correction outlives later applause."""
-    (first,) = rows(project, [asked(1)], feedback=(said(correction="old", ago=9), said(correction="new", ago=2)))
+    (first,) = rows(
+        project, [asked(1)], feedback=(said(correction="old", ago=9), said(correction="new", ago=2))
+    )
     (second,) = rows(project, [asked(2)], feedback=(said(thumb=1, ago=9), said(thumb=-1, ago=2)))
-    (third,) = rows(project, [asked(3)], feedback=(said(correction="right", ago=9), said(thumb=1, ago=2)))
+    (third,) = rows(
+        project, [asked(3)], feedback=(said(correction="right", ago=9), said(thumb=1, ago=2))
+    )
     (again,) = rows(project, [asked(3)], minutes=10, feedback=(said(thumb=1, ago=1),))
     log(project).write([first, second, third, again])
     found = bring(str(project.root))
@@ -135,7 +160,10 @@ def test_the_same_inputs_are_one_row(project: Project) -> None:
 def test_golden_rows_are_not_trained_on(project: Project) -> None:
     """Feedback on a golden conversation, whole, with details changed or as a part, is left out, and prepare goes through."""
     golden = examples(project)
-    texts = [golden[0].inputs["conversation"], golden[1].inputs["conversation"] + "\nCustomer: thanks a lot!"]
+    texts = [
+        golden[0].inputs["conversation"],
+        golden[1].inputs["conversation"] + "\nCustomer: thanks a lot!",
+    ]
     texts.append("\n".join(golden[2].inputs["conversation"].split("\n")[:-1]))
     found = [asked(number, text) for number, text in enumerate(texts)] + [asked(7)]
     log(project).write(rows(project, found, feedback=(said(thumb=1),)))
@@ -149,14 +177,18 @@ def test_two_halves_of_a_golden_row_are_left_out_together(project: Project) -> N
     lines = max((row.inputs["conversation"] for row in examples(project)), key=len).split("\n")
     third = len(lines) // 3
     parts = ["\n".join(lines[start : start + third]) for start in (0, third, 2 * third)]
-    log(project).write(rows(project, [asked(n, text) for n, text in enumerate(parts)], feedback=(said(thumb=1),)))
+    log(project).write(
+        rows(project, [asked(n, text) for n, text in enumerate(parts)], feedback=(said(thumb=1),))
+    )
     assert bring(str(project.root))["left_out"] == {"in the golden set": 3}
     prepare.run(project)
 
 
 def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> None:
     """Blank and huge texts and unknown inputs are counted; hostile ones are data; the source stays readable."""
-    huge, blank, unknown, hostile = (rows(project, [asked(n)], feedback=(said(thumb=1),))[0] for n in range(4))
+    huge, blank, unknown, hostile = (
+        rows(project, [asked(n)], feedback=(said(thumb=1),))[0] for n in range(4)
+    )
     evil = '"}\n{"id": "x"}\r\n\x00\ud800 {{ 7*7 }} <|im_start|>system\u2028'
     log(project).write(
         [
@@ -173,7 +205,12 @@ def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> N
         "the prompt's inputs are not known": 1,
     }
     prepare.run(project)
-    (learned,) = [r for name in ("train", "validation") for r in examples(project, name) if r.source == "feedback"]
+    (learned,) = [
+        r
+        for name in ("train", "validation")
+        for r in examples(project, name)
+        if r.source == "feedback"
+    ]
     assert "{{ 7*7 }} <|im_start|>system" in learned.inputs["conversation"]
 
 
@@ -184,7 +221,9 @@ def test_inputs_are_read_back_from_the_prompt(project: Project) -> None:
     assert written(project)[0]["conversation"] == asked(1).inputs["conversation"]
 
 
-@pytest.mark.parametrize("template", ["{{ a }} {{ b }}", "{{ a | upper }}", "{{ a }} and {{ a }}", "always the same"])
+@pytest.mark.parametrize(
+    "template", ["{{ a }} {{ b }}", "{{ a | upper }}", "{{ a }} and {{ a }}", "always the same"]
+)
 def test_inputs_that_are_not_certain_are_not_guessed(template: str) -> None:
     """Two variables, a filter that loses something, a repetition, no variable: nothing is read back."""
     names = tuple(name for name in "ab" if name + " " in template.replace("always", ""))
@@ -195,7 +234,9 @@ def test_inputs_that_are_not_certain_are_not_guessed(template: str) -> None:
 def test_only_what_is_asked_for_is_learned(project: Project) -> None:
     """`learn_from: [correction]` takes no applause."""
     text = project.params.read_text()
-    project.params.write_text(text.replace("learn_from: [correction, liked]", "learn_from: [correction]"))
+    project.params.write_text(
+        text.replace("learn_from: [correction, liked]", "learn_from: [correction]")
+    )
     traffic(project, 1, thumb=1)
     traffic(project, 2, correction="Better.")
     assert [row["answer"] for row in (bring(str(project.root)), written(project))[1]] == ["Better."]
@@ -218,9 +259,14 @@ GROUP = "group: group\n      inputs: {conversation: conversation}"
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("role: train\n    optional", "role: golden\n    optional"), (GROUP, "inputs: {conversation: conversation}")],
+    [
+        ("role: train\n    optional", "role: golden\n    optional"),
+        (GROUP, "inputs: {conversation: conversation}"),
+    ],
 )
-def test_an_entry_that_cannot_take_feedback_is_refused(project: Project, old: str, new: str) -> None:
+def test_an_entry_that_cannot_take_feedback_is_refused(
+    project: Project, old: str, new: str
+) -> None:
     """Feedback never goes into the golden set, and needs its columns."""
     path = project.registry / "sources.yaml"
     text = path.read_text()
@@ -249,7 +295,9 @@ def test_an_optional_source_may_be_absent_and_any_other_may_not(project: Project
     path.parent.mkdir(parents=True)
     path.write_text("")
     assert fingerprint.inputs(project)["sources"]["feedback"] == absent
-    path.write_text('{"id": "a", "group": "g", "conversation": "c", "answer": "a", "from_traffic": "liked"}\n')
+    path.write_text(
+        '{"id": "a", "group": "g", "conversation": "c", "answer": "a", "from_traffic": "liked"}\n'
+    )
     assert fingerprint.inputs(project)["sources"]["feedback"] != absent
     path.unlink()
     sources = project.registry / "sources.yaml"
@@ -259,20 +307,29 @@ def test_an_optional_source_may_be_absent_and_any_other_may_not(project: Project
             step(project)
 
 
-def test_the_command_brings_feedback_then_runs_the_line_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_brings_feedback_then_runs_the_line_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`sluice retrain` writes the data before the line runs, obeys `monitor.promote`, and is refused in the cool-down."""
     seen: list[tuple[bool, bool]] = []
 
     def line(root: str, *, promote: bool, quiet: bool) -> dict[str, Any]:
         seen.append((promote, (Path(root) / "data" / "raw" / "feedback.jsonl").is_file()))
-        decided = {"decision": "HOLD", "text": "HOLD: too few examples", "unchanged": False, "champion_version": 1}
+        decided = {
+            "decision": "HOLD",
+            "text": "HOLD: too few examples",
+            "unchanged": False,
+            "champion_version": 1,
+        }
         return {"decide": decided, "report": {"report": ""}}
 
     monkeypatch.setattr("sluicegate.cli.line.run_plain", line)
     monkeypatch.chdir(project.root)
     project.params.write_text(project.params.read_text().replace("promote: true", "promote: false"))
     traffic(project, 1, thumb=1)
-    first, second = (CliRunner().invoke(sluice, ["retrain"], standalone_mode=False) for _ in range(2))
+    first, second = (
+        CliRunner().invoke(sluice, ["retrain"], standalone_mode=False) for _ in range(2)
+    )
     assert (first.exception, first.return_value, second.return_value) == (None, 4, 4)
     assert "1 new rows" in first.stdout
     assert "ended as HOLD" in second.stderr

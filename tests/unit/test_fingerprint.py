@@ -13,7 +13,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import criterion, model
 from sluicegate import releasing
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.config import read_yaml
 from sluicegate.data.examples import write_examples
 from sluicegate.errors import ConfigError, EvidenceError
@@ -21,13 +20,14 @@ from sluicegate.evaluation import evaluate
 from sluicegate.evaluation.judging import judge_answers
 from sluicegate.hashing import digest_file
 from sluicegate.judges import load_criterion
+from sluicegate.line.gate import base_release
+from sluicegate.line.pipeline.current import check_current
+from sluicegate.line.pipeline.fingerprint import inputs
+from sluicegate.line.run import open_context
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.project import Project
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Lineage
 from sluicegate.scaffold import init
-from sluicegate.stages import base_release
-from sluicegate.stages.context import open_context
-from sluicegate.stages.current import check_current
-from sluicegate.stages.fingerprint import inputs
 
 METRIC = "def polite(source, output, references):\n    return float('please' in output)\n"
 GOLDEN = [Example(f"e{n}", f"g{n}", {"conversation": f"Order {n}"}, ("late",), "t") for n in (1, 2)]
@@ -64,7 +64,12 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     ("file", "key"),
-    [("team_metrics.py", "metrics"), ("team_rows.py", "sources"), ("base/model.safetensors", "base"), ("notes.py", "")],
+    [
+        ("team_metrics.py", "metrics"),
+        ("team_rows.py", "sources"),
+        ("base/model.safetensors", "base"),
+        ("notes.py", ""),
+    ],
 )
 def test_a_teams_own_files_are_watched(project: Project, file: str, key: str) -> None:
     """An edited metric, reader or base model changes what its stage watches and nothing else; other code changes nothing."""
@@ -75,7 +80,9 @@ def test_a_teams_own_files_are_watched(project: Project, file: str, key: str) ->
     after = inputs(project)
     assert [name for name in before if before[name] != after[name]] == ([key] if key else [])
     if key == "sources":
-        changed = [name for name in before["sources"] if before["sources"][name] != after["sources"][name]]
+        changed = [
+            name for name in before["sources"] if before["sources"][name] != after["sources"][name]
+        ]
         assert changed == ["support_train"]
 
 
@@ -98,7 +105,7 @@ def test_all_that_is_written_is_watched(project: Project) -> None:
 def test_the_fingerprint_loads_no_model_library() -> None:
     """It runs on every release, also where nothing changed: torch and its kind would be most of that time."""
     heavy = "{'torch', 'transformers', 'scipy', 'mlflow'}"
-    code = f"import sys, sluicegate.stages.fingerprint; print({heavy} & sys.modules.keys())"
+    code = f"import sys, sluicegate.line.pipeline.fingerprint; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -110,7 +117,11 @@ def said(text: str) -> list[Generation]:
 
 def evaluated(project: Project, text: str, **more: Any) -> Evidence:
     """Evidence by the computed metrics of params.yaml."""
-    metrics = [name for name in open_context(project).params.evaluate.metrics if not name.startswith("judge:")]
+    metrics = [
+        name
+        for name in open_context(project).params.evaluate.metrics
+        if not name.startswith("judge:")
+    ]
     return evaluate(MADE, GOLDEN, digest_file(project.golden), said(text), metrics, **more)
 
 
@@ -151,15 +162,26 @@ def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> 
             check_current(context, MADE, made, evaluated(project, "others"))
 
 
-def test_the_merge_base_is_made_again_of_other_data(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_merge_base_is_made_again_of_other_data(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The merge base's release is read from the store until data that no commit holds changes, appears or goes."""
     rows = project.root.parent / "rows.jsonl"
     rows.write_text("one\n")
-    edit(project.root / "registry" / "sources.yaml", "data/sample/support_train.jsonl", "../rows.jsonl")
+    edit(
+        project.root / "registry" / "sources.yaml",
+        "data/sample/support_train.jsonl",
+        "../rows.jsonl",
+    )
     made: list[str] = []
 
     def checked_out(root: Path, sha: str, folder: Path) -> Path:
-        for name in ("params.yaml", "registry/sources.yaml", "registry/models.yaml", "prompts/summarize.yaml"):
+        for name in (
+            "params.yaml",
+            "registry/sources.yaml",
+            "registry/models.yaml",
+            "prompts/summarize.yaml",
+        ):
             (folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "tree" / name).write_text((root / name).read_text())
         return folder / "tree"

@@ -17,8 +17,14 @@ def values() -> list[type]:
     for package in (gates, releasing):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             known = vars(importlib.import_module(module.name)).values()
-            found |= {value for value in known if isinstance(value, type) and value.__module__ == module.name}
-    return sorted((value for value in found if is_dataclass(value)), key=lambda value: value.__qualname__)
+            found |= {
+                value
+                for value in known
+                if isinstance(value, type) and value.__module__ == module.name
+            }
+    return sorted(
+        (value for value in found if is_dataclass(value)), key=lambda value: value.__qualname__
+    )
 
 
 def test_the_values_are_found() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from sluicegate.errors import UsageError
+from sluicegate.line.gate import run as gate_run
+from sluicegate.line.gate.run import Budget, run_gate
+from sluicegate.line.locks import held, line_lock
 from sluicegate.project import Project
 from sluicegate.records import Decision
 from sluicegate.scaffold import init
-from sluicegate.stages import gate_run
-from sluicegate.stages.gate_run import Budget, run_gate
-from sluicegate.stages.locks import held, line_lock
 
 
 @pytest.fixture

@@ -23,14 +23,23 @@ def policy(*rules: dict[str, Any], **settings: Any) -> Policy:
     return Policy.model_validate({"rules": rules, **settings})
 
 
-def evidence(values: list[float], release: str = "c" * 64, groups: list[str] | None = None, **extra: Any) -> Evidence:
+def evidence(
+    values: list[float], release: str = "c" * 64, groups: list[str] | None = None, **extra: Any
+) -> Evidence:
     groups = groups or [f"g{i}" for i in range(len(values))]
     rows = tuple(
-        ScoredExample(f"e{i:04d}", groups[i], "text", {"score": value}, 0.1, 10, 5) for i, value in enumerate(values)
+        ScoredExample(f"e{i:04d}", groups[i], "text", {"score": value}, 0.1, 10, 5)
+        for i, value in enumerate(values)
     )
     mean = math.fsum(values) / len(values) if values else 0.0
-    summaries = {"score": Summary(mean, 0.0, 1.0, len(values), len(set(groups)))} if math.isfinite(mean) else {}
-    return Evidence(release, "golden", "metrics", rows, summaries, extra.pop("operations", {"latency_p95": 1.0}))
+    summaries = (
+        {"score": Summary(mean, 0.0, 1.0, len(values), len(set(groups)))}
+        if math.isfinite(mean)
+        else {}
+    )
+    return Evidence(
+        release, "golden", "metrics", rows, summaries, extra.pop("operations", {"latency_p95": 1.0})
+    )
 
 
 def noisy(n: int, shift: float, seed: int, spread: float = 0.1) -> tuple[Evidence, Evidence]:
@@ -40,7 +49,9 @@ def noisy(n: int, shift: float, seed: int, spread: float = 0.1) -> tuple[Evidenc
     return evidence(new), evidence(old, "d" * 64)
 
 
-def judged(candidate: Evidence, champion: Evidence | None, *rules: dict[str, Any], **settings: Any) -> Verdict:
+def judged(
+    candidate: Evidence, champion: Evidence | None, *rules: dict[str, Any], **settings: Any
+) -> Verdict:
     return decide(candidate, champion, policy(*rules, **settings), facts={})
 
 
@@ -85,7 +96,8 @@ def test_an_equal_candidate_passes_at_the_recommended_size() -> None:
     assert pilot.more_examples is not None
     size = 40 + pilot.more_examples
     passed = sum(
-        judged(*noisy(size, 0.0, seed, 0.2), {**NOT_WORSE, "margin": 0.06}).decision is Decision.PROMOTE
+        judged(*noisy(size, 0.0, seed, 0.2), {**NOT_WORSE, "margin": 0.06}).decision
+        is Decision.PROMOTE
         for seed in range(100, 150)
     )
     assert passed >= 38
@@ -95,8 +107,14 @@ def test_identical_answers_on_few_examples_are_not_proof() -> None:
     """With 58 ties a rare total loss is not ruled out at a margin of 5 points; with 59 it is (Clopper-Pearson)."""
     ties = [1.0] * 59
     rule = {**NOT_WORSE, "margin": 0.05}
-    assert judged(evidence(ties[1:]), evidence(ties[1:], "d" * 64), rule, submissions=1).decision is Decision.HOLD
-    assert judged(evidence(ties), evidence(ties, "d" * 64), rule, submissions=1).decision is Decision.PROMOTE
+    assert (
+        judged(evidence(ties[1:]), evidence(ties[1:], "d" * 64), rule, submissions=1).decision
+        is Decision.HOLD
+    )
+    assert (
+        judged(evidence(ties), evidence(ties, "d" * 64), rule, submissions=1).decision
+        is Decision.PROMOTE
+    )
 
 
 def test_rows_of_one_group_count_as_dependent() -> None:
@@ -106,7 +124,9 @@ def test_rows_of_one_group_count_as_dependent() -> None:
     old, new = [0.5] * 150, [0.5 + shifts[i // 5] for i in range(150)]
     groups = [f"g{i // 5}" for i in range(150)]
     apart = judged(evidence(new), evidence(old, "d" * 64), NOT_WORSE).rules[0]
-    joined = judged(evidence(new, groups=groups), evidence(old, "d" * 64, groups=groups), NOT_WORSE).rules[0]
+    joined = judged(
+        evidence(new, groups=groups), evidence(old, "d" * 64, groups=groups), NOT_WORSE
+    ).rules[0]
     assert apart.effective_n > 140
     assert joined.effective_n == pytest.approx(30, rel=0.05)
     assert apart.low is not None
@@ -117,20 +137,33 @@ def test_rows_of_one_group_count_as_dependent() -> None:
 def test_lower_is_better_turns_the_comparison_round() -> None:
     """For a metric where lower is better a rise is a loss, while the difference keeps its own sign."""
     candidate, champion = noisy(100, 0.25, 6)
-    verdict = decide(candidate, champion, policy(NOT_WORSE), facts={}, directions={"score": "lower"})
+    verdict = decide(
+        candidate, champion, policy(NOT_WORSE), facts={}, directions={"score": "lower"}
+    )
     assert verdict.decision is Decision.REJECT
     assert verdict.rules[0].difference is not None
     assert verdict.rules[0].difference > 0
-    assert judged(champion, candidate, {**NOT_WORSE, "direction": "lower"}).decision is Decision.PROMOTE
+    assert (
+        judged(champion, candidate, {**NOT_WORSE, "direction": "lower"}).decision
+        is Decision.PROMOTE
+    )
 
 
 def test_the_verdict_does_not_depend_on_row_order() -> None:
     """Shuffled rows on either side give the same bytes."""
     candidate, champion = noisy(80, 0.05, 7)
     chance = random.Random(1)
-    shuffled = [replace(side, rows=tuple(chance.sample(side.rows, 80))) for side in (candidate, champion)]
-    rules = (NOT_WORSE, BETTER, {"name": "floor", "kind": "at_least", "metric": "score", "threshold": 0.3})
-    assert canonical_json(judged(candidate, champion, *rules)) == canonical_json(judged(*shuffled, *rules))
+    shuffled = [
+        replace(side, rows=tuple(chance.sample(side.rows, 80))) for side in (candidate, champion)
+    ]
+    rules = (
+        NOT_WORSE,
+        BETTER,
+        {"name": "floor", "kind": "at_least", "metric": "score", "threshold": 0.3},
+    )
+    assert canonical_json(judged(candidate, champion, *rules)) == canonical_json(
+        judged(*shuffled, *rules)
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,9 +172,15 @@ def test_the_verdict_does_not_depend_on_row_order() -> None:
         ({"kind": "at_least", "metric": "score", "threshold": 0.3}, Decision.PROMOTE),
         ({"kind": "at_least", "metric": "score", "threshold": 0.7}, Decision.REJECT),
         ({"kind": "at_least", "metric": "score", "threshold": 0.49}, Decision.HOLD),
-        ({"kind": "at_least", "metric": "score", "threshold": 0.49, "compare": "mean"}, Decision.PROMOTE),
+        (
+            {"kind": "at_least", "metric": "score", "threshold": 0.49, "compare": "mean"},
+            Decision.PROMOTE,
+        ),
         ({"kind": "at_most", "metric": "score", "threshold": 0.7}, Decision.PROMOTE),
-        ({"kind": "at_most", "metric": "score", "threshold": 0.49, "compare": "mean"}, Decision.REJECT),
+        (
+            {"kind": "at_most", "metric": "score", "threshold": 0.49, "compare": "mean"},
+            Decision.REJECT,
+        ),
         ({"kind": "at_most", "metric": "latency_p95", "threshold": 1.0}, Decision.PROMOTE),
         ({"kind": "at_most", "metric": "latency_p95", "threshold": 0.9}, Decision.REJECT),
         ({"kind": "at_least", "metric": "no_such", "threshold": 0.1}, Decision.HOLD),
@@ -171,7 +210,13 @@ def test_required_facts(facts: dict[str, str], decision: Decision) -> None:
 
 def test_warnings_never_decide() -> None:
     """A failing rule of severity warn is reported and changes nothing."""
-    failing = {"name": "fast", "kind": "at_most", "metric": "latency_p95", "threshold": 0.1, "severity": "warn"}
+    failing = {
+        "name": "fast",
+        "kind": "at_most",
+        "metric": "latency_p95",
+        "threshold": 0.1,
+        "severity": "warn",
+    }
     verdict = judged(*noisy(100, 0.15, 1), BETTER, failing)
     assert verdict.decision is Decision.PROMOTE
     assert verdict.rules[1].decision is Decision.REJECT
@@ -182,7 +227,11 @@ def test_without_a_comparable_champion_comparisons_hold() -> None:
     """No champion, another golden set, other metrics, or a metric that the champion lacks: never a pass."""
     candidate, champion = noisy(100, 0.3, 1)
     other = tuple(replace(row, scores={"other": 1.0}) for row in champion.rows)
-    changes: list[dict[str, Any]] = [{"golden": "x"}, {"metrics": "x"}, {"rows": other, "summaries": {}}]
+    changes: list[dict[str, Any]] = [
+        {"golden": "x"},
+        {"metrics": "x"},
+        {"rows": other, "summaries": {}},
+    ]
     for side in (None, *(replace(champion, **change) for change in changes)):
         assert judged(candidate, side, NOT_WORSE).decision is Decision.HOLD
 
@@ -211,7 +260,9 @@ BROKEN = {
     "foreign group": _rows(lambda rows: (replace(rows[0], group="zzz"), *rows[1:])),
     "no group": _rows(lambda rows: (replace(rows[0], group=""), *rows[1:])),
     "missing score": _rows(lambda rows: (replace(rows[0], scores={}), *rows[1:])),
-    "extra score": _rows(lambda rows: (replace(rows[0], scores={"score": 1.0, "x": 1.0}), *rows[1:])),
+    "extra score": _rows(
+        lambda rows: (replace(rows[0], scores={"score": 1.0, "x": 1.0}), *rows[1:])
+    ),
     "nan": _score(float("nan")),
     "infinite": _score(float("inf")),
     "huge": _score(1e308),
@@ -221,8 +272,12 @@ BROKEN = {
     "out of range": _score(1.5),
     "edited score": _score(0.999),
     "nan operation": lambda side: replace(side, operations={"latency_p95": float("nan")}),
-    "summary count": lambda side: replace(side, summaries={"score": replace(side.summaries["score"], n=3)}),
-    "summary mean": lambda side: replace(side, summaries={"score": replace(side.summaries["score"], mean=0.9)}),
+    "summary count": lambda side: replace(
+        side, summaries={"score": replace(side.summaries["score"], n=3)}
+    ),
+    "summary mean": lambda side: replace(
+        side, summaries={"score": replace(side.summaries["score"], mean=0.9)}
+    ),
     "summary of nothing": lambda side: replace(side, summaries={"other": side.summaries["score"]}),
 }
 
@@ -243,7 +298,10 @@ def test_a_range_of_its_own_is_used_and_checked() -> None:
     with pytest.raises(EvidenceError, match="range"):
         judged(new, old, BETTER)
     assert judged(new, old, {**BETTER, "range": (1, 5)}).decision is Decision.PROMOTE
-    assert decide(new, old, policy(BETTER), facts={}, ranges={"score": (1, 5)}).decision is Decision.PROMOTE
+    assert (
+        decide(new, old, policy(BETTER), facts={}, ranges={"score": (1, 5)}).decision
+        is Decision.PROMOTE
+    )
 
 
 POLICIES = {
@@ -322,7 +380,13 @@ def test_rows_of_one_group_carry_less_than_independent_ones() -> None:
 
 def test_a_warning_that_passes_is_no_reason() -> None:
     """What made a PROMOTE are the blocking rules; a rule that only warns is told where it did not pass."""
-    passes = {"name": "seen", "kind": "at_least", "metric": "score", "threshold": 0.5, "severity": "warn"}
+    passes = {
+        "name": "seen",
+        "kind": "at_least",
+        "metric": "score",
+        "threshold": 0.5,
+        "severity": "warn",
+    }
     fails = {**passes, "name": "missed", "threshold": 0.99}
     blocks = {**passes, "name": "asked", "severity": "block"}
     verdict = judged(evidence([0.9] * 100), None, passes, fails, blocks)

@@ -20,21 +20,29 @@ def alone(values: list[float], worst: float = 0.0, best: float = 1.0) -> Cluster
 
 
 @pytest.mark.parametrize(
-    ("n", "hits"), [(1, 1), (2, 1), (5, 5), (20, 15), (60, 60), (100, 97), (500, 250), (20_000, 10_000)]
+    ("n", "hits"),
+    [(1, 1), (2, 1), (5, 5), (20, 15), (60, 60), (100, 97), (500, 250), (20_000, 10_000)],
 )
 def test_for_yes_and_no_it_is_clopper_pearson(n: int, hits: int) -> None:
     """On 0/1 data both bounds and the p value are the exact binomial ones."""
     sample = alone([1.0] * hits + [0.0] * (n - hits))
-    assert lower_bound(sample, 0.05) == pytest.approx(stats.beta.ppf(0.05, hits, n - hits + 1), abs=1e-8)
+    assert lower_bound(sample, 0.05) == pytest.approx(
+        stats.beta.ppf(0.05, hits, n - hits + 1), abs=1e-8
+    )
     above = stats.beta.ppf(0.95, hits + 1, n - hits) if hits < n else 1.0
     assert upper_bound(sample, 0.05) == pytest.approx(above, abs=1e-8)
-    assert p_mean_at_most(sample, 0.6) == pytest.approx(stats.beta.cdf(0.6, hits, n - hits + 1), abs=1e-8)
+    assert p_mean_at_most(sample, 0.6) == pytest.approx(
+        stats.beta.cdf(0.6, hits, n - hits + 1), abs=1e-8
+    )
 
 
 def test_it_agrees_with_simulated_weights() -> None:
     """The integral equals a plain simulation of the random weights, for skewed values in unequal groups."""
     rng = np.random.default_rng(4)
-    values, groups = (rng.beta(0.5, 2, 40) - 0.2).tolist(), [str(i) for i in rng.integers(0, 15, 40)]
+    values, groups = (
+        (rng.beta(0.5, 2, 40) - 0.2).tolist(),
+        [str(i) for i in rng.integers(0, 15, 40)],
+    )
     sample = clusters(values, groups, -1.0, 1.0)
     terms = np.append(sample.means + 0.02, -1.0 + 0.02)
     simulated = np.mean(rng.standard_exponential((400_000, len(terms))) @ terms <= 0)
@@ -73,7 +81,9 @@ def test_a_rare_total_loss_at_the_margin_is_rarely_missed() -> None:
     rng = np.random.default_rng(9)
     for n in (20, 59, 100):
         losses = rng.binomial(n, 0.05, 2000)
-        passes = [p_mean_at_most(alone([-1.0] * k + [0.0] * (n - k), -1.0), -0.05) < 0.05 for k in losses]
+        passes = [
+            p_mean_at_most(alone([-1.0] * k + [0.0] * (n - k), -1.0), -0.05) < 0.05 for k in losses
+        ]
         assert np.mean(passes) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 2000)
 
 
@@ -81,7 +91,9 @@ def test_order_of_rows_and_names_of_groups_do_not_matter() -> None:
     """The same clusters in another order are the same bytes."""
     values, groups = [0.1, 0.7, 0.3, 0.2, 0.9], ["a", "b", "a", "c", "b"]
     first = clusters(values, groups, 0.0, 1.0)
-    second = clusters(values[::-1], [{"a": "z", "b": "y", "c": "x"}[g] for g in groups[::-1]], 0.0, 1.0)
+    second = clusters(
+        values[::-1], [{"a": "z", "b": "y", "c": "x"}[g] for g in groups[::-1]], 0.0, 1.0
+    )
     assert first.means.tobytes() == second.means.tobytes()
     assert lower_bound(first, 0.05) == lower_bound(second, 0.05)
 
@@ -116,7 +128,9 @@ def test_p_grows_with_the_null() -> None:
 def exact(values: list[Fraction]) -> float:
     """P(sum of standard exponentials times `values` <= 0) by partial fractions, in rational numbers; values distinct."""
     terms = (
-        math.prod((1 / (1 - other / value) for other in values if other != value), start=Fraction(1))
+        math.prod(
+            (1 / (1 - other / value) for other in values if other != value), start=Fraction(1)
+        )
         for value in values
         if value < 0
     )
@@ -141,7 +155,9 @@ def test_distinct_scores_have_an_exact_answer(sample: list[int], worst: int) -> 
         wanted = exact([Fraction(value, 100) - Fraction(null, 200) for value in [*sample, worst]])
         outside = null / 2 < worst or null / 2 >= max(sample)
         found = p_mean_at_most(hundredths, null / 200)
-        assert found == (float(null / 2 > worst) if outside else pytest.approx(wanted, rel=1e-10, abs=1e-15)), null
+        assert found == (
+            float(null / 2 > worst) if outside else pytest.approx(wanted, rel=1e-10, abs=1e-15)
+        ), null
 
 
 def test_at_the_ends_of_its_range_p_is_one_or_zero() -> None:
@@ -170,7 +186,9 @@ class Counted:
 
 
 @pytest.mark.parametrize("n", [2, 20, 300, 3_000])
-def test_the_integral_settles_after_a_few_hundred_points(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_integral_settles_after_a_few_hundred_points(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The path through the saddle makes it converge at once, for few groups or many, skewed or not, p near 0 or near 1."""
     chance, counted = np.random.default_rng(5), Counted()
     monkeypatch.setattr(bounds, "np", counted)
@@ -178,11 +196,15 @@ def test_the_integral_settles_after_a_few_hundred_points(n: int, monkeypatch: py
         sample = alone(values.tolist())
         for errors in (-6, -3, -1.6, -0.5, 0, 1, 3):
             counted.points = 0
-            p_mean_at_most(sample, min(0.999, max(0.001, sample.mean + errors * sample.standard_error)))
+            p_mean_at_most(
+                sample, min(0.999, max(0.001, sample.mean + errors * sample.standard_error))
+            )
             assert counted.points <= 500
 
 
-@pytest.mark.parametrize(("n", "hits"), [(1, 1), (20, 19), (100, 50), (500, 250), (500, 499), (500, 500)])
+@pytest.mark.parametrize(
+    ("n", "hits"), [(1, 1), (20, 19), (100, 50), (500, 250), (500, 499), (500, 500)]
+)
 def test_the_step_is_halved_until_ten_digits_stand(n: int, hits: int) -> None:
     """On 0/1 data p has ten right digits wherever the null lies, for a p of 1e-200 as for one of 0.5."""
     sample = alone([1.0] * hits + [0.0] * (n - hits))

@@ -29,12 +29,34 @@ from soak_scale import scaled
 
 RULES = policy(
     {"name": "gain", "kind": "better_than_champion", "metric": "score"},
-    {"name": "kept", "kind": "not_worse_than_champion", "metric": "score", "margin": 0.3, "slice": "industry"},
+    {
+        "name": "kept",
+        "kind": "not_worse_than_champion",
+        "metric": "score",
+        "margin": 0.3,
+        "slice": "industry",
+    },
     {"name": "any", "kind": "any_better_than_champion", "metrics": ["score"]},
     {"name": "floor", "kind": "at_least", "metric": "score", "threshold": 0.3},
     {"name": "fast", "kind": "at_most", "metric": "latency_p95", "threshold": 2.0},
 )
-VALUES = (math.nan, math.inf, -math.inf, 1e308, -1e308, 1e13, 1.5, -0.5, None, "0.5", "NaN", True, [], {}, "")
+VALUES = (
+    math.nan,
+    math.inf,
+    -math.inf,
+    1e308,
+    -1e308,
+    1e13,
+    1.5,
+    -0.5,
+    None,
+    "0.5",
+    "NaN",
+    True,
+    [],
+    {},
+    "",
+)
 Side = dict[str, Any]
 Damage = Callable[[Side, random.Random], None]
 
@@ -45,7 +67,8 @@ def sound(level: float, release: str) -> Evidence:
     values = [level + chance.uniform(-0.05, 0.05) for _ in range(60)]
     made = evidence(values, release, groups=[f"g{place // 2}" for place in range(60)])
     rows = tuple(
-        replace(row, slices={"industry": "bank" if place % 2 else "gym"}) for place, row in enumerate(made.rows)
+        replace(row, slices={"industry": "bank" if place % 2 else "gym"})
+        for place, row in enumerate(made.rows)
     )
     return replace(made, rows=rows)
 
@@ -77,20 +100,28 @@ DAMAGE: dict[str, Damage] = {
     "no id": _row(_put("id", "", None, 7)),
     "no group": _row(_put("group", "", None, [])),
     "seconds": _row(_put("seconds", math.nan, math.inf, None, "x")),
-    "missing field": _row(lambda row, chance: row.pop(chance.choice(["id", "group", "scores"])) and None),
+    "missing field": _row(
+        lambda row, chance: row.pop(chance.choice(["id", "group", "scores"])) and None
+    ),
     "duplicate": _repeat,
     "missing rows": _lose,
     "empty": lambda side, chance: side["rows"].clear(),
-    "rows": lambda side, chance: side.__setitem__("rows", chance.choice([None, {}, "rows", [None], [[]]])),
+    "rows": lambda side, chance: side.__setitem__(
+        "rows", chance.choice([None, {}, "rows", [None], [[]]])
+    ),
     "summary": lambda side, chance: side["summaries"]["score"].__setitem__(
         chance.choice(["mean", "n"]), chance.choice([math.nan, 0.9, 3, 1e308, None])
     ),
     "no summary": lambda side, chance: side["summaries"].clear(),
-    "other summary": lambda side, chance: side["summaries"].__setitem__("other", side["summaries"]["score"]),
+    "other summary": lambda side, chance: side["summaries"].__setitem__(
+        "other", side["summaries"]["score"]
+    ),
     "operation": lambda side, chance: side["operations"].__setitem__(
         "latency_p95", chance.choice([math.nan, math.inf, 1e308, None, "x", []])
     ),
-    "no part": lambda side, chance: side.pop(chance.choice(["golden", "metrics", "rows", "release"])) and None,
+    "no part": lambda side, chance: (
+        side.pop(chance.choice(["golden", "metrics", "rows", "release"])) and None
+    ),
 }
 # On one side only: on both it would be another sound evaluation.
 ONE_SIDED: dict[str, Damage] = {
@@ -106,7 +137,9 @@ def _store(path: Path, side: Side, chance: random.Random) -> None:
     """Write a damaged file; half of the time with a digest that fits it, as a fault before writing would."""
     if chance.random() < 0.5:
         with suppress(ValueError):  # NaN has no canonical form: the old digest stays
-            side["digest"] = digest_value({name: part for name, part in side.items() if name != "digest"})
+            side["digest"] = digest_value(
+                {name: part for name, part in side.items() if name != "digest"}
+            )
     evidence_file.save(path, side)
     if chance.random() < 0.05:
         data = path.read_bytes()
@@ -123,7 +156,9 @@ def pair(tmp_path: Path) -> tuple[Side, Side]:
     for name, level, release in (("candidate", 0.9, "c" * 64), ("champion", 0.4, "d" * 64)):
         write_evidence(tmp_path / f"{name}.parquet", sound(level, release))
     assert _judged(tmp_path).decision is Decision.PROMOTE
-    first, second = (evidence_file.load(tmp_path / f"{name}.parquet") for name in ("candidate", "champion"))
+    first, second = (
+        evidence_file.load(tmp_path / f"{name}.parquet") for name in ("candidate", "champion")
+    )
     return first, second
 
 
@@ -157,7 +192,9 @@ def test_no_broken_evaluation_passes(tmp_path: Path, pair: tuple[Side, Side]) ->
 
 @pytest.mark.parametrize("name", sorted({**DAMAGE, **ONE_SIDED}))
 @pytest.mark.parametrize("which", [0, 1])
-def test_each_damage_alone_never_passes(tmp_path: Path, pair: tuple[Side, Side], name: str, which: int) -> None:
+def test_each_damage_alone_never_passes(
+    tmp_path: Path, pair: tuple[Side, Side], name: str, which: int
+) -> None:
     """Every kind of damage, on either side, with a digest that fits the damaged file: an error or HOLD."""
     side = pair[which]
     {**DAMAGE, **ONE_SIDED}[name](side, random.Random(5))

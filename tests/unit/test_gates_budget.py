@@ -31,7 +31,9 @@ def test_the_looks_share_alpha_and_the_first_has_the_most() -> None:
         rules = policy(BETTER, submissions=submissions)
         rates = [allowance([False] * number, rules) for number in range(submissions)]
         assert math.fsum(rates) == pytest.approx(0.05, rel=1e-9)
-        assert all(rate == pytest.approx(rates[0] / (number + 1) ** 2) for number, rate in enumerate(rates))
+        assert all(
+            rate == pytest.approx(rates[0] / (number + 1) ** 2) for number, rate in enumerate(rates)
+        )
         assert allowance([False] * submissions, rules) == 0.0
         assert allowance([True] * submissions, rules) == 0.0
 
@@ -80,7 +82,9 @@ def test_plans_are_made_for_the_next_look() -> None:
     """A HOLD says how many examples the next look needs, which is more than this one would."""
     pair = noisy(40, 0.0, 3, 0.3)
     one = decide(*pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}).rules[0]
-    other = decide(*pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}, looks=[False] * 5).rules[0]
+    other = decide(*pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}, looks=[False] * 5).rules[
+        0
+    ]
     assert one.more_examples is not None
     assert other.more_examples is not None
     assert other.more_examples > one.more_examples
@@ -89,7 +93,12 @@ def test_plans_are_made_for_the_next_look() -> None:
 @pytest.mark.parametrize("shift", [0.3, -0.3])
 def test_when_it_is_spent_nothing_is_decided(shift: float) -> None:
     """After the last look even a perfect or terrible candidate is held; the reason counts them and asks for fresh ones."""
-    verdict = decide(*noisy(100, shift, 1, 0.01), policy(NOT_WORSE, submissions=3), facts={}, looks=[True, False, True])
+    verdict = decide(
+        *noisy(100, shift, 1, 0.01),
+        policy(NOT_WORSE, submissions=3),
+        facts={},
+        looks=[True, False, True],
+    )
     assert verdict.decision is Decision.HOLD
     assert (verdict.alpha, verdict.look, verdict.looks) == (0.0, 4, 3)
     assert "gave 3 verdicts" in verdict.reasons[0]
@@ -194,7 +203,9 @@ def test_the_policy_says_who_approves(tmp_path: Path) -> None:
     """Approvals are read as written, with three days to wait where nothing is said; by default nobody is asked."""
     path = tmp_path / "gates.yaml"
     rules = "rules: [{name: a, kind: requires, fact: f}]\n"
-    path.write_text(f"approvals: {{required: 1, role: lead, people: {{ana: [lead], ben: []}}}}\n{rules}")
+    path.write_text(
+        f"approvals: {{required: 1, role: lead, people: {{ana: [lead], ben: []}}}}\n{rules}"
+    )
     found = load_policy(path).approvals
     assert found is not None
     assert (found.required, found.role, found.wait_hours, found.people) == (

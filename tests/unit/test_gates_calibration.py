@@ -19,7 +19,13 @@ from sluicegate.gates.bounds import p_mean_at_most
 
 SIMULATIONS = 1000
 SLACK = 3 * math.sqrt(0.05 * 0.95 / SIMULATIONS)
-CELLS = [("binary", 100, 1), ("rare failure", 50, 1), ("skewed", 50, 1), ("five levels", 100, 5), ("smooth", 200, 1)]
+CELLS = [
+    ("binary", 100, 1),
+    ("rare failure", 50, 1),
+    ("skewed", 50, 1),
+    ("five levels", 100, 5),
+    ("smooth", 200, 1),
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,9 @@ def cells() -> list[calibration.Cell]:
     return [calibration.simulate((*cell, SIMULATIONS)) for cell in CELLS]
 
 
-def test_wrong_promotions_and_rejections_are_as_rare_as_promised(cells: list[calibration.Cell]) -> None:
+def test_wrong_promotions_and_rejections_are_as_rare_as_promised(
+    cells: list[calibration.Cell],
+) -> None:
     """At the margin, equal under `better`, any of 20 equal ones, and equal but rejected: each at most 5.5 %."""
     for cell in cells:
         for rate in (cell.false_promotion, cell.equal_rejected, cell.one[0], cell.twenty[0]):

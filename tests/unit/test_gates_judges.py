@@ -31,7 +31,12 @@ def judged_evidence(level: float, release: str, use: JudgeUse | None = None) -> 
     made = evidence([level] * ROWS, release)
     rows = tuple(replace(row, scores={"score": level, JUDGE: level}) for row in made.rows)
     summaries = {**made.summaries, JUDGE: made.summaries["score"]}
-    return replace(made, rows=rows, summaries=summaries, judges={"coherence": use or JudgeUse("d" * 64, ROWS, 0)})
+    return replace(
+        made,
+        rows=rows,
+        summaries=summaries,
+        judges={"coherence": use or JudgeUse("d" * 64, ROWS, 0)},
+    )
 
 
 def verdict(kind: str, standing: str | None, use: JudgeUse | None = None, **fields: Any) -> Verdict:
@@ -73,7 +78,10 @@ def test_a_failed_row_holds(kind: str) -> None:
     """A judge that failed on some rows, or scored fewer than there are, makes HOLD and says on how many and why."""
     found = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 3, 3, ("the answer is no JSON object",)))
     assert found.decision is Decision.HOLD
-    assert found.rules[0].reason == "judge coherence failed on 3 of 100 rows (the answer is no JSON object)"
+    assert (
+        found.rules[0].reason
+        == "judge coherence failed on 3 of 100 rows (the answer is no JSON object)"
+    )
     assert verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 1, 0)).decision is Decision.HOLD
 
 
@@ -109,7 +117,8 @@ def test_a_scorer_that_asks_a_model_holds(kind: str) -> None:
         replace(
             side,
             rows=tuple(
-                replace(row, scores={"score": row.scores["score"], name: row.scores[JUDGE]}) for row in side.rows
+                replace(row, scores={"score": row.scores["score"], name: row.scores[JUDGE]})
+                for row in side.rows
             ),
             summaries={"score": side.summaries["score"], name: side.summaries[JUDGE]},
             judges=judges,
@@ -133,14 +142,22 @@ def test_a_scorer_that_asks_a_model_holds(kind: str) -> None:
 def test_an_operation_of_that_name_does_not_get_round_it() -> None:
     """An operation named like a judge is no way past the calibration."""
     rules = policy({"name": "judged", "kind": "at_least", "metric": JUDGE, "threshold": 0.5})
-    found = decide(evidence([0.9] * ROWS, operations={JUDGE: 1.0}), None, rules, facts={JUDGE: "ok"})
+    found = decide(
+        evidence([0.9] * ROWS, operations={JUDGE: 1.0}), None, rules, facts={JUDGE: "ok"}
+    )
     assert found.decision is Decision.HOLD
 
 
 def test_other_rules_are_not_touched() -> None:
     """A judge that does not count holds only the rules that name it; where they only warn, the rest decides."""
     rules = policy(
-        {"name": "judged", "kind": "at_least", "metric": JUDGE, "threshold": 0.5, "severity": "warn"},
+        {
+            "name": "judged",
+            "kind": "at_least",
+            "metric": JUDGE,
+            "threshold": 0.5,
+            "severity": "warn",
+        },
         {"name": "floor", "kind": "at_least", "metric": "score", "threshold": 0.5},
     )
     found = decide(judged_evidence(0.9, "c" * 64), None, rules, facts={})

@@ -33,8 +33,12 @@ def unlucky(found: Clusters, times: float, truth: float, power: float) -> Cluste
     return Clusters(low + spread, found.rows, -1.0, 1.0, times)
 
 
-@pytest.mark.parametrize(("margin", "alpha", "power"), [(0.05, 0.03, 0.8), (0.03, 0.05, 0.9), (0.02, 0.01, 0.6)])
-def test_the_recommended_rows_are_enough_and_not_many_too_many(margin: float, alpha: float, power: float) -> None:
+@pytest.mark.parametrize(
+    ("margin", "alpha", "power"), [(0.05, 0.03, 0.8), (0.03, 0.05, 0.9), (0.02, 0.01, 0.6)]
+)
+def test_the_recommended_rows_are_enough_and_not_many_too_many(
+    margin: float, alpha: float, power: float
+) -> None:
     """With the rows recommended the unlucky case passes; with 2 % fewer it does not."""
     found = sample()
     more = more_examples(found, -margin, 0.0, alpha, power)
@@ -48,7 +52,9 @@ def test_rows_of_a_cluster_are_recommended_with_it() -> None:
     """Three rows a group: as many groups more are needed, so three times as many rows."""
     singles = more_examples(sample(), -0.03, 0.0, 0.05, 0.8)
     rows = [value for value in VALUES for _ in range(3)]
-    triples = more_examples(clusters(rows, [f"g{n // 3}" for n in range(90)], -1.0, 1.0), -0.03, 0.0, 0.05, 0.8)
+    triples = more_examples(
+        clusters(rows, [f"g{n // 3}" for n in range(90)], -1.0, 1.0), -0.03, 0.0, 0.05, 0.8
+    )
     assert singles is not None
     assert triples is not None
     assert abs(triples - 3 * singles) <= 3
@@ -71,13 +77,23 @@ def test_what_is_detectable_is_bound_plus_power() -> None:
     """Twice the standard error of the sampling counts: once for the bound, once for the power."""
     found = sample()
     gap = found.mean - lower_bound(found, 0.05)
-    assert detectable(found, 0.05, 0.8) == pytest.approx(gap + 0.8416212 * found.standard_error, rel=1e-6)
+    assert detectable(found, 0.05, 0.8) == pytest.approx(
+        gap + 0.8416212 * found.standard_error, rel=1e-6
+    )
     assert detectable(found, 0.05, 0.5) == pytest.approx(gap)
 
 
 @pytest.mark.parametrize(
     "settings",
-    ["alpha: 0.00009", "alpha: 0.21", "alpha: 0", "power: 0.49", "power: 0.995", "power: 0", "minimum_examples: 1"],
+    [
+        "alpha: 0.00009",
+        "alpha: 0.21",
+        "alpha: 0",
+        "power: 0.49",
+        "power: 0.995",
+        "power: 0",
+        "minimum_examples: 1",
+    ],
 )
 def test_settings_outside_their_range_are_refused(tmp_path: Path, settings: str) -> None:
     """An error rate or a power that promises nothing, or too much, is an error of the policy."""
@@ -88,9 +104,12 @@ def test_settings_outside_their_range_are_refused(tmp_path: Path, settings: str)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"alpha": 0.0001}, {"alpha": 0.2}, {"power": 0.5}, {"power": 0.99}, {"minimum_examples": 2}]
+    "settings",
+    [{"alpha": 0.0001}, {"alpha": 0.2}, {"power": 0.5}, {"power": 0.99}, {"minimum_examples": 2}],
 )
-def test_settings_at_the_end_of_their_range_are_taken(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_settings_at_the_end_of_their_range_are_taken(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
     """The ends of each range belong to it."""
     path = tmp_path / "gates.yaml"
     name, value = next(iter(settings.items()))

@@ -28,9 +28,9 @@ def made(**changes: Any) -> Policy:
     rule, approvals, rest = dict(FACT), dict(APPROVALS), {}
     for name, value in changes.items():
         place, _, field = name.partition("_")
-        {"rule": rule, "approvals": approvals}.get(place, rest)[field if place in ("rule", "approvals") else name] = (
-            value
-        )
+        {"rule": rule, "approvals": approvals}.get(place, rest)[
+            field if place in ("rule", "approvals") else name
+        ] = value
     return Policy.model_validate({"rules": [rule], "approvals": approvals, **rest})
 
 
@@ -77,7 +77,10 @@ def test_one_step_past_the_edge_is_refused(changes: dict[str, Any]) -> None:
         {"submissions": 1},
         {"submissions": 1000},
         {"approvals_wait_hours": 1e-9},
-        {"approvals_required": 2, "approvals_people": {"ana": ("r",), "ben": ("s", "r"), "cleo": ("s",)}},
+        {
+            "approvals_required": 2,
+            "approvals_people": {"ana": ("r",), "ben": ("s", "r"), "cleo": ("s",)},
+        },
     ],
 )
 def test_the_edge_itself_is_allowed(changes: dict[str, Any]) -> None:
@@ -88,7 +91,12 @@ def test_the_edge_itself_is_allowed(changes: dict[str, Any]) -> None:
 def test_what_is_left_out_has_the_documented_value() -> None:
     """The defaults are those of the documentation; a digest depends on them."""
     plain = Policy.model_validate({"rules": [FACT]})
-    assert (plain.alpha, plain.power, plain.minimum_examples, plain.submissions) == (0.05, 0.8, 20, 20)
+    assert (plain.alpha, plain.power, plain.minimum_examples, plain.submissions) == (
+        0.05,
+        0.8,
+        20,
+        20,
+    )
     assert plain.approvals is None
     assert made().approvals is not None
     assert made().approvals.wait_hours == 72.0
@@ -96,7 +104,10 @@ def test_what_is_left_out_has_the_documented_value() -> None:
 
 LAST: dict[str, tuple[Callable[[Evidence], Any], str]] = {
     "lost score": (lambda side: {"scores": {}}, "'e0019' lacks a score"),
-    "another score": (lambda side: {"scores": {"score": side.rows[-1].scores["score"], "x": 1.0}}, "'e0019' lacks"),
+    "another score": (
+        lambda side: {"scores": {"score": side.rows[-1].scores["score"], "x": 1.0}},
+        "'e0019' lacks",
+    ),
     "no id": (lambda side: {"id": ""}, "no id or no group"),
     "no group": (lambda side: {"group": ""}, "no id or no group"),
     "same id": (lambda side: {"id": "e0000"}, "evaluated twice"),
@@ -121,16 +132,26 @@ def test_a_summary_counts_the_rows(counted: int) -> None:
     """One row more or less than there are is another evaluation's summary."""
     side = evidence([0.5] * 20)
     with pytest.raises(EvidenceError, match="summary of score"):
-        checked(replace(side, summaries={"score": replace(side.summaries["score"], n=counted)}), "it")
+        checked(
+            replace(side, summaries={"score": replace(side.summaries["score"], n=counted)}), "it"
+        )
 
 
-@pytest.mark.parametrize(("scored", "failed", "said"), [(8, 0, "12 of 20"), (17, 3, "3 of 20"), (20, 1, "1 of 20")])
+@pytest.mark.parametrize(
+    ("scored", "failed", "said"), [(8, 0, "12 of 20"), (17, 3, "3 of 20"), (20, 1, "1 of 20")]
+)
 def test_a_judge_that_failed_says_on_how_many_rows(scored: int, failed: int, said: str) -> None:
     """Rows that are counted as failed, else those that lack a score; the first reason is told."""
-    side = replace(evidence([0.5] * 20), judges={"tone": JudgeUse("a" * 64, scored, failed, ("timed out", "other"))})
+    side = replace(
+        evidence([0.5] * 20),
+        judges={"tone": JudgeUse("a" * 64, scored, failed, ("timed out", "other"))},
+    )
     rule = {"name": "j", "kind": "at_least", "metric": "judge:tone", "threshold": 0.1}
     found = decide(side, None, policy(rule), facts={"judge:tone": "ok"}).rules[0]
-    assert (found.decision, found.reason) == (Decision.HOLD, f"judge tone failed on {said} rows (timed out)")
+    assert (found.decision, found.reason) == (
+        Decision.HOLD,
+        f"judge tone failed on {said} rows (timed out)",
+    )
 
 
 def test_whole_numbers_and_large_ones_are_numbers() -> None:
@@ -153,12 +174,23 @@ def test_only_the_same_questions_are_compared() -> None:
     one, two = noisy(30, 0.0, 1)
     assert unpaired(one, two) == ""
     # As read from two files: equal, but not the same object.
-    assert unpaired(one, replace(two, golden="".join(list(two.golden)), metrics="".join(list(two.metrics)))) == ""
+    assert (
+        unpaired(
+            one, replace(two, golden="".join(list(two.golden)), metrics="".join(list(two.metrics)))
+        )
+        == ""
+    )
     for golden in ("a", "z"):
         assert "another golden set" in unpaired(one, replace(two, golden=golden))
     for metrics in ("a", "z"):
         assert "other metrics" in unpaired(one, replace(two, metrics=metrics))
-    for change in ({"id": "e0"}, {"id": "z"}, {"group": "a"}, {"group": "z"}, {"slices": {"industry": "x"}}):
+    for change in (
+        {"id": "e0"},
+        {"id": "z"},
+        {"group": "a"},
+        {"group": "z"},
+        {"slices": {"industry": "x"}},
+    ):
         other = replace(two, rows=(replace(two.rows[0], **change), *two.rows[1:]))
         for pair in ((one, other), (other, one)):
             with pytest.raises(EvidenceError, match="different examples"):
@@ -183,7 +215,9 @@ def test_a_choice_of_metrics_plans_only_where_it_holds() -> None:
         rows = []
         for row in evidence([0.5] * 60, release).rows:
             noise = [chance.gauss(0, 0.1) for _ in range(2)] if release == "c" * 64 else [0.0, 0.0]
-            rows.append(replace(row, scores={"a": 0.4 + clear + noise[0], "b": 0.4 + faint + noise[1]}))
+            rows.append(
+                replace(row, scores={"a": 0.4 + clear + noise[0], "b": 0.4 + faint + noise[1]})
+            )
         return replace(evidence([0.5]), release=release, rows=tuple(rows), summaries={})
 
     rule = {"name": "any", "kind": "any_better_than_champion", "metrics": ["a", "b"]}
@@ -204,7 +238,9 @@ def test_a_choice_of_metrics_plans_only_where_it_holds() -> None:
 
 def test_a_used_up_golden_set_says_so_and_nothing_else() -> None:
     """After its last look every rule holds for that reason, without a plan, and the verdict asks for fresh examples."""
-    verdict = decide(*noisy(100, 0.15, 1), policy(NOT_WORSE, submissions=3), facts={}, looks=[False] * 3)
+    verdict = decide(
+        *noisy(100, 0.15, 1), policy(NOT_WORSE, submissions=3), facts={}, looks=[False] * 3
+    )
     assert verdict.decision is Decision.HOLD
     assert (verdict.alpha, verdict.look, verdict.looks) == (0.0, 4, 3)
     assert verdict.reasons == (
@@ -220,7 +256,10 @@ def test_a_used_up_golden_set_says_so_and_nothing_else() -> None:
 def test_just_enough_examples_are_judged() -> None:
     """At the minimum the rules speak; one below it they hold, and ask for at least that one."""
     rule = {"name": "t", "kind": "at_least", "metric": "score", "threshold": 0.5}
-    assert decide(evidence([0.9] * 30), None, policy(rule, minimum_examples=30), facts={}).decision is Decision.PROMOTE
+    assert (
+        decide(evidence([0.9] * 30), None, policy(rule, minimum_examples=30), facts={}).decision
+        is Decision.PROMOTE
+    )
     below = decide(evidence([0.9] * 29), None, policy(rule, minimum_examples=30), facts={}).rules[0]
     assert (below.decision, below.more_examples) == (Decision.HOLD, 1)
     assert below.reason == "29 examples, 30 are needed before anything is concluded"
@@ -235,9 +274,15 @@ def test_just_enough_examples_are_judged() -> None:
         ({"kind": "at_most", "metric": "", "threshold": 1}, "metric is missing"),
         ({"kind": "any_better_than_champion", "metrics": ()}, "metrics is missing"),
         ({"kind": "requires", "fact": "f", "metric": "m", "margin": 1}, "requires takes no margin"),
-        ({"kind": "better_than_champion", "metric": "m", "slice": "s"}, "better_than_champion takes no slice"),
+        (
+            {"kind": "better_than_champion", "metric": "m", "slice": "s"},
+            "better_than_champion takes no slice",
+        ),
         ({"kind": "not_worse_than_champion", "metric": "m", "margin": 0}, "margin must be above 0"),
-        ({"kind": "at_least", "metric": "m", "threshold": 1, "minimum_slice": 5}, "minimum_slice needs slice"),
+        (
+            {"kind": "at_least", "metric": "m", "threshold": 1, "minimum_slice": 5},
+            "minimum_slice needs slice",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_meant_names_its_fault(rule: dict[str, Any], said: str) -> None:
@@ -253,7 +298,13 @@ def test_a_rule_that_cannot_be_meant_names_its_fault(rule: dict[str, Any], said:
     "rule",
     [
         {"kind": "at_least", "metric": "m", "threshold": 0.0, "slice": "s", "minimum_slice": 5},
-        {"kind": "not_worse_than_champion", "metric": "m", "margin": 1e-9, "direction": "lower", "range": (0, 5)},
+        {
+            "kind": "not_worse_than_champion",
+            "metric": "m",
+            "margin": 1e-9,
+            "direction": "lower",
+            "range": (0, 5),
+        },
         {"kind": "better_than_champion", "metric": "m", "margin": 0.0},
         {"kind": "requires", "fact": "f", "accept": ["ok"], "severity": "warn"},
     ],
@@ -270,9 +321,14 @@ def test_a_mean_that_is_the_threshold_meets_it(kind: str) -> None:
     rule = {"name": "t", "kind": kind, "metric": "score", "threshold": 0.5, "compare": "mean"}
     sign = 1 if kind == "at_least" else -1
     found = [
-        decide(side, None, policy({**rule, "threshold": 0.5 + sign * step}), facts={}) for step in (0, -0.01, 0.01)
+        decide(side, None, policy({**rule, "threshold": 0.5 + sign * step}), facts={})
+        for step in (0, -0.01, 0.01)
     ]
-    assert [verdict.decision for verdict in found] == [Decision.PROMOTE, Decision.PROMOTE, Decision.REJECT]
+    assert [verdict.decision for verdict in found] == [
+        Decision.PROMOTE,
+        Decision.PROMOTE,
+        Decision.REJECT,
+    ]
     assert found[0].rules[0].reason.endswith(f"], {kind.replace('_', ' ')} 0.5 is asked for")
     assert found[0].rules[0].reason.startswith("mean 0.5 [")
 
@@ -303,7 +359,11 @@ def test_a_comparison_says_what_is_shown(shift: float, rule: dict[str, Any], sai
 def test_an_operation_is_compared_as_it_is(kind: str, good: float, bad: float) -> None:
     """On the right side of the threshold, or on it, an operation's value passes; on the wrong side it is rejected."""
     rule = {"name": "o", "kind": kind, "metric": "tokens", "threshold": 2.0}
-    for value, decision in ((good, Decision.PROMOTE), (2.0, Decision.PROMOTE), (bad, Decision.REJECT)):
+    for value, decision in (
+        (good, Decision.PROMOTE),
+        (2.0, Decision.PROMOTE),
+        (bad, Decision.REJECT),
+    ):
         side = evidence([0.5] * 30, operations={"tokens": value})
         found = decide(side, None, policy(rule), facts={}).rules[0]
         assert (found.decision, found.value, found.margin, found.n) == (decision, value, 2.0, 30)

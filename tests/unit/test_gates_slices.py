@@ -16,21 +16,37 @@ from sluicegate.gates import decide, load_policy
 from sluicegate.hashing import canonical_json
 from sluicegate.records import Decision, Evidence, Lineage, Release, RuleResult, Verdict
 
-KEPT = {"name": "kept", "kind": "not_worse_than_champion", "metric": "score", "margin": 0.15, "slice": "industry"}
-FLOOR = {"name": "floor", "kind": "at_least", "metric": "score", "threshold": 0.2, "slice": "industry"}
+KEPT = {
+    "name": "kept",
+    "kind": "not_worse_than_champion",
+    "metric": "score",
+    "margin": 0.15,
+    "slice": "industry",
+}
+FLOOR = {
+    "name": "floor",
+    "kind": "at_least",
+    "metric": "score",
+    "threshold": 0.2,
+    "slice": "industry",
+}
 ANY = {"name": "any", "kind": "any_better_than_champion", "metrics": ["a", "b", "c"]}
 
 
 def sliced(side: Evidence, *names: str) -> Evidence:
     """`side` with its rows dealt out to the named industries in turn."""
     rows = tuple(
-        replace(row, slices={"industry": names[place % len(names)]} if names[place % len(names)] else {})
+        replace(
+            row, slices={"industry": names[place % len(names)]} if names[place % len(names)] else {}
+        )
         for place, row in enumerate(side.rows)
     )
     return replace(side, rows=rows)
 
 
-def judged(pair: tuple[Evidence, Evidence | None], *rules: dict[str, Any], **settings: Any) -> Verdict:
+def judged(
+    pair: tuple[Evidence, Evidence | None], *rules: dict[str, Any], **settings: Any
+) -> Verdict:
     return decide(*pair, policy(*rules, **settings), facts={})
 
 
@@ -73,14 +89,18 @@ def test_a_slice_that_shows_nothing_holds_and_says_how_many_it_lacks() -> None:
     rule = {**KEPT, "margin": 0.05}
     new, old = (sliced(side, *names) for side in noisy(60, 0.0, 3, 0.3))
     verdict = judged((new, old), rule)
-    alone = [judged((_only(new, name), _only(old, name)), rule).rules[0].more_examples for name in names]
+    alone = [
+        judged((_only(new, name), _only(old, name)), rule).rules[0].more_examples for name in names
+    ]
     assert verdict.decision is Decision.HOLD
     assert None not in alone
     assert verdict.rules[0].more_examples == sum(count or 0 for count in alone)
 
 
 def _only(side: Evidence, name: str) -> Evidence:
-    return replace(side, rows=tuple(row for row in side.rows if row.slices["industry"] == name), summaries={})
+    return replace(
+        side, rows=tuple(row for row in side.rows if row.slices["industry"] == name), summaries={}
+    )
 
 
 def test_small_slices_are_counted_and_not_judged() -> None:
@@ -92,7 +112,10 @@ def test_small_slices_are_counted_and_not_judged() -> None:
     assert found.decision is Decision.PROMOTE
     assert found.reason.endswith("; 1 smaller than 10 (5 examples) not judged")
     held = judged(uneven, {**KEPT, "minimum_slice": 200}).rules[0]
-    assert (held.decision, held.reason) == (Decision.HOLD, "none of 2 values of industry has 200 examples")
+    assert (held.decision, held.reason) == (
+        Decision.HOLD,
+        "none of 2 values of industry has 200 examples",
+    )
     judged_too = judged(uneven, {**KEPT, "minimum_slice": 5}).rules[0]
     assert judged_too.slice == "industry=tiny"
 
@@ -130,8 +153,13 @@ def test_what_counts_against_is_corrected_for_the_number_of_slices() -> None:
     """A loss that would reject a slice on its own (p = 0.019) is not enough where it is the worst of three."""
     names = ("a", "b", "c")
     losses = [0.6 if place % 3 == 0 else 0.0 for place in range(36)]
-    pair = sliced(evidence([0.8 - loss for loss in losses]), *names), sliced(evidence([0.8] * 36, "d" * 64), *names)
-    alone = judged((_only(pair[0], "a"), _only(pair[1], "a")), KEPT, submissions=1, minimum_examples=2).rules[0]
+    pair = (
+        sliced(evidence([0.8 - loss for loss in losses]), *names),
+        sliced(evidence([0.8] * 36, "d" * 64), *names),
+    )
+    alone = judged(
+        (_only(pair[0], "a"), _only(pair[1], "a")), KEPT, submissions=1, minimum_examples=2
+    ).rules[0]
     found = judged(pair, KEPT, submissions=1, minimum_examples=2).rules[0]
     assert (alone.decision, found.decision) == (Decision.REJECT, Decision.HOLD)
     assert (alone.slice, found.slice) == ("industry=a", "industry=a")
@@ -142,21 +170,29 @@ def test_slices_are_shown() -> None:
     verdict = judged(with_loss(180, "bank", 0.3), KEPT)
     lineage = Lineage("1", "2", {}, "3", "4", False)
     assert "kept [industry=bank]" in verdict_text(verdict)
-    assert r"kept \[industry=bank\]" in verdict_markdown(verdict, Release("1", None, "2", "3"), lineage)
+    assert r"kept \[industry=bank\]" in verdict_markdown(
+        verdict, Release("1", None, "2", "3"), lineage
+    )
 
 
-def several(n: int, gains: dict[str, float], seed: int = 1, spread: float = 0.1) -> tuple[Evidence, Evidence]:
+def several(
+    n: int, gains: dict[str, float], seed: int = 1, spread: float = 0.1
+) -> tuple[Evidence, Evidence]:
     """Two sides with one score per name in `gains`, the candidate's higher by that much."""
     chance = random.Random(seed)
     new, old = [], []
     for row in evidence([0.5] * n).rows:
         before = {name: chance.uniform(0.3, 0.6) for name in gains}
-        after = {name: min(1.0, max(0.0, before[name] + gains[name] + chance.gauss(0, spread))) for name in gains}
+        after = {
+            name: min(1.0, max(0.0, before[name] + gains[name] + chance.gauss(0, spread)))
+            for name in gains
+        }
         new.append(replace(row, scores=after))
         old.append(replace(row, scores=before))
     sides = evidence([0.5] * n), evidence([0.5] * n, "d" * 64)
     return tuple(  # type: ignore[return-value]
-        replace(side, rows=tuple(rows), summaries={}) for side, rows in zip(sides, (new, old), strict=True)
+        replace(side, rows=tuple(rows), summaries={})
+        for side, rows in zip(sides, (new, old), strict=True)
     )
 
 
@@ -181,7 +217,9 @@ def test_one_gain_is_enough_and_is_named() -> None:
 def test_the_choice_is_paid_for() -> None:
     """A gain that one metric alone would show is not enough where it is the best of three."""
     pair = several(60, {"a": 0.06, "b": 0.0, "c": -0.02}, seed=6)
-    alone = judged(pair, {"name": "a", "kind": "better_than_champion", "metric": "a"}, submissions=1).rules[0]
+    alone = judged(
+        pair, {"name": "a", "kind": "better_than_champion", "metric": "a"}, submissions=1
+    ).rules[0]
     found = _any(pair)
     assert alone.p is not None
     assert 0.05 / 3 < alone.p < 0.05
@@ -204,12 +242,17 @@ def test_several_metrics_without_a_champion_or_a_score_hold() -> None:
     assert judged((pair[0], None), ANY).decision is Decision.HOLD
 
 
-@pytest.mark.parametrize("rule", [KEPT, FLOOR, {**FLOOR, "kind": "at_most"}, {**ANY, "metrics": ["score", "other"]}])
+@pytest.mark.parametrize(
+    "rule", [KEPT, FLOOR, {**FLOOR, "kind": "at_most"}, {**ANY, "metrics": ["score", "other"]}]
+)
 def test_the_order_of_rows_changes_no_byte(rule: dict[str, Any]) -> None:
     """Slices and several metrics give the same verdict, byte for byte, whatever the order of the rows."""
     pair = []
     for side in with_loss(90, "bank", 0.1):
-        rows = tuple(replace(row, scores={**row.scores, "other": 1 - row.scores["score"]}) for row in side.rows)
+        rows = tuple(
+            replace(row, scores={**row.scores, "other": 1 - row.scores["score"]})
+            for row in side.rows
+        )
         pair.append(replace(side, rows=rows, summaries={}))
     chance = random.Random(8)
     shuffled = [replace(side, rows=tuple(chance.sample(side.rows, 90))) for side in pair]

@@ -27,16 +27,31 @@ APPROVALS = Approvals(
         "eve": ("reviewer",),
     },
 )
-KINDS = ("aaa", "approval", "bootstrap", "promote", "purge", "register", "rollback", "verdict", "zzz")
+KINDS = (
+    "aaa",
+    "approval",
+    "bootstrap",
+    "promote",
+    "purge",
+    "register",
+    "rollback",
+    "verdict",
+    "zzz",
+)
 
 
-def line(*steps: tuple[str, str] | tuple[str, str, dict[str, Any]], actor: str = "ann") -> list[LedgerEntry]:
+def line(
+    *steps: tuple[str, str] | tuple[str, str, dict[str, Any]], actor: str = "ann"
+) -> list[LedgerEntry]:
     """Entries of these kinds and releases, in order; texts are fresh objects, as they are when read from a database."""
     entries = []
     for number, (kind, release, *rest) in enumerate(steps, start=1001):
         payload = {"version": number, "verdict": "verdict-digest", **(rest[0] if rest else {})}
         person = payload.pop("actor", actor)
-        payload = {key: "".join(list(value)) if isinstance(value, str) else value for key, value in payload.items()}
+        payload = {
+            key: "".join(list(value)) if isinstance(value, str) else value
+            for key, value in payload.items()
+        }
         fresh = ["".join(list(text)) for text in (person, kind, release)]
         entries.append(LedgerEntry(number, "2026", *fresh, 0, payload, "", ""))
     return entries
@@ -51,17 +66,29 @@ def judged(**changes: Any) -> tuple[str, str, dict[str, Any]]:
         "judged_epoch": int("3000"),
         "policy": POLICY,
     }
-    fresh = {key: "".join(list(value)) if isinstance(value, str) else value for key, value in good.items()}
+    fresh = {
+        key: "".join(list(value)) if isinstance(value, str) else value
+        for key, value in good.items()
+    }
     return ("verdict", WANTED, {**fresh, **changes})
 
 
 def noise() -> list[tuple[str, str, dict[str, Any]]]:
     """Every kind of entry about other releases, lower and higher in any order."""
-    said = {"decision": "REJECT", "candidate": "x", "champion": "x", "judged_epoch": 0, "policy": "x", "from": "x"}
+    said = {
+        "decision": "REJECT",
+        "candidate": "x",
+        "champion": "x",
+        "judged_epoch": 0,
+        "policy": "x",
+        "from": "x",
+    }
     return [(kind, release, dict(said)) for release in (LOW, HIGH) for kind in KINDS]
 
 
-def promoting(entries: Sequence[LedgerEntry], champion: Champion | None = CHAMPION, **changes: Any) -> LedgerEntry:
+def promoting(
+    entries: Sequence[LedgerEntry], champion: Champion | None = CHAMPION, **changes: Any
+) -> LedgerEntry:
     wanted = {"release": WANTED, "policy": POLICY, "approvals": None, "again": False, **changes}
     return guard.may_promote(entries, champion, **wanted)
 
@@ -75,7 +102,12 @@ def test_a_fitting_verdict_is_returned() -> None:
 def test_the_version_is_that_of_the_first_registration() -> None:
     """Only `register` entries of exactly this release count, the first of them."""
     others = [(kind, WANTED) for kind in KINDS if kind != "register"]
-    entries = line(*noise(), *others, ("register", WANTED, {"version": "7"}), ("register", WANTED, {"version": 8}))
+    entries = line(
+        *noise(),
+        *others,
+        ("register", WANTED, {"version": "7"}),
+        ("register", WANTED, {"version": 8}),
+    )
     assert guard.registered_version(entries, WANTED) == 7
     with pytest.raises(ReleaseError, match=r"^Release m{12} is not registered"):
         guard.registered_version(line(*noise(), *others), WANTED)
@@ -129,8 +161,22 @@ LEFT = ("rollback", SERVES, {"from": WANTED})
         ([("promote", WANTED), LEFT, ("promote", WANTED)], False),
         ([("promote", WANTED), LEFT, ("rollback", WANTED, {"from": SERVES})], False),
         ([("bootstrap", WANTED), LEFT], True),
-        ([("promote", WANTED), ("rollback", SERVES, {"from": LOW}), ("rollback", SERVES, {"from": HIGH})], False),
-        ([("promote", WANTED), LEFT, *[(kind, WANTED) for kind in ("approval", "purge", "register", "verdict")]], True),
+        (
+            [
+                ("promote", WANTED),
+                ("rollback", SERVES, {"from": LOW}),
+                ("rollback", SERVES, {"from": HIGH}),
+            ],
+            False,
+        ),
+        (
+            [
+                ("promote", WANTED),
+                LEFT,
+                *[(kind, WANTED) for kind in ("approval", "purge", "register", "verdict")],
+            ],
+            True,
+        ),
         ([(kind, SERVES, {"from": WANTED}) for kind in KINDS if kind != "rollback"], False),
     ],
 )
@@ -168,11 +214,22 @@ MADE = ("register", WANTED, {"actor": "Ann", "authors": ["Cleo@example.org"]})
         ([approved("ben"), approved("who")], 1),  # unknown
         ([approved("ben"), approved("eve", verdict="a")], 1),
         ([approved("ben"), approved("eve", verdict="z")], 1),
-        ([approved("ben"), ("approval", LOW, {"actor": "eve"}), ("approval", HIGH, {"actor": "eve"})], 1),
         (
             [
                 approved("ben"),
-                *[(kind, WANTED, {"actor": "eve"}) for kind in KINDS if kind not in ("approval", "verdict")],
+                ("approval", LOW, {"actor": "eve"}),
+                ("approval", HIGH, {"actor": "eve"}),
+            ],
+            1,
+        ),
+        (
+            [
+                approved("ben"),
+                *[
+                    (kind, WANTED, {"actor": "eve"})
+                    for kind in KINDS
+                    if kind not in ("approval", "verdict")
+                ],
             ],
             1,
         ),
@@ -186,7 +243,9 @@ def test_only_consents_that_count_are_counted(given: list[Any], missing: int) ->
         assert promoting(entries, approvals=APPROVALS)
         return
     count = "1 approval" if missing == 1 else "2 approvals"
-    with pytest.raises(NotApprovedError, match=f"Version 1001 still needs {count} by a reviewer") as caught:
+    with pytest.raises(
+        NotApprovedError, match=f"Version 1001 still needs {count} by a reviewer"
+    ) as caught:
         promoting(entries, approvals=APPROVALS)
     assert caught.value.hint.startswith("ben or eve:" if missing == 2 else "eve:")
     assert promoting(entries)
@@ -196,26 +255,45 @@ def test_what_is_missing_is_a_difference() -> None:
     """With one of three given, two are missing."""
     three = APPROVALS.model_copy(update={"required": 3})
     with pytest.raises(NotApprovedError, match="still needs 2 approvals"):
-        promoting(line(("register", WANTED, {"actor": "maker"}), judged(), approved("ben")), approvals=three)
+        promoting(
+            line(("register", WANTED, {"actor": "maker"}), judged(), approved("ben")),
+            approvals=three,
+        )
 
 
 def test_more_consents_than_asked_for_are_enough() -> None:
     """Three of two is as good as two; and the order in which they are returned is that in which they were given."""
     entries = line(
-        ("register", WANTED, {"actor": "maker"}), judged(), *[approved(name) for name in ("eve", "ann", "ben")]
+        ("register", WANTED, {"actor": "maker"}),
+        judged(),
+        *[approved(name) for name in ("eve", "ann", "ben")],
     )
     verdict = promoting(entries, approvals=APPROVALS)
-    assert [entry.actor for entry in guard.consents(entries, verdict, APPROVALS)] == ["eve", "ann", "ben"]
+    assert [entry.actor for entry in guard.consents(entries, verdict, APPROVALS)] == [
+        "eve",
+        "ann",
+        "ben",
+    ]
 
 
 def test_a_consent_counts_once_and_only_after_its_verdict() -> None:
     """What was given before the verdict was recorded does not count, and of two by one person the first is kept."""
-    entries = line(MADE, approved("ben"), judged(), approved("eve", note=1), approved("eve", note=2))
+    entries = line(
+        MADE, approved("ben"), judged(), approved("eve", note=1), approved("eve", note=2)
+    )
     verdict = entries[2]
     found = guard.consents(entries, verdict, APPROVALS)
     assert [(entry.actor, entry.payload["note"]) for entry in found] == [("eve", 1)]
     same_place = LedgerEntry(
-        verdict.sequence, "2026", "ben", "approval", WANTED, 0, {"verdict": "verdict-digest"}, "", ""
+        verdict.sequence,
+        "2026",
+        "ben",
+        "approval",
+        WANTED,
+        0,
+        {"verdict": "verdict-digest"},
+        "",
+        "",
     )
     assert guard.consents([*entries[:1], same_place], verdict, APPROVALS) == []
 
@@ -233,7 +311,9 @@ def test_who_may_approve() -> None:
         with pytest.raises(NotApprovedError, match=why) as caught:
             guard.may_approve(entries, release=WANTED, approvals=APPROVALS, person=person)
         assert caught.value.hint.startswith("ben or eve:")
-    alone = APPROVALS.model_copy(update={"people": {"ann": ("reviewer",), "cleo": ("reviewer",), "dan": ("lead",)}})
+    alone = APPROVALS.model_copy(
+        update={"people": {"ann": ("reviewer",), "cleo": ("reviewer",), "dan": ("lead",)}}
+    )
     with pytest.raises(NotApprovedError) as caught:
         guard.may_approve(entries, release=WANTED, approvals=alone, person="dan")
     assert caught.value.hint.startswith("Nobody else with the role reviewer")
@@ -247,9 +327,14 @@ def test_who_may_approve() -> None:
 def test_makers_are_known_by_name(name: str, made: bool) -> None:
     """Who registered this release or wrote its commit, capitals and addresses aside; no registration of another one."""
     steps = [(kind, WANTED, {"actor": "eve"}) for kind in KINDS if kind != "register"]
-    others = [("register", release, {"actor": "zoe", "authors": ["zoe"]}) for release in (LOW, HIGH)]
+    others = [
+        ("register", release, {"actor": "zoe", "authors": ["zoe"]}) for release in (LOW, HIGH)
+    ]
     entries = line(
-        *others, *steps, ("register", WANTED, {"actor": "Ann", "authors": ["Cleo@example.org", "@"]}), *others
+        *others,
+        *steps,
+        ("register", WANTED, {"actor": "Ann", "authors": ["Cleo@example.org", "@"]}),
+        *others,
     )
     assert guard.is_maker(entries, WANTED, name) is made
 
@@ -265,7 +350,10 @@ def test_a_rollback_needs_a_champion_and_a_release_that_served() -> None:
     """Any kind of move to exactly this release allows it; nothing else does."""
     for kind in ("bootstrap", "promote", "rollback"):
         guard.may_roll_back(line(*noise(), (kind, WANTED)), CHAMPION, release=WANTED)
-    never = line(*noise(), *[(kind, WANTED) for kind in KINDS if kind not in ("bootstrap", "promote", "rollback")])
+    never = line(
+        *noise(),
+        *[(kind, WANTED) for kind in KINDS if kind not in ("bootstrap", "promote", "rollback")],
+    )
     with pytest.raises(ReleaseError, match=r"^m{12} never served"):
         guard.may_roll_back(never, CHAMPION, release=WANTED)
     with pytest.raises(ReleaseError, match="Nothing serves"):
@@ -274,7 +362,9 @@ def test_a_rollback_needs_a_champion_and_a_release_that_served() -> None:
 
 def test_the_first_champion_needs_no_verdict_but_a_registration_and_an_empty_throne() -> None:
     """Registered and nobody before: allowed; a champion now, or a move ever, or no registration: refused."""
-    guard.may_bootstrap(line(("register", WANTED), ("verdict", WANTED), ("approval", LOW)), None, release=WANTED)
+    guard.may_bootstrap(
+        line(("register", WANTED), ("verdict", WANTED), ("approval", LOW)), None, release=WANTED
+    )
     with pytest.raises(ReleaseError, match="not registered"):
         guard.may_bootstrap(line(("verdict", WANTED)), None, release=WANTED)
     with pytest.raises(ReleaseError, match="serves already"):
@@ -308,7 +398,9 @@ def test_a_plain_rollback_goes_one_promotion_back(moves: str, back_to: str | Non
     kinds = {"b": "bootstrap", "p": "promote", "r": "rollback"}
     steps: list[tuple[str, str]] = []
     for move in moves.split():
-        steps += [(kind, "X" * 64) for kind in KINDS if kind not in kinds.values()] + [(kinds[move[0]], move[1] * 64)]
+        steps += [(kind, "X" * 64) for kind in KINDS if kind not in kinds.values()] + [
+            (kinds[move[0]], move[1] * 64)
+        ]
     entries = line(*steps)
     if back_to is None:
         with pytest.raises(ReleaseError, match="before this one"):

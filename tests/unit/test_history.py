@@ -44,11 +44,25 @@ def test_what_served_is_known_to_the_microsecond_and_in_any_zone(project: Projec
     promote(project, one, actor="ann", reason="Friday")
     moved = datetime.fromisoformat(Ledger(project.ledger_url).entries()[-1].time).astimezone(UTC)
     before = moved - timedelta(microseconds=1)
-    for moment in (moved, moved.replace(tzinfo=None), moved.astimezone(timezone(timedelta(hours=-7)))):
+    for moment in (
+        moved,
+        moved.replace(tzinfo=None),
+        moved.astimezone(timezone(timedelta(hours=-7))),
+    ):
         event = served_at(project, moment)
         assert event is not None
-        assert (event.release, event.kind, event.version, event.epoch, event.reason) == (one, "promote", 2, 2, "Friday")
-    for moment in (before, before.replace(tzinfo=None), before.astimezone(timezone(timedelta(hours=9)))):
+        assert (event.release, event.kind, event.version, event.epoch, event.reason) == (
+            one,
+            "promote",
+            2,
+            2,
+            "Friday",
+        )
+    for moment in (
+        before,
+        before.replace(tzinfo=None),
+        before.astimezone(timezone(timedelta(hours=9))),
+    ):
         event = served_at(project, moment)
         assert event is not None
         assert (event.release, event.kind, event.version, event.epoch) == (zero, "bootstrap", 1, 1)
@@ -64,16 +78,25 @@ def test_what_served_is_known_to_the_microsecond_and_in_any_zone(project: Projec
 def test_a_name_means_one_release(project: Project) -> None:
     """Six digits are enough and five are not; a version goes before a digest, and two that fit are none."""
     one, two = entered(project, 1), entered(project, 2)
-    assert [find_release(project, name) for name in (one[:6], two[:6], "1", "v2")] == [one, two, one, two]
+    assert [find_release(project, name) for name in (one[:6], two[:6], "1", "v2")] == [
+        one,
+        two,
+        one,
+        two,
+    ]
     with pytest.raises(UsageError, match="no release is called"):
         find_release(project, one[:5])
     with pytest.raises(ReleaseError, match="no champion yet"):
         find_release(project, "champion")
     payload = Ledger(project.ledger_url).entries("register", one)[0].payload
-    Ledger(project.ledger_url).append("register", "0123456" + "a" * 57, "eve", {**payload, "version": 2})
+    Ledger(project.ledger_url).append(
+        "register", "0123456" + "a" * 57, "eve", {**payload, "version": 2}
+    )
     assert find_release(project, "012345") == "0123456" + "a" * 57
     Ledger(project.ledger_url).append("register", "f" * 64, "eve", {**payload, "version": 123456})
-    Ledger(project.ledger_url).append("register", "123456" + "a" * 58, "eve", {**payload, "version": 4})
+    Ledger(project.ledger_url).append(
+        "register", "123456" + "a" * 58, "eve", {**payload, "version": 4}
+    )
     assert find_release(project, "123456") == "f" * 64
     with pytest.raises(UsageError, match="several releases fit"):
         find_release(project, "2")
@@ -97,8 +120,12 @@ def test_verify_counts_what_it_looked_at(project: Project) -> None:
             verify(project, anchors=[first, wrong])
 
 
-@pytest.mark.parametrize("wrong", [{"decision": "HOLD"}, {"candidate": "0" * 64}, {"champion": "0" * 64}, {}])
-def test_verify_asks_for_the_verdict_that_allowed_each_promotion(project: Project, wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"decision": "HOLD"}, {"candidate": "0" * 64}, {"champion": "0" * 64}, {}]
+)
+def test_verify_asks_for_the_verdict_that_allowed_each_promotion(
+    project: Project, wrong: dict[str, Any]
+) -> None:
     """It is a PROMOTE on that release against the champion it replaced; any other is as good as none."""
     bootstrap(project, entered(project, 1), actor="maker")
     one, ledger = entered(project, 2), Ledger(project.ledger_url)

@@ -20,9 +20,9 @@ from sluicegate.config import Params, load
 from sluicegate.errors import ConfigError, UsageError
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import write_labels
+from sluicegate.line.judge import calibrate as stage
 from sluicegate.project import Project
 from sluicegate.records import Evidence, JudgeUse, Question
-from sluicegate.stages import judge as stage
 
 LABELS, WORTH = pairs(60)
 PARAMS = """
@@ -54,7 +54,9 @@ def made(root: Path, judge: Judge) -> Project:
     (root / "params.yaml").write_text(PARAMS, "utf-8")
     (root / "prompts" / "judge_better.yaml").write_text(CRITERION, "utf-8")
     endpoint = f"{{url: '{judge.url}', model: fake, allow_private: true, tries: 1, timeout: 10}}"
-    (root / "registry" / "models.yaml").write_text(f"models: {{fake: {{endpoint: {endpoint}}}}}\n", "utf-8")
+    (root / "registry" / "models.yaml").write_text(
+        f"models: {{fake: {{endpoint: {endpoint}}}}}\n", "utf-8"
+    )
     return Project(root)
 
 
@@ -69,7 +71,10 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
 
 def labels_file(project: Project, name: str = "labels.jsonl", count: int = 60) -> Path:
     path = project.root / name
-    path.write_text(write_labels(LABELS.rows[:count], load_criterion(project.prompts / "judge_better.yaml")), "utf-8")
+    path.write_text(
+        write_labels(LABELS.rows[:count], load_criterion(project.prompts / "judge_better.yaml")),
+        "utf-8",
+    )
     return path
 
 
@@ -96,7 +101,9 @@ def test_from_labels_to_a_judge_that_counts(good: Project) -> None:
     assert "better" in call("judge", "list").stdout
 
 
-def test_a_refused_judge_is_exit_1_and_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_judge_is_exit_1_and_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A judge that picks by position is refused with exit code 1, stands as failed, and says so to the gate."""
     with judge_server(first) as judge:
         project = made(tmp_path, judge)
@@ -116,7 +123,9 @@ def test_a_refused_judge_is_exit_1_and_holds(tmp_path: Path, monkeypatch: pytest
 def test_another_wording_is_another_judge(good: Project) -> None:
     """After a change of the criterion the old calibration does not count, and the list says that there is one."""
     assert call("judge", "calibrate", "better", "--labels", labels_file(good)).return_value == 0
-    (good.prompts / "judge_better.yaml").write_text(CRITERION.replace("does the task", "is longer"), "utf-8")
+    (good.prompts / "judge_better.yaml").write_text(
+        CRITERION.replace("does the task", "is longer"), "utf-8"
+    )
     (row,) = stage.listing(good)
     assert (row["standing"], row["until"]) == ("other_digest", "")
 
@@ -155,7 +164,10 @@ def test_rows_go_out_once(good: Project) -> None:
     out = good.root / "out.jsonl"
     found = stage.export_rows(good, "better", out, rows=rows, count=5)
     assert (found["rows"], found["left"]) == (5, 3)
-    filled = [{**json.loads(line), "label": "tie", "rater": "ana"} for line in out.read_text("utf-8").splitlines()]
+    filled = [
+        {**json.loads(line), "label": "tie", "rater": "ana"}
+        for line in out.read_text("utf-8").splitlines()
+    ]
     out.write_text("".join(json.dumps(line) + "\n" for line in filled), "utf-8")
     assert stage.import_labels(good, "better", out)["added"] == 5
     again = stage.export_rows(good, "better", good.root / "more.csv", rows=rows)
@@ -174,7 +186,10 @@ def test_mistakes_are_told(good: Project) -> None:
     assert "better" in caught.value.hint
     missing = call("judge", "calibrate", "better")
     assert "labels export better" in getattr(missing.exception, "hint", "")
-    assert type(call("judge", "run", "better", labels_file(good), "--fields", "x").exception) is UsageError
+    assert (
+        type(call("judge", "run", "better", labels_file(good), "--fields", "x").exception)
+        is UsageError
+    )
 
 
 def test_a_model_that_cannot_be_opened_is_listed_as_such(good: Project) -> None:

@@ -33,16 +33,25 @@ ANXIETY = (
 )
 
 
-@pytest.mark.parametrize(("metric", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
+@pytest.mark.parametrize(
+    ("metric", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
+)
 def test_krippendorffs_own_example(metric: str, alpha: float) -> None:
     """Four observers, twelve units, missing data: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011)."""
     assert krippendorff_alpha(FOUR_OBSERVERS, metric) == pytest.approx(alpha, abs=5e-4)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("weights", "kappa"), [("none", 0.4728), ("linear", 0.5684), ("quadratic", 0.6714)])
+@pytest.mark.parametrize(
+    ("weights", "kappa"), [("none", 0.4728), ("linear", 0.5684), ("quadratic", 0.6714)]
+)
 def test_two_radiologists(weights: str, kappa: float) -> None:
     """85 mammograms read by two radiologists: the example of `kap` in the Stata base reference manual."""
-    cells = [(i, j) for i, row in enumerate(MAMMOGRAMS) for j, count in enumerate(row) for _ in range(count)]
+    cells = [
+        (i, j)
+        for i, row in enumerate(MAMMOGRAMS)
+        for j, count in enumerate(row)
+        for _ in range(count)
+    ]
     first, second = zip(*cells, strict=True)
     assert weighted_kappa(first, second, weights) == pytest.approx(kappa, abs=5e-5)  # type: ignore[arg-type]
 
@@ -55,7 +64,9 @@ def test_anxiety_ratings() -> None:
 def test_quadratic_kappa_is_not_changed_by_unused_levels_at_the_ends() -> None:
     """Naming the whole scale gives what the used levels give, while a level between them counts as distance."""
     first, second = [1, 2, 3, 1, 2], [1, 2, 3, 3, 2]
-    assert weighted_kappa(first, second, levels=range(6)) == pytest.approx(weighted_kappa(first, second))
+    assert weighted_kappa(first, second, levels=range(6)) == pytest.approx(
+        weighted_kappa(first, second)
+    )
     with pytest.raises(ValueError, match="none of the levels"):
         weighted_kappa(first, second, levels=(1, 2))
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from gullible_judge import Gullible, content, obeys, seen
 from judge_attacks import ATTACKS, attacks, filled
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.gates import Policy, decide
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import clean, key_of, no_answer
@@ -24,6 +23,7 @@ from sluicegate.judges.parsing import Unreadable, read_object
 from sluicegate.judges.sentences import claims
 from sluicegate.judges.weighting import weighted_score
 from sluicegate.judges.wording import parts_of
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Decision, Evidence, JudgeUse, Reply, ScoredExample, Summary
 from soak_scale import scaled
 
@@ -45,7 +45,9 @@ BAD = "The museum opens at nine and has three floors of paintings."
 SCORE = Criterion("quality", "direct", "How good the answer is.", ("fake",), (0, 100))
 FORMS_UNDER_ATTACK = {
     "direct": SCORE,
-    "rubric": replace(SCORE, form="rubric", levels=tuple((score, f"level {score}") for score in range(101))),
+    "rubric": replace(
+        SCORE, form="rubric", levels=tuple((score, f"level {score}") for score in range(101))
+    ),
     "geval": replace(SCORE, form="geval", scale=(0, 9), steps=("Read it.", "Score it.")),
     "claims": replace(SCORE, form="claims", scale=(0, 1)),
     "pairwise": replace(SCORE, form="pairwise", scale=(0, 1)),
@@ -55,7 +57,9 @@ FORMS_UNDER_ATTACK = {
 @cache
 def own_lines(criterion: Criterion) -> frozenset[str]:
     """The lines of a question that are the project's, whatever is judged; those with a key say KEY."""
-    (question, *_) = FORMS[criterion.form].questions(criterion, row("plain words", other="other words"), 0)
+    (question, *_) = FORMS[criterion.form].questions(
+        criterion, row("plain words", other="other words"), 0
+    )
     key, _, outside = Gullible().read(question.messages[-1]["content"])
     return frozenset(line.replace(key, "KEY") for line in outside.splitlines())
 
@@ -94,10 +98,16 @@ def test_the_corpus_is_large_and_works_on_an_open_prompt() -> None:
 def test_an_attack_gains_two_points_at_most(form: str, lax: bool) -> None:
     """In every form a bad answer with any of the attacks scores at most 2 of 100 points more than without."""
     criterion = FORMS_UNDER_ATTACK[form]
-    other = "The kettle arrived broken on monday; support ships a replacement kettle." if form == "pairwise" else ""
+    other = (
+        "The kettle arrived broken on monday; support ships a replacement kettle."
+        if form == "pairwise"
+        else ""
+    )
     before = score(criterion, BAD, other, lax)
     assert before <= 0.02
-    gains = {text: score(criterion, filled(text, BAD), other, lax) - before for _, text in attacks()}
+    gains = {
+        text: score(criterion, filled(text, BAD), other, lax) - before for _, text in attacks()
+    }
     assert {text: gain for text, gain in gains.items() if gain > 0.02} == {}
 
 
@@ -131,7 +141,24 @@ def test_no_word_of_an_answer_leaves_its_marks() -> None:
 @given(
     st.lists(
         st.sampled_from(
-            ["[", "]", "<", ">", "|", "BEGIN", "END", "ANSWER", " ", "\n", "/", "im_end", "s", "INST", "\u200b", "｜"]
+            [
+                "[",
+                "]",
+                "<",
+                ">",
+                "|",
+                "BEGIN",
+                "END",
+                "ANSWER",
+                " ",
+                "\n",
+                "/",
+                "im_end",
+                "s",
+                "INST",
+                "\u200b",
+                "｜",
+            ]
         )
         | st.text(max_size=4)
     ).map("".join)
@@ -142,8 +169,13 @@ def test_no_text_at_all_leaves_its_marks(text: str) -> None:
         words = f"plain words {text} and more"
         for question in FORMS[form].questions(criterion, row(words, other=words), 0):
             key, _, outside = Gullible(lax=True).read(question.messages[-1]["content"])
-            assert {line.replace(key, "KEY") for line in outside.splitlines()} - {""} <= own_lines(criterion)
-            assert question.messages[0] == FORMS[form].questions(criterion, row("a b", other="c d"), 0)[0].messages[0]
+            assert {line.replace(key, "KEY") for line in outside.splitlines()} - {""} <= own_lines(
+                criterion
+            )
+            assert (
+                question.messages[0]
+                == FORMS[form].questions(criterion, row("a b", other="c d"), 0)[0].messages[0]
+            )
 
 
 def test_an_attack_in_the_source_does_not_help_either() -> None:
@@ -151,7 +183,9 @@ def test_an_attack_in_the_source_does_not_help_either() -> None:
     for _, text in attacks():
         source = filled(text, SOURCES[0])
         if any(letter.isalnum() for letter in source):
-            assert judge_rows(SCORE, [row(BAD, source)], [judge(SCORE)]).reasons == ("by content",), text
+            assert judge_rows(SCORE, [row(BAD, source)], [judge(SCORE)]).reasons == (
+                "by content",
+            ), text
 
 
 def test_a_text_cannot_contain_its_own_key() -> None:
@@ -183,23 +217,34 @@ def test_a_constant_answer_passes_no_gate(repeats: str) -> None:
     assert len(constants) >= 200
     if repeats == "worst":  # settled without the judge
         constants = constants[:: scaled(10, 1)]
-    champion = evidence(criterion, ["Customer: my order arrived quickly, with a charge."] * len(SOURCES), "d" * 64)
+    champion = evidence(
+        criterion, ["Customer: my order arrived quickly, with a charge."] * len(SOURCES), "d" * 64
+    )
     better = policy(kind="better_than_champion")
     good = policy(kind="at_least", threshold=0.5)
     passed = []
     for constant in constants:
         candidate = evidence(criterion, [constant] * len(SOURCES), "c" * 64)
-        passed += [constant for rules in (better, good) if decided(candidate, champion, rules) is Decision.PROMOTE]
+        passed += [
+            constant
+            for rules in (better, good)
+            if decided(candidate, champion, rules) is Decision.PROMOTE
+        ]
     assert passed == []
 
 
 def test_these_gates_let_a_good_candidate_pass() -> None:
     """The same gate promotes a candidate that answers; without that, zero of 200 would say nothing."""
     criterion = replace(SCORE, repeats="judged")
-    good = [" ".join(source.split()[1:8]) + " " + " ".join(source.split()[-12:]) for source in SOURCES]
-    champion = evidence(criterion, ["Customer: my order arrived quickly, with a charge."] * len(SOURCES), "d" * 64)
+    good = [
+        " ".join(source.split()[1:8]) + " " + " ".join(source.split()[-12:]) for source in SOURCES
+    ]
+    champion = evidence(
+        criterion, ["Customer: my order arrived quickly, with a charge."] * len(SOURCES), "d" * 64
+    )
     assert (
-        decided(evidence(criterion, good, "c" * 64), champion, policy(kind="better_than_champion")) is Decision.PROMOTE
+        decided(evidence(criterion, good, "c" * 64), champion, policy(kind="better_than_champion"))
+        is Decision.PROMOTE
     )
 
 
@@ -236,7 +281,9 @@ def evidence(criterion: Criterion, outputs: list[str], release: str) -> Evidence
 
 
 def policy(**rule: object) -> Policy:
-    return Policy.model_validate({"minimum_examples": 20, "rules": [{"name": "r", "metric": "judge:quality", **rule}]})
+    return Policy.model_validate(
+        {"minimum_examples": 20, "rules": [{"name": "r", "metric": "judge:quality", **rule}]}
+    )
 
 
 _VERDICTS: dict[str, Decision] = {}
@@ -246,7 +293,9 @@ def decided(candidate: Evidence, champion: Evidence, rules: Policy) -> Decision:
     """The verdict; the gate is pure, so that equal evidence is decided once."""
     asked = f"{candidate.digest}{champion.digest}{rules.digest}"
     if asked not in _VERDICTS:
-        _VERDICTS[asked] = decide(candidate, champion, rules, facts={"judge:quality": "ok"}).decision
+        _VERDICTS[asked] = decide(
+            candidate, champion, rules, facts={"judge:quality": "ok"}
+        ).decision
     return _VERDICTS[asked]
 
 

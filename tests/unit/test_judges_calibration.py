@@ -14,13 +14,24 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from labelled_pairs import DIRECT, PAIRWISE, coin_a_pair, coin_each, oracle, pairs, parts, pick, scored, scorer
-from sluicegate.backends.scripted_asker import ScriptedAsker
+from labelled_pairs import (
+    DIRECT,
+    PAIRWISE,
+    coin_a_pair,
+    coin_each,
+    oracle,
+    pairs,
+    parts,
+    pick,
+    scored,
+    scorer,
+)
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
 from sluicegate.judges.calibration import Calibration, calibrate, plain, record, recorded, standing
 from sluicegate.judges.labels import LabelledRow, Labels
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Failure, Question, Reply
 from soak_scale import scaled
 
@@ -29,7 +40,9 @@ QUICK = CalibrationParams(resamples=100)
 Said = Callable[[Question], str | Reply | Failure]
 
 
-def calibrated(answer: Said, labels: Labels, criterion: Criterion = PAIRWISE, **changes: object) -> Calibration:
+def calibrated(
+    answer: Said, labels: Labels, criterion: Criterion = PAIRWISE, **changes: object
+) -> Calibration:
     params = QUICK.model_copy(update=changes)
     return calibrate(criterion, labels, [ScriptedAsker(answer)], params, now=NOW)
 
@@ -109,7 +122,11 @@ def test_one_row_without_a_verdict_refuses() -> None:
     right = oracle(worth, 0.0)
 
     def sometimes(question: Question) -> str | Failure:
-        return Failure("the endpoint is down") if "task 7 of" in parts(question)["SOURCE"] else right(question)
+        return (
+            Failure("the endpoint is down")
+            if "task 7 of" in parts(question)["SOURCE"]
+            else right(question)
+        )
 
     found = calibrated(sometimes, labels)
     assert "every row judged" in failed(found)
@@ -121,7 +138,9 @@ def test_a_judge_that_never_parses_is_refused() -> None:
     found = calibrated(lambda question: "I like both!", pairs(60)[0])
     assert not found.passed
     assert found.measures == {}
-    assert {"every row judged", "agrees with people", "length", "same answer again"} <= failed(found)
+    assert {"every row judged", "agrees with people", "length", "same answer again"} <= failed(
+        found
+    )
 
 
 def test_too_few_rows_refuse() -> None:
@@ -129,7 +148,9 @@ def test_too_few_rows_refuse() -> None:
     labels, worth = pairs(40)
     assert failed(calibrated(oracle(worth, 0.0), labels)) == {"enough rows"}
     labels, worth = pairs(100)
-    grouped = Labels(tuple(replace(row, group=f"g{place % 40}") for place, row in enumerate(labels.rows)))
+    grouped = Labels(
+        tuple(replace(row, group=f"g{place % 40}") for place, row in enumerate(labels.rows))
+    )
     assert "enough rows" in failed(calibrated(oracle(worth, 0.0), grouped))
 
 
@@ -144,7 +165,10 @@ def test_a_judge_that_changes_its_mind_is_refused() -> None:
     """Right the first time, and a coin under another seed: not the same answer again."""
     labels, worth = pairs(100)
     right, chance = oracle(worth, 0.0), random.Random(1)
-    found = calibrated(lambda question: right(question) if question.seed == 0 else pick(chance.random() < 0.5), labels)
+    found = calibrated(
+        lambda question: right(question) if question.seed == 0 else pick(chance.random() < 0.5),
+        labels,
+    )
     assert failed(found) == {"same answer again"}
 
 
@@ -154,14 +178,20 @@ def test_known_bad_answers_must_be_noticed() -> None:
     good = scorer(worth)
 
     def praises(question: Question) -> str:
-        return '{"reason": "", "score": 5}' if parts(question)["ANSWER"] == "gibberish zzz" else good(question)
+        return (
+            '{"reason": "", "score": 5}'
+            if parts(question)["ANSWER"] == "gibberish zzz"
+            else good(question)
+        )
 
     found = calibrated(praises, labels, DIRECT)
     assert failed(found) == {"known-bad answers"}
     assert found.missed == ("bad",)
     bare = replace(DIRECT, sentinels=())
     assert failed(calibrated(good, labels, bare)) == {"known-bad answers"}
-    marked = LabelledRow(JudgeRow("x", "task", "nothing to say at all"), "gx", (0.0,), ("ana",), sentinel=True)
+    marked = LabelledRow(
+        JudgeRow("x", "task", "nothing to say at all"), "gx", (0.0,), ("ana",), sentinel=True
+    )
     assert calibrated(good, Labels((*labels.rows, marked)), bare).passed
 
 
@@ -178,12 +208,18 @@ def test_known_bad_answers_are_shown_to_the_judge() -> None:
 
     rows = tuple(
         LabelledRow(
-            JudgeRow(f"{text} {n}", text if "task" in text else f"source {n}", text), f"b{n}", (0.0,), ("",), True
+            JudgeRow(f"{text} {n}", text if "task" in text else f"source {n}", text),
+            f"b{n}",
+            (0.0,),
+            ("",),
+            True,
         )
         for text, count in bad.items()
         for n in range(count)
     )
-    found = calibrated(praises, Labels((*labels.rows, *rows)), replace(DIRECT, sentinels=(), min_words=2))
+    found = calibrated(
+        praises, Labels((*labels.rows, *rows)), replace(DIRECT, sentinels=(), min_words=2)
+    )
     assert failed(found) == {"known-bad answers"}
     assert (len(found.missed), found.sentinels) == (6, 6)
     assert {text: seen.count(text) for text in bad} == bad
@@ -196,7 +232,9 @@ def test_equals_are_not_noticed_either() -> None:
 
     def shy(question: Question) -> str:
         shown = parts(question)
-        known = all((shown["SOURCE"], shown[f"{place} ANSWER"]) in worth for place in ("FIRST", "SECOND"))
+        known = all(
+            (shown["SOURCE"], shown[f"{place} ANSWER"]) in worth for place in ("FIRST", "SECOND")
+        )
         return right(question) if known else '{"reason": "", "better": "equal"}'
 
     found = calibrated(shy, labels)
@@ -209,7 +247,9 @@ def test_several_people_and_their_agreement() -> None:
     labels, worth = scored(60)
     two = Labels(
         tuple(
-            replace(row, labels=(row.labels[0], min(1.0, row.labels[0] + 0.25)), raters=("ana", "ben"))
+            replace(
+                row, labels=(row.labels[0], min(1.0, row.labels[0] + 0.25)), raters=("ana", "ben")
+            )
             for row in labels.rows
         )
     )
@@ -231,8 +271,13 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
     assert standing(tmp_path, found.digest, NOW + timedelta(days=89, hours=23)) == "ok"
     assert standing(tmp_path, found.digest, NOW + timedelta(days=90)) == "stale"
     assert standing(tmp_path, found.digest, NOW - timedelta(seconds=1)) == "stale"
-    assert standing(tmp_path, found.digest, NOW, params=QUICK.model_copy(update={"accuracy": 0.9})) == "stale"
-    other = judge_digest(replace(PAIRWISE, text="Which is longer?"), [ScriptedAsker(lambda question: "")])
+    assert (
+        standing(tmp_path, found.digest, NOW, params=QUICK.model_copy(update={"accuracy": 0.9}))
+        == "stale"
+    )
+    other = judge_digest(
+        replace(PAIRWISE, text="Which is longer?"), [ScriptedAsker(lambda question: "")]
+    )
     assert standing(tmp_path, other, NOW) == "uncalibrated"
     assert standing(tmp_path, other, NOW, name="better") == "other_digest"
     assert standing(tmp_path, found.digest, NOW, name="worse") == "uncalibrated"
@@ -265,7 +310,9 @@ def test_a_token_answer_may_begin_with_a_space_of_its_own() -> None:
     labels, _ = pairs(10)
     places = ({" ": -0.3, "\n": -3.0}, {"9": -0.9, "1": -1.4, "2": -2.5})
     found = calibrated(
-        lambda question: Reply("9.", 10, 2, 0.1, False, places), labels, replace(PAIRWISE, answer="token", max_tokens=2)
+        lambda question: Reply("9.", 10, 2, 0.1, False, places),
+        labels,
+        replace(PAIRWISE, answer="token", max_tokens=2),
     )
     assert found.failed == 0
     assert found.measures["always_first"].value == 1.0

@@ -49,9 +49,18 @@ def test_a_criterion_is_read(tmp_path: Path) -> None:
         (DIRECT.replace("direct", "geval").replace("[1, 5]", "[1, 10]"), "between 0 and 9"),
         (DIRECT.replace("direct", "geval") + "answer: token\n", "needs json"),
         (DIRECT.replace("direct", "pairwise"), "has none"),
-        (DIRECT.replace("direct", "rubric").replace("scale: [1, 5]\n", "levels: {1: a, 3: b}\n"), "without a gap"),
-        (DIRECT.replace("direct", "claims").replace("scale: [1, 5]\n", "shows: [output]\n"), "held against"),
-        (DIRECT.replace("direct", "claims").replace("scale: [1, 5]\n", "direction: lower\n"), "direction"),
+        (
+            DIRECT.replace("direct", "rubric").replace("scale: [1, 5]\n", "levels: {1: a, 3: b}\n"),
+            "without a gap",
+        ),
+        (
+            DIRECT.replace("direct", "claims").replace("scale: [1, 5]\n", "shows: [output]\n"),
+            "held against",
+        ),
+        (
+            DIRECT.replace("direct", "claims").replace("scale: [1, 5]\n", "direction: lower\n"),
+            "direction",
+        ),
     ],
 )
 def test_a_wrong_criterion_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -80,7 +89,9 @@ def test_comments_owner_and_notes_do_not_change_the_digest(tmp_path: Path) -> No
 
 def test_criteria_are_no_prompts(tmp_path: Path) -> None:
     """Lists of prompts leave criteria out, and one is never taken for a prompt."""
-    assert [prompt.name for prompt in list_prompts(SHIPPED)] == ["summarize"] == prompt_names(SHIPPED)
+    assert (
+        [prompt.name for prompt in list_prompts(SHIPPED)] == ["summarize"] == prompt_names(SHIPPED)
+    )
     with pytest.raises(PromptError, match="a criterion for a judge") as caught:
         load_prompt(write(tmp_path, DIRECT))
     assert "judge:x" in caught.value.hint

@@ -10,14 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.judges import Criterion, JudgeRow, judge_rows
 from sluicegate.judges.base import Judged, depends_on_order
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.weighting import weighted_score, weighted_token
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Question, Reply
 
-ROW = JudgeRow("r", "Order 7 came late. The agent refunded 5 euros.", "The order was late; five euros went back. Bye.")
+ROW = JudgeRow(
+    "r",
+    "Order 7 came late. The agent refunded 5 euros.",
+    "The order was late; five euros went back. Bye.",
+)
 DIRECT = Criterion("c", "direct", "How good.", ("j",), (1, 5))
 GEVAL = replace(DIRECT, form="geval", steps=("Read it.", "Score it."))
 TOKEN = replace(DIRECT, answer="token")
@@ -41,7 +45,12 @@ def judged(criterion: Criterion, *answers: str | Reply, row: JudgeRow = ROW) -> 
 def test_direct_shares_the_scale() -> None:
     """The score is the place in the scale, and the reason is kept."""
     result = judged(DIRECT, SCORED)
-    assert (result.scores, result.reasons, result.weighted, result.calls) == ((0.75,), ("r",), None, 1)
+    assert (result.scores, result.reasons, result.weighted, result.calls) == (
+        (0.75,),
+        ("r",),
+        None,
+        1,
+    )
 
 
 def test_what_a_judge_is_told() -> None:
@@ -84,14 +93,25 @@ def test_geval_says_that_it_is_not_weighted(reply: Reply) -> None:
 def test_one_unweighted_row_marks_the_run() -> None:
     """`weighted` is True only if every score was weighted."""
     replies = [Reply(SCORED, 1, 1, 0.0, alternatives=PLACES), Reply(SCORED, 1, 1, 0.0)]
-    result = judge_rows(GEVAL, [ROW, replace(ROW, source="Other.")], [ScriptedAsker(lambda question: replies.pop(0))])
+    result = judge_rows(
+        GEVAL,
+        [ROW, replace(ROW, source="Other.")],
+        [ScriptedAsker(lambda question: replies.pop(0))],
+    )
     assert result.weighted is False
 
 
 def test_the_place_of_the_score_is_found_through_thoughts_and_fences() -> None:
     """Thoughts before, a fence around and a reason after the score do not hide its token."""
     thought = tuple({word: -0.1} for word in ("<think>", '"score"', ": ", "1", "</think>", "\n"))
-    fenced = ({"```": -0.1}, {"json\n": -0.1}, *PLACES[:-1], {"\n": -0.1}, {"```": -0.1}, {"<eos>": -0.1})
+    fenced = (
+        {"```": -0.1},
+        {"json\n": -0.1},
+        *PLACES[:-1],
+        {"\n": -0.1},
+        {"```": -0.1},
+        {"<eos>": -0.1},
+    )
     text = f'<think>"score": 1</think>\n```json\n{SCORED}\n```'
     reply = Reply(text, 1, 1, 0.0, alternatives=(*thought, *fenced))
     assert weighted_score(reply, 1, 5) == pytest.approx(EXPECTED)
@@ -123,17 +143,23 @@ def test_geval_asks_for_steps_once() -> None:
     bare = replace(GEVAL, steps=())
     asker = ScriptedAsker(
         lambda question: (
-            '{"steps": ["Look.", "Count."]}' if "steps by which" in question.messages[0]["content"] else SCORED
+            '{"steps": ["Look.", "Count."]}'
+            if "steps by which" in question.messages[0]["content"]
+            else SCORED
         )
     )
     result = judge_rows(bare, [ROW, replace(ROW, source="Other.")], [asker])
     assert result.calls == 3
     assert ROW.output not in str(asker.asked[0].messages)
-    assert all("1. Look.\n2. Count." in question.messages[0]["content"] for question in asker.asked[1:])
+    assert all(
+        "1. Look.\n2. Count." in question.messages[0]["content"] for question in asker.asked[1:]
+    )
     assert result.scores == (0.75, 0.75)
 
 
-@pytest.mark.parametrize("said", ["no", '{"steps": []}', '{"steps": [1]}', '{"steps": ["x"], "y": 1}'])
+@pytest.mark.parametrize(
+    "said", ["no", '{"steps": []}', '{"steps": [1]}', '{"steps": ["x"], "y": 1}']
+)
 def test_steps_that_do_not_parse_fail_every_row(said: str) -> None:
     """A judge that cannot write steps gives no score at all."""
     result = judged(replace(GEVAL, steps=()), said)
@@ -143,7 +169,9 @@ def test_steps_that_do_not_parse_fail_every_row(said: str) -> None:
 
 def test_rubric_describes_its_levels() -> None:
     """The levels are in the task, and the score is one of them."""
-    rubric = replace(DIRECT, form="rubric", scale=(0, 2), levels=((0, "wrong"), (1, "half"), (2, "right")))
+    rubric = replace(
+        DIRECT, form="rubric", scale=(0, 2), levels=((0, "wrong"), (1, "half"), (2, "right"))
+    )
     asker = ScriptedAsker(lambda question: '{"reason": "r", "score": 1}')
     assert judge_rows(rubric, [ROW], [asker]).scores == (0.5,)
     assert "0: wrong\n1: half\n2: right" in asker.asked[0].messages[0]["content"]
@@ -152,9 +180,14 @@ def test_rubric_describes_its_levels() -> None:
 
 def test_token_answers_are_opened_and_weighted() -> None:
     """A small model is asked for one token after an opened answer; probabilities weight it where they are known."""
-    asker = ScriptedAsker(lambda question: Reply(" 4", 5, 1, 0.0, False, ({" 4": math.log(0.5), "2": math.log(0.5)},)))
+    asker = ScriptedAsker(
+        lambda question: Reply(" 4", 5, 1, 0.0, False, ({" 4": math.log(0.5), "2": math.log(0.5)},))
+    )
     result = judge_rows(TOKEN, [ROW], [asker])
-    assert (asker.asked[0].messages[-1], asker.asked[0].max_tokens) == ({"role": "assistant", "content": "Score:"}, 2)
+    assert (asker.asked[0].messages[-1], asker.asked[0].max_tokens) == (
+        {"role": "assistant", "content": "Score:"},
+        2,
+    )
     assert asker.asked[0].alternatives > 0
     assert (result.scores, result.weighted) == ((0.5,), True)
     plain = judged(TOKEN, Reply("4", 5, 1, 0.0, False))
@@ -177,7 +210,9 @@ def test_a_pair_of_tokens_is_a_forced_choice() -> None:
     reply = Reply(" 9", 1, 2, 0.0, False, places)
     assert judged(pair, reply, reply, row=row).picks == ("11",)
     assert judged(pair, Reply("The", 1, 2, 0.0, False, places[:1]), reply, row=row).failed == 1
-    assert judged(pair, Reply("2.", 1, 2, 0.0, False), Reply("1", 1, 2, 0.0, False), row=row).picks == ("21",)
+    assert judged(
+        pair, Reply("2.", 1, 2, 0.0, False), Reply("1", 1, 2, 0.0, False), row=row
+    ).picks == ("21",)
 
 
 @pytest.mark.parametrize("said", ["The", "", "6", "0", "-", "4/", "22", "<think>", "5 5"])
@@ -194,7 +229,9 @@ def test_a_first_token_that_is_no_score_fails(said: str) -> None:
         ("first", "first", 0.5, 1), ("second", "second", 0.5, 1), ("first", "equal", 0.5, 1), ("equal", "first", 0.5, 1),
     ],
 )  # fmt: skip
-def test_pairwise_asks_in_both_orders(first: str, second: str, score: float, dependent: int) -> None:
+def test_pairwise_asks_in_both_orders(
+    first: str, second: str, score: float, dependent: int
+) -> None:
     """Only a verdict that both orders share counts; one that turns with the order is 0.5 and counted."""
     answers = [json.dumps({"reason": "r", "better": better}) for better in (first, second)]
     result = judged(PAIR, *answers, row=replace(ROW, other="Another answer."))
@@ -214,9 +251,14 @@ def test_pairwise_shows_both_answers_in_either_place() -> None:
 
 def test_a_judge_that_picks_by_position_says_nothing() -> None:
     """Token answers: always taking the first gives 0.5 on every row, all of them counted as order-dependent."""
-    rows = [replace(ROW, source=f"Case {n}.", output=f"Answer {n}.", other=f"Other {n}.") for n in range(30)]
+    rows = [
+        replace(ROW, source=f"Case {n}.", output=f"Answer {n}.", other=f"Other {n}.")
+        for n in range(30)
+    ]
     result = judge_rows(
-        replace(PAIR, answer="token"), rows, [ScriptedAsker(lambda question: Reply("1", 1, 1, 0.0, False))]
+        replace(PAIR, answer="token"),
+        rows,
+        [ScriptedAsker(lambda question: Reply("1", 1, 1, 0.0, False))],
     )
     assert set(result.scores) == {0.5}
     assert result.order_dependent == 30
@@ -224,11 +266,19 @@ def test_a_judge_that_picks_by_position_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ['{"reason": "r", "better": "First"}', '{"reason": "r", "better": "1"}', '{"better": "first"}', "first"]
+    "said",
+    [
+        '{"reason": "r", "better": "First"}',
+        '{"reason": "r", "better": "1"}',
+        '{"better": "first"}',
+        "first",
+    ],
 )
 def test_pairwise_is_strict(said: str) -> None:
     """One order that does not parse fails the row."""
-    result = judged(PAIR, '{"reason": "r", "better": "first"}', said, row=replace(ROW, other="Other answer."))
+    result = judged(
+        PAIR, '{"reason": "r", "better": "first"}', said, row=replace(ROW, other="Other answer.")
+    )
     assert result.scores == (None,)
 
 
@@ -240,7 +290,11 @@ def test_picks_of_a_jury() -> None:
 
 def verdicts(*pairs: tuple[bool, int]) -> str:
     return json.dumps(
-        {"claims": [{"claim": n, "supported": yes, "sentence": s} for n, (yes, s) in enumerate(pairs, 1)]}
+        {
+            "claims": [
+                {"claim": n, "supported": yes, "sentence": s} for n, (yes, s) in enumerate(pairs, 1)
+            ]
+        }
     )
 
 
@@ -289,8 +343,14 @@ def test_a_line_in_the_source_cannot_pose_as_a_sentence_number() -> None:
         ("", []),
         (" \n ", []),
         ("one", ["one"]),
-        ("Mr. A. Smith (St. Ives) paid $3.50. He left!", ["Mr. A. Smith (St. Ives) paid $3.50.", "He left!"]),
-        ("It works, e.g. in U.S. shops. No. 5 is out.", ["It works, e.g. in U.S. shops.", "No. 5 is out."]),
+        (
+            "Mr. A. Smith (St. Ives) paid $3.50. He left!",
+            ["Mr. A. Smith (St. Ives) paid $3.50.", "He left!"],
+        ),
+        (
+            "It works, e.g. in U.S. shops. No. 5 is out.",
+            ["It works, e.g. in U.S. shops.", "No. 5 is out."],
+        ),
         ('He said "Stop!" Then he ran.', ['He said "Stop!"', "Then he ran."]),
         ("Wait... what? Yes!!", ["Wait...", "what?", "Yes!!"]),
         ("今日は雨です。明日は？晴れ！", ["今日は雨です。", "明日は？", "晴れ！"]),
@@ -309,14 +369,18 @@ def test_sentences(text: str, expected: list[str]) -> None:
 def test_nothing_that_is_said_is_left_out(text: str) -> None:
     """Letters of an answer are in its claims; only bullets' numbers and the marks between claims are not."""
     kept = [letter for claim in claims(text) for letter in claim if letter.isalpha()]
-    assert kept == [letter for letter in text if letter.isalpha()] or any(letter.isdigit() for letter in text)
+    assert kept == [letter for letter in text if letter.isalpha()] or any(
+        letter.isdigit() for letter in text
+    )
     assert all(any(letter.isalnum() for letter in claim) for claim in claims(text))
 
 
 def test_questions_hold_no_more_than_they_need() -> None:
     """Neither id nor unshown parts of a row reach the judge."""
     asker = ScriptedAsker(lambda question: SCORED)
-    row = JudgeRow("secret-id", "Source.", "An answer.", ("Reference.",), "Champion.", {"user": "Jane"})
+    row = JudgeRow(
+        "secret-id", "Source.", "An answer.", ("Reference.",), "Champion.", {"user": "Jane"}
+    )
     judge_rows(DIRECT, [row], [asker])
     said = str(asker.asked)
     assert isinstance(asker.asked[0], Question)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.judges import Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import canned_answers
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Failure, Question, Reply
 
 CRITERION = Criterion("c", "direct", "How good.", ("j",), (0, 4))
@@ -77,7 +77,9 @@ def test_a_judge_that_praises_a_sentinel_has_failed() -> None:
     assert "praised known-bad answer 1: 1.00 of 1" in result.failures[0]
     assert (
         judge_rows(
-            watched, ROWS, [by_row({"Green ideas": '{"reason": "r", "score": 0}'}, '{"reason": "r", "score": 4}')]
+            watched,
+            ROWS,
+            [by_row({"Green ideas": '{"reason": "r", "score": 0}'}, '{"reason": "r", "score": 4}')],
         ).failed
         == 0
     )
@@ -128,7 +130,9 @@ def test_what_is_no_answer_costs_no_call(output: str, reason: str) -> None:
 
 def test_answers_that_need_more_words() -> None:
     """`min_words` settles shorter answers."""
-    result = judge_rows(replace(CRITERION, min_words=5), [replace(ROWS[0], output="Too short this.")], [says(4)])
+    result = judge_rows(
+        replace(CRITERION, min_words=5), [replace(ROWS[0], output="Too short this.")], [says(4)]
+    )
     assert (result.scores, result.calls) == ((0.0,), 0)
     assert "3 words, 5 are needed" in result.reasons[0]
 
@@ -136,12 +140,18 @@ def test_answers_that_need_more_words() -> None:
 def test_a_quote_of_the_source_is_no_echo() -> None:
     """An answer that says more than the source does, or only part of it, is judged."""
     for output in ("The source number 9 says a lot of other things too.", "The source"):
-        assert judge_rows(CRITERION, [JudgeRow("r", "The source number 9.", output)], [says(4)]).calls == 1
+        assert (
+            judge_rows(CRITERION, [JudgeRow("r", "The source number 9.", output)], [says(4)]).calls
+            == 1
+        )
 
 
 def test_canned_answers_are_settled() -> None:
     """One answer to many sources scores the worst, unless the criterion wants repeats judged."""
-    rows = [JudgeRow(str(n), f"Source {n}.", "It was solved." if n < 4 else f"Answer {n}.") for n in range(10)]
+    rows = [
+        JudgeRow(str(n), f"Source {n}.", "It was solved." if n < 4 else f"Answer {n}.")
+        for n in range(10)
+    ]
     result = judge_rows(CRITERION, rows, [says(4)])
     assert result.scores == (0.0,) * 4 + (1.0,) * 6
     assert "canned" in result.reasons[0]
@@ -152,7 +162,9 @@ def test_what_is_not_canned() -> None:
     """Two sources, one source asked often, or a tenth of the rows are no reason; digits tell answers apart."""
     assert canned_answers([("a", "yes"), ("b", "yes")]) == frozenset()
     assert canned_answers([("a", "yes")] * 9) == frozenset()
-    assert canned_answers([(str(n), "yes" if n < 3 else f"no {n}") for n in range(30)]) == frozenset()
+    assert (
+        canned_answers([(str(n), "yes" if n < 3 else f"no {n}") for n in range(30)]) == frozenset()
+    )
     assert canned_answers([(str(n), f"It is {n}.") for n in range(9)]) == frozenset()
     assert canned_answers([(str(n), f"YES\u200b{'!' * n}") for n in range(9)]) == {"yes"}
 
@@ -235,14 +247,20 @@ def test_a_spent_budget_goes_through() -> None:
 def test_progress_runs_once_over_all_judges() -> None:
     """Progress counts up to the questions of the whole jury."""
     seen: list[tuple[int, int]] = []
-    judge_rows(JURY, ROWS, [says(1), says(1), says(1)], lambda done, total: seen.append((done, total)))
+    judge_rows(
+        JURY, ROWS, [says(1), says(1), says(1)], lambda done, total: seen.append((done, total))
+    )
     assert seen == [(n, 12) for n in range(1, 13)]
 
 
 def test_rows_that_lack_what_is_shown() -> None:
     """A row without its input or reference fails; an input that no row has is a mistake in the file."""
     shows = replace(CRITERION, shows=("question", "output"))
-    rows = [replace(ROWS[0], inputs={"question": "Why?"}), replace(ROWS[1], inputs={"question": " "}), ROWS[2]]
+    rows = [
+        replace(ROWS[0], inputs={"question": "Why?"}),
+        replace(ROWS[1], inputs={"question": " "}),
+        ROWS[2],
+    ]
     result = judge_rows(shows, rows, [says(4)])
     assert result.scores == (1.0, None, None)
     assert result.failures[1] == "the row has no question"
@@ -277,7 +295,9 @@ def test_the_digest_is_the_judge() -> None:
     """Another model, order of models, wording, scale or sentinel is another judge; owner, notes and names are not."""
     one, two = says(1, "one"), says(1, "two")
     digest = judge_digest(CRITERION, [one])
-    assert digest == judge_digest(replace(CRITERION, owner="x", notes="y", judges=("z",)), [says(4, "one")])
+    assert digest == judge_digest(
+        replace(CRITERION, owner="x", notes="y", judges=("z",)), [says(4, "one")]
+    )
     others = [
         judge_digest(CRITERION, [two]),
         judge_digest(CRITERION, [one, two]),

@@ -29,7 +29,12 @@ def jsonl(path: Path, *rows: object) -> Path:
 
 def test_lines_of_one_row_are_labels_of_several_people(tmp_path: Path) -> None:
     """Two people on one answer make one row with the mean of their labels, in [0, 1]; unlabelled lines are counted."""
-    path = jsonl(tmp_path / "l.jsonl", ROW, {**ROW, "rater": "ben", "label": "2"}, {**ROW, "id": "b", "label": ""})
+    path = jsonl(
+        tmp_path / "l.jsonl",
+        ROW,
+        {**ROW, "rater": "ben", "label": "2"},
+        {**ROW, "id": "b", "label": ""},
+    )
     found = read_labels(path, DIRECT)
     assert found.unlabelled == 1
     assert [(row.row.id, row.labels, row.raters, row.group) for row in found.rows] == [
@@ -40,7 +45,16 @@ def test_lines_of_one_row_are_labels_of_several_people(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "value"),
-    [("output", 1.0), ("other", 0.0), ("tie", 0.5), (1, 1.0), ("2", 0.0), ("Output", 1.0), (0.5, 0.5), ("2.0", 0.0)],
+    [
+        ("output", 1.0),
+        ("other", 0.0),
+        ("tie", 0.5),
+        (1, 1.0),
+        ("2", 0.0),
+        ("Output", 1.0),
+        (0.5, 0.5),
+        ("2.0", 0.0),
+    ],
 )
 def test_preferences(said: object, value: float) -> None:
     """A preference is named, or 1 and 2 for the first and the second answer."""
@@ -64,7 +78,10 @@ def test_a_label_outside_the_scale_is_refused(tmp_path: Path, form: str, said: s
     """What is no label of this criterion is an error that names file and line, never a number."""
     criterion = PAIRWISE if form == "pairwise" else DIRECT
     first = "1" if form == "pairwise" else 4
-    rows = {**ROW, "other": "Another.", "label": first}, {**ROW, "id": "b", "other": "X", "label": said}
+    rows = (
+        {**ROW, "other": "Another.", "label": first},
+        {**ROW, "id": "b", "other": "X", "label": said},
+    )
     path = jsonl(tmp_path / "l.jsonl", *rows)
     with pytest.raises(DataError, match=r"l\.jsonl, row 2"):
         read_labels(path, criterion)
@@ -119,7 +136,12 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     path.write_text(json.dumps(rows), "utf-8")
     columns = {"source": "input", "output": "output_1", "other": "output_2"}
     found = read_labels(path, PAIRWISE, columns).rows[0]
-    assert (found.row.source, found.row.output, found.row.other, found.labels) == ("task", "One.", "Two.", (0.0,))
+    assert (found.row.source, found.row.output, found.row.other, found.labels) == (
+        "task",
+        "One.",
+        "Two.",
+        (0.0,),
+    )
     assert found.row.id == read_labels(path, PAIRWISE, columns).rows[0].row.id
     with pytest.raises(DataError, match="no column answer"):
         read_labels(path, PAIRWISE, {"answer": "output_1"})
@@ -128,7 +150,9 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
 def test_lines_about_another_judge_are_not_read(tmp_path: Path) -> None:
     """A file with labels for several judges gives each its own."""
     path = jsonl(
-        tmp_path / "l.jsonl", {**ROW, "judge": "judge:clear"}, {**ROW, "id": "b", "judge": "harm", "label": 99}
+        tmp_path / "l.jsonl",
+        {**ROW, "judge": "judge:clear"},
+        {**ROW, "id": "b", "judge": "harm", "label": 99},
     )
     assert [row.row.id for row in read_labels(path, DIRECT).rows] == ["a"]
 
@@ -212,6 +236,10 @@ def test_llmbar_is_read_whole() -> None:
     """All 280 pairs of LLMBar are read, each with the label that it came with, 139 of them for the first answer."""
     columns = {"source": "input", "output": "output_1", "other": "output_2"}
     files = ("Natural", "Adversarial_Neighbor", "Adversarial_Manual")
-    rows = [row for name in files for row in read_labels(LLMBAR / f"{name}.json", PAIRWISE, columns).rows]
+    rows = [
+        row
+        for name in files
+        for row in read_labels(LLMBAR / f"{name}.json", PAIRWISE, columns).rows
+    ]
     assert len({row.row.id for row in rows}) == 280
     assert sum(row.human for row in rows) == 139

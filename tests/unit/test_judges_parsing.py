@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from sluicegate.judges import Criterion, JudgeRow, judge_rows
 from sluicegate.judges.direct import FIELDS
 from sluicegate.judges.direct import opinion as direct_opinion
-from sluicegate.judges.parsing import MAX_ANSWER, Unreadable, answer_of, read_object, read_score, read_token, readable
+from sluicegate.judges.parsing import (
+    MAX_ANSWER,
+    Unreadable,
+    answer_of,
+    read_object,
+    read_score,
+    read_token,
+    readable,
+)
 from sluicegate.records import Reply
 
 SCALE = Criterion("c", "direct", "How good.", ("j",), (0, 3))
@@ -20,7 +28,8 @@ ROW = JudgeRow("r", "the source text", "an answer of some words")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["score", "reason", "x"]), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["score", "reason", "x"]), inner, max_size=3)
     ),
     max_leaves=8,
 )
@@ -98,7 +107,10 @@ def test_what_trulens_makes_numbers_of_are_failures() -> None:
         identity = "f" * 64
 
         def ask(self, questions: list[object], progress: object = None) -> list[Reply]:
-            return [said(text) for text in ("-1", "<think>maybe 0 or 1</think> 3", '{"reason": "r", "score": 3}')]
+            return [
+                said(text)
+                for text in ("-1", "<think>maybe 0 or 1</think> 3", '{"reason": "r", "score": 3}')
+            ]
 
     rows = [JudgeRow(str(n), f"the source {n}", f"some answer {n}") for n in range(3)]
     judged = judge_rows(SCALE, rows, [Fixed()])
@@ -114,13 +126,19 @@ def test_braces_in_a_criterion_are_text() -> None:
     from sluicegate.judges.direct import questions
 
     text = "Is {this} valid {{ json }}? %s %(x)s {0} $name"
-    (question,) = questions(replace(SCALE, text=text), JudgeRow("r", "{source} {0}", "{{ 7*7 }} %s {output}"))
+    (question,) = questions(
+        replace(SCALE, text=text), JudgeRow("r", "{source} {0}", "{{ 7*7 }} %s {output}")
+    )
     assert text in question.messages[0]["content"]
     assert "{{ 7*7 }} %s {output}" in question.messages[1]["content"]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=200) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1")) | JSON.map(json.dumps))
+@given(
+    st.text(max_size=200)
+    | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1"))
+    | JSON.map(json.dumps)
+)
 def test_junk_never_crashes_and_never_scores(text: str) -> None:
     """Any text gives a score of the scale, if json itself reads exactly our object in it, or `Unreadable`."""
     try:
@@ -142,7 +160,9 @@ def test_junk_never_crashes_and_never_scores(text: str) -> None:
     fence=st.sampled_from(["", "```\n", "```json\n"]),
     space=st.text(" \n\t", max_size=4),
 )
-def test_our_object_is_always_read(score: int, reason: str, thought: str | None, fence: str, space: str) -> None:
+def test_our_object_is_always_read(
+    score: int, reason: str, thought: str | None, fence: str, space: str
+) -> None:
     """The object with any reason, thought, fence and white space gives its own score, or a failure outside the scale."""
     body = json.dumps({"reason": reason, "score": score})
     before = f"<think>{thought}</think>{space}" if thought is not None else ""

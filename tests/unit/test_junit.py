@@ -15,12 +15,18 @@ NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 def verdict(*rules: RuleResult, decision: Decision, reasons: tuple[str, ...] = ()) -> Verdict:
     """A verdict with these rules."""
-    return Verdict(decision, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64, "f" * 64, rules, reasons)
+    return Verdict(
+        decision, "a" * 64, "b" * 64, "c" * 64, "d" * 64, "e" * 64, "f" * 64, rules, reasons
+    )
 
 
-def rule(name: str, decision: Decision, severity: str = "block", reason: str = "because") -> RuleResult:
+def rule(
+    name: str, decision: Decision, severity: str = "block", reason: str = "because"
+) -> RuleResult:
     """A rule's result."""
-    return RuleResult(name, "at_least", "rougeL", decision, severity, reason, value=0.4, margin=0.3, n=60)
+    return RuleResult(
+        name, "at_least", "rougeL", decision, severity, reason, value=0.4, margin=0.3, n=60
+    )
 
 
 def suite(report: GateReport) -> Xml.Element:
@@ -29,9 +35,22 @@ def suite(report: GateReport) -> Xml.Element:
     assert root.tag == "testsuites"
     (found,) = root
     assert found.tag == "testsuite"
-    assert {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname"} <= set(found.attrib)
+    assert {
+        "name",
+        "tests",
+        "failures",
+        "errors",
+        "skipped",
+        "time",
+        "timestamp",
+        "hostname",
+    } <= set(found.attrib)
     assert found.get("timestamp") == "2026-03-01T12:30:00"
-    assert [child.tag for child in found] == ["properties", *["testcase"] * int(found.get("tests", "0")), "system-out"]
+    assert [child.tag for child in found] == [
+        "properties",
+        *["testcase"] * int(found.get("tests", "0")),
+        "system-out",
+    ]
     for case in found.iter("testcase"):
         assert {"name", "classname", "time"} == set(case.attrib)
         assert len(case) == 1
@@ -49,7 +68,9 @@ def test_each_outcome() -> None:
         rule("open", Decision.HOLD),
         rule("warned", Decision.REJECT, "warn", "slow"),
     )
-    found = suite(GateReport("m", Decision.REJECT, verdict=verdict(*rules, decision=Decision.REJECT)))
+    found = suite(
+        GateReport("m", Decision.REJECT, verdict=verdict(*rules, decision=Decision.REJECT))
+    )
     cases = {case.get("name"): case[0] for case in found.iter("testcase")}
     assert (found.get("tests"), found.get("failures"), found.get("errors")) == ("4", "1", "1")
     assert (cases["bad"].get("type"), cases["bad"].get("message")) == ("REJECT", "too low")
@@ -60,7 +81,9 @@ def test_each_outcome() -> None:
 
 def test_never_better_than_the_exit_code() -> None:
     """A release that is held although every rule passes, or without any verdict, still shows an error."""
-    passing = verdict(rule("good", Decision.PROMOTE), decision=Decision.HOLD, reasons=("the golden set is spent",))
+    passing = verdict(
+        rule("good", Decision.PROMOTE), decision=Decision.HOLD, reasons=("the golden set is spent",)
+    )
     for report in (
         GateReport("m", Decision.HOLD, verdict=passing),
         GateReport("m", Decision.HOLD, summary="the token budget is spent"),
@@ -77,11 +100,15 @@ def test_nothing_to_judge_passes() -> None:
     assert (found.get("tests"), found.get("failures"), found.get("errors")) == ("1", "0", "0")
 
 
-@pytest.mark.parametrize("text", ["<a>&\"']]>", "\x00\x08\x1b[31m\ufffe\ud800", "täglich ✅ \U0001f600", "a\nb\tc"])
+@pytest.mark.parametrize(
+    "text", ["<a>&\"']]>", "\x00\x08\x1b[31m\ufffe\ud800", "täglich ✅ \U0001f600", "a\nb\tc"]
+)
 def test_any_text(text: str) -> None:
     """Text that looks like XML, control characters and broken Unicode leave a file that parses."""
     broken = rule(f"name {text}", Decision.REJECT, reason=text)
-    report = GateReport(text, Decision.REJECT, verdict=verdict(broken, decision=Decision.REJECT), against=text)
+    report = GateReport(
+        text, Decision.REJECT, verdict=verdict(broken, decision=Decision.REJECT), against=text
+    )
     found = suite(report)
     (case,) = found.iter("testcase")
     assert (case.get("name") or "").startswith("name ")

@@ -56,7 +56,9 @@ def test_a_database_that_cannot_hold_a_ledger(address: str) -> None:
     assert "sqlite:////path" in caught.value.hint
 
 
-@pytest.mark.parametrize("address", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x"])
+@pytest.mark.parametrize(
+    "address", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x"]
+)
 def test_an_address_that_is_none_is_not_repeated(address: str) -> None:
     """A mistyped URL is a wrong setting, and the password in it is not told."""
     with pytest.raises(ConfigError, match="no database URL") as caught:
@@ -111,8 +113,13 @@ def test_what_the_guard_raises_undoes_the_move(tmp_path: Path) -> None:
 def test_unless_same_makes_a_second_append_a_no_op(tmp_path: Path) -> None:
     """An equal last entry of the kind is returned, not repeated; a different one is appended."""
     ledger = Ledger(url(tmp_path))
-    first = ledger.append("verdict", A, "ann", {"verdict": "x", "note": 1}, unless_same=("verdict",))
-    assert ledger.append("verdict", A, "bob", {"verdict": "x", "note": 2}, unless_same=("verdict",)) == first
+    first = ledger.append(
+        "verdict", A, "ann", {"verdict": "x", "note": 1}, unless_same=("verdict",)
+    )
+    assert (
+        ledger.append("verdict", A, "bob", {"verdict": "x", "note": 2}, unless_same=("verdict",))
+        == first
+    )
     ledger.append("verdict", A, "ann", {"verdict": "y"}, unless_same=("verdict",))
     ledger.append("verdict", A, "ann", {"verdict": "x"}, unless_same=("verdict",))
     assert len(ledger.entries()) == 3
@@ -189,7 +196,8 @@ def test_every_edit_is_found(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["DROP TRIGGER no_UPDATE", "CREATE TRIGGER x AFTER INSERT ON entries BEGIN SELECT 1; END"]
+    "change",
+    ["DROP TRIGGER no_UPDATE", "CREATE TRIGGER x AFTER INSERT ON entries BEGIN SELECT 1; END"],
 )
 def test_a_trigger_taken_away_or_added_is_found(tmp_path: Path, change: str) -> None:
     """Verify says that the append-only rule is no longer guarded as it was, and opening anew puts back what is missing."""
@@ -291,7 +299,12 @@ class DriverError(Exception):
         ("40P01", "deadlock detected", BusyError, "Wait"),
         ("53300", "too many clients already", BusyError, "Wait"),
         ("53100", "could not extend file: No space left on device", EnvironmentFailure, "disk"),
-        ("57P01", "terminating connection due to administrator command", EnvironmentFailure, "Start it"),
+        (
+            "57P01",
+            "terminating connection due to administrator command",
+            EnvironmentFailure,
+            "Start it",
+        ),
         ("08006", "server closed the connection unexpectedly", EnvironmentFailure, "Start it"),
         (None, "connection failed: Connection refused", EnvironmentFailure, "Start it"),
         ("P0001", "append-only", IntegrityError, ""),
@@ -329,7 +342,9 @@ def _promote_forever(place: str) -> None:
     while True:
         champion = ledger.champion()
         epoch = champion.epoch if champion else 0
-        ledger.move_champion(f"{epoch % 10}" * 64, epoch + 1, epoch, "promote", "ann", {"reason": "x" * 500})
+        ledger.move_champion(
+            f"{epoch % 10}" * 64, epoch + 1, epoch, "promote", "ann", {"reason": "x" * 500}
+        )
 
 
 def test_kill_nine_at_any_moment_leaves_a_valid_ledger(tmp_path: Path) -> None:

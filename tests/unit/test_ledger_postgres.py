@@ -33,7 +33,9 @@ def place() -> str:
 
 def execute(place: str, *statements: str) -> None:
     """Run SQL beside the ledger, as the database's owner."""
-    engine = sa.create_engine(place.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        place.replace("postgresql:", "postgresql+psycopg:"), poolclass=sa.NullPool
+    )
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
@@ -60,7 +62,9 @@ def test_steps_are_kept_as_in_a_file(place: str) -> None:
     again.verify(anchor=ledger.head())
 
 
-@pytest.mark.parametrize("statement", ["UPDATE entries SET actor = 'eve'", "DELETE FROM entries", "TRUNCATE entries"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE entries SET actor = 'eve'", "DELETE FROM entries", "TRUNCATE entries"]
+)
 def test_entries_cannot_be_changed(place: str, statement: str) -> None:
     """The server itself refuses to change, delete or empty what is recorded."""
     filled(place)
@@ -122,7 +126,8 @@ def test_a_held_ledger_is_busy(place: str) -> None:
         done.wait(20)
 
     keeper = threading.Thread(
-        target=lambda: Ledger(place).move_champion(A, 1, 2, "rollback", "ann", {}, guard=hold), daemon=True
+        target=lambda: Ledger(place).move_champion(A, 1, 2, "rollback", "ann", {}, guard=hold),
+        daemon=True,
     )
     keeper.start()
     assert held.wait(20)
@@ -206,7 +211,10 @@ def test_the_same_append_from_two_processes_is_one_entry(place: str) -> None:
     """`unless_same` is asked inside the transaction: two writers at once leave one entry."""
     filled(place)
     calls: list[Callable[[], object]] = [
-        lambda: Ledger(place).append("verdict", A, "ann", {"verdict": "x"}, unless_same=("verdict",)) for _ in range(4)
+        lambda: Ledger(place).append(
+            "verdict", A, "ann", {"verdict": "x"}, unless_same=("verdict",)
+        )
+        for _ in range(4)
     ]
     threads = [threading.Thread(target=call) for call in calls]
     for thread in threads:

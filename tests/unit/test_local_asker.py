@@ -13,15 +13,28 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sluicegate.backends import AskLimits, open_asker, open_backend, resolve_base
-from sluicegate.backends.weights import encode_chat, load_model, load_tokenizer
 from sluicegate.config import ModelSpec
 from sluicegate.errors import BudgetError, ModelError
+from sluicegate.models import AskLimits, open_asker, open_backend, resolve_base
+from sluicegate.models.weights import encode_chat, load_model, load_tokenizer
 from sluicegate.project import model_cache
 from sluicegate.records import Failure, GenerationSettings, Question, Reply
 from tiny_model import build_tiny_model
 
-WORDS = ("parcel", "order", "refund", "late", "agent", "customer", "please", "check", "number", "hours", "sorry", "1")
+WORDS = (
+    "parcel",
+    "order",
+    "refund",
+    "late",
+    "agent",
+    "customer",
+    "please",
+    "check",
+    "number",
+    "hours",
+    "sorry",
+    "1",
+)
 
 
 def question(length: int, start: int = 0, **more: Any) -> Question:
@@ -34,7 +47,9 @@ QUESTIONS = [question(length, start) for start, length in enumerate([3, 60, 12, 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
-    return ModelSpec(path=str(build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")), context=256)
+    return ModelSpec(
+        path=str(build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")), context=256
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -54,20 +69,27 @@ def replies(answers: list[Reply | Failure]) -> list[Reply]:
 def test_replies_equal_generation(spec: ModelSpec, tmp_path: Path) -> None:
     """A reply is what the generation backend answers, in the order asked, however long each question is."""
     backend = open_backend(
-        "transformers", resolve_base(spec, "tiny", model_cache()), None, dtype="float32", batch_tokens=1
+        "transformers",
+        resolve_base(spec, "tiny", model_cache()),
+        None,
+        dtype="float32",
+        batch_tokens=1,
     )
     said = backend.generate(
-        [[dict(one) for one in asked.messages] for asked in QUESTIONS], GenerationSettings(max_new_tokens=12)
+        [[dict(one) for one in asked.messages] for asked in QUESTIONS],
+        GenerationSettings(max_new_tokens=12),
     )
     answers = replies(opened(spec, tmp_path).ask(QUESTIONS))
-    assert [(answer.text, answer.prompt_tokens, answer.completion_tokens) for answer in answers] == [
-        (one.text, one.prompt_tokens, one.completion_tokens) for one in said
-    ]
+    assert [
+        (answer.text, answer.prompt_tokens, answer.completion_tokens) for answer in answers
+    ] == [(one.text, one.prompt_tokens, one.completion_tokens) for one in said]
     assert all(answer.alternatives == () and answer.seconds > 0 for answer in answers)
 
 
 @pytest.mark.parametrize("planned", [True, False])
-def test_alternatives_are_the_models_probabilities(spec: ModelSpec, tmp_path: Path, planned: bool) -> None:
+def test_alternatives_are_the_models_probabilities(
+    spec: ModelSpec, tmp_path: Path, planned: bool
+) -> None:
     """At each place the likely tokens have the log probabilities of a plain forward pass, batched or one by one."""
     asker = opened(spec, tmp_path)
     count = torch.iinfo(torch.int16).max if planned else 5
@@ -87,7 +109,10 @@ def test_alternatives_are_the_models_probabilities(spec: ModelSpec, tmp_path: Pa
                 text = str(tokenizer.decode([token]))
                 wanted[text] = wanted.get(text, 0.0) + math.exp(exact[token])
             for text, chance in wanted.items():
-                assert math.isclose(math.exp(likely[text]), chance, rel_tol=1e-3, abs_tol=1e-6), (place, text)
+                assert math.isclose(math.exp(likely[text]), chance, rel_tol=1e-3, abs_tol=1e-6), (
+                    place,
+                    text,
+                )
             if planned:
                 assert math.isclose(sum(map(math.exp, likely.values())), 1, abs_tol=1e-3)
             ids.append(best)
@@ -98,23 +123,32 @@ def test_a_common_beginning_leaves_the_probabilities(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading the criterion once for all questions moves no token's probability by 1e-5, also where slots are refilled."""
-    rules = {"role": "system", "content": "Say whether the customer got the parcel in time or not. " * 6}
-    asked = [replace(one, messages=(rules, *one.messages), max_tokens=3, alternatives=99) for one in QUESTIONS * 2]
+    rules = {
+        "role": "system",
+        "content": "Say whether the customer got the parcel in time or not. " * 6,
+    }
+    asked = [
+        replace(one, messages=(rules, *one.messages), max_tokens=3, alternatives=99)
+        for one in QUESTIONS * 2
+    ]
     asked = [replace(one, seed=seed) for seed, one in enumerate(asked)]
-    monkeypatch.setattr("sluicegate.backends.local_asker.BATCH_TOKENS", 700)
+    monkeypatch.setattr("sluicegate.models.local_asker.BATCH_TOKENS", 700)
     found = []
     for sharing in (8, 10**9):
-        monkeypatch.setattr("sluicegate.backends.transformers_backend.SHARING", sharing)
+        monkeypatch.setattr("sluicegate.models.transformers_backend.SHARING", sharing)
         found.append(replies(opened(spec, tmp_path / str(sharing)).ask(asked)))
     for one, two in zip(*found, strict=True):
         assert (one.text, one.completion_tokens) == (two.text, two.completion_tokens)
         for place, other in zip(one.alternatives, two.alternatives, strict=True):
             assert place.keys() == other.keys()
-            assert all(math.isclose(math.exp(place[text]), math.exp(other[text]), abs_tol=1e-5) for text in place)
+            assert all(
+                math.isclose(math.exp(place[text]), math.exp(other[text]), abs_tol=1e-5)
+                for text in place
+            )
 
 
 def _one_by_one(spec: ModelSpec) -> Any:
-    from sluicegate.backends.local_asker import TellingBackend
+    from sluicegate.models.local_asker import TellingBackend
 
     model = load_model(Path(spec.path), "float32")
     model.config.model_type = "unheard-of"
@@ -146,7 +180,9 @@ def test_nothing_is_computed_twice(spec: ModelSpec, tmp_path: Path) -> None:
     asker = opened(spec, tmp_path)
     again = replies(asker.ask(asked))
     assert asker._source._backend is None
-    assert [(one.text, one.alternatives) for one in first] == [(one.text, one.alternatives) for one in again]
+    assert [(one.text, one.alternatives) for one in first] == [
+        (one.text, one.alternatives) for one in again
+    ]
     assert all(answer.cached for answer in again)
 
 
@@ -169,7 +205,9 @@ def test_identity_says_what_answers(spec: ModelSpec, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert len({asker.identity for asker in askers}) == 4
     relative = spec.model_copy(update={"path": Path(spec.path).name})
-    same = open_asker(relative, "x", root=Path(spec.path).parent, cache=tmp_path / "else", dtype="float32")
+    same = open_asker(
+        relative, "x", root=Path(spec.path).parent, cache=tmp_path / "else", dtype="float32"
+    )
     assert same.identity == askers[0].identity
 
 
@@ -191,7 +229,12 @@ def test_time_is_limited(spec: ModelSpec, tmp_path: Path) -> None:
     asker.ask([])
     started = time.monotonic()
     with pytest.raises(BudgetError, match="time budget"):
-        asker.ask([question(3, start, max_tokens=200, temperature=2.0, seed=start) for start in range(3000)])
+        asker.ask(
+            [
+                question(3, start, max_tokens=200, temperature=2.0, seed=start)
+                for start in range(3000)
+            ]
+        )
     assert time.monotonic() - started < 20
 
 

@@ -29,7 +29,9 @@ def test_rouge_equals_the_reference_implementation() -> None:
         expected = scorer.score_multi(references, output)
         found = {"rouge1": rouge1, "rouge2": rouge2, "rougeL": rouge_l}
         for name, function in found.items():
-            assert function("", output, references) == pytest.approx(expected[name].fmeasure, abs=1e-9), (name, output)
+            assert function("", output, references) == pytest.approx(
+                expected[name].fmeasure, abs=1e-9
+            ), (name, output)
 
 
 def test_chrf_equals_sacrebleu() -> None:
@@ -37,7 +39,10 @@ def test_chrf_equals_sacrebleu() -> None:
     from sacrebleu import sentence_chrf
 
     references = ["the parcel is late", "a refund was sent to Ana"]
-    assert chrf("", "the refund is late", references) == sentence_chrf("the refund is late", references).score / 100
+    assert (
+        chrf("", "the refund is late", references)
+        == sentence_chrf("the refund is late", references).score / 100
+    )
     assert chrf("", "a refund was sent to Ana", references) == 1.0
 
 
@@ -85,14 +90,22 @@ def test_invented_facts_cost() -> None:
 
 def test_length_ratio_is_symmetric() -> None:
     """Half as long and twice as long cost the same; the nearest reference counts."""
-    assert length_ratio("", "a b", ["a b c d"]) == length_ratio("", "a b c d e f g h", ["a b c d"]) == 0.5
+    assert (
+        length_ratio("", "a b", ["a b c d"])
+        == length_ratio("", "a b c d e f g h", ["a b c d"])
+        == 0.5
+    )
     assert length_ratio("", "a b", ["a b c d", "x y"]) == 1.0
 
 
 def test_digest_is_stable_and_distinguishes() -> None:
     """The digest ignores the order of names and changes with the set of metrics."""
     assert metrics_digest(["rouge1", "chrf"]) == metrics_digest(["chrf", "rouge1"])
-    assert metrics_digest(["rouge1"]) != metrics_digest(["rouge2"]) != metrics_digest(["rouge1", "rouge2"])
+    assert (
+        metrics_digest(["rouge1"])
+        != metrics_digest(["rouge2"])
+        != metrics_digest(["rouge1", "rouge2"])
+    )
     assert directions(list(METRICS))["copied_facts"] == "higher"
 
 
@@ -109,7 +122,9 @@ def test_own_metric_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "house_metric")
 
 
-@pytest.mark.parametrize("name", ["rogue1", "no_such_module:f", "json:nothing", ":x", "json:__doc__"])
+@pytest.mark.parametrize(
+    "name", ["rogue1", "no_such_module:f", "json:nothing", ":x", "json:__doc__"]
+)
 def test_unknown_metric(name: str) -> None:
     """An unknown metric is a configuration error that names it."""
     with pytest.raises(ConfigError, match="metric"):

@@ -27,8 +27,16 @@ KINDS = pytest.mark.parametrize("kind", ["generated", "tweetsumm"])
 
 def rows_of(kind: str) -> Rows:
     """(output, references that are not blank) of the 500 generated texts or of the shared summaries."""
-    rows = pairs() if kind == "generated" else [(output, references) for _, output, references in summaries()]
-    return [(output, tuple(filter(str.strip, wanted))) for output, wanted in rows if not blank(output, wanted)]
+    rows = (
+        pairs()
+        if kind == "generated"
+        else [(output, references) for _, output, references in summaries()]
+    )
+    return [
+        (output, tuple(filter(str.strip, wanted)))
+        for output, wanted in rows
+        if not blank(output, wanted)
+    ]
 
 
 @KINDS
@@ -40,8 +48,12 @@ def test_cosine_equals_sentence_transformers(kind: str) -> None:
     rows = rows_of(kind)
     reference = SentenceTransformer(str(encoder_folder()), device="cpu", local_files_only=True)
     texts = list(dict.fromkeys(text for output, wanted in rows for text in (output, *wanted)))
-    vectors = dict(zip(texts, reference.encode(texts, batch_size=16, show_progress_bar=False), strict=True))
-    expected = [max(float(vectors[output] @ vectors[text]) for text in wanted) for output, wanted in rows]
+    vectors = dict(
+        zip(texts, reference.encode(texts, batch_size=16, show_progress_bar=False), strict=True)
+    )
+    expected = [
+        max(float(vectors[output] @ vectors[text]) for text in wanted) for output, wanted in rows
+    ]
     found = embedding_cosine_many([""] * len(rows), *map(list, zip(*rows, strict=True)))
     assert found == pytest.approx(expected, abs=1e-6)
 
@@ -63,7 +75,11 @@ def test_bertscore_equals_bert_score(kind: str) -> None:
 
     def reference(pairs: list[tuple[str, str]], batch: int) -> np.ndarray:
         mine, theirs = [output for output, _ in pairs], [text for _, text in pairs]
-        return np.asarray(bert_cos_score_idf(model, theirs, mine, tokenizer, weights, device="cpu", batch_size=batch))
+        return np.asarray(
+            bert_cos_score_idf(
+                model, theirs, mine, tokenizer, weights, device="cpu", batch_size=batch
+            )
+        )
 
     found, expected = np.array(precision_recall_f1(flat)), reference(flat, 32)
     # bert-score takes a padding token (similarity 0) for a match where every real one is below 0: there, ask it again alone
@@ -90,7 +106,9 @@ def transcribed_moverscore(references: list[str], outputs: list[str], size: int)
     marks = set(string.punctuation)
 
     def rarity(texts: list[str]) -> dict[int, float]:
-        counts = Counter(one for text in encoder.tokens(texts, encoder.layers) for one in set(text.ids))
+        counts = Counter(
+            one for text in encoder.tokens(texts, encoder.layers) for one in set(text.ids)
+        )
         return {one: math.log((len(texts) + 1) / (count + 1)) for one, count in counts.items()}
 
     def grams(text: str, weigh: dict[int, float]) -> tuple[torch.Tensor, list[float]]:
@@ -103,7 +121,10 @@ def transcribed_moverscore(references: list[str], outputs: list[str], size: int)
         width = min(size or len(kept), len(kept))
         windows = [kept[start : start + width] for start in range(len(kept) - width + 1)]
         scales = [idf[window] / max(float(idf[window].sum()), 1e-30) for window in windows]
-        merged = [(scale.unsqueeze(-1) * vectors[window]).sum(0) for scale, window in zip(scales, windows, strict=True)]
+        merged = [
+            (scale.unsqueeze(-1) * vectors[window]).sum(0)
+            for scale, window in zip(scales, windows, strict=True)
+        ]
         return torch.stack(merged), [float(idf[window].sum()) for window in windows]
 
     ref_idf, hyp_idf = rarity(references), rarity(outputs)
@@ -122,7 +143,10 @@ def transcribed_moverscore(references: list[str], outputs: list[str], size: int)
 def countable(text: str) -> bool:
     """Whether the text has a token that is no punctuation and no later piece of a word, and is not overlong."""
     words = open_encoder().tokenizer.tokenize(text)
-    return any(word not in set(string.punctuation) and "##" not in word for word in words) and len(words) < 400
+    return (
+        any(word not in set(string.punctuation) and "##" not in word for word in words)
+        and len(words) < 400
+    )
 
 
 @KINDS
@@ -130,16 +154,24 @@ def countable(text: str) -> bool:
 def test_moverscore_equals_its_transcription(kind: str, size: int) -> None:
     """MoverScore and its sentence case equal the authors' code (moverscore 1.0.3, pyemd 1.1.0) on the same vectors."""
     assert version("pyemd").startswith("1.")
-    rows = [(output, wanted[0]) for output, wanted in rows_of(kind) if countable(output) and countable(wanted[0])]
+    rows = [
+        (output, wanted[0])
+        for output, wanted in rows_of(kind)
+        if countable(output) and countable(wanted[0])
+    ]
     outputs, references = [output for output, _ in rows], [wanted for _, wanted in rows]
     expected = transcribed_moverscore(references, outputs, size)
-    assert ngram_scores(outputs, [[text] for text in references], size) == pytest.approx(expected, abs=1e-6)
+    assert ngram_scores(outputs, [[text] for text in references], size) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_moverscore_where_the_package_fails() -> None:
     """Punctuation alone scores worst, and a set in which every text is the same scores by even weights."""
     assert score_one(METRICS["moverscore"], "", "?!.", ["the parcel is late"]) == -1.0
-    found = score_many(METRICS["moverscore"], ["", ""], ["late", "late"], [["the parcel is late"]] * 2)
+    found = score_many(
+        METRICS["moverscore"], ["", ""], ["late", "late"], [["the parcel is late"]] * 2
+    )
     assert found[0] == found[1]
     assert -1.0 < found[0] < 1.0
 
@@ -149,7 +181,8 @@ def test_best_reference_counts() -> None:
     for name in ("embedding_cosine", "bertscore", "moverscore_sentence"):
         metric = METRICS[name]
         alone = [
-            score_one(metric, "", "the parcel is late", [text]) for text in ("a blue whale", "my order is delayed")
+            score_one(metric, "", "the parcel is late", [text])
+            for text in ("a blue whale", "my order is delayed")
         ]
         both = score_one(metric, "", "the parcel is late", ["a blue whale", "my order is delayed"])
         assert both == pytest.approx(max(alone), abs=1e-9)
@@ -166,7 +199,9 @@ def test_encoder_by_folder(tmp_path: Path) -> None:
     metric = find_metric(name)
     assert metric.name == name
     texts = "", "the parcel is late", ["the delivery is delayed"]
-    assert score_one(metric, *texts) == pytest.approx(score_one(METRICS["bertscore"], *texts), abs=1e-6)
+    assert score_one(metric, *texts) == pytest.approx(
+        score_one(METRICS["bertscore"], *texts), abs=1e-6
+    )
     assert encoder_digest(str(folder)) == encoder_digest()
     before = metrics_digest([name])
     (folder / "tokenizer_config.json").write_text("{}")
@@ -215,9 +250,14 @@ def test_layers_one_at_a_time(kind: str, onednn: bool, monkeypatch: pytest.Monke
     model = models[kind]().eval()
     layers = module.layers_of(model)
     assert len(layers) == model.config.num_hidden_layers
-    texts = {place: module.Begun(tuple(range(5, 5 + size))) for place, size in enumerate((7, 3, 7, 1, 12))}
+    texts = {
+        place: module.Begun(tuple(range(5, 5 + size)))
+        for place, size in enumerate((7, 3, 7, 1, 12))
+    }
     lower = dict(module.run(model.embeddings, layers[:2], texts))
-    begun = {place: module.Begun(one.ids, 2, lower[place]) for place, one in texts.items() if place != 1}
+    begun = {
+        place: module.Begun(one.ids, 2, lower[place]) for place, one in texts.items() if place != 1
+    }
     upper = dict(module.run(model.embeddings, layers[:3], {1: texts[1], **begun}))
     for place, one in texts.items():
         with torch.inference_mode():
@@ -233,7 +273,9 @@ def test_metrics_share_the_lower_layers(monkeypatch: pytest.MonkeyPatch) -> None
     begun: list[int] = []
     run = module.run
 
-    def seen(embeddings: object, layers: list[module.Layer], texts: dict[int, module.Begun]) -> object:
+    def seen(
+        embeddings: object, layers: list[module.Layer], texts: dict[int, module.Begun]
+    ) -> object:
         begun.extend(one.layer for one in texts.values())
         return run(embeddings, layers, texts)  # type: ignore[arg-type]
 

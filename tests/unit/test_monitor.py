@@ -21,11 +21,12 @@ from sluicegate.errors import ConfigError, IntegrityError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import read_json
 from sluicegate.ledger import Ledger
+from sluicegate.line.release import steps as line
+from sluicegate.line.run import open_tracking
+from sluicegate.line.watch import alert as alerting
+from sluicegate.line.watch.check import alert, check, feedback, monitor, resource, serving
+from sluicegate.line.watch.window import champion_reference, recent_profiles, window_of
 from sluicegate.project import Project
-from sluicegate.stages import alerting, line
-from sluicegate.stages.context import open_tracking
-from sluicegate.stages.monitor import alert, check, feedback, monitor, resource, serving
-from sluicegate.stages.traffic_window import champion_reference, recent_profiles, window_of
 from watched_project import enthrone, examples, log, rows, said, watched
 
 
@@ -91,7 +92,11 @@ def test_a_file_takes_the_place_of_the_log(project: Project) -> None:
     """JSON lines are compared without a log, and nobody is told."""
     path = project.root / "day.jsonl"
     found = rows(project, examples(project))
-    path.write_text("".join(json.dumps({"prompt": row.prompt, "response": row.response}) + "\n" for row in found))
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": row.prompt, "response": row.response}) + "\n" for row in found
+        )
+    )
     code, told = command("--file", str(path))
     assert (code, told["rows"], told["told"]) == (0, 64, False)
     assert not (project.state / "traffic.db").exists()
@@ -114,7 +119,9 @@ def test_few_and_constant_rows_are_no_data(project: Project) -> None:
     log(project).write(made[:29])
     assert "29 rows; at least 30" in check(str(project.root))["text"]
     later = rows(project, examples(project), minutes=5)
-    log(project).write([replace(made[0], key=f"same{n}", time=row.time) for n, row in enumerate(later)])
+    log(project).write(
+        [replace(made[0], key=f"same{n}", time=row.time) for n, row in enumerate(later)]
+    )
     found = check(str(project.root), last=40)
     assert (found["status"], found["alarm"]) == ("NO_DATA", True)
     assert "alike" in found["text"]
@@ -184,7 +191,9 @@ def test_the_line_reads_the_same_log(project: Project) -> None:
     assert facts["golden_represents_traffic"].startswith("drift (the golden set lacks: ")
 
 
-def test_an_alarm_is_told_once_and_so_is_its_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alarm_is_told_once_and_so_is_its_end(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same alarm is not repeated, another one is told, a failed message is tried again, and the end is told."""
     sent: list[str] = []
     answers = ["it answers 500", "", "", "", ""]
@@ -198,7 +207,13 @@ def test_an_alarm_is_told_once_and_so_is_its_end(project: Project, monkeypatch: 
     project.params.write_text(text.replace('webhook_env: ""', "webhook_env: ALARMS"))
 
     def seen(status: str, release: str = "r") -> dict[str, Any]:
-        report = {"status": status, "alarm": status != "OK", "release": release, "text": status, "html": "d.html"}
+        report = {
+            "status": status,
+            "alarm": status != "OK",
+            "release": release,
+            "text": status,
+            "html": "d.html",
+        }
         return alert(str(project.root), report)
 
     assert seen("OK") == {"sent": False, "warning": ""}
@@ -216,7 +231,9 @@ def test_an_alarm_is_told_once_and_so_is_its_end(project: Project, monkeypatch: 
 
 def test_a_dead_webhook_loses_no_verdict(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drift is found and said although the message could not be sent; the warning holds no address."""
-    project.params.write_text(project.params.read_text().replace('webhook_env: ""', "webhook_env: ALARMS"))
+    project.params.write_text(
+        project.params.read_text().replace('webhook_env: ""', "webhook_env: ALARMS")
+    )
     monkeypatch.setenv("ALARMS", "http://127.0.0.1:9/secret")
     log(project).write(rows(project, examples(project), times=4))
     found = monitor(str(project.root))
@@ -228,12 +245,22 @@ def test_a_dead_webhook_loses_no_verdict(project: Project, monkeypatch: pytest.M
 def test_enough_feedback_is_seen(project: Project) -> None:
     """`feedback_rows` new rows to learn from are enough; 0 never is."""
     log(project).write(rows(project, examples(project, "validation"), feedback=(said(thumb=1),)))
-    assert feedback(str(project.root)) == {"waiting": 7, "wanted": 50, "enough": False, "warning": ""}
+    assert feedback(str(project.root)) == {
+        "waiting": 7,
+        "wanted": 50,
+        "enough": False,
+        "warning": "",
+    }
     text = project.params.read_text()
     project.params.write_text(text.replace("feedback_rows: 50", "feedback_rows: 7"))
     assert feedback(str(project.root))["enough"]
     project.params.write_text(text.replace("feedback_rows: 50", "feedback_rows: 0"))
-    assert feedback(str(project.root)) == {"waiting": 0, "wanted": 0, "enough": False, "warning": ""}
+    assert feedback(str(project.root)) == {
+        "waiting": 0,
+        "wanted": 0,
+        "enough": False,
+        "warning": "",
+    }
 
 
 def test_feedback_that_cannot_be_used_is_a_warning(project: Project) -> None:
@@ -269,11 +296,14 @@ def test_a_window_is_read_twice_alike(project: Project) -> None:
 def test_the_windows_before_are_looked_at_too(project: Project) -> None:
     """`recent` windows of the same length lie just before the newest and do not overlap; none is older than the champion."""
     made = rows(project, examples(project), minutes=0)
-    log(project).write([replace(row, key=f"{n}-{row.key}", time=row.time) for n in range(3) for row in made])
+    log(project).write(
+        [replace(row, key=f"{n}-{row.key}", time=row.time) for n in range(3) for row in made]
+    )
     time.sleep(0.1)  # the last rows lie 64 ms ahead
     window = window_of(project, MonitorParams(), last=64)
     read = [
-        [row.key for row in log(project).window(since=w.since, until=w.until, last=w.last)] for w in window.before(2)
+        [row.key for row in log(project).window(since=w.since, until=w.until, last=w.last)]
+        for w in window.before(2)
     ]
     assert all(read)
     newest = {row.key for row in log(project).window(until=window.until, last=64)}

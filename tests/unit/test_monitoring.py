@@ -13,7 +13,19 @@ from sluicegate.errors import ConfigError, DataError, IntegrityError
 from sluicegate.hashing import write_json
 from sluicegate.monitoring import check_profile, check_window, profile_reference
 
-WORDS = ["parcel", "late", "refund", "please", "thanks", "the", "order", "arrived", "broken", "unbelievable", "my"]
+WORDS = [
+    "parcel",
+    "late",
+    "refund",
+    "please",
+    "thanks",
+    "the",
+    "order",
+    "arrived",
+    "broken",
+    "unbelievable",
+    "my",
+]
 
 
 def traffic(count: int, seed: int, longest: int = 40) -> list[dict[str, str]]:
@@ -69,7 +81,9 @@ def test_a_window_of_repeats_of_one_conversation_is_not_many_rows(tmp_path: Path
     rows = [dict(row, group=f"r{n}") for n, row in enumerate(traffic(200, 1))]
     few = [dict(row, group=f"w{n}") for n, row in enumerate(traffic(4, 7)) for _ in range(15)]
     profile_reference(rows, tmp_path / "r.parquet")
-    blind = window(tmp_path / "blind.jsonl", [{key: row[key] for key in ("prompt", "response")} for row in few])
+    blind = window(
+        tmp_path / "blind.jsonl", [{key: row[key] for key in ("prompt", "response")} for row in few]
+    )
     assert check_window(blind, tmp_path / "r.parquet").status == "DRIFT"
     assert check_window(window(tmp_path / "w.jsonl", few), tmp_path / "r.parquet").status == "OK"
 
@@ -84,7 +98,11 @@ def test_too_few_rows(tmp_path: Path, reference: Path, count: int) -> None:
 
 def test_absent_window(tmp_path: Path, reference: Path) -> None:
     """No window, or a file that is not there, is NO_DATA."""
-    assert check_window(None, reference).status == check_window(tmp_path / "no.jsonl", reference).status == "NO_DATA"
+    assert (
+        check_window(None, reference).status
+        == check_window(tmp_path / "no.jsonl", reference).status
+        == "NO_DATA"
+    )
 
 
 def test_constant_window(tmp_path: Path, reference: Path) -> None:
@@ -167,4 +185,7 @@ def test_a_reference_that_never_varies(tmp_path: Path) -> None:
     same = traffic(1, 1) * 60
     write_profile(tmp_path / "r.parquet", profile_rows(same))
     assert check_window(window(tmp_path / "w.jsonl", same), tmp_path / "r.parquet").status == "OK"
-    assert check_window(window(tmp_path / "o.jsonl", traffic(60, 2)), tmp_path / "r.parquet").status == "DRIFT"
+    assert (
+        check_window(window(tmp_path / "o.jsonl", traffic(60, 2)), tmp_path / "r.parquet").status
+        == "DRIFT"
+    )

@@ -19,12 +19,24 @@ from sluicegate.errors import EnvironmentFailure, EvidenceError
 from sluicegate.metrics import find_metric, metrics_digest, pass_at_k_runner, score_many
 from sluicegate.metrics.pass_at_k import mean_pass_at_k
 from sluicegate.metrics.pass_at_k_metric import read_problem, readings, run_many
-from sluicegate.metrics.pass_at_k_runner import JAIL, ROLES, Limits, Outcome, Problem, confinement_works, run_program
+from sluicegate.metrics.pass_at_k_runner import (
+    JAIL,
+    ROLES,
+    Limits,
+    Outcome,
+    Problem,
+    confinement_works,
+    run_program,
+)
 from soak_scale import SOAK
 
-HUMANEVAL = Path(os.environ.get("SLUICE_SHARED_DATA", "/nowhere")) / "humaneval" / "HumanEval.jsonl.gz"
+HUMANEVAL = (
+    Path(os.environ.get("SLUICE_SHARED_DATA", "/nowhere")) / "humaneval" / "HumanEval.jsonl.gz"
+)
 SHORT = Limits(seconds=1)
-DOUBLE = Problem("def f(n):\n    'Double n.'\n", "f", "def check(candidate):\n    assert candidate(3) == 6\n")
+DOUBLE = Problem(
+    "def f(n):\n    'Double n.'\n", "f", "def check(candidate):\n    assert candidate(3) == 6\n"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -140,7 +152,9 @@ def test_time_memory_files_and_processes_are_bounded() -> None:
 
 def left_over() -> list[str]:
     """Command lines of sandbox processes that still run."""
-    lines = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["ps", "-ewwo", "args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [line for line in lines if JAIL.name in line]
 
 
@@ -264,21 +278,50 @@ def test_nothing_of_the_machine_is_in_reach(tmp_path: Path, listener: int) -> No
 
 def test_arguments_and_results_keep_their_types() -> None:
     """Plain values arrive as what they were, arguments changed in place are seen, and expected exceptions can be caught."""
-    values = [None, True, 1, 2**200, -0.5, float("inf"), 1j, "ü\ud800", b"x", [1, (2,)], {1: {2}}, frozenset({3}), ()]
+    values = [
+        None,
+        True,
+        1,
+        2**200,
+        -0.5,
+        float("inf"),
+        1j,
+        "ü\ud800",
+        b"x",
+        [1, (2,)],
+        {1: {2}},
+        frozenset({3}),
+        (),
+    ]
     test = (
-        f"values = {values!r}\nimport math\n".replace("inf", "math.inf").replace("import math\n", "", 1)
+        f"values = {values!r}\nimport math\n".replace("inf", "math.inf").replace(
+            "import math\n", "", 1
+        )
         + "for value in values:\n    back = f(value)\n    assert back == value and type(back) is type(value), value\n"
     )
     assert run("def f(n): return n", Problem("import math\n", "f", test)) == Outcome(True)
-    sort = Problem("", "f", "x = [3, 1]\ny = {}\nassert f(x, y) is None and x == [1, 3] and y == {1: 2}\n")
+    sort = Problem(
+        "", "f", "x = [3, 1]\ny = {}\nassert f(x, y) is None and x == [1, 3] and y == {1: 2}\n"
+    )
     assert run("def f(x, y):\n    x.sort()\n    y[1] = 2", sort) == Outcome(True)
-    raises = Problem("", "f", "try: f(1)\nexcept ValueError as error: assert 'no' in str(error)\nelse: assert False\n")
+    raises = Problem(
+        "",
+        "f",
+        "try: f(1)\nexcept ValueError as error: assert 'no' in str(error)\nelse: assert False\n",
+    )
     assert run("def f(n): raise ValueError('no')", raises) == Outcome(True)
     assert not run("def f(n): return 1", raises).passed
 
 
 @pytest.mark.parametrize(
-    "test", ["assert True", "def check(candidate): pass", "assert undefined", "f(lambda: 1)", "def check(c) assert"]
+    "test",
+    [
+        "assert True",
+        "def check(candidate): pass",
+        "assert undefined",
+        "f(lambda: 1)",
+        "def check(c) assert",
+    ],
 )
 def test_broken_tests_are_nobodys_fault(test: str) -> None:
     """Tests that never call the function, cannot run, or hand over what is no plain value are an error, not a score."""
@@ -300,7 +343,9 @@ def test_answers_in_every_usual_form_are_read() -> None:
     ]
     found = run_many([DOUBLE] * len(answers), [[answer] for answer in answers], SHORT)
     assert [row[0] for row in found] == [Outcome(True)] * len(answers)
-    assert readings(Problem("import math\n", "f", ""), "def f(n): return 1")[1].startswith("import math\n\n\ndef f")
+    assert readings(Problem("import math\n", "f", ""), "def f(n): return 1")[1].startswith(
+        "import math\n\n\ndef f"
+    )
 
 
 def test_metric_scores_and_estimates() -> None:
@@ -314,7 +359,9 @@ def test_metric_scores_and_estimates() -> None:
     assert metrics_digest(["pass_at_1"]) != metrics_digest(["pass_at_1:limits_only"])
 
 
-@pytest.mark.parametrize("text", ["x", "[]", '{"prompt": ""}', '{"prompt": "", "entry_point": "a b", "test": ""}'])
+@pytest.mark.parametrize(
+    "text", ["x", "[]", '{"prompt": ""}', '{"prompt": "", "entry_point": "a b", "test": ""}']
+)
 def test_references_without_tests_are_refused(text: str) -> None:
     """A reference that is not tests in HumanEval's form stops the evaluation and says what is needed."""
     with pytest.raises(EvidenceError):
@@ -339,8 +386,12 @@ except EnvironmentFailure as error:
 
 def in_a_user_namespace(mapped: bool, program: str) -> str:
     """What a run prints as user 1000 of a user namespace, or (not `mapped`) as one that may make no namespaces."""
-    names = f"MAPPED, USER, GROUP, PROGRAM = {mapped}, {os.geteuid()}, {os.getegid()}, {program!r}\n"
-    done = subprocess.run([sys.executable, "-c", names + IN_A_USER_NAMESPACE], capture_output=True, text=True)
+    names = (
+        f"MAPPED, USER, GROUP, PROGRAM = {mapped}, {os.geteuid()}, {os.getegid()}, {program!r}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", names + IN_A_USER_NAMESPACE], capture_output=True, text=True
+    )
     if "no user namespaces" in done.stderr:
         pytest.skip("the kernel allows no user namespaces, so that a process in one cannot be made")
     assert not done.returncode, done.stderr
@@ -357,7 +408,9 @@ def test_without_confinement_nothing_runs(tmp_path: Path) -> None:
 
 def test_confinement_without_root() -> None:
     """A user who is not root gets the same confinement, by way of a user namespace."""
-    assert in_a_user_namespace(True, "def f(n): return 1") == "Outcome(passed=True, reason='') True\n"
+    assert (
+        in_a_user_namespace(True, "def f(n): return 1") == "Outcome(passed=True, reason='') True\n"
+    )
 
 
 def test_limits_only_is_never_root() -> None:
@@ -371,7 +424,9 @@ def test_limits_only_is_never_root() -> None:
         assert not run("import os\ndef f(n): return os.fork() and 2 * n", limits=limits).passed
 
 
-@pytest.mark.skipif(not HUMANEVAL.is_file(), reason="HumanEval.jsonl.gz is not here (SLUICE_SHARED_DATA)")
+@pytest.mark.skipif(
+    not HUMANEVAL.is_file(), reason="HumanEval.jsonl.gz is not here (SLUICE_SHARED_DATA)"
+)
 def test_humaneval() -> None:
     """HumanEval's own solutions all pass, and the same problems answered with `pass` all fail."""
     rows = [json.loads(line) for line in gzip.decompress(HUMANEVAL.read_bytes()).splitlines()]
@@ -380,5 +435,7 @@ def test_humaneval() -> None:
     references = [[json.dumps(row)] for row in rows]
     metric = find_metric("pass_at_1")
     sources = [row["prompt"] for row in rows]
-    assert score_many(metric, sources, [row["canonical_solution"] for row in rows], references) == [1.0] * len(rows)
+    assert score_many(metric, sources, [row["canonical_solution"] for row in rows], references) == [
+        1.0
+    ] * len(rows)
     assert score_many(metric, sources, ["    pass\n"] * len(rows), references) == [0.0] * len(rows)

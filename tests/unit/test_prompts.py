@@ -12,14 +12,18 @@ from sluicegate.prompts import diff, load_prompt, render
 
 def write(folder: Path, template: str, variables: str = "[text]", extra: str = "") -> Path:
     path = folder / "p.yaml"
-    path.write_text(f"name: p\nvariables: {variables}\ntemplate: |-\n  {template}\n{extra}", "utf-8")
+    path.write_text(
+        f"name: p\nvariables: {variables}\ntemplate: |-\n  {template}\n{extra}", "utf-8"
+    )
     return path
 
 
 def test_data_is_not_evaluated(tmp_path: Path) -> None:
     """Template syntax inside an input stays text."""
     prompt = load_prompt(write(tmp_path, "Say {{ text }}"))
-    assert render(prompt, {"text": "{{ 7*7 }} {% raw %}"})[-1]["content"] == "Say {{ 7*7 }} {% raw %}"
+    assert (
+        render(prompt, {"text": "{{ 7*7 }} {% raw %}"})[-1]["content"] == "Say {{ 7*7 }} {% raw %}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,9 @@ def test_data_is_not_evaluated(tmp_path: Path) -> None:
         ("{% for x in range(10**9) %}{{ text }}{% endfor %}", "[text]", "not allowed"),
     ],
 )
-def test_bad_templates_are_refused(tmp_path: Path, template: str, variables: str, message: str) -> None:
+def test_bad_templates_are_refused(
+    tmp_path: Path, template: str, variables: str, message: str
+) -> None:
     """A template that disagrees with its variables, or could explode, never loads."""
     with pytest.raises(PromptError, match=message):
         load_prompt(write(tmp_path, template, variables))

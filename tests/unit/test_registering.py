@@ -70,7 +70,9 @@ class Versions:
         return 1
 
 
-def registered(project: Project, release: StoredRelease, versions: Versions | None = None) -> LedgerEntry:
+def registered(
+    project: Project, release: StoredRelease, versions: Versions | None = None
+) -> LedgerEntry:
     tracking = cast(Tracking, versions or Versions())
     return register(project, release, tracking=tracking, model="m", run_id="r", actor="ann").entry
 
@@ -79,11 +81,17 @@ def forge(project: Project, release: str, **changes: Any) -> None:
     """Edit a stored manifest as a person with an editor might."""
     path = project.store / "releases" / f"{release}.json"
     manifest = read_json(path)
-    manifest["lineage"] |= {name: value for name, value in changes.items() if name in manifest["lineage"]}
-    write_json(path, manifest | {name: value for name, value in changes.items() if name in manifest})
+    manifest["lineage"] |= {
+        name: value for name, value in changes.items() if name in manifest["lineage"]
+    }
+    write_json(
+        path, manifest | {name: value for name, value in changes.items() if name in manifest}
+    )
 
 
-def test_a_known_release_keeps_its_registration_in_an_empty_store(stores: tuple[Project, Project]) -> None:
+def test_a_known_release_keeps_its_registration_in_an_empty_store(
+    stores: tuple[Project, Project],
+) -> None:
     """A store made elsewhere, from another commit, takes over the lineage on record: both verify, nothing is added."""
     desk, ci = stores
     first = registered(desk, made(desk, "a" * 40))
@@ -97,7 +105,9 @@ def test_a_known_release_keeps_its_registration_in_an_empty_store(stores: tuple[
     assert versions.calls == 0
 
 
-def test_two_stores_that_register_a_release_at_once_leave_one_entry(stores: tuple[Project, Project]) -> None:
+def test_two_stores_that_register_a_release_at_once_leave_one_entry(
+    stores: tuple[Project, Project],
+) -> None:
     """Whoever comes second takes over the entry and the manifest of the first."""
     desk, ci = stores
     ours, theirs = made(desk, "a" * 40), made(ci, "c" * 40)
@@ -110,7 +120,9 @@ def test_two_stores_that_register_a_release_at_once_leave_one_entry(stores: tupl
     verify(ci)
 
 
-def test_a_ledger_with_two_registrations_of_a_release_is_sound(stores: tuple[Project, Project]) -> None:
+def test_a_ledger_with_two_registrations_of_a_release_is_sound(
+    stores: tuple[Project, Project],
+) -> None:
     """Earlier versions registered a release once for every store in turn: a store with either manifest is honest."""
     desk, ci = stores
     for project, commit in ((desk, "a" * 40), (ci, "c" * 40)):
@@ -126,7 +138,9 @@ def test_a_ledger_with_two_registrations_of_a_release_is_sound(stores: tuple[Pro
 
 
 @pytest.mark.parametrize("changes", [{"commit": "f" * 40}, {"base_name": "evil"}, {"sources": {}}])
-def test_an_edited_manifest_serves_nothing(stores: tuple[Project, Project], changes: dict[str, Any]) -> None:
+def test_an_edited_manifest_serves_nothing(
+    stores: tuple[Project, Project], changes: dict[str, Any]
+) -> None:
     """Its four digests being right, a manifest that was not registered is refused, and put right by the next release."""
     desk, _ = stores
     zero, one = entered(desk, 1), entered(desk, 2)
@@ -151,7 +165,9 @@ def test_a_release_is_loaded_as_registered_or_not_at_all(stores: tuple[Project, 
     """Stored alone is not registered; the registration of another release does not count."""
     desk, _ = stores
     entries = [registered(desk, made(desk, "a" * 40))]
-    assert load_registered(desk, entries[0].release, entries).manifest == made(desk, "b" * 40).manifest
+    assert (
+        load_registered(desk, entries[0].release, entries).manifest == made(desk, "b" * 40).manifest
+    )
     with pytest.raises(ReleaseError, match="not registered"):
         load_registered(desk, entries[0].release, [replace(entries[0], release="0" * 64)])
     other = replace(entries[0], release="0" * 64)
@@ -160,7 +176,9 @@ def test_a_release_is_loaded_as_registered_or_not_at_all(stores: tuple[Project, 
         load_registered(desk, entries[0].release, [other, wrong])
 
 
-def test_the_command_tells_no_forged_lineage(stores: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_tells_no_forged_lineage(
+    stores: tuple[Project, Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`sluice lineage` prints what was registered, or is an IntegrityError."""
     desk, _ = stores
     (desk.root / MARKER).touch()
@@ -180,14 +198,24 @@ def test_storing_again_mends_what_is_damaged(stores: tuple[Project, Project], da
     desk, _ = stores
     release = made(desk, "a" * 40)
     registered(desk, release)
-    parts = sorted(path for kind in ("prompts", "generation", "releases") for path in (desk.store / kind).iterdir())
-    kept = {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts}
+    parts = sorted(
+        path
+        for kind in ("prompts", "generation", "releases")
+        for path in (desk.store / kind).iterdir()
+    )
+    kept = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts
+    }
     assert made(desk, "b" * 40) == release
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts} == kept
+    assert {
+        path: (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in parts
+    } == kept
     for path in parts:
         path.write_text(damage)
     assert made(desk, "b" * 40) == load_stored(desk, release.digest) == release
-    assert {path: path.read_bytes() for path in parts} == {path: content for path, (content, *_) in kept.items()}
+    assert {path: path.read_bytes() for path in parts} == {
+        path: content for path, (content, *_) in kept.items()
+    }
 
 
 def test_a_manifest_in_the_place_of_another_names_itself(stores: tuple[Project, Project]) -> None:
@@ -196,5 +224,7 @@ def test_a_manifest_in_the_place_of_another_names_itself(stores: tuple[Project, 
     release = made(desk, "a" * 40)
     other = desk.store / "releases" / f"{'0' * 64}.json"
     write_json(other, release.manifest)
-    with pytest.raises(IntegrityError, match=rf"describes another release \({release.digest[:12]}\)"):
+    with pytest.raises(
+        IntegrityError, match=rf"describes another release \({release.digest[:12]}\)"
+    ):
         load_stored(desk, "0" * 64)

@@ -47,7 +47,9 @@ from tiny_model import build_tiny_model
 
 BASE = "b" * 64
 LINEAGE = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
-PROMPT = Prompt("summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", "")
+PROMPT = Prompt(
+    "summarize", "You sum up.", "Sum up: {{ conversation }}", ("conversation",), "ann", ""
+)
 POLICY = "rules: [{name: gain, kind: better_than_champion, metric: rougeL}]\n"
 
 
@@ -79,11 +81,15 @@ def entered(project: Project, version: int) -> str:
     return release.digest
 
 
-def verdict(project: Project, candidate: str, decision: Decision = Decision.PROMOTE, **changes: str) -> Verdict:
+def verdict(
+    project: Project, candidate: str, decision: Decision = Decision.PROMOTE, **changes: str
+) -> Verdict:
     champion = Ledger(project.ledger_url).champion()
     policy = load_policy(project.registry / "gates.yaml").digest
     serving = champion.release if champion else None
-    plain = Verdict(decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",))
+    plain = Verdict(
+        decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",)
+    )
     return replace(plain, **changes)
 
 
@@ -128,10 +134,16 @@ def test_a_release_comes_back_as_stored(project: Project) -> None:
 def test_damaged_parts_are_refused(project: Project, kind: str, damage: str) -> None:
     """A changed, emptied, missing or swapped part is never loaded."""
     release, other = stored(project, 5), stored(project, 6)
-    name = {"releases": release.digest, "prompts": PROMPT.digest, "generation": release.generation.digest}[kind]
+    name = {
+        "releases": release.digest,
+        "prompts": PROMPT.digest,
+        "generation": release.generation.digest,
+    }[kind]
     path = project.store / kind / f"{name}.json"
     if damage == "flip":
-        path.write_text(path.read_text().replace("tiny", "tina").replace("Sum", "Som").replace("5", "7"))
+        path.write_text(
+            path.read_text().replace("tiny", "tina").replace("Sum", "Som").replace("5", "7")
+        )
     elif damage == "empty":
         path.write_text("")
     elif damage == "gone":
@@ -253,7 +265,9 @@ def test_rollback_goes_only_to_former_champions(project: Project) -> None:
         rollback(project, actor="ann", to=3)
 
 
-def test_damaged_bytes_stop_rollback_and_promotion_before_the_pointer_moves(project: Project) -> None:
+def test_damaged_bytes_stop_rollback_and_promotion_before_the_pointer_moves(
+    project: Project,
+) -> None:
     """The champion stays where it is when what it should become is not whole, or does not load."""
     zero, one = served(project, 1, 2)
     two = entered(project, 3)
@@ -350,15 +364,24 @@ def test_register_and_reconcile_with_mlflow(project: Project) -> None:
     assert move.warnings == ()
     assert (tracking.alias("m", "champion"), tracking.alias("m", "challenger")) == (2, None)
     tracking.set_alias("m", "champion", 1)
-    assert reconcile(project, tracking=tracking, model="m").changed == ("alias champion: version 1 became version 2",)
+    assert reconcile(project, tracking=tracking, model="m").changed == (
+        "alias champion: version 1 became version 2",
+    )
     assert reconcile(project, tracking=tracking, model="m").changed == ()
 
 
-def test_a_release_with_an_adapter_is_verified_when_loaded(project: Project, tmp_path: Path) -> None:
+def test_a_release_with_an_adapter_is_verified_when_loaded(
+    project: Project, tmp_path: Path
+) -> None:
     """The adapter is kept under its digest; a changed byte in the store or another base is refused."""
     folder = tmp_path / "adapter"
     _save_adapter(tmp_path / "base", folder)
-    parts = {"base_name": "tiny", "prompt": PROMPT, "generation": GenerationSettings(), "lineage": LINEAGE}
+    parts = {
+        "base_name": "tiny",
+        "prompt": PROMPT,
+        "generation": GenerationSettings(),
+        "lineage": LINEAGE,
+    }
     release = store_release(project, base_digest=BASE, adapter=folder, **parts)
     assert release.adapter is not None
     assert release.release.adapter == release.adapter.name
@@ -381,7 +404,9 @@ def _save_adapter(base: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(build_tiny_model(base))
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+    )
     get_peft_model(model, config).save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     settings = json.loads((folder / "adapter_config.json").read_text())

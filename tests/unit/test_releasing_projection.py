@@ -72,7 +72,9 @@ class Registry:
         self._reached()
         return self.aliases.get(alias)
 
-    def project_champion(self, model: str, champion: int, challenger: int | None, tags: Mapping[str, str]) -> None:
+    def project_champion(
+        self, model: str, champion: int, challenger: int | None, tags: Mapping[str, str]
+    ) -> None:
         self.aliases = {"champion": champion, "challenger": challenger}
         self.set_tags(model, champion, tags)
 
@@ -97,23 +99,37 @@ def proposed(project: Project, candidate: str, **changes: Any) -> Verdict:
     found = Ledger(project.ledger_url).entries("verdict", candidate)[-1].payload
     names = ("candidate", "champion", "policy", "golden", "evidence", "champion_evidence")
     return replace(
-        Verdict(decision=Decision.PROMOTE, rules=(), reasons=("better",), **{name: found[name] for name in names}),
+        Verdict(
+            decision=Decision.PROMOTE,
+            rules=(),
+            reasons=("better",),
+            **{name: found[name] for name in names},
+        ),
         **changes,
     )
 
 
-def test_tags_become_approvals_version_by_version(project: Project, registry: Registry, tracking: Tracking) -> None:
+def test_tags_become_approvals_version_by_version(
+    project: Project, registry: Registry, tracking: Tracking
+) -> None:
     """Each asked-for version has its own answer; versions that nobody asks about or the ledger lacks stay as they are."""
     bootstrap(project, entered(project, 1), actor="maker")
     two, three = entered(project, 2), entered(project, 3)
     decided(project, two, tracking=tracking)
     decided(project, three, why="also better", tracking=tracking)
     registry.tags[2] |= {"sluice.approve.ana": "reads well", "sluice.approved": "ana, dora"}
-    registry.tags[3] |= {"sluice.approve.ben": " Never ", "sluice.approve.cleo": "fine", "sluice.approve.ana": "good"}
+    registry.tags[3] |= {
+        "sluice.approve.ben": " Never ",
+        "sluice.approve.cleo": "fine",
+        "sluice.approve.ana": "good",
+    }
     registry.tags[9] = {"sluice.approve.ana": "not ours"}
     registry.tags[1] = {"note": "kept"}
     found = collect_approvals(project, tracking=tracking, model="m")
-    assert [(entry.release, entry.actor) for entry in found.recorded] == [(two, "ana"), (three, "ana")]
+    assert [(entry.release, entry.actor) for entry in found.recorded] == [
+        (two, "ana"),
+        (three, "ana"),
+    ]
     assert found.refused == (
         "version 3, ben: the value ' Never ' is no approval; write your reason.",
         "version 3, cleo: cleo does not have the role reviewer.",
@@ -123,10 +139,15 @@ def test_tags_become_approvals_version_by_version(project: Project, registry: Re
     assert registry.tags[3]["sluice.approved"] == "ana"
     assert registry.tags[3]["sluice.approve_refused"].startswith("ben: the value ' Never '")
     assert "; cleo: " in registry.tags[3]["sluice.approve_refused"]
-    assert (registry.tags[9], registry.tags[1]) == ({"sluice.approve.ana": "not ours"}, {"note": "kept"})
+    assert (registry.tags[9], registry.tags[1]) == (
+        {"sluice.approve.ana": "not ours"},
+        {"note": "kept"},
+    )
 
 
-def test_only_the_verdict_on_the_page_can_be_approved(project: Project, registry: Registry, tracking: Tracking) -> None:
+def test_only_the_verdict_on_the_page_can_be_approved(
+    project: Project, registry: Registry, tracking: Tracking
+) -> None:
     """Where the page shows no verdict, or an earlier one, a tag is refused; a policy that asks nobody reads none."""
     candidate = with_candidate(project)
     registry.tags[2] = {"sluice.approve.ana": "reads well"}
@@ -148,7 +169,11 @@ def test_tags_about_an_earlier_verdict_are_outdated(project: Project) -> None:
     """All that is about approving goes, and nothing else; the verdict's own tags stay."""
     with_candidate(project)
     verdict = Ledger(project.ledger_url).entries("verdict")[-1]
-    about = {"sluice.approve.ana": "fine", "sluice.approved": "ana", "sluice.approve_refused": "ben: no"}
+    about = {
+        "sluice.approve.ana": "fine",
+        "sluice.approved": "ana",
+        "sluice.approve_refused": "ben: no",
+    }
     tags = {**about, "sluice.verdict_entry": "1", "note": "kept"}
     assert outdated(tags, verdict) == dict.fromkeys(about)
     assert outdated({**tags, "sluice.verdict_entry": str(verdict.sequence)}, verdict) == {}
@@ -164,7 +189,11 @@ def test_a_page_invites_only_who_may_approve_this_verdict(
     assert registry.tags[2]["sluice.verdict"] == "HOLD"
     decided(project, candidate, tracking=tracking)
     asked = Approvals.model_validate(
-        {"required": 1, "role": "reviewer", "people": {"ana": ["reviewer"], "ben": ["reviewer"], "maker": ["reviewer"]}}
+        {
+            "required": 1,
+            "role": "reviewer",
+            "people": {"ana": ["reviewer"], "ben": ["reviewer"], "maker": ["reviewer"]},
+        }
     )
     assert registry.pages[2] == f"{invitation(asked)}\n\n# why"
     entry = Ledger(project.ledger_url).entries("verdict")[-1]
@@ -172,21 +201,33 @@ def test_a_page_invites_only_who_may_approve_this_verdict(
     assert entry.payload["required"] == 1
 
 
-def test_a_verdict_is_recorded_though_mlflow_is_away(project: Project, registry: Registry, tracking: Tracking) -> None:
+def test_a_verdict_is_recorded_though_mlflow_is_away(
+    project: Project, registry: Registry, tracking: Tracking
+) -> None:
     """What MLflow could not be told is a warning; a verdict under another policy asks for no approvals of this one."""
     candidate = with_candidate(project)
     registry.away = True
-    found = judge(project, proposed(project, candidate, reasons=("x",)), actor="gate", tracking=tracking, model="m")
+    found = judge(
+        project,
+        proposed(project, candidate, reasons=("x",)),
+        actor="gate",
+        tracking=tracking,
+        model="m",
+    )
     assert found.warnings == ("MLflow was not told the verdict: MLflow is away",)
     assert Ledger(project.ledger_url).entries("verdict")[-1] == found.entry
     other = judge(project, proposed(project, candidate, policy="0" * 64), actor="gate")
     assert (other.entry.payload["required"], other.warnings) == (0, ())
 
 
-def test_a_verdict_against_the_merge_base_counts_only_while_nothing_serves(project: Project) -> None:
+def test_a_verdict_against_the_merge_base_counts_only_while_nothing_serves(
+    project: Project,
+) -> None:
     """`nothing_serves` lets a verdict without champion in as long as there is none; afterwards it is stale."""
     first, second = entered(project, 1), entered(project, 2)
-    about = Verdict(Decision.PROMOTE, second, first, "0" * 64, "a" * 64, "e" * 64, "f" * 64, (), ("better",))
+    about = Verdict(
+        Decision.PROMOTE, second, first, "0" * 64, "a" * 64, "e" * 64, "f" * 64, (), ("better",)
+    )
     with pytest.raises(StaleEpochError):
         judge(project, about, actor="gate")
     found = judge(project, about, actor="gate", nothing_serves=True)
@@ -209,9 +250,15 @@ def test_the_challenger_is_who_was_registered_or_judged_last(
     assert first.changed == ("alias champion: none became version 1",)
     two, three = entered(project, 2), entered(project, 3)
     found = reconcile(project, tracking=tracking, model="m")
-    assert (found.champion, found.challenger, found.changed) == (1, 3, ("alias challenger: none became version 3",))
+    assert (found.champion, found.challenger, found.changed) == (
+        1,
+        3,
+        ("alias challenger: none became version 3",),
+    )
     decided(project, two)
-    assert reconcile(project, tracking=tracking, model="m").changed == ("alias challenger: version 3 became version 2",)
+    assert reconcile(project, tracking=tracking, model="m").changed == (
+        "alias challenger: version 3 became version 2",
+    )
     decided(project, two, Decision.REJECT)
     assert reconcile(project, tracking=tracking, model="m").challenger is None
     decided(project, three, Decision.HOLD)
@@ -251,7 +298,15 @@ def test_a_version_is_labelled_with_where_it_came_from(
     dirty = replace(plain, lineage=replace(plain.lineage, dirty=True, parent="9" * 64))
     for release, commit, parent in ((dirty, "c0ffee+changes", "9" * 64), (plain, "c0ffee", "none")):
         fresh = Project(project.root / commit)
-        register(fresh, release, tracking=tracking, model="m", run_id="r", actor="ann", tags={"team": "a"})
+        register(
+            fresh,
+            release,
+            tracking=tracking,
+            model="m",
+            run_id="r",
+            actor="ann",
+            tags={"team": "a"},
+        )
         assert registry.labels["sluice.commit"] == commit
         assert registry.labels["sluice.parent"] == parent
         assert registry.labels["team"] == "a"
@@ -271,7 +326,9 @@ def test_the_timeout_is_of_the_verdict_in_force(project: Project) -> None:
     assert second.payload["version"] == 2
 
 
-@pytest.mark.parametrize(("hours", "waits"), [(71.0, timedelta(hours=71)), (1e300, timedelta(days=3650))])
+@pytest.mark.parametrize(
+    ("hours", "waits"), [(71.0, timedelta(hours=71)), (1e300, timedelta(days=3650))]
+)
 def test_the_longest_wait_is_ten_years(project: Project, hours: float, waits: timedelta) -> None:
     """However many hours the policy names, the end of the wait is a date; until then it is not over."""
     ask(project, wait_hours=hours)

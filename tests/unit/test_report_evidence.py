@@ -15,27 +15,52 @@ from sluicegate.cards import report_html
 from sluicegate.cards.charts import differences
 from sluicegate.cards.report_evidence import BINS, JudgeShown, SliceRow, distribution, worst_slices
 from sluicegate.evaluation.judging import Measure
+from sluicegate.line.release.report_evidence import slice_rows
 from sluicegate.records import Evidence, JudgeUse, Release, ScoredExample, Summary
-from sluicegate.stages.report_evidence import slice_rows
 
 RELEASE = Release("b" * 64, None, "c" * 64, "d" * 64)
 POINT = {"judge": 0.5, "human": {"value": 0.6, "low": 0.4, "high": 0.8, "rows": 20, "groups": 20}}
-RECORD = {"points": [POINT], "passed": True, "made": "2026-01-02T00:00", "expires": "2026-04-02T00:00", "rows": 60}
+RECORD = {
+    "points": [POINT],
+    "passed": True,
+    "made": "2026-01-02T00:00",
+    "expires": "2026-04-02T00:00",
+    "rows": 60,
+}
 
 
 def row(value: str, gain: float, n: int = 20, metric: str = "rougeL") -> SliceRow:
     summary = Summary(0.5, 0.4, 0.6, n, n)
-    return SliceRow("industry", value, metric, summary, summary, Summary(gain, gain - 0.1, gain + 0.1, n, n), gain)
+    return SliceRow(
+        "industry",
+        value,
+        metric,
+        summary,
+        summary,
+        Summary(gain, gain - 0.1, gain + 0.1, n, n),
+        gain,
+    )
 
 
 def sliced(scores: dict[str, list[float]], release: str) -> Evidence:
     """Evidence with one slice column; a value's scores in a row, each in a group of its own."""
     rows = tuple(
-        ScoredExample(f"{value}{n}", f"{value}{n}", "x", {"rougeL": score}, 0.1, 1, 1, slices={"industry": value})
+        ScoredExample(
+            f"{value}{n}",
+            f"{value}{n}",
+            "x",
+            {"rougeL": score},
+            0.1,
+            1,
+            1,
+            slices={"industry": value},
+        )
         for value, own in scores.items()
         for n, score in enumerate(own)
     )
-    return Evidence(release, "g", "m", rows, {"rougeL": Summary(0.5, 0.4, 0.6, len(rows), len(rows))})
+    return Evidence(
+        release, "g", "m", rows, {"rougeL": Summary(0.5, 0.4, 0.6, len(rows), len(rows))}
+    )
 
 
 def test_every_slice_has_means_and_the_interval_of_the_difference() -> None:
@@ -44,7 +69,9 @@ def test_every_slice_has_means_and_the_interval_of_the_difference() -> None:
         sliced({"bank": [0.5, 0.7], "gym": [0.2, 0.4]}, "c"),
         sliced({"bank": [0.4, 0.6], "gym": [0.4, 0.8]}, "d"),
     )
-    found = {one.value: one for one in slice_rows(new, old, {"rougeL": Measure("higher", (0.0, 1.0))})}
+    found = {
+        one.value: one for one in slice_rows(new, old, {"rougeL": Measure("higher", (0.0, 1.0))})
+    }
     assert found["bank"].gain == pytest.approx(0.1)
     assert found["gym"].gain == pytest.approx(-0.3)
     assert found["gym"].difference is not None
@@ -63,8 +90,16 @@ def test_a_column_of_ids_is_no_slice() -> None:
 
 def test_the_worst_slice_is_a_large_one() -> None:
     """Per metric the least gain among slices of ten or more; a tiny slice is named only where all are tiny."""
-    rows = [row("bank", 0.1), row("gym", -0.2), row("spa", -0.9, n=2), row("bank", -0.3, metric="chrf", n=3)]
-    assert [(one.metric, one.value) for one in worst_slices(rows)] == [("rougeL", "gym"), ("chrf", "bank")]
+    rows = [
+        row("bank", 0.1),
+        row("gym", -0.2),
+        row("spa", -0.9, n=2),
+        row("bank", -0.3, metric="chrf", n=3),
+    ]
+    assert [(one.metric, one.value) for one in worst_slices(rows)] == [
+        ("rougeL", "gym"),
+        ("chrf", "bank"),
+    ]
 
 
 def test_report_names_the_worst_slice_and_says_when_none_is_worse() -> None:
@@ -78,7 +113,10 @@ def test_report_names_the_worst_slice_and_says_when_none_is_worse() -> None:
 
 def test_judges_that_count_and_those_that_do_not() -> None:
     """Each judge with its standing or what failed, the rules on it, its notes, and the calibration plot where one exists."""
-    whole, failed = JudgeUse("1" * 64, 60, 0, ("not weighted",)), JudgeUse("2" * 64, 57, 3, (f"cut off {EVIL}",))
+    whole, failed = (
+        JudgeUse("1" * 64, 60, 0, ("not weighted",)),
+        JudgeUse("2" * 64, 57, 3, (f"cut off {EVIL}",)),
+    )
     judges = [
         JudgeShown("clear", whole, whole, "ok", ("clear enough",), RECORD),
         JudgeShown("grounded", failed, whole, "ok"),
@@ -106,8 +144,13 @@ def test_judges_that_count_and_those_that_do_not() -> None:
 def test_reasons_stand_below_the_answers() -> None:
     """A judge's words on an answer are shown with it, escaped."""
     full = context()
-    rows = tuple(dataclasses.replace(one, reasons={"judge:clear": f"because {EVIL}"}) for one in full.candidate.rows)
-    page = report_html(dataclasses.replace(full, candidate=dataclasses.replace(full.candidate, rows=rows)))
+    rows = tuple(
+        dataclasses.replace(one, reasons={"judge:clear": f"because {EVIL}"})
+        for one in full.candidate.rows
+    )
+    page = report_html(
+        dataclasses.replace(full, candidate=dataclasses.replace(full.candidate, rows=rows))
+    )
     assert "<b>judge:clear</b> because &lt;script&gt;" in page
 
 
@@ -126,7 +169,10 @@ def test_a_baseline_without_the_judge_is_drawn() -> None:
     full = context()
     judged = dataclasses.replace(
         full.candidate,
-        rows=tuple(dataclasses.replace(one, scores={**one.scores, "judge:clear": 0.5}) for one in full.candidate.rows),
+        rows=tuple(
+            dataclasses.replace(one, scores={**one.scores, "judge:clear": 0.5})
+            for one in full.candidate.rows
+        ),
         summaries={**full.candidate.summaries, "judge:clear": Summary(0.5, 0.4, 0.6, 4, 4)},
     )
     page = report_html(dataclasses.replace(full, candidate=judged))

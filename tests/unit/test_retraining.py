@@ -14,8 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import Child
 from sluicegate.errors import DataError, IntegrityError
+from sluicegate.line.learn.cooldown import TRIES, claim, last_retraining, may_promote
 from sluicegate.project import Project
-from sluicegate.stages.retraining import TRIES, claim, last_retraining, may_promote
 from soak_scale import scaled
 
 PARAMS = "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: {cooldown_hours: 1}\n"
@@ -90,7 +90,10 @@ def test_a_killed_one_frees_it_and_one_that_is_always_killed_does_not(project: P
 
     for attempt in range(1, TRIES + 1):
         assert Child(dies).wait().end == "killed"
-        assert (last_retraining(project)["attempt"], last_retraining(project)["ended"]) == (attempt, None)
+        assert (last_retraining(project)["attempt"], last_retraining(project)["ended"]) == (
+            attempt,
+            None,
+        )
     assert "was killed 3 times" in asked(project)
     aged(project, 1.1)
     assert asked(project) == ""

@@ -15,7 +15,7 @@ from chat_server import ChatServer, says
 from sluicegate.cli.select import select
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.hashing import write_atomic
-from sluicegate.stages.select import run_selection
+from sluicegate.line.choose.select import run_selection
 from tiny_model import build_tiny_model
 
 PLAN = """
@@ -36,8 +36,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("one", "two"):
         build_tiny_model(tmp_path / name, seed=len(name) + (name == "two"))
     release = "release: {name: demo, base: small, prompt: p, generation: {max_new_tokens: 4}, dtype: float32}"
-    write_atomic(root / "params.yaml", f"{release}\nevaluate: {{metrics: [rouge1], batch_tokens: 512}}\n")
-    write_atomic(root / "prompts" / "p.yaml", "name: p\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n")
+    write_atomic(
+        root / "params.yaml", f"{release}\nevaluate: {{metrics: [rouge1], batch_tokens: 512}}\n"
+    )
+    write_atomic(
+        root / "prompts" / "p.yaml", "name: p\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n"
+    )
     write_atomic(root / "registry" / "selection.yaml", PLAN)
     rows = [
         {
@@ -49,7 +53,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         }
         for number in range(1, 7)
     ]
-    write_atomic(root / "data" / "golden" / "golden.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomic(
+        root / "data" / "golden" / "golden.jsonl", "".join(json.dumps(row) + "\n" for row in rows)
+    )
     monkeypatch.chdir(root)
     return root
 
@@ -92,7 +98,13 @@ def test_two_local_models_and_an_endpoint(project: Path) -> None:
     assert found["remote"]["cost"]["parts"]["tokens at list price"] > 0
     assert "remote has the best rouge1" in done.output
     page = (project / "reports" / "selection.html").read_text()
-    for text in ("<svg", "requests_per_month", "CC-BY-NC-4.0", "ruled out", "gone was not measured"):
+    for text in (
+        "<svg",
+        "requests_per_month",
+        "CC-BY-NC-4.0",
+        "ruled out",
+        "gone was not measured",
+    ):
         assert text in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://127.0.0.1:9", "")
@@ -106,7 +118,9 @@ def test_nothing_is_asked_twice_for_quality(project: Path) -> None:
         first = len(server.asked)
         run_selection(".", ["remote"])
         assert len(server.asked) - first == first - 6
-        assert len({json.dumps(asked.body, sort_keys=True) for asked in server.asked[:first]}) == first
+        assert (
+            len({json.dumps(asked.body, sort_keys=True) for asked in server.asked[:first]}) == first
+        )
 
 
 def test_what_is_missing_is_named(project: Path) -> None:
@@ -117,7 +131,9 @@ def test_what_is_missing_is_named(project: Path) -> None:
     plan = (project / "registry" / "selection.yaml").read_text()
     write_atomic(
         project / "registry" / "selection.yaml",
-        plan.replace("quality: rouge1", "quality: length_words").replace("[rouge1", "[length_words"),
+        plan.replace("quality: rouge1", "quality: length_words").replace(
+            "[rouge1", "[length_words"
+        ),
     )
     with pytest.raises(ConfigError, match="not how good"):
         run_selection(".", ["small"])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sluicegate.backends import Messages
 from sluicegate.config import PriceParams
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation import summarise
+from sluicegate.models import Messages
 from sluicegate.records import Evidence, Generation, GenerationSettings, ScoredExample
 from sluicegate.selecting import (
     Choice,
@@ -30,20 +30,32 @@ from sluicegate.selecting import (
 
 
 def evidence(values: Sequence[float], name: str = "r") -> Evidence:
-    rows = tuple(ScoredExample(f"e{i:03}", f"g{i:03}", "text", {"f1": v}, 0.1, 10, 5) for i, v in enumerate(values))
+    rows = tuple(
+        ScoredExample(f"e{i:03}", f"g{i:03}", "text", {"f1": v}, 0.1, 10, 5)
+        for i, v in enumerate(values)
+    )
     groups = [row.group for row in rows]
-    return Evidence(name, "golden", "metrics", rows, {"f1": summarise(values, groups, (0.0, 1.0))}, {})
+    return Evidence(
+        name, "golden", "metrics", rows, {"f1": summarise(values, groups, (0.0, 1.0))}, {}
+    )
 
 
 def option(name: str, values: Sequence[float], cost: float | None = 100.0, **more: Any) -> Option:
-    known: dict[str, Any] = {"kind": "local", "licence": "MIT", "commercial": True, "residency": "on-premises"}
+    known: dict[str, Any] = {
+        "kind": "local",
+        "licence": "MIT",
+        "commercial": True,
+        "residency": "on-premises",
+    }
     speed = Speed((), 0.01, 1.0, more.pop("p95", 2.0), 50.0, more.pop("memory", 1.0))
     priced = None if cost is None else Cost(cost, cost / 100, {"machines": cost})
     return Option(name, **(known | more), evidence=evidence(values, name), speed=speed, cost=priced)
 
 
 def plan(**fields: Any) -> SelectionFile:
-    return SelectionFile.model_validate({"candidates": ["a", "b"], "metrics": ["f1"], "quality": "f1", **fields})
+    return SelectionFile.model_validate(
+        {"candidates": ["a", "b"], "metrics": ["f1"], "quality": "f1", **fields}
+    )
 
 
 def chosen(options: Sequence[Option], **fields: Any) -> Choice:
@@ -66,7 +78,9 @@ def test_the_cheaper_of_two_equals_is_chosen() -> None:
 
 def test_a_cheap_one_that_may_be_worse_is_not_chosen() -> None:
     """With few examples nothing rules out a loss: the better one stays, whatever the other costs."""
-    found = chosen([option("good", scores(0.6, 1, 12), 900.0), option("cheap", scores(0.55, 2, 12), 1.0)])
+    found = chosen(
+        [option("good", scores(0.6, 1, 12), 900.0), option("cheap", scores(0.55, 2, 12), 1.0)]
+    )
     assert found.chosen == "good"
     assert found.steps[-2].out == ("cheap",)
 
@@ -74,7 +88,11 @@ def test_a_cheap_one_that_may_be_worse_is_not_chosen() -> None:
 @pytest.mark.parametrize(
     ("needs", "more", "answer"),
     [
-        ({"commercial_use": True}, {"commercial": None}, "MIT: unknown: read it, then set `commercial` in models.yaml"),
+        (
+            {"commercial_use": True},
+            {"commercial": None},
+            "MIT: unknown: read it, then set `commercial` in models.yaml",
+        ),
         ({"commercial_use": True}, {"commercial": False}, "MIT: no"),
         ({"residency": ["EU"]}, {"residency": ""}, "unknown"),
         ({"residency": ["EU"]}, {"residency": "US"}, "US"),
@@ -85,7 +103,9 @@ def test_a_cheap_one_that_may_be_worse_is_not_chosen() -> None:
         ({"cost_per_month_at_most": 50}, {"cost": None}, "unknown"),
     ],
 )
-def test_every_need_rules_out(needs: dict[str, Any], more: dict[str, Any], answer: str | None) -> None:
+def test_every_need_rules_out(
+    needs: dict[str, Any], more: dict[str, Any], answer: str | None
+) -> None:
     """A need that is not met, or of which nothing is known, rules a candidate out, with the reason."""
     found = chosen([option("a", scores(0.6, 1), **more)], needs=needs)
     assert found.chosen is None
@@ -105,7 +125,11 @@ def test_what_failed_is_out_first() -> None:
     """A candidate that could not be measured is ruled out with what stopped it; the others are still compared."""
     broken = Option("b", "endpoint", "", None, "", failed="the endpoint is down")
     found = chosen([broken, option("a", scores(0.6, 1))])
-    assert (found.chosen, found.steps[0].out, found.steps[0].answers["b"]) == ("a", ("b",), "the endpoint is down")
+    assert (found.chosen, found.steps[0].out, found.steps[0].answers["b"]) == (
+        "a",
+        ("b",),
+        "the endpoint is down",
+    )
     assert found.because == "a is the only one that could be measured and meets every need."
     assert chosen([broken]).chosen is None
 
@@ -132,9 +156,9 @@ def test_lower_may_be_better() -> None:
     floor = plan(needs={"quality_limit": 0.3})
     both = [option("much", scores(0.6, 1)), option("little", scores(0.2, 2))]
     assert choose(both, floor, direction="lower", bounds=(0.0, 1.0)).steps[1].out == ("much",)
-    assert pareto_front([option("much", scores(0.6, 1)), option("little", scores(0.2, 2))], "f1", "lower") == (
-        "little",
-    )
+    assert pareto_front(
+        [option("much", scores(0.6, 1)), option("little", scores(0.2, 2))], "f1", "lower"
+    ) == ("little",)
 
 
 def test_different_examples_are_never_compared() -> None:
@@ -143,7 +167,12 @@ def test_different_examples_are_never_compared() -> None:
     assert other.evidence is not None
     rows = tuple(replace(row, id=f"x{row.id}") for row in other.evidence.rows)
     with pytest.raises(EvidenceError, match="different examples"):
-        chosen([option("a", scores(0.6, 1)), replace(other, evidence=replace(other.evidence, rows=rows))])
+        chosen(
+            [
+                option("a", scores(0.6, 1)),
+                replace(other, evidence=replace(other.evidence, rows=rows)),
+            ]
+        )
 
 
 def test_the_same_loss_is_never_taken_for_none_too_often() -> None:
@@ -189,7 +218,9 @@ class Steady:
     ) -> list[Generation]:
         tokens = settings.max_new_tokens
         self._clock[0] += self._first + self._step * (tokens - 1)
-        return [Generation("x", self.count_tokens(messages), tokens, 0.1, True) for messages in prompts]
+        return [
+            Generation("x", self.count_tokens(messages), tokens, 0.1, True) for messages in prompts
+        ]
 
 
 def test_prompt_and_answer_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,11 +228,16 @@ def test_prompt_and_answer_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> N
     clock = [0.0]
     monkeypatch.setattr("sluicegate.selecting.measuring.time.perf_counter", lambda: clock[0])
     prompts = [[{"role": "user", "content": "x" * size}] for size in range(10, 110)]
-    timings, decode = timed(Steady(clock, 0.5, 0.02), prompts, GenerationSettings(), new_tokens=11, repeats=4)
+    timings, decode = timed(
+        Steady(clock, 0.5, 0.02), prompts, GenerationSettings(), new_tokens=11, repeats=4
+    )
     assert [(t.answer_tokens, t.p50, t.n) for t in timings] == [(1, 0.5, 4), (11, 0.7, 4)] * 3
     assert timings[0].prompt_tokens < timings[2].prompt_tokens < timings[4].prompt_tokens
     assert decode == pytest.approx(0.02)
-    assert throughput(Steady(clock, 0.5, 0.02), prompts[:10], GenerationSettings(max_new_tokens=26)) == 260.0
+    assert (
+        throughput(Steady(clock, 0.5, 0.02), prompts[:10], GenerationSettings(max_new_tokens=26))
+        == 260.0
+    )
 
 
 @pytest.mark.parametrize(

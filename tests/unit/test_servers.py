@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sluicegate import servers
+from sluicegate import local_services as servers
 from sluicegate.errors import BusyError, ConfigError, EnvironmentFailure, IntegrityError
 from sluicegate.hashing import read_json, write_json
+from sluicegate.local_services import processes
+from sluicegate.local_services.processes import Launch
 from sluicegate.project import Project
-from sluicegate.servers import processes
-from sluicegate.servers.processes import Launch
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN_CHILD = (
@@ -42,7 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 
 def launched(project: Project, code: str, name: str = "prefect") -> Launch:
-    launch = Launch(name, (sys.executable, "-c", code), "http://127.0.0.1:9", "http://127.0.0.1:9/health")
+    launch = Launch(
+        name, (sys.executable, "-c", code), "http://127.0.0.1:9", "http://127.0.0.1:9/health"
+    )
     processes.start(project, launch, os.environ)
     return launch
 
@@ -99,7 +101,13 @@ def test_a_reused_process_id_is_not_taken_for_the_server(project: Project) -> No
     """A record whose start time and command line are another process's is no server: `down` must not kill it."""
     other = subprocess.Popen([sys.executable, "-c", SLEEPER])
     try:
-        entry = {"pid": other.pid, "started": time.time() - 9999, "command": ["prefect"], "url": "", "health": ""}
+        entry = {
+            "pid": other.pid,
+            "started": time.time() - 9999,
+            "command": ["prefect"],
+            "url": "",
+            "health": "",
+        }
         write_json(project.state / "servers.json", {"processes": {"prefect": entry}})
         assert processes.alive(project, "prefect") is None
         servers.down(project)
@@ -129,7 +137,9 @@ def test_stop_kills_children_that_ignore_the_request(project: Project) -> None:
     assert children
     time.sleep(0.3)
     processes.stop(parent, 1.0)
-    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert [
+        child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    ] == []
 
 
 def test_a_server_that_dies_while_starting_is_an_error_with_its_last_words(
@@ -137,7 +147,10 @@ def test_a_server_that_dies_while_starting_is_an_error_with_its_last_words(
 ) -> None:
     """The error shows the end of the log and its path; no record of the dead process stays."""
     dying = Launch(
-        "prefect", (sys.executable, "-c", "print('no such table'); raise SystemExit(1)"), "", "http://127.0.0.1:9/"
+        "prefect",
+        (sys.executable, "-c", "print('no such table'); raise SystemExit(1)"),
+        "",
+        "http://127.0.0.1:9/",
     )
     monkeypatch.setattr(servers, "_prefect", lambda project, say: dying)
     monkeypatch.setattr(servers, "_mlflow_is_local", lambda project: False)
@@ -148,19 +161,29 @@ def test_a_server_that_dies_while_starting_is_an_error_with_its_last_words(
     assert processes.record(project, "prefect") is None
 
 
-def test_a_silent_server_is_stopped_when_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_stopped_when_the_wait_is_over(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that never answers is ended and reported as such, not left behind."""
     silent = Launch("prefect", (sys.executable, "-c", SLEEPER), "", "http://127.0.0.1:9/")
     monkeypatch.setattr(servers, "_prefect", lambda project, say: silent)
     monkeypatch.setattr(servers, "_mlflow_is_local", lambda project: False)
     with pytest.raises(EnvironmentFailure, match="did not answer within 1 s"):
         servers.up(project, wait=1.0)
-    assert not [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE and SLEEPER in p.cmdline()]
+    assert not [
+        p
+        for p in psutil.Process().children()
+        if p.status() != psutil.STATUS_ZOMBIE and SLEEPER in p.cmdline()
+    ]
 
 
 def test_only_one_up_or_down_at_a_time(project: Project) -> None:
     """A second caller is told that another one is at work."""
-    with processes.lock(project, 1.0), pytest.raises(BusyError, match="at work"), processes.lock(project, 0.1):
+    with (
+        processes.lock(project, 1.0),
+        pytest.raises(BusyError, match="at work"),
+        processes.lock(project, 0.1),
+    ):
         pass
 
 
@@ -173,7 +196,9 @@ def test_a_damaged_record_is_named(project: Project) -> None:
     (project.state / "servers.json").unlink()
 
 
-def test_no_setting_of_another_prefect_leaks_in(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_setting_of_another_prefect_leaks_in(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys and addresses of the user's own Prefect do not reach the local one; loopback goes past a proxy."""
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
     monkeypatch.setenv("PREFECT_API_URL", "https://api.prefect.cloud/api")
@@ -196,7 +221,9 @@ def test_a_remote_mlflow_is_not_started_and_its_password_not_shown(
     assert (pages.state, pages.url) == ("remote", "https://mlflow.example.org/x")
 
 
-def test_a_database_password_is_not_on_the_command_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_password_is_not_on_the_command_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A PostgreSQL address reaches MLflow by environment: a command line is readable by everybody."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db.example.org/mlflow")
     assert "secret" not in " ".join(servers._mlflow(project, servers._silent).command)

@@ -18,12 +18,14 @@ from sluicegate.cli import sluice
 from sluicegate.errors import DataError, TrackingError
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import read_labels
+from sluicegate.line.learn.reviews import pull
 from sluicegate.project import Project
 from sluicegate.scaffold import init
-from sluicegate.stages.feedback import pull
 from sluicegate.tracking import About, Opinion, RunHandle, TracedAnswer, Tracking, traces
 
-ABOUT = About("r" * 64, "g" * 64, "tiny", "a" * 64, "support.summarize", "p" * 64, 3, {"temperature": 0.0})
+ABOUT = About(
+    "r" * 64, "g" * 64, "tiny", "a" * 64, "support.summarize", "p" * 64, 3, {"temperature": 0.0}
+)
 COUNT = 4
 
 
@@ -58,7 +60,13 @@ def say(store: Tracking, trace: Any, name: str, value: Any, by: str = "ana", **m
     from mlflow.entities import AssessmentSource, Feedback
     from mlflow.tracing.client import TracingClient
 
-    said = Feedback(name=name, value=value, source=AssessmentSource("HUMAN", by), trace_id=trace.info.trace_id, **more)
+    said = Feedback(
+        name=name,
+        value=value,
+        source=AssessmentSource("HUMAN", by),
+        trace_id=trace.info.trace_id,
+        **more,
+    )
     TracingClient(store.url).log_assessment(trace.info.trace_id, said)
 
 
@@ -68,12 +76,16 @@ def test_a_trace_has_all_that_a_reviewer_needs(store: Tracking) -> None:
     assert [trace.info.tags["sluice.example"] for trace in found] == ["e0", "e1", "e2", "e3"]
     trace = found[1]
     assert trace.info.trace_metadata["mlflow.sourceRun"] == run.id
-    assert json.loads(trace.info.tags["mlflow.linkedPrompts"]) == [{"name": "support.summarize", "version": "3"}]
+    assert json.loads(trace.info.tags["mlflow.linkedPrompts"]) == [
+        {"name": "support.summarize", "version": "3"}
+    ]
     assert trace.info.token_usage == {"input_tokens": 101, "output_tokens": 20, "total_tokens": 121}
     assert trace.info.execution_duration == 1500
     spans = {span.name: span for span in trace.data.spans}
     assert list(spans) == ["answer", "render", "generate", "score"]
-    assert {span.parent_id for name, span in spans.items() if name != "answer"} == {spans["answer"].span_id}
+    assert {span.parent_id for name, span in spans.items() if name != "answer"} == {
+        spans["answer"].span_id
+    }
     assert spans["render"].get_attribute("sluice.prompt_digest") == "p" * 64
     assert spans["generate"].inputs == [{"role": "user", "content": "Sum up 1"}]
     assert spans["generate"].get_attribute("sluice.adapter") == "a" * 64
@@ -120,11 +132,15 @@ def test_what_people_wrote_comes_back(store: Tracking) -> None:
         found[1].info.trace_id, found[1].info.assessments[0].assessment_id, edited
     )
     say(store, found[2], "polite", True, by="ben")
-    expected = Expectation(name="answer", value="Order 2 is late", source=AssessmentSource("HUMAN", "ben"))
+    expected = Expectation(
+        name="answer", value="Order 2 is late", source=AssessmentSource("HUMAN", "ben")
+    )
     TracingClient(store.url).log_assessment(found[2].info.trace_id, expected)
     words, known = store.human_words("people")
     assert known == {trace.info.trace_id for trace in found}
-    assert sorted((word.example, word.name, word.value, word.by, word.expected) for word in words) == [
+    assert sorted(
+        (word.example, word.name, word.value, word.by, word.expected) for word in words
+    ) == [
         ("e0", "judge:clear", 2, "ana", False),
         ("e1", "judge:clear", 1, "unknown", False),
         ("e2", "answer", "Order 2 is late", "ben", True),
@@ -141,7 +157,9 @@ def test_what_people_wrote_comes_back(store: Tracking) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, store: Tracking, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Project, list[Any]]]:
+def project(
+    tmp_path: Path, store: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Project, list[Any]]]:
     """A project with a judge, four traced answers and reviews: two labels, one out of scale, one about nothing known."""
     root = tmp_path / "project"
     init(root)
@@ -173,7 +191,9 @@ def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
     assert {(line["example"], line["judge"], line["label"], line["rater"]) for line in lines} == {
         ("e0", "clear", 2, "ana"), ("e0", "clear", 5, "ben"), ("e1", "clear", 9, "ana"), ("e2", "polite", "very", "ana"),
     }  # fmt: skip
-    labels = read_labels(here.root / "data/labels/clear.jsonl", load_criterion(here.prompts / "judge_clear.yaml"))
+    labels = read_labels(
+        here.root / "data/labels/clear.jsonl", load_criterion(here.prompts / "judge_clear.yaml")
+    )
     (row,) = labels.rows
     assert (row.group, row.row.output, sorted(row.labels)) == ("g0", "It is late: 0", [0.25, 1.0])
 
@@ -188,11 +208,17 @@ def test_pulled_twice_is_pulled_once(project: tuple[Project, list[Any]], store: 
     assert {path: path.read_bytes() for path in (here.root / "data" / "labels").iterdir()} == files
     say(store, found[0], "judge:clear", 4)
     changed = pull(here)
-    assert (changed["lines"], changed["new"], changed["judges"]["clear"]) == (4, 1, {"added": 0, "changed": 1})
+    assert (changed["lines"], changed["new"], changed["judges"]["clear"]) == (
+        4,
+        1,
+        {"added": 0, "changed": 1},
+    )
     from mlflow.tracing.client import TracingClient
 
     polite = next(
-        one for one in store.client.get_trace(found[2].info.trace_id).info.assessments if one.name == "polite"
+        one
+        for one in store.client.get_trace(found[2].info.trace_id).info.assessments
+        if one.name == "polite"
     )
     TracingClient(store.url).delete_assessment(found[2].info.trace_id, polite.assessment_id)
     last = pull(here)
@@ -203,7 +229,9 @@ def test_labels_outlive_the_traces(project: tuple[Project, list[Any]], store: Tr
     """Traces deleted in MLflow take no label with them; a file of somebody else is left alone."""
     here, found = project
     pull(here)
-    store.client.delete_traces(found[0].info.experiment_id, trace_ids=[trace.info.trace_id for trace in found])
+    store.client.delete_traces(
+        found[0].info.experiment_id, trace_ids=[trace.info.trace_id for trace in found]
+    )
     assert (pull(here)["lines"], pull(here)["gone"]) == (4, 0)
     other = here.root / "notes.jsonl"
     other.write_text('{"mine": 1}\n')

@@ -59,12 +59,16 @@ def test_run_keeps_every_point_and_ends_finished(tracking: Tracking) -> None:
         for step in range(1, 451):
             run.log_metrics({"loss": 1 / step}, step)
     found = tracking.client.get_run(run.id)
-    assert [point.step for point in tracking.client.get_metric_history(run.id, "loss")] == list(range(1, 451))
+    assert [point.step for point in tracking.client.get_metric_history(run.id, "loss")] == list(
+        range(1, 451)
+    )
     assert found.data.params == {"tune.rank": "8", "tune.modules": "q, v"}
     assert found.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize(("error", "status"), [(ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
 def test_error_marks_the_run(tracking: Tracking, error: BaseException, status: str) -> None:
     """An error ends the run FAILED, Ctrl-C KILLED; the error itself goes on and buffered points are kept."""
     run = tracking.start_run("line", "broken")
@@ -96,8 +100,13 @@ def test_table_is_replaced_not_appended(tracking: Tracking) -> None:
         run.log_table("examples", {"id": ["x", "y"], "score": [0.1, 0.2]})
     found = tracking.client.get_run(run.id)
     path = Path(tracking.client.download_artifacts(run.id, "examples.json"))
-    assert json.loads(path.read_text()) == {"columns": ["id", "score"], "data": [["x", 0.1], ["y", 0.2]]}
-    assert json.loads(found.data.tags["mlflow.loggedArtifacts"]) == [{"path": "examples.json", "type": "table"}]
+    assert json.loads(path.read_text()) == {
+        "columns": ["id", "score"],
+        "data": [["x", 0.1], ["y", 0.2]],
+    }
+    assert json.loads(found.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": "examples.json", "type": "table"}
+    ]
 
 
 def test_table_refuses_ragged_columns_and_nan(tracking: Tracking) -> None:
@@ -129,11 +138,15 @@ def test_system_metrics_are_a_curve(tracking: Tracking) -> None:
     assert [point.step for point in history] == [0, 1]
 
 
-def test_release_is_one_version_however_often_registered(tracking: Tracking, tmp_path: Path) -> None:
+def test_release_is_one_version_however_often_registered(
+    tracking: Tracking, tmp_path: Path
+) -> None:
     """A second registration returns the first version, which holds manifest and adapter and carries every digest."""
     run = tracking.start_run("line", "register")
     folder = adapter_folder(tmp_path)
-    first = tracking.register_version("support", release(1), {"k": 1}, folder, run.id, {"git.commit": "abc"}, "why")
+    first = tracking.register_version(
+        "support", release(1), {"k": 1}, folder, run.id, {"git.commit": "abc"}, "why"
+    )
     bare = tracking.register_version("support", release(1, None), {"k": 2}, None, run.id)
     assert tracking.register_version("support", release(1), {"k": 9}, folder, run.id) == first
     assert bare != first
@@ -164,16 +177,29 @@ def test_description_is_cut_at_a_line(tracking: Tracking) -> None:
 def test_aliases_follow_the_ledger(tracking: Tracking) -> None:
     """Projecting a new champion moves both aliases and marks the old one; projecting it again changes nothing."""
     run = tracking.start_run("line", "register")
-    zero, one = (tracking.register_version("aliased", release(number), {}, None, run.id) for number in (3, 4))
+    zero, one = (
+        tracking.register_version("aliased", release(number), {}, None, run.id) for number in (3, 4)
+    )
     assert tracking.alias("aliased", "champion") is None
     assert tracking.alias("no such model", "champion") is None
     tracking.project_champion("aliased", zero, one)
-    assert (tracking.alias("aliased", "champion"), tracking.alias("aliased", "challenger")) == (zero, one)
+    assert (tracking.alias("aliased", "champion"), tracking.alias("aliased", "challenger")) == (
+        zero,
+        one,
+    )
     for _ in range(2):
         tracking.project_champion("aliased", one, None, {"sluice.epoch": "2"})
-        assert (tracking.alias("aliased", "champion"), tracking.alias("aliased", "challenger")) == (one, None)
-        versions = [tracking.client.get_model_version("aliased", str(number)) for number in (zero, one)]
-        assert [version.tags["sluice.status"] for version in versions] == ["former champion", "champion"]
+        assert (tracking.alias("aliased", "champion"), tracking.alias("aliased", "challenger")) == (
+            one,
+            None,
+        )
+        versions = [
+            tracking.client.get_model_version("aliased", str(number)) for number in (zero, one)
+        ]
+        assert [version.tags["sluice.status"] for version in versions] == [
+            "former champion",
+            "champion",
+        ]
     tracking.delete_alias("aliased", "champion")
     tracking.delete_alias("aliased", "champion")
     assert tracking.alias("aliased", "champion") is None
@@ -181,9 +207,14 @@ def test_aliases_follow_the_ledger(tracking: Tracking) -> None:
 
 def test_prompt_is_written_once_per_digest(tracking: Tracking) -> None:
     """The same digest gives the same prompt version; another digest the next one; the experiment lists it once."""
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sum up {{ conversation }}"}]
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Sum up {{ conversation }}"},
+    ]
     versions = [
-        tracking.project_prompt("summarize", messages, {"digest": digest, "commit": "c"}, experiment="line")
+        tracking.project_prompt(
+            "summarize", messages, {"digest": digest, "commit": "c"}, experiment="line"
+        )
         for digest in ("x", "x", "y", "x")
     ]
     assert versions == [1, 1, 2, 1]
@@ -201,13 +232,17 @@ def test_prompt_without_digest_is_refused(tracking: Tracking) -> None:
 
 def test_broken_store_is_a_tracking_error(tmp_path: Path) -> None:
     """A database that is no database, or a folder that is a file, gives a TrackingError with a hint."""
-    (tmp_path / "mlflow.db").write_text("this is not a database, it only looks like one from far away" * 50)
+    (tmp_path / "mlflow.db").write_text(
+        "this is not a database, it only looks like one from far away" * 50
+    )
     with pytest.raises(TrackingError) as caught:
         _ = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts").client
     assert caught.value.hint
     (tmp_path / "file").write_text("")
     with pytest.raises(TrackingError):
-        _ = Tracking(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", tmp_path / "file" / "artifacts").client
+        _ = Tracking(
+            f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}", tmp_path / "file" / "artifacts"
+        ).client
 
 
 def test_processes_that_race_for_a_fresh_database_all_succeed(tmp_path: Path) -> None:
@@ -220,7 +255,9 @@ with tracking.start_run("line", "race") as run:
     print(tracking.register_version("raced", Release("b", None, "p", "g"), {}, None, run.id))
 """
     racers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "m")], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "m")], stdout=subprocess.PIPE, text=True
+        )
         for _ in range(3)
     ]
     answers = [(racer.communicate(timeout=100)[0].strip(), racer.returncode) for racer in racers]
@@ -231,8 +268,14 @@ def test_links_name_the_page() -> None:
     """Links point into the tracking server where there is one, into the local UI otherwise."""
     local, remote = (Tracking(url, Path("a")) for url in ("sqlite:///x.db", "http://mlflow:5000/"))
     assert local.ui_link() == "http://127.0.0.1:5000"
-    assert local.ui_link(prompt="a b", ui="http://127.0.0.1:5001") == "http://127.0.0.1:5001/#/prompts/a_b"
-    assert remote.ui_link(model="support", version=3) == "http://mlflow:5000/#/models/support/versions/3"
+    assert (
+        local.ui_link(prompt="a b", ui="http://127.0.0.1:5001")
+        == "http://127.0.0.1:5001/#/prompts/a_b"
+    )
+    assert (
+        remote.ui_link(model="support", version=3)
+        == "http://mlflow:5000/#/models/support/versions/3"
+    )
 
 
 def test_a_server_that_is_down_is_told_soon(tmp_path: Path) -> None:

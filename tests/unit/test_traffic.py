@@ -39,7 +39,10 @@ NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 def row(number: int, **changes: Any) -> TrafficRow:
     text = f"question {number}"
-    return replace(TrafficRow(f"key {number}", NOW + timedelta(seconds=number), text, f"answer {number}"), **changes)
+    return replace(
+        TrafficRow(f"key {number}", NOW + timedelta(seconds=number), text, f"answer {number}"),
+        **changes,
+    )
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=postgres.needed)])
@@ -56,12 +59,25 @@ def test_rows_come_back_as_they_were_written(log: TrafficLog) -> None:
     elsewhere = NOW.astimezone().replace(microsecond=123)
     said = Feedback(NOW, thumb=-1, score=0.25, correction="no: b", label="wrong", by="bob")
     full = TrafficRow(
-        "k", elsewhere, "p\n\x1b é 🙂", "r {{ 7*7 }}", "d" * 64, "g", 1.5, 10, 20, "ann", {"a": "b"}, (said,)
+        "k",
+        elsewhere,
+        "p\n\x1b é 🙂",
+        "r {{ 7*7 }}",
+        "d" * 64,
+        "g",
+        1.5,
+        10,
+        20,
+        "ann",
+        {"a": "b"},
+        (said,),
     )
     assert log.write([full]) == 1
     found = log.get("k")
     assert found is not None
-    assert found == replace(full, user=found.user, feedback=(replace(said, by=found.feedback[0].by),))
+    assert found == replace(
+        full, user=found.user, feedback=(replace(said, by=found.feedback[0].by),)
+    )
     assert found.time.utcoffset() == timedelta(0)
     assert found.user.startswith("user-")
     assert found.feedback[0].by.startswith("user-")
@@ -82,7 +98,10 @@ def test_a_row_without_a_key_gets_one_that_its_writer_can_see(log: TrafficLog) -
     rows = [TrafficRow("", NOW, "p", "r") for _ in range(2)]
     assert log.write(rows) == 2
     assert log.attach(rows[1].key, Feedback(NOW, thumb=1))
-    assert [len(one.feedback) for one in (log.get(rows[0].key), log.get(rows[1].key)) if one] == [0, 1]
+    assert [len(one.feedback) for one in (log.get(rows[0].key), log.get(rows[1].key)) if one] == [
+        0,
+        1,
+    ]
 
 
 def test_windows_are_in_the_order_of_time(log: TrafficLog) -> None:
@@ -153,7 +172,11 @@ def test_feedback_that_rows_bring_again_is_attached_once(log: TrafficLog) -> Non
     assert [log.attach_from(rows) for _ in range(2)] == [2, 0]
     found = log.get("key 1")
     assert found is not None
-    assert sorted((one.time, one.score or 0) for one in found.feedback) == [(NOW, 0), (NOW, 2), (said[1].time, 0.5)]
+    assert sorted((one.time, one.score or 0) for one in found.feedback) == [
+        (NOW, 0),
+        (NOW, 2),
+        (said[1].time, 0.5),
+    ]
 
 
 def test_export_holds_what_the_window_holds(log: TrafficLog, tmp_path: Path) -> None:
@@ -208,7 +231,9 @@ def test_erased_text_is_in_no_file_any_more(tmp_path: Path) -> None:
     """After forgetting, neither the database nor its write-ahead log holds a byte of the erased texts."""
     log = TrafficLog(f"sqlite:///{tmp_path / 'traffic.db'}")
     secret = "the secret of ann " * 1_000
-    log.write([row(1, user="ann", prompt=secret, inputs={"x": "inner secret"}), row(2, prompt="kept")])
+    log.write(
+        [row(1, user="ann", prompt=secret, inputs={"x": "inner secret"}), row(2, prompt="kept")]
+    )
     log.attach("key 1", Feedback(NOW, correction="a secret correction"))
 
     def found() -> bool:
@@ -278,7 +303,9 @@ def test_places_that_would_lose_rows_are_refused(url: str) -> None:
         TrafficLog(url)
 
 
-@pytest.mark.parametrize("url", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x", "app:s3cret"])
+@pytest.mark.parametrize(
+    "url", ["postgresql//app:s3cret@db/x", "postgresql://app:s3cret@db:abc/x", "app:s3cret"]
+)
 def test_an_address_that_is_none_is_not_repeated(url: str) -> None:
     """A mistyped URL is a ConfigError in which, and behind which, no password stands."""
     with pytest.raises(ConfigError, match="no database URL") as caught:
@@ -300,7 +327,9 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(2), context.Queue()
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
-    writers = [context.Process(target=_write_many, args=(url, gate, results, number)) for number in (1, 2)]
+    writers = [
+        context.Process(target=_write_many, args=(url, gate, results, number)) for number in (1, 2)
+    ]
     for writer in writers:
         writer.start()
     counts = [results.get(timeout=60) for _ in writers]
@@ -402,7 +431,9 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """On a real file system without room writing fails clearly, nothing acknowledged is lost, and with room it goes on."""
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=False
+    ).returncode:
         pytest.skip("no tmpfs can be mounted here")
     try:
         log = TrafficLog(f"sqlite:///{small / 'traffic.db'}")
@@ -467,12 +498,18 @@ def test_a_file_that_the_system_does_not_let_grow(tmp_path: Path) -> None:
     """Where the system itself refuses to write on, the process is told, and each row that it acknowledged is there."""
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, url], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+        [sys.executable, "-c", FULL_DISK, url],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        check=False,
     )
     *numbers, last = done.stdout.splitlines()
     assert last.startswith("refused: The traffic log cannot be used"), done.stderr
     assert len(numbers) > 5
-    assert {f"key {number}" for number in [0, *map(int, numbers)]} <= {one.key for one in TrafficLog(url).window()}
+    assert {f"key {number}" for number in [0, *map(int, numbers)]} <= {
+        one.key for one in TrafficLog(url).window()
+    }
 
 
 def test_broken_unreachable_and_held_files_are_typed_errors(tmp_path: Path) -> None:

@@ -34,7 +34,22 @@ TIMES = (
     None, "", "yesterday", "2026-05-01", "2026-05-01T00:00:00+00:00", "2026-05-01T00:00:00Z", "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59-23:59", 0, -1, 1e10, 1e300, 10**400, float("nan"), True, [], {}, "\ud800", 1_700_000_000.5,
 )  # fmt: skip
-STRANGE = (None, 0, 1.5, True, b"bytes", [], ["x"], {}, {"a": 1}, object(), lambda: 1, NOW, Path("x"), 10**400)
+STRANGE = (
+    None,
+    0,
+    1.5,
+    True,
+    b"bytes",
+    [],
+    ["x"],
+    {},
+    {"a": 1},
+    object(),
+    lambda: 1,
+    NOW,
+    Path("x"),
+    10**400,
+)
 FIELDS = tuple(TrafficRow.__dataclass_fields__)
 
 
@@ -52,10 +67,18 @@ def hostile(chance: random.Random) -> Any:
     if chance.random() < 0.15:
         value["time"] = chance.choice(TIMES)
     if chance.random() < 0.2:
-        value["inputs"] = {chance.choice(TEXTS): chance.choice(TEXTS) for _ in range(chance.randrange(4))}
+        value["inputs"] = {
+            chance.choice(TEXTS): chance.choice(TEXTS) for _ in range(chance.randrange(4))
+        }
     if chance.random() < 0.15:
-        said = {"thumb": chance.choice(NUMBERS), "score": chance.choice(NUMBERS), "by": chance.choice(TEXTS)}
-        value["feedback"] = [{**said, "correction": chance.choice(TEXTS), "label": chance.choice(TEXTS)}]
+        said = {
+            "thumb": chance.choice(NUMBERS),
+            "score": chance.choice(NUMBERS),
+            "by": chance.choice(TEXTS),
+        }
+        value["feedback"] = [
+            {**said, "correction": chance.choice(TEXTS), "label": chance.choice(TEXTS)}
+        ]
     if chance.random() < 0.08:
         value[chance.choice((*FIELDS, "unknown", "\ud800", 7))] = chance.choice(STRANGE)
     return value
@@ -88,16 +111,22 @@ def test_hostile_rows_are_stored_inert_or_refused(tmp_path: Path) -> None:
     rows = {row.key: row for row in log.window()}
     assert rows.keys() == sent.keys()
     assert ROWS / 5 < len(reasons) < ROWS * 4 / 5
-    assert not [reason for reason in reasons if not reason or not reason.isprintable() or len(reason) > 400]
+    assert not [
+        reason for reason in reasons if not reason or not reason.isprintable() or len(reason) > 400
+    ]
     assert len(rows) > ROWS / 5
     for key, row in rows.items():
         for name in ("prompt", "response"):
             assert getattr(row, name) == stored_text(sent[key][name]), key
-        assert row.inputs == {name: stored_text(text) for name, text in (sent[key].get("inputs") or {}).items()}
+        assert row.inputs == {
+            name: stored_text(text) for name, text in (sent[key].get("inputs") or {}).items()
+        }
         assert row.release == (sent[key].get("release") or "")
     assert log.export(tmp_path / "out.parquet") == len(rows)
     table = pq.read_table(tmp_path / "out.parquet", columns=["key", "prompt"])
-    assert dict(zip(*table.to_pydict().values(), strict=True)) == {key: row.prompt for key, row in rows.items()}
+    assert dict(zip(*table.to_pydict().values(), strict=True)) == {
+        key: row.prompt for key, row in rows.items()
+    }
 
 
 def test_objects_of_the_wrong_types_are_refused() -> None:
@@ -105,14 +134,31 @@ def test_objects_of_the_wrong_types_are_refused() -> None:
     good = {"key": "k", "time": NOW, "prompt": "p", "response": "r"}
     reasons: list[str] = []
     for name in FIELDS:
-        for strange in (*STRANGE, *NUMBERS, ("x",), (Feedback(NOW),), (None,), {"a": "\ud800"}, {b"a": "x"}, {"": "x"}):
+        for strange in (
+            *STRANGE,
+            *NUMBERS,
+            ("x",),
+            (Feedback(NOW),),
+            (None,),
+            {"a": "\ud800"},
+            {b"a": "x"},
+            {"": "x"},
+        ):
             row = TrafficRow(**{**good, name: strange})
             try:
                 fresh = checked_row(row)
             except DataError as error:
                 reasons.append(str(error))
                 continue
-            assert type(getattr(fresh, name)) in (str, datetime, float, int, dict, tuple, type(None)), (name, strange)
+            assert type(getattr(fresh, name)) in (
+                str,
+                datetime,
+                float,
+                int,
+                dict,
+                tuple,
+                type(None),
+            ), (name, strange)
     assert len(reasons) > 100
     assert all(reasons)
     for strange in STRANGE:
@@ -170,12 +216,24 @@ def test_ten_megabytes_are_stored_and_more_than_the_limit_is_refused(tmp_path: P
 def test_times_are_read_in_any_zone_and_as_numbers() -> None:
     """ISO 8601 with a zone and seconds since 1970 are the same moment; what is absent is now."""
     zone = timezone(timedelta(hours=2))
-    for value in ("2026-05-01T02:00:00+02:00", "2026-05-01T00:00:00Z", NOW.timestamp(), int(NOW.timestamp())):
-        assert row_from({"prompt": "p", "response": "r", "time": value}, now=NOW.replace(year=2020)).time == NOW
+    for value in (
+        "2026-05-01T02:00:00+02:00",
+        "2026-05-01T00:00:00Z",
+        NOW.timestamp(),
+        int(NOW.timestamp()),
+    ):
+        assert (
+            row_from(
+                {"prompt": "p", "response": "r", "time": value}, now=NOW.replace(year=2020)
+            ).time
+            == NOW
+        )
     assert row_from({"prompt": "p", "response": "r"}, now=NOW.astimezone(zone)).time == NOW
 
 
 def test_the_bytes_of_a_row_are_counted_in_utf8() -> None:
     """The size that limits look at is that of the stored bytes."""
-    row = TrafficRow("k", NOW, "é", "ab", inputs={"n": "🙂"}, feedback=(Feedback(NOW, correction="x"),))
+    row = TrafficRow(
+        "k", NOW, "é", "ab", inputs={"n": "🙂"}, feedback=(Feedback(NOW, correction="x"),)
+    )
     assert row_bytes(row) == 1 + 2 + 2 + 1 + 4 + 1

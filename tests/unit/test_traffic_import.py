@@ -14,8 +14,8 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as na
 
 from sluicegate.cli import sluice
 from sluicegate.errors import ConfigError, DataError, SluiceError
+from sluicegate.line.watch.imports import import_file, import_traces, open_log
 from sluicegate.project import Project
-from sluicegate.stages.traffic_import import import_file, import_traces, open_log
 from sluicegate.tracking.trace_reading import TraceValues
 from sluicegate.traffic import TrafficRow
 from sluicegate.traffic.importing import Refused
@@ -44,7 +44,10 @@ def run(*arguments: str) -> Result:
 
 
 def lines(path: Path, *values: Any) -> Path:
-    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in values), "utf-8")
+    path.write_text(
+        "".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in values),
+        "utf-8",
+    )
     return path
 
 
@@ -57,7 +60,13 @@ def test_json_lines_are_imported_once(project: Project) -> None:
         "",
         {"prompt": "a"},
         "nonsense",
-        {"key": "k", "prompt": "c", "response": "d", "time": "2026-05-01T00:00:00Z", "feedback": [{"thumb": 1}]},
+        {
+            "key": "k",
+            "prompt": "c",
+            "response": "d",
+            "time": "2026-05-01T00:00:00Z",
+            "feedback": [{"thumb": 1}],
+        },
     )
     found = import_file(str(project.root), path)
     assert (found.new, found.present, found.refused) == (3, 0, 2)
@@ -87,7 +96,11 @@ def test_feedback_that_a_later_export_brings_is_attached(project: Project) -> No
 
 def test_a_file_that_grows_brings_its_feedback_once(project: Project) -> None:
     """A row without a time keeps that of its first import, and its feedback is not new because the file is."""
-    said = {"prompt": "a", "response": "b", "feedback": [{"thumb": -1}, {"score": 1, "time": "2026-05-02T00:00:00Z"}]}
+    said = {
+        "prompt": "a",
+        "response": "b",
+        "feedback": [{"thumb": -1}, {"score": 1, "time": "2026-05-02T00:00:00Z"}],
+    }
     path = project.root / "log.jsonl"
     for seconds, rows in ((0, [said]), (60, [said, {"prompt": "c", "response": "d"}])):
         os.utime(lines(path, *rows), (NOW.timestamp() + seconds,) * 2)
@@ -127,7 +140,9 @@ def attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value": any_value(value)} for key, value in values.items()]
 
 
-def span(number: int, values: dict[str, Any], *events: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+def span(
+    number: int, values: dict[str, Any], *events: tuple[str, dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "traceId": f"{number:032x}",
         "spanId": f"{number:016x}",
@@ -140,7 +155,9 @@ def span(number: int, values: dict[str, Any], *events: tuple[str, dict[str, Any]
 
 
 def request(*spans: dict[str, Any]) -> dict[str, Any]:
-    return {"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": list(spans)}]}]}
+    return {
+        "resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": list(spans)}]}]
+    }
 
 
 def message(role: str, *texts: str, **more: Any) -> dict[str, Any]:
@@ -167,14 +184,23 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         },
     ),
     "attributes as values": span(
-        1, {**OLD, **USAGE, names.GEN_AI_INPUT_MESSAGES: ASKED, names.GEN_AI_OUTPUT_MESSAGES: ANSWERED}
+        1,
+        {
+            **OLD,
+            **USAGE,
+            names.GEN_AI_INPUT_MESSAGES: ASKED,
+            names.GEN_AI_OUTPUT_MESSAGES: ANSWERED,
+        },
     ),
     "one event with attributes": span(
         1,
         {**OLD, **USAGE},
         (
             "gen_ai.client.inference.operation.details",
-            {names.GEN_AI_INPUT_MESSAGES: json.dumps(ASKED), names.GEN_AI_OUTPUT_MESSAGES: json.dumps(ANSWERED)},
+            {
+                names.GEN_AI_INPUT_MESSAGES: json.dumps(ASKED),
+                names.GEN_AI_OUTPUT_MESSAGES: json.dumps(ANSWERED),
+            },
         ),
     ),
     "an event for each message": span(
@@ -184,13 +210,22 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
         ("gen_ai.user.message", {"content": "old"}),
         ("gen_ai.assistant.message", {"content": "so"}),
         ("gen_ai.user.message", {"body": json.dumps({"role": "user", "content": "Q\nmore"})}),
-        ("gen_ai.choice", {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "A"}}),
+        (
+            "gen_ai.choice",
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "A"}},
+        ),
     ),
     "an event for each side": span(
         1,
         {**OLD, **USAGE_OLD},
-        ("gen_ai.content.prompt", {names.GEN_AI_PROMPT: json.dumps([{"role": "user", "content": "Q\nmore"}])}),
-        ("gen_ai.content.completion", {names.GEN_AI_COMPLETION: json.dumps([{"role": "assistant", "content": "A"}])}),
+        (
+            "gen_ai.content.prompt",
+            {names.GEN_AI_PROMPT: json.dumps([{"role": "user", "content": "Q\nmore"}])},
+        ),
+        (
+            "gen_ai.content.completion",
+            {names.GEN_AI_COMPLETION: json.dumps([{"role": "assistant", "content": "A"}])},
+        ),
     ),
     "numbered attributes": span(
         1,
@@ -217,7 +252,13 @@ def test_spans_of_each_convention_are_read(tmp_path: Path, convention: str) -> N
 
 def test_what_else_a_span_says_is_kept(tmp_path: Path) -> None:
     """Conversation, user, release and evaluations of a span become fields of its row."""
-    values = {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A", "gen_ai.conversation.id": "c", "user.id": "ann"}
+    values = {
+        **OLD,
+        "gen_ai.prompt": "Q",
+        "gen_ai.completion": "A",
+        "gen_ai.conversation.id": "c",
+        "user.id": "ann",
+    }
     judged = {names.GEN_AI_EVALUATION_NAME: "Relevance", names.GEN_AI_EVALUATION_SCORE_VALUE: 0.5}
     one = span(2, {**values, "sluice.release": "d" * 64}, ("gen_ai.evaluation.result", judged))
     [row] = read_otel(lines(tmp_path / "spans.json", request(one)))
@@ -248,7 +289,9 @@ def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> Non
     reasons = [f"{row.where}: {row.reason}" for row in found if isinstance(row, Refused)]
     assert len(reasons) == 6
     for words, reason in zip(
-        ("capturing", "startTime", "traceId", "prompt_tokens", "resourceSpans", "not JSON"), reasons, strict=True
+        ("capturing", "startTime", "traceId", "prompt_tokens", "resourceSpans", "not JSON"),
+        reasons,
+        strict=True,
     ):
         assert words in reason
 
@@ -256,8 +299,14 @@ def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> Non
 def test_an_export_over_many_lines_is_read(tmp_path: Path) -> None:
     """One indented JSON object, with snake_case names, is read like one a line."""
     one = request(span(1, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"}))
-    text = json.dumps(one, indent=1).replace("resourceSpans", "resource_spans").replace("scopeSpans", "scope_spans")
-    (tmp_path / "spans.json").write_text(text.replace("traceId", "trace_id").replace("stringValue", "string_value"))
+    text = (
+        json.dumps(one, indent=1)
+        .replace("resourceSpans", "resource_spans")
+        .replace("scopeSpans", "scope_spans")
+    )
+    (tmp_path / "spans.json").write_text(
+        text.replace("traceId", "trace_id").replace("stringValue", "string_value")
+    )
     [row] = read_otel(tmp_path / "spans.json")
     assert isinstance(row, TrafficRow)
     assert (row.prompt, row.response) == ("Q", "A")
@@ -265,14 +314,19 @@ def test_an_export_over_many_lines_is_read(tmp_path: Path) -> None:
 
 def test_a_torn_first_line_costs_no_other(project: Project) -> None:
     """A file that was cut at its beginning loses that line, whatever its length, and is still known for what it is."""
-    good = [request(span(number, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"})) for number in (1, 2)]
+    good = [
+        request(span(number, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"}))
+        for number in (1, 2)
+    ]
     path = lines(project.root / "spans.jsonl", "x" * 5_000 + json.dumps(good[0])[40:], *good)
     found = import_file(str(project.root), path)
     assert (found.new, found.refused) == (2, 1)
     assert "line 1: not JSON" in found.reasons[0]
 
 
-def test_one_export_over_many_lines_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_export_over_many_lines_has_a_largest_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file in which no line is an export is not read whole, however large it is."""
     monkeypatch.setattr("sluicegate.traffic.otel.MOST_LINE", 100)
     (tmp_path / "spans.json").write_text(json.dumps(request(span(1, OLD)), indent=1))
@@ -301,17 +355,32 @@ STRANGE = (
 
 def test_strange_messages_are_texts_or_nothing() -> None:
     """Whatever stands where messages should be: a text comes out, and nothing is raised."""
-    for value in (*STRANGE, "[" * 100_000, {"message": {}}, [{"role": 1, "content": [{"type": 2}]}], [{"text": "t"}]):
+    for value in (
+        *STRANGE,
+        "[" * 100_000,
+        {"message": {}},
+        [{"role": 1, "content": [{"type": 2}]}],
+        [{"text": "t"}],
+    ):
         assert isinstance(prompt_of(value), str)
         assert isinstance(response_of(value), str)
     assert prompt_of('{"not": "messages"}') == '{"not": "messages"}'
     assert (
-        response_of([{"role": "assistant", "content": [{"type": "image_url"}, {"type": "text", "text": "t"}]}]) == "t"
+        response_of(
+            [
+                {
+                    "role": "assistant",
+                    "content": [{"type": "image_url"}, {"type": "text", "text": "t"}],
+                }
+            ]
+        )
+        == "t"
     )
 
 
 @pytest.mark.parametrize(
-    "strange", [*STRANGE, {"resourceSpans": 1}, {"resourceSpans": [{"scopeSpans": [{"spans": [1]}]}]}]
+    "strange",
+    [*STRANGE, {"resourceSpans": 1}, {"resourceSpans": [{"scopeSpans": [{"spans": [1]}]}]}],
 )
 def test_strange_files_are_refused_or_empty(tmp_path: Path, strange: Any) -> None:
     """A file that is no export of spans is refused with a reason, never a crash."""
@@ -356,24 +425,33 @@ def test_messages_as_json_text_are_read(value: Any) -> None:
     assert response_of(json.dumps(value)) == prompt_of(json.dumps(value)) == "A"
 
 
-def test_traces_of_mlflow_are_imported_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traces_of_mlflow_are_imported_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Chat calls, functions of one argument and others become rows with tokens, session, user and assessments."""
     import mlflow
     from mlflow.entities import AssessmentSource
 
-    from sluicegate.stages.context import open_tracking
+    from sluicegate.line.run import open_tracking
 
     tracking = open_tracking(project)
     tracking.experiment("production")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.mlflow_url)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "production")
     mlflow.tracing.reset()
-    chat = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "Q"}], "model": "m"}
+    chat = {
+        "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "Q"}],
+        "model": "m",
+    }
     with mlflow.start_span("chat", span_type="CHAT_MODEL") as one:
         one.set_inputs(chat)
         one.set_outputs({"choices": [{"message": {"role": "assistant", "content": "A"}}]})
-        one.set_attribute("mlflow.chat.tokenUsage", {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7})
-        mlflow.update_current_trace(metadata={"mlflow.trace.user": "ann", "mlflow.trace.session": "s1"})
+        one.set_attribute(
+            "mlflow.chat.tokenUsage", {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+        )
+        mlflow.update_current_trace(
+            metadata={"mlflow.trace.user": "ann", "mlflow.trace.session": "s1"}
+        )
     with mlflow.start_span("answer") as two:
         two.set_inputs({"question": "what"})
         two.set_outputs("this")
@@ -387,7 +465,9 @@ def test_traces_of_mlflow_are_imported_once(project: Project, monkeypatch: pytes
     source = AssessmentSource(source_type="HUMAN", source_id="bob")
     for name, value in (("good", True), ("stars", 4), ("tone", "rude")):
         mlflow.log_feedback(trace_id=one.trace_id, name=name, value=value, source=source)
-    mlflow.log_expectation(trace_id=one.trace_id, name="expected_response", value="better", source=source)
+    mlflow.log_expectation(
+        trace_id=one.trace_id, name="expected_response", value="better", source=source
+    )
 
     mlflow.tracing.reset()
     found = import_traces(str(project.root), "production")
@@ -435,22 +515,32 @@ def test_the_commands(project: Project, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert "2 new rows" in run("import", str(path)).output
     assert json.loads(run("import", str(path), "--json").output)["present"] == 2
-    assert "attached" in run("feedback", "k1", "--thumb", "down", "--correction", "no", "--by", "bob").output
+    assert (
+        "attached"
+        in run("feedback", "k1", "--thumb", "down", "--correction", "no", "--by", "bob").output
+    )
     shown = run("show")
     assert "k1" in shown.output
     assert "2 rows in all" in shown.output
     for one in (shown, run("show", "--json"), run("show", "--key", "k1")):
         assert all(sign.isprintable() or sign == "\n" for sign in one.output)
     assert json.loads(run("show", "--key", "k1").output)["feedback"][0]["thumb"] == -1
-    assert [json.loads(line)["key"] for line in run("show", "--json", "--since", "2026-05-02").output.splitlines()] == [
-        "k2"
-    ]
+    assert [
+        json.loads(line)["key"]
+        for line in run("show", "--json", "--since", "2026-05-02").output.splitlines()
+    ] == ["k2"]
     assert "1 rows in" in run("export", "out.parquet", "--until", "2026-05-02").output
     assert "1 rows erased" in run("forget", "--user", "ann").output
     assert "1 rows erased" in run("forget", "--before", "2027-01-01").output
     assert open_log(project).count() == 0
     lines(path, {"prompt": "b", "response": "c"}, "x")
-    for wrong in (("import", str(path)), ("import",), ("feedback", "nobody", "--thumb", "up"), ("forget",), ("serve",)):
+    for wrong in (
+        ("import", str(path)),
+        ("import",),
+        ("feedback", "nobody", "--thumb", "up"),
+        ("forget",),
+        ("serve",),
+    ):
         result = run(*wrong)
         assert isinstance(result.exception, SluiceError), wrong
         assert result.exception.exit_code == 2

@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 
 from sluicegate.errors import ConfigError, EnvironmentFailure, MissingExtraError, SluiceError
 from sluicegate.traffic import TrafficLog
-from sluicegate.traffic.router import TOKEN_VARIABLE, traffic_router
+from sluicegate.traffic.intake import TOKEN_VARIABLE, traffic_router
 
 TOKEN = "0123456789abcdef-token"
 ROW = {"prompt": "p", "response": "r"}
@@ -48,7 +48,9 @@ def test_rows_and_feedback_come_in(client: TestClient, log: TrafficLog) -> None:
     """A row, a list of rows and feedback are stored; sending them again adds nothing; counts say how many there are."""
     answer = client.post("/traffic/rows", json={**ROW, "key": "a", "user": "ann"})
     assert (answer.status_code, answer.json()) == (201, {"new": 1, "keys": ["a"]})
-    answer = client.post("/traffic/rows", json=[{**ROW, "key": "a"}, {**ROW, "time": "2026-05-01T00:00:00Z"}])
+    answer = client.post(
+        "/traffic/rows", json=[{**ROW, "key": "a"}, {**ROW, "time": "2026-05-01T00:00:00Z"}]
+    )
     assert answer.json()["new"] == 1
     made = answer.json()["keys"][1]
     said = {"key": made, "thumb": -1, "correction": "better", "time": "2026-05-01T00:00:00Z"}
@@ -57,12 +59,18 @@ def test_rows_and_feedback_come_in(client: TestClient, log: TrafficLog) -> None:
     assert found is not None
     assert found.feedback[0].correction == "better"
     assert client.get("/traffic/counts").json() == {"rows": 2}
-    assert client.get("/traffic/counts", params={"until": "2026-06-01T00:00:00Z"}).json() == {"rows": 1}
+    assert client.get("/traffic/counts", params={"until": "2026-06-01T00:00:00Z"}).json() == {
+        "rows": 1
+    }
     assert client.get("/traffic/health").json() == {"status": "ok", "empty": False}
 
 
-@pytest.mark.parametrize("header", [None, "", TOKEN, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"])
-def test_without_the_token_nothing_is_written_or_told(client: TestClient, log: TrafficLog, header: str | None) -> None:
+@pytest.mark.parametrize(
+    "header", [None, "", TOKEN, "Bearer", f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer \xff"]
+)
+def test_without_the_token_nothing_is_written_or_told(
+    client: TestClient, log: TrafficLog, header: str | None
+) -> None:
     """No token, a wrong one or another scheme is 401 everywhere but at the health check."""
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     client.headers.pop("Authorization")
@@ -76,14 +84,18 @@ def test_without_the_token_nothing_is_written_or_told(client: TestClient, log: T
     assert log.count() == 0
 
 
-def test_a_router_without_a_token_has_to_be_asked_for(log: TrafficLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_without_a_token_has_to_be_asked_for(
+    log: TrafficLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the variable the router is not made, unless anonymous writing is allowed in so many words."""
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     with pytest.raises(ConfigError, match=TOKEN_VARIABLE):
         traffic_router(log)
     app = FastAPI()
     app.include_router(traffic_router(log, allow_anonymous=True))
-    assert TestClient(app, base_url="http://localhost:8765").post("/rows", json=ROW).status_code == 201
+    assert (
+        TestClient(app, base_url="http://localhost:8765").post("/rows", json=ROW).status_code == 201
+    )
     monkeypatch.setenv(TOKEN_VARIABLE, "short")
     with pytest.raises(ConfigError, match="short"):
         traffic_router(log, allow_anonymous=True)
@@ -150,7 +162,11 @@ def test_what_is_wrong_here_is_told_to_our_own_log(
     app.include_router(traffic_router(log))
     client = TestClient(app)
     health = client.get("/health")
-    assert (health.status_code, health.json()["status"], "10.1.2.3" in health.text) == (503, "unavailable", False)
+    assert (health.status_code, health.json()["status"], "10.1.2.3" in health.text) == (
+        503,
+        "unavailable",
+        False,
+    )
     assert "10.1.2.3" in caplog.text
     answer = client.post("/rows", json=ROW, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == status
@@ -171,7 +187,11 @@ def test_what_is_wrong_here_is_told_to_our_own_log(
         (b'"text"', 422, "object"),
         (b"null", 422, "object"),
         (b'{"prompt": "p"}', 422, "response is missing"),
-        (b'[{"prompt": "p", "response": "r"}, {"prompt": 1, "response": "r"}]', 422, "row 1: prompt"),
+        (
+            b'[{"prompt": "p", "response": "r"}, {"prompt": 1, "response": "r"}]',
+            422,
+            "row 1: prompt",
+        ),
         (json.dumps([ROW] * 6).encode(), 413, "6 rows"),
         (json.dumps({**ROW, "prompt": "x" * 30_000}).encode(), 413, "larger"),
     ],
@@ -206,7 +226,9 @@ def test_feedback_on_nothing_is_not_found(client: TestClient) -> None:
     assert client.get("/traffic/counts", params={"since": "soon"}).status_code == 422
 
 
-def test_a_database_that_refuses_is_503(client: TestClient, log: TrafficLog, tmp_path: Path) -> None:
+def test_a_database_that_refuses_is_503(
+    client: TestClient, log: TrafficLog, tmp_path: Path
+) -> None:
     """While another process holds the database the client is told to send again, and nothing was stored."""
     assert client.post("/traffic/rows", json={**ROW, "key": "a"}).status_code == 201
     holder = sqlite3.connect(tmp_path / "traffic.db", isolation_level=None)
@@ -223,7 +245,9 @@ def test_requests_at_once_share_commits(client: TestClient, log: TrafficLog) -> 
     answers: list[Any] = []
 
     def send(number: int) -> None:
-        answers.append(client.post("/traffic/rows", json={**ROW, "key": f"k{number % 12}"}).json()["new"])
+        answers.append(
+            client.post("/traffic/rows", json={**ROW, "key": f"k{number % 12}"}).json()["new"]
+        )
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(24)]
     for thread in threads:
@@ -239,7 +263,9 @@ def test_the_server_of_the_command_keeps_what_it_acknowledged(tmp_path: Path) ->
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_TRAFFIC")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("SLUICE_TRAFFIC")
+    }
     server = subprocess.Popen(
         [sys.executable, "-m", "sluicegate", "traffic", "serve", "--port", str(port)],
         cwd=tmp_path,
@@ -250,11 +276,15 @@ def test_the_server_of_the_command_keeps_what_it_acknowledged(tmp_path: Path) ->
             wait_for(http, server)
             assert http.post("/rows", json=ROW).status_code == 401
             header = {"Authorization": f"Bearer {TOKEN}"}
-            keys = [http.post("/rows", json=ROW, headers=header).json()["keys"][0] for _ in range(5)]
+            keys = [
+                http.post("/rows", json=ROW, headers=header).json()["keys"][0] for _ in range(5)
+            ]
     finally:
         server.kill()
         server.wait()
-    assert [row.key for row in TrafficLog(f"sqlite:///{tmp_path / '.sluice' / 'traffic.db'}").window()] == keys
+    assert [
+        row.key for row in TrafficLog(f"sqlite:///{tmp_path / '.sluice' / 'traffic.db'}").window()
+    ] == keys
 
 
 def wait_for(http: httpx.Client, server: subprocess.Popen[bytes]) -> None:

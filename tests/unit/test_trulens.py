@@ -19,7 +19,6 @@ from trulens.core.feedback.endpoint import Endpoint
 from trulens.feedback.llm_provider import LLMProvider
 
 from judge_server import judge_server, model
-from sluicegate.backends.scripted_asker import ScriptedAsker
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import METER, Limits, Meter, evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.trulens import trulens_provider
@@ -28,6 +27,7 @@ from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.trulens_door import open_provider, read_feedback
 from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.metrics.scorers import scorer_metric
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Decision, Example, Failure, Generation, Question, Reply
 from tiny_model import build_tiny_model
 
@@ -52,7 +52,9 @@ class Theirs(LLMProvider):  # type: ignore[misc]
         object.__setattr__(self, "said", said)
         object.__setattr__(self, "asked", [])
 
-    def _create_chat_completion(self, prompt: Any = None, messages: Any = None, **kwargs: Any) -> str:
+    def _create_chat_completion(
+        self, prompt: Any = None, messages: Any = None, **kwargs: Any
+    ) -> str:
         self.asked.append(messages)
         return str(self.said)
 
@@ -92,7 +94,11 @@ def test_clear_answers_in_every_form() -> None:
     assert read_feedback(f"```json\n{REASONED}\n```", 0, 3)[0] == 2
     assert read_feedback('<think>{"score": 0}</think>{"score": 3}', 0, 3) == (3, "")
     assert read_feedback(f"TEMPLATE:\n{template.replace(' 3', chr(10) + '3')}", 0, 3)[0] == 3
-    for wrong in (template + "\nor 2", template.replace("Criteria", "It"), template.replace("\nScore", " Score")):
+    for wrong in (
+        template + "\nor 2",
+        template.replace("Criteria", "It"),
+        template.replace("\nScore", " Score"),
+    ):
         with pytest.raises(Unreadable):
             read_feedback(wrong, 0, 3)
 
@@ -100,7 +106,10 @@ def test_clear_answers_in_every_form() -> None:
 def test_reading_takes_no_longer_than_the_answer_is_long() -> None:
     """Many lines, and many that begin like TruLens' template, are read in a moment."""
     start = time.process_time()
-    for text in ("Criteria:" + "\n" * 40_000 + "x", "Criteria:" + "\nSupporting Evidence:" * 40 + "\n" * 40_000 + "x"):
+    for text in (
+        "Criteria:" + "\n" * 40_000 + "x",
+        "Criteria:" + "\nSupporting Evidence:" * 40 + "\n" * 40_000 + "x",
+    ):
         with pytest.raises(Unreadable):
             read_feedback(text, 0, 3)
     assert time.process_time() - start < 2
@@ -110,7 +119,9 @@ def test_failures_and_cut_answers_are_errors() -> None:
     """A model that does not answer, or not to the end, gives no score."""
     for reply in (Failure("connection refused"), Reply("2", 1, 1, 0.0, finished=False)):
         with pytest.raises(EvidenceError, match="answer"):
-            open_provider(ScriptedAsker(lambda question, reply=reply: reply)).relevance(prompt="a", response="b")
+            open_provider(ScriptedAsker(lambda question, reply=reply: reply)).relevance(
+                prompt="a", response="b"
+            )
 
 
 def test_groundedness_downloads_nothing() -> None:
@@ -119,16 +130,22 @@ def test_groundedness_downloads_nothing() -> None:
 
     def answer(question: Question) -> str:
         return (
-            REASONED if len(question.messages) > 1 and "STATEMENT" in question.messages[1]["content"].upper() else "A."
+            REASONED
+            if len(question.messages) > 1 and "STATEMENT" in question.messages[1]["content"].upper()
+            else "A."
         )
 
     provider = open_provider(ScriptedAsker(answer))
-    score, reasons = provider.groundedness_measure_with_cot_reasons(source="A is so.", statement="A.")
+    score, reasons = provider.groundedness_measure_with_cot_reasons(
+        source="A is so.", statement="A."
+    )
     assert score == pytest.approx(2 / 3)
     assert len(reasons["reasons"]) == 1
     config = GroundednessConfigs(use_sent_tokenize=True, filter_trivial_statements=False)
     with pytest.raises(EvidenceError, match="NLTK"):
-        provider.groundedness_measure_with_cot_reasons(source="A", statement="A", groundedness_configs=config)
+        provider.groundedness_measure_with_cot_reasons(
+            source="A", statement="A", groundedness_configs=config
+        )
 
 
 MODULE = """
@@ -137,7 +154,7 @@ from mlflow.entities import AssessmentError, Feedback
 from functools import partial
 from mlflow.genai import Scorer
 from mlflow.genai.scorers import Guidelines, ResponseLength, make_scorer_ensemble, scorer
-from sluicegate.backends.scripted_asker import ScriptedAsker
+from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.judges.trulens_door import open_provider
 
 relevance = Metric(implementation=open_provider(ScriptedAsker(lambda question: "2")).relevance).on_input_output()
@@ -214,7 +231,9 @@ def test_own_metrics_and_scorers_score(module: str) -> None:
     assert score_many(rude, *rows) == [0.25, 0.25]
     assert find_metric(f"{module}:same").needs_reference
     assert not find_metric(f"{module}:polite").needs_reference
-    digests = {metrics_digest([f"{module}:{name}"]) for name in ("relevance", "polite", "same", "rude")}
+    digests = {
+        metrics_digest([f"{module}:{name}"]) for name in ("relevance", "polite", "same", "rude")
+    }
     assert len(digests) == 4
 
 
@@ -268,7 +287,9 @@ def test_columns_are_selected_by_name() -> None:
 
     columns = {"one": Selector.from_column("output"), "two": Selector.from_column("reference")}
     build: Callable[..., Any] = Metric
-    metric = scorer_metric(build(implementation=longer, selectors=columns), "m:longer", bounds=(-100.0, 100.0))
+    metric = scorer_metric(
+        build(implementation=longer, selectors=columns), "m:longer", bounds=(-100.0, 100.0)
+    )
     assert metric.needs_reference
     assert score_many(metric, ["s"], ["four"], [["seven"]]) == [-1.0]
 
@@ -279,7 +300,9 @@ def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "registry").mkdir()
     model = build_tiny_model(tmp_path / "tiny")
-    (tmp_path / "registry" / "models.yaml").write_text(f"models: {{tiny: {{path: {model}, context: 2048}}}}\n")
+    (tmp_path / "registry" / "models.yaml").write_text(
+        f"models: {{tiny: {{path: {model}, context: 2048}}}}\n"
+    )
     provider = trulens_provider("tiny", tmp_path, max_tokens=8)
     assert len(provider.identity) == 64
     with pytest.raises(EvidenceError, match="answer"):
@@ -289,17 +312,23 @@ def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
     assert "tiny" in caught.value.hint
 
 
-def test_a_provider_by_name_keeps_to_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_by_name_keeps_to_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a metric asks through it is counted in the run's meter and stops at its limits; any metric that asks is named."""
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "registry").mkdir()
     with judge_server(lambda messages: "2") as judge:
         (tmp_path / "registry" / "models.yaml").write_text(f"models:{model(judge.url)}")
         provider = trulens_provider("fake", tmp_path, max_tokens=8)
-        (tmp_path / "plain_module.py").write_text("def score(source, output, references):\n    return ASK(output)\n")
+        (tmp_path / "plain_module.py").write_text(
+            "def score(source, output, references):\n    return ASK(output)\n"
+        )
         monkeypatch.syspath_prepend(str(tmp_path))
         importlib.import_module("plain_module").ASK = lambda text: provider.coherence(text=text)
-        golden = [Example(f"e{n}", f"g{n}", {"q": f"Where is {n}?"}, ("Here.",), "t") for n in range(3)]
+        golden = [
+            Example(f"e{n}", f"g{n}", {"q": f"Where is {n}?"}, ("Here.",), "t") for n in range(3)
+        ]
         outputs = [Generation(f"Here, {n}.", 5, 3, 0.1, True) for n in range(3)]
         meter = Meter(tmp_path / "meter.json", Limits(tokens=20_000))
         meter.save()
@@ -313,4 +342,6 @@ def test_a_provider_by_name_keeps_to_the_budget(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(BudgetError, match="token budget"):
             provider.coherence(text="Something new.")
         assert len(judge.asked) == 3
-        assert provider.coherence(text="Here, 1.") == pytest.approx(2 / 3)  # was answered before: costs nothing
+        assert provider.coherence(text="Here, 1.") == pytest.approx(
+            2 / 3
+        )  # was answered before: costs nothing

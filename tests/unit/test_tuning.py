@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.adapters import CONFIG, WEIGHTS, adapter_digest, verify_adapter
-from sluicegate.backends import LoadedBase, Messages, open_backend, resolve_base
-from sluicegate.backends.attention import use_planned_attention
-from sluicegate.backends.weights import encode_chat, load_model, load_tokenizer
 from sluicegate.config import ModelSpec, TuneParams
 from sluicegate.errors import ConfigError, DataError, ModelError
+from sluicegate.models import LoadedBase, Messages, open_backend, resolve_base
+from sluicegate.models.attention import use_planned_attention
+from sluicegate.models.weights import encode_chat, load_model, load_tokenizer
 from sluicegate.records import GenerationSettings, TuneSummary
 from sluicegate.tuning import tune
 from sluicegate.tuning.rows import Row, fill, schedule, tokenise
@@ -40,11 +40,18 @@ HELD = [pair(number) for number in range(100, 106)]
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
     folder = build_tiny_model(tmp_path_factory.mktemp("model") / "tiny", layers=4, context=512)
-    return resolve_base(ModelSpec(path=str(folder), context=400), "tiny", tmp_path_factory.mktemp("cache"))
+    return resolve_base(
+        ModelSpec(path=str(folder), context=400), "tiny", tmp_path_factory.mktemp("cache")
+    )
 
 
 def run(base: LoadedBase, folder: Path, **changes: Any) -> TuneSummary:
-    arguments: dict[str, Any] = {"train": TRAIN, "validation": HELD, "on_step": None, "run_key": "k" * 64}
+    arguments: dict[str, Any] = {
+        "train": TRAIN,
+        "validation": HELD,
+        "on_step": None,
+        "run_key": "k" * 64,
+    }
     arguments |= {key: changes.pop(key) for key in list(changes) if key in arguments}
     fields: dict[str, Any] = {
         "epochs": 2,
@@ -75,13 +82,18 @@ def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
     assert summary.validation_loss < 0.7 * first
     assert [point["step"] for point in points] == list(range(1, summary.steps + 1))
     assert all(
-        {"loss", "learning_rate", "tokens_per_second", "seconds_left", "steps"} <= set(point) for point in points
+        {"loss", "learning_rate", "tokens_per_second", "seconds_left", "steps"} <= set(point)
+        for point in points
     )
     assert points[3]["validation_loss"] > points[-1]["validation_loss"]
     assert len(summary.curve) == summary.steps
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {CONFIG, WEIGHTS}
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "checkpoints") == ["adapter"]
-    verify_adapter(tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "checkpoints") == [
+        "adapter"
+    ]
+    verify_adapter(
+        tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path
+    )
     settings = GenerationSettings(max_new_tokens=16)
     texts = [
         open_backend("transformers", base, adapter, dtype="float32", batch_tokens=500)
@@ -93,7 +105,9 @@ def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
-def test_a_killed_run_resumes_to_the_same_weights(base: LoadedBase, tmp_path: Path, at: int) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(
+    base: LoadedBase, tmp_path: Path, at: int
+) -> None:
     """Stopped at any step, a run goes on from its last checkpoint and ends in the same bytes as an unbroken one."""
 
     def stop(point: Mapping[str, float]) -> None:
@@ -107,7 +121,9 @@ def test_a_killed_run_resumes_to_the_same_weights(base: LoadedBase, tmp_path: Pa
     steps: list[float] = []
     resumed = run(base, tmp_path / "killed", on_step=lambda point: steps.append(point["step"]))
     assert steps[0] == at - at % 3 + 1
-    assert adapter_digest(tmp_path / "whole" / "adapter") == adapter_digest(tmp_path / "killed" / "adapter")
+    assert adapter_digest(tmp_path / "whole" / "adapter") == adapter_digest(
+        tmp_path / "killed" / "adapter"
+    )
     assert [point["loss"] for point in resumed.curve] == [point["loss"] for point in whole.curve]
     assert list((tmp_path / "killed" / "checkpoints").iterdir()) == []
 
@@ -168,7 +184,12 @@ def test_packed_loss_equals_row_by_row(base: LoadedBase) -> None:
             use_planned_attention(model)
         weights = [weight for weight in tuned.parameters() if weight.requires_grad]
         loss = _backward(_Run(tuned, torch.optim.AdamW(weights), packed), rows)
-        results.append((loss, torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])))
+        results.append(
+            (
+                loss,
+                torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None]),
+            )
+        )
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5)
     assert torch.allclose(results[0][1], results[1][1], rtol=1e-3, atol=1e-5)
     assert float(results[0][1].abs().max()) > 1e-3
@@ -192,13 +213,24 @@ def test_loss_is_on_the_answer_only(base: LoadedBase) -> None:
         ({"use_rslora": True}, set("0123")),
     ],
 )
-def test_kinds_of_adapters(base: LoadedBase, tmp_path: Path, changes: dict[str, Any], layers: set[str]) -> None:
+def test_kinds_of_adapters(
+    base: LoadedBase, tmp_path: Path, changes: dict[str, Any], layers: set[str]
+) -> None:
     """Chosen layers, DoRA and rank-stabilised LoRA give adapters that verify and can be loaded."""
     run(base, tmp_path, max_steps=2, **changes)
-    assert {key.split(".layers.")[1].split(".")[0] for key in load_file(tmp_path / "adapter" / WEIGHTS)} == layers
-    verify_adapter(tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path)
-    backend = open_backend("transformers", base, tmp_path / "adapter", dtype="float32", batch_tokens=500)
-    assert backend.generate([HELD[0][0]], GenerationSettings(max_new_tokens=3))[0].completion_tokens >= 1
+    assert {
+        key.split(".layers.")[1].split(".")[0] for key in load_file(tmp_path / "adapter" / WEIGHTS)
+    } == layers
+    verify_adapter(
+        tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path
+    )
+    backend = open_backend(
+        "transformers", base, tmp_path / "adapter", dtype="float32", batch_tokens=500
+    )
+    assert (
+        backend.generate([HELD[0][0]], GenerationSettings(max_new_tokens=3))[0].completion_tokens
+        >= 1
+    )
 
 
 def test_divergence_stops(base: LoadedBase, tmp_path: Path) -> None:
@@ -208,7 +240,9 @@ def test_divergence_stops(base: LoadedBase, tmp_path: Path) -> None:
     assert not (tmp_path / "adapter").exists()
 
 
-@pytest.mark.parametrize("changes", [{"target_modules": ("nowhere",)}, {"layers": (7,)}, {"method": "none"}])
+@pytest.mark.parametrize(
+    "changes", [{"target_modules": ("nowhere",)}, {"layers": (7,)}, {"method": "none"}]
+)
 def test_impossible_requests(base: LoadedBase, tmp_path: Path, changes: dict[str, Any]) -> None:
     """Modules or layers that the base lacks, or no method, are configuration errors."""
     with pytest.raises(ConfigError):

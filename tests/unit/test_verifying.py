@@ -74,7 +74,9 @@ def test_verify_checks_the_approvals_of_past_promotions(
 
 
 @pytest.mark.parametrize("person", ["maker", "ana"])
-def test_verify_finds_approvals_that_never_counted(project: Project, candidate: str, person: str) -> None:
+def test_verify_finds_approvals_that_never_counted(
+    project: Project, candidate: str, person: str
+) -> None:
     """An approval by the maker, or of an earlier verdict, does not carry a promotion, however it got in."""
     ledger = Ledger(project.ledger_url)
     digest = ledger.entries("verdict")[-1].payload["verdict"]
@@ -83,7 +85,9 @@ def test_verify_finds_approvals_that_never_counted(project: Project, candidate: 
         decided(project, candidate, Decision.HOLD)
         decided(project, candidate)
     claims = [{"person": person, "role": "reviewer", "entry": given.sequence}]
-    ledger.move_champion(candidate, 2, 1, "promote", "eve", {"verdict": digest, "approvals": claims, "required": 1})
+    ledger.move_champion(
+        candidate, 2, 1, "promote", "eve", {"verdict": digest, "approvals": claims, "required": 1}
+    )
     with pytest.raises(IntegrityError, match="does not count"):
         verify(project)
 
@@ -103,11 +107,17 @@ def test_verify_finds_an_approval_that_came_too_late(project: Project, candidate
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "f" * 64])
-def test_a_tag_with_another_head_is_never_taken_for_this_one(project: Project, candidate: str, digest: str) -> None:
+def test_a_tag_with_another_head_is_never_taken_for_this_one(
+    project: Project, candidate: str, digest: str
+) -> None:
     """A tag of this sequence with another hash, be it smaller or larger, says that the ledger was rewritten."""
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     tag = ["tag", "-a", "sluice/ledger/4", "-m", f"Head of the ledger 4:{digest}"]
-    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "one"], [*author, *tag]):
+    for command in (
+        ["init", "-q"],
+        [*author, "commit", "-q", "--allow-empty", "-m", "one"],
+        [*author, *tag],
+    ):
         subprocess.run(["git", *command], cwd=project.root, check=True)
     with pytest.raises(IntegrityError, match="rewritten"):
         anchor_in_git(project)
@@ -147,7 +157,11 @@ def test_a_rewritten_ledger_is_found_by_a_git_tag(project: Project, candidate: s
 def test_a_git_tag_that_holds_no_head_is_an_error(project: Project, candidate: str) -> None:
     """A tag of that name with other words vouches for nothing, and is not passed over."""
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"], ["tag", "sluice/ledger/4"]):
+    for command in (
+        ["init", "-q"],
+        ["commit", "-q", "--allow-empty", "-m", "one"],
+        ["tag", "sluice/ledger/4"],
+    ):
         subprocess.run(["git", *author, *command], cwd=project.root, check=True)
     with pytest.raises(IntegrityError, match="holds no head"):
         git_anchors(project)

@@ -69,7 +69,9 @@ def test_living_dvc_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[
         process.wait()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"write": {}}', '{"write": {"a": 3}, "read": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"write": {}}', '{"write": {"a": 3}, "read": {}}']
+)
 def test_torn_lock_file_is_dropped(tmp_path: Path, text: str) -> None:
     """A lock file torn by a kill is no owner."""
     path = _rwlock(tmp_path, 1)
@@ -109,8 +111,13 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
     stage = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}, 'stage', 'tune'])"
     started, until = time.monotonic(), time.time() + 5
-    with open(os.devnull) as lock, pytest.raises(BudgetError, match="the stage tune was still at work"):
-        versioning._run_until([sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until)
+    with (
+        open(os.devnull) as lock,
+        pytest.raises(BudgetError, match="the stage tune was still at work"),
+    ):
+        versioning._run_until(
+            [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until
+        )
     assert time.monotonic() - started < 50  # the stage itself would sleep for 60
     assert ended(int(pid.read_text()))
 
@@ -135,7 +142,10 @@ def test_waiting_ends_with_the_budget(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").touch()
-    with versioning.pipeline_lock(project), pytest.raises(BudgetError, match="another run still holds the pipeline"):
+    with (
+        versioning.pipeline_lock(project),
+        pytest.raises(BudgetError, match="another run still holds the pipeline"),
+    ):
         versioning.reproduce(project, until=time.time() + 0.1)
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)  # dvc"])
     try:
@@ -150,7 +160,9 @@ def test_waiting_ends_with_the_budget(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_stages_of_another_run_are_not_told_as_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_of_another_run_are_not_told_as_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the run that held the pipeline before us ran is not among the stages that we ran."""
     project, held = Project(tmp_path), threading.Event()
     (tmp_path / ".dvc").mkdir()

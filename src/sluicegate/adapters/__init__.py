@@ -74,7 +74,11 @@ def adapter_digest(folder: Path) -> str:
 
 
 def verify_adapter(
-    folder: Path, *, expected: str | None, base_digest: str | None = None, base_path: Path | None = None
+    folder: Path,
+    *,
+    expected: str | None,
+    base_digest: str | None = None,
+    base_path: Path | None = None,
 ) -> None:
     """Check an adapter before anything loads it.
 
@@ -92,9 +96,13 @@ def verify_adapter(
     """
     found = adapter_digest(folder)
     if expected is not None and found != expected:
-        raise AdapterError(f"{folder} has digest {found[:12]}, {expected[:12]} is recorded.", hint=HINT)
+        raise AdapterError(
+            f"{folder} has digest {found[:12]}, {expected[:12]} is recorded.", hint=HINT
+        )
     shape = _check_config(folder / CONFIG, base_digest)
-    _check_weights(folder / WEIGHTS, shape, _base_shapes(base_path) if base_path is not None else None)
+    _check_weights(
+        folder / WEIGHTS, shape, _base_shapes(base_path) if base_path is not None else None
+    )
 
 
 def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
@@ -128,7 +136,8 @@ def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
         sync_folder(target.parent)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot store an adapter in {store}: {error.strerror}", hint="Free disk space, then run again."
+            f"cannot store an adapter in {store}: {error.strerror}",
+            hint="Free disk space, then run again.",
         ) from error
     finally:
         if temporary is not None:
@@ -146,7 +155,9 @@ def stored_adapter(store: Path, digest: str) -> Path:
         raise AdapterError(f"{digest!r} is not an adapter digest.")
     folder = store / "adapters" / digest
     if not folder.is_dir():
-        raise AdapterError(f"the store has no adapter {digest[:12]}.", hint=f"Looked in {folder.parent}.")
+        raise AdapterError(
+            f"the store has no adapter {digest[:12]}.", hint=f"Looked in {folder.parent}."
+        )
     if adapter_digest(folder) != digest:
         raise AdapterError(f"the stored adapter {digest[:12]} was changed on disk.", hint=HINT)
     return folder
@@ -182,7 +193,8 @@ def _check_files(folder: Path) -> None:
     if names != {CONFIG, WEIGHTS}:
         wrong = ", ".join(sorted(names ^ {CONFIG, WEIGHTS}))
         raise AdapterError(
-            f"{folder}: missing or unexpected: {wrong}.", hint=f"An adapter is {CONFIG} and {WEIGHTS}, nothing else."
+            f"{folder}: missing or unexpected: {wrong}.",
+            hint=f"An adapter is {CONFIG} and {WEIGHTS}, nothing else.",
         )
 
 
@@ -204,7 +216,9 @@ def _check_config(path: Path, base_digest: str | None) -> _Shape:
     _check_values(path, config)
     base = config["base_model_name_or_path"]
     if base_digest is not None and base != BASE_PREFIX + base_digest:
-        raise AdapterError(f"{path}: made for {str(base)[:40]!r}, not for the base {base_digest[:12]}.", hint=HINT)
+        raise AdapterError(
+            f"{path}: made for {str(base)[:40]!r}, not for the base {base_digest[:12]}.", hint=HINT
+        )
     layers = config.get("layers_to_transform")
     return _Shape(
         config["r"],
@@ -236,7 +250,8 @@ def _check_values(path: Path, config: Mapping[str, Any]) -> None:
     for field, good in checks.items():
         if not good:
             raise AdapterError(
-                f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.", hint=HINT
+                f"{path}: {field}: value not allowed: {str(config.get(field.split(' ')[0]))[:60]}.",
+                hint=HINT,
             )
 
 
@@ -260,7 +275,9 @@ def _check_weights(path: Path, shape: _Shape, base: Mapping[str, tuple[int, ...]
     tensors, start = header(path)
     found: dict[str, set[str]] = {}
     for key in tensors:
-        match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)", key)
+        match = re.fullmatch(
+            r"base_model\.model\.(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector)", key
+        )
         if match is None or match[2] not in parts:
             raise AdapterError(f"{path}: unexpected tensor {key[:120]}.", hint=HINT)
         found.setdefault(match[1], set()).add(match[2])
@@ -270,7 +287,9 @@ def _check_weights(path: Path, shape: _Shape, base: Mapping[str, tuple[int, ...]
         _check_shapes(path, module, named, shape, base)
         for part, tensor in named.items():
             if not finite(path, start, tensor):
-                raise AdapterError(f"{path}: {module}.{part} holds values that are not finite numbers.", hint=HINT)
+                raise AdapterError(
+                    f"{path}: {module}.{part} holds values that are not finite numbers.", hint=HINT
+                )
 
 
 def _check_complete(
@@ -283,7 +302,9 @@ def _check_complete(
     """Every module named, in every layer named, has every part; nothing else is there."""
     for module, present in sorted(found.items()):
         if present != set(parts):
-            raise AdapterError(f"{path}: {module} lacks {', '.join(sorted(set(parts) - present))}.", hint=HINT)
+            raise AdapterError(
+                f"{path}: {module} lacks {', '.join(sorted(set(parts) - present))}.", hint=HINT
+            )
     if base is not None:
         wanted = {
             name for name in base
@@ -293,20 +314,36 @@ def _check_complete(
         layers = shape.layers if shape.layers is not None else {_layer(module) for module in found}
         stems = {re.match(r"(.*?\.)\d+(\..*)", module) for module in found}
         wanted = {
-            f"{stem[1]}{layer}{stem[2]}" for stem in stems if stem is not None for layer in layers if layer is not None
+            f"{stem[1]}{layer}{stem[2]}"
+            for stem in stems
+            if stem is not None
+            for layer in layers
+            if layer is not None
         }
         wanted |= {module for module in found if _layer(module) is None}
     absent = {*shape.modules} ^ {module.rsplit(".", 1)[-1] for module in found}
-    absent |= {f"layer {layer}" for layer in (shape.layers or frozenset()) - {_layer(module) for module in found}}
+    absent |= {
+        f"layer {layer}"
+        for layer in (shape.layers or frozenset()) - {_layer(module) for module in found}
+    }
     if absent:
-        raise AdapterError(f"{path}: {CONFIG} and tensors differ on {', '.join(sorted(absent))}.", hint=HINT)
+        raise AdapterError(
+            f"{path}: {CONFIG} and tensors differ on {', '.join(sorted(absent))}.", hint=HINT
+        )
     if not wanted or wanted != set(found):
         wrong = sorted(wanted ^ set(found))
-        raise AdapterError(f"{path}: missing or unexpected: {', '.join(wrong[:3]) or 'no tensors at all'}.", hint=HINT)
+        raise AdapterError(
+            f"{path}: missing or unexpected: {', '.join(wrong[:3]) or 'no tensors at all'}.",
+            hint=HINT,
+        )
 
 
 def _check_shapes(
-    path: Path, module: str, tensors: Mapping[str, Tensor], shape: _Shape, base: Mapping[str, tuple[int, ...]] | None
+    path: Path,
+    module: str,
+    tensors: Mapping[str, Tensor],
+    shape: _Shape,
+    base: Mapping[str, tuple[int, ...]] | None,
 ) -> None:
     down, up = tensors["lora_A.weight"].shape, tensors["lora_B.weight"].shape
     flat = len(down) == len(up) == 2

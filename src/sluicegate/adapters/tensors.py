@@ -39,13 +39,18 @@ def header(path: Path) -> tuple[dict[str, Tensor], int]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np"), path.open("rb") as stream:  # opening checks sizes, offsets and overlaps
+        with (
+            safe_open(path, framework="np"),
+            path.open("rb") as stream,
+        ):  # opening checks sizes, offsets and overlaps
             length = int.from_bytes(stream.read(8), "little")
             found = json.loads(stream.read(length))
     except (SafetensorError, OSError, ValueError) as error:
         raise AdapterError(f"{path} is not a safetensors file: {error}", hint=HINT) from error
     found.pop("__metadata__", None)
-    return {name: Tensor(t["dtype"], tuple(t["shape"]), *t["data_offsets"]) for name, t in found.items()}, 8 + length
+    return {
+        name: Tensor(t["dtype"], tuple(t["shape"]), *t["data_offsets"]) for name, t in found.items()
+    }, 8 + length
 
 
 def finite(path: Path, start: int, tensor: Tensor) -> bool:

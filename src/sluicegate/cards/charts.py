@@ -27,7 +27,9 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
         return [low]
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next((factor * power for factor in (1, 2, 2.5, 5) if factor * power >= rough), 10 * power)
+    step = next(
+        (factor * power for factor in (1, 2, 2.5, 5) if factor * power >= rough), 10 * power
+    )
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -46,26 +48,37 @@ def loss_curve(curve: Sequence[Mapping[str, float]]) -> Markup:
     both = train + validation
     if len(both) < 2:
         return Markup("")
-    (x0, x1), (y0, y1) = (min(x for x, _ in both), max(x for x, _ in both)), padded([y for _, y in both])
+    (x0, x1), (y0, y1) = (
+        (min(x for x, _ in both), max(x for x, _ in both)),
+        padded([y for _, y in both]),
+    )
     left, right, top, bottom = 46, 700, 14, 214
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         x = left + (right - left) * (point[0] - x0) / ((x1 - x0) or 1)
         return round(x, 1), round(bottom - (bottom - top) * (point[1] - y0) / (y1 - y0), 1)
 
-    parts = ['<svg class="chart" viewBox="0 0 720 250" role="img" aria-label="Loss by training step">']
+    parts = [
+        '<svg class="chart" viewBox="0 0 720 250" role="img" aria-label="Loss by training step">'
+    ]
     for tick in ticks(y0, y1):
         _, y = place((x0, tick))
         parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
-        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 8}" y="{y + 4}" text-anchor="end">{tick:g}</text>'
+        )
     for tick in ticks(x0, x1, 6):
         x, _ = place((tick, y0))
-        parts.append(f'<text class="tick" x="{x}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>'
+        )
     parts.append(f'<text class="tick" x="{right}" y="{bottom + 34}" text-anchor="end">step</text>')
     for points, name in ((train, "train"), (validation, "validation")):
         placed = [place(point) for point in points]
         if len(placed) > 1:
-            parts.append(f'<polyline class="line {name}" points="{" ".join(f"{x},{y}" for x, y in placed)}"/>')
+            parts.append(
+                f'<polyline class="line {name}" points="{" ".join(f"{x},{y}" for x, y in placed)}"/>'
+            )
         if name == "validation" or len(placed) == 1:
             parts += [f'<circle class="dot {name}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in placed]
     return Markup("".join(parts) + "</svg>")
@@ -92,16 +105,22 @@ def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
     def x(value: float) -> float:
         return round(left + (right - left) * (value - low) / (high - low), 1)
 
-    parts = [f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="Means with 95 % intervals">']
+    parts = [
+        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="Means with 95 % intervals">'
+    ]
     for tick in ticks(low, high, 3):
         parts.append(f'<path class="grid" d="M{x(tick)} 2V{height - 20}"/>')
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{height - 6}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick)}" y="{height - 6}" text-anchor="middle">{tick:g}</text>'
+        )
     for index, (label, style, summary) in enumerate(rows):
         y = line * index + 15
         parts.append(f'<text class="label" x="0" y="{y + 4}">{escape(label)}</text>')
         parts.append(f'<path class="whisker {style}" d="M{x(summary.low)} {y}H{x(summary.high)}"/>')
         parts.append(f'<circle class="dot {style}" cx="{x(summary.mean)}" cy="{y}" r="4.5"/>')
-        parts.append(f'<text class="value" x="360" y="{y + 4}" text-anchor="end">{number(summary.mean)}</text>')
+        parts.append(
+            f'<text class="value" x="360" y="{y + 4}" text-anchor="end">{number(summary.mean)}</text>'
+        )
     return Markup("".join(parts) + "</svg>")
 
 
@@ -110,7 +129,11 @@ def bounds(rule: RuleResult) -> Markup:
     if rule.difference is None:
         return Markup("")
     margin = rule.margin if rule.margin and rule.kind == "not_worse_than_champion" else 0.0
-    shown = [value for value in (rule.difference, rule.low, rule.high, 0.0, -margin, margin) if value is not None]
+    shown = [
+        value
+        for value in (rule.difference, rule.low, rule.high, 0.0, -margin, margin)
+        if value is not None
+    ]
     reach = max(map(abs, shown)) * 1.08 or 1.0
 
     def x(value: float) -> float:
@@ -118,7 +141,9 @@ def bounds(rule: RuleResult) -> Markup:
 
     first = x(rule.low) if rule.low is not None else 2
     last = x(rule.high) if rule.high is not None else 158
-    parts = ['<svg class="bounds" viewBox="0 0 160 24" role="img" aria-label="Difference with its interval">']
+    parts = [
+        '<svg class="bounds" viewBox="0 0 160 24" role="img" aria-label="Difference with its interval">'
+    ]
     if margin:
         width = round(x(margin) - x(-margin), 1)
         parts.append(f'<rect class="margin" x="{x(-margin)}" y="2" width="{width}" height="20"/>')
@@ -136,7 +161,9 @@ def differences(values: Sequence[float]) -> Markup:
     reach = max(map(abs, ordered)) or 1.0
     ordered = ordered[:: math.ceil(len(ordered) / MOST_BARS)]
     width = 720 / len(ordered)
-    parts = ['<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each example, sorted">']
+    parts = [
+        '<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each example, sorted">'
+    ]
     for index, value in enumerate(ordered):
         height = round(54 * abs(value) / reach, 1)
         y = 60 - height if value > 0 else 60

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from sluicegate.cards.examples import ExamplePair
 from sluicegate.cards.gate_report import GateReport
 from sluicegate.cards.verdict import MARKS, SIGNS, escaped
-from sluicegate.cards.wording import by_weight, interval, limit, look, number, outcome, short, titled, why
+from sluicegate.cards.wording import (
+    by_weight,
+    interval,
+    limit,
+    look,
+    number,
+    outcome,
+    short,
+    titled,
+    why,
+)
 from sluicegate.records import Decision, RuleResult
 
 LONGEST = 60_000
@@ -63,7 +73,11 @@ def comment_markdown(report: GateReport) -> str:
 
 
 def _comment(report: GateReport, length: int) -> str:
-    lines = [marker(report.model), f"## {SIGNS[report.decision]} {report.decision.value}: {safe(report.model)}", ""]
+    lines = [
+        marker(report.model),
+        f"## {SIGNS[report.decision]} {report.decision.value}: {safe(report.model)}",
+        "",
+    ]
     lines += [f"**{safe(report.headline, 1000)}**", ""]
     if report.against:
         lines += [f"Compared with {safe(report.against)}.", ""]
@@ -108,7 +122,11 @@ def _rules(report: GateReport) -> list[str]:
     if report.verdict is None:
         return []
     rules = by_weight(report.verdict.rules)
-    lines = ["### Rules", "", "| | rule | candidate | champion | difference | interval | asked for | n |"]
+    lines = [
+        "### Rules",
+        "",
+        "| | rule | candidate | champion | difference | interval | asked for | n |",
+    ]
     lines += ["|:--|:--|--:|--:|--:|:-:|--:|--:|", *(_row(rule) for rule in rules[:_RULES])]
     if len(rules) > _RULES:
         lines += ["", f"{len(rules) - _RULES} more rules are in the report."]
@@ -118,7 +136,11 @@ def _rules(report: GateReport) -> list[str]:
     }
     reasons = [reason for reason in report.verdict.reasons if reason not in told]
     if unsettled or reasons:
-        lines += ["", "### Warnings" if report.decision is Decision.PROMOTE else "### What stands in the way", ""]
+        lines += [
+            "",
+            "### Warnings" if report.decision is Decision.PROMOTE else "### What stands in the way",
+            "",
+        ]
         lines += [f"- **{safe(titled(rule), 160)}**: {safe(why(rule), 400)}" for rule in unsettled]
         lines += [f"- {safe(reason, 400)}" for reason in reasons]
     return [*lines, ""]
@@ -142,7 +164,11 @@ def _row(rule: RuleResult) -> str:
 def _worst(report: GateReport, length: int) -> list[str]:
     if not report.worst:
         return []
-    lines = [f"### Worst regressions, by {safe(report.metric)}", "", "| | candidate | champion | reference |"]
+    lines = [
+        f"### Worst regressions, by {safe(report.metric)}",
+        "",
+        "| | candidate | champion | reference |",
+    ]
     lines.append("|:--|:--|:--|:--|")
     lines += [_example(pair, report.metric, length) for pair in report.worst[:EXAMPLES]]
     return [*lines, ""]
@@ -153,7 +179,8 @@ def _example(pair: ExamplePair, metric: str, length: int) -> str:
     scores = [pair.candidate.scores.get(metric), champion.scores.get(metric) if champion else None]
     texts = [pair.candidate.output, champion.output if champion else ""]
     cells = [
-        f"{safe(text, length) or '(empty)'}<br>**{number(score)}**" for text, score in zip(texts, scores, strict=True)
+        f"{safe(text, length) or '(empty)'}<br>**{number(score)}**"
+        for text, score in zip(texts, scores, strict=True)
     ]
     reference = safe(_first(pair.references), length)
     return f"| {safe(pair.id, 80) or '-'}<br>{number(pair.gain, signed=True)} | {' | '.join(cells)} | {reference} |"

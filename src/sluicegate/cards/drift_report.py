@@ -116,11 +116,20 @@ def drift_report_html(page: DriftPage) -> str:
 def drift_markdown(page: DriftPage) -> str:
     """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the golden set lacks."""
     report = page.report
-    lines = [f"## {HEADLINES.get(report.status, report.status)}", "", f"{report.rows:,} rows of traffic", ""]
+    lines = [
+        f"## {HEADLINES.get(report.status, report.status)}",
+        "",
+        f"{report.rows:,} rows of traffic",
+        "",
+    ]
     lines += [escaped(page.cause), ""] if page.cause else []
     lines += [f"- {escaped(note)}" for note in report.notes]
     if page.moved:
-        lines += ["", "| column | before | after | change (sd) | distance | threshold |", "|:--|--:|--:|--:|--:|--:|"]
+        lines += [
+            "",
+            "| column | before | after | change (sd) | distance | threshold |",
+            "|:--|--:|--:|--:|--:|--:|",
+        ]
         for item in page.moved[:8]:
             score = item.score
             distance = f"{number(score.value)} ({escaped(score.statistic)})"
@@ -128,7 +137,12 @@ def drift_markdown(page: DriftPage) -> str:
             cells = (escaped(titled(score.column)), *means, distance, number(score.threshold))
             lines.append(f"| {' | '.join(cells)} |")
     if page.missing:
-        lines += ["", "### The golden set lacks", "", *(f"- {escaped(part)}" for part in page.missing)]
+        lines += [
+            "",
+            "### The golden set lacks",
+            "",
+            *(f"- {escaped(part)}" for part in page.missing),
+        ]
     if page.links:
         lines += ["", *(f"- {escaped(name)}: {address}" for name, address in page.links.items())]
     return "\n".join(lines) + "\n"
@@ -166,9 +180,13 @@ def _steps(spread: Spread, title: str) -> Markup:
     left, right, top, bottom = 4, 356, 8, 118
     low, high = spread.edges[0], spread.edges[-1]
     # Shares are of bins of unequal width: a density is what the eye compares.
-    widths = [max(after - before, 1e-12) for before, after in zip(spread.edges, spread.edges[1:], strict=False)]
+    widths = [
+        max(after - before, 1e-12)
+        for before, after in zip(spread.edges, spread.edges[1:], strict=False)
+    ]
     before, after = (
-        [share / width for share, width in zip(side, widths, strict=True)] for side in (spread.before, spread.after)
+        [share / width for share, width in zip(side, widths, strict=True)]
+        for side in (spread.before, spread.after)
     )
     tallest = max([*before, *after, 1e-12])
 
@@ -179,29 +197,47 @@ def _steps(spread: Spread, title: str) -> Markup:
         return round(bottom - (bottom - top) * value / tallest, 1)
 
     def outline(values: Sequence[float]) -> str:
-        steps = "".join(f"V{y(value)}H{x(edge)}" for value, edge in zip(values, spread.edges[1:], strict=True))
+        steps = "".join(
+            f"V{y(value)}H{x(edge)}" for value, edge in zip(values, spread.edges[1:], strict=True)
+        )
         return f"M{left} {bottom}{steps}V{bottom}"
 
-    parts = [f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before and now">']
-    parts.append(f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>')
+    parts = [
+        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before and now">'
+    ]
+    parts.append(
+        f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>'
+    )
     parts.append(f'<path class="zero" d="M{left} {bottom}H{right}"/>')
     for tick in ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" text-anchor="{anchor}">{tick:,g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" text-anchor="{anchor}">{tick:,g}</text>'
+        )
     return Markup("".join(parts) + "</svg>")
 
 
 def _bars(spread: Spread, title: str) -> Markup:
     height = 34 * len(spread.labels) + 6
     tallest = max([*spread.before, *spread.after, 1e-12])
-    parts = [f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: before and now">']
-    for place, (label, before, after) in enumerate(zip(spread.labels, spread.before, spread.after, strict=True)):
+    parts = [
+        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: before and now">'
+    ]
+    for place, (label, before, after) in enumerate(
+        zip(spread.labels, spread.before, spread.after, strict=True)
+    ):
         y = 34 * place
-        parts.append(f'<text class="label" x="0" y="{y + 19}">{escape(label[:18] or "none")}</text>')
+        parts.append(
+            f'<text class="label" x="0" y="{y + 19}">{escape(label[:18] or "none")}</text>'
+        )
         for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
             width = round(170 * share / tallest, 1)
-            parts.append(f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" height="10"/>')
-            parts.append(f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>')
+            parts.append(
+                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" height="10"/>'
+            )
+            parts.append(
+                f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>'
+            )
     return Markup("".join(parts) + "</svg>")
 
 
@@ -209,7 +245,13 @@ def _grouped(samples: Sequence[Sample]) -> list[tuple[str, list[Sample], list[Sa
     """(column, texts before, texts now), in the order given."""
     columns = dict.fromkeys(sample.column for sample in samples)
     return [
-        (column, *([s for s in samples if (s.column, s.side) == (column, side)] for side in ("before", "after")))  # type: ignore[misc]
+        (
+            column,
+            *(
+                [s for s in samples if (s.column, s.side) == (column, side)]
+                for side in ("before", "after")
+            ),
+        )  # type: ignore[misc]
         for column in columns
     ]
 

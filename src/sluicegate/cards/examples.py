@@ -35,12 +35,21 @@ class ExamplePair:
 
 def primary_metric(verdict: Verdict, candidate: Evidence) -> str:
     """The first metric that a rule compares with the champion; else the first one measured; else an empty name."""
-    compared = [rule.metric for rule in verdict.rules if "champion" in rule.kind and rule.metric in candidate.summaries]
+    compared = [
+        rule.metric
+        for rule in verdict.rules
+        if "champion" in rule.kind and rule.metric in candidate.summaries
+    ]
     return next(iter(compared or candidate.summaries), "")
 
 
 def paired(
-    candidate: Evidence, champion: Evidence | None, examples: Sequence[Example], metric: str, *, higher: bool
+    candidate: Evidence,
+    champion: Evidence | None,
+    examples: Sequence[Example],
+    metric: str,
+    *,
+    higher: bool,
 ) -> list[ExamplePair]:
     """Pair the rows by id, worst gain first; ties by id.
 
@@ -52,12 +61,18 @@ def paired(
     pairs = []
     for row in candidate.rows:
         other = rows.get(row.id)
-        if metric not in row.scores or (champion is not None and (other is None or metric not in other.scores)):
+        if metric not in row.scores or (
+            champion is not None and (other is None or metric not in other.scores)
+        ):
             continue
         gain = row.scores[metric] - (other.scores[metric] if other else 0.0)
         text = texts.get(row.id)
         inputs, references = (text.inputs, text.reference) if text else ({}, ())
-        pairs.append(ExamplePair(row.id, row.group, inputs, references, row, other, gain if higher else -gain))
+        pairs.append(
+            ExamplePair(
+                row.id, row.group, inputs, references, row, other, gain if higher else -gain
+            )
+        )
     return sorted(pairs, key=lambda pair: (pair.gain, pair.id))
 
 

@@ -55,7 +55,11 @@ def gate_html(report: GateReport) -> str:
         f"<tr><td>{_shown(name)}<td><code>{short(before)}</code><td><code>{short(after)}</code><td>{_shown(words)}"
         for name, before, after, words in report.changed
     )
-    table = f"<h2>What changed</h2><table><tr><th>part<th>before<th>after<th>{changed}</table>" if changed else ""
+    table = (
+        f"<h2>What changed</h2><table><tr><th>part<th>before<th>after<th>{changed}</table>"
+        if changed
+        else ""
+    )
     notes = "".join(f"<p>{_shown(note)}" for note in report.notes)
     title = f"{report.decision.value}: {_shown(report.model)}"
     return (

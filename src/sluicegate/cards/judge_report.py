@@ -32,13 +32,20 @@ _MEANING = {
 def calibration_text(record: Record) -> str:
     """What a calibration found, for a terminal; `record` as `judges.calibration` writes it."""
     lines = [_headline(record), *(f"  {line}" for line in _facts(record)), ""]
-    checks = [("pass" if one["passed"] else "FAIL", one["name"], one["said"]) for one in record["checks"]]
+    checks = [
+        ("pass" if one["passed"] else "FAIL", one["name"], one["said"]) for one in record["checks"]
+    ]
     lines += _columns(checks)
     if record["measures"]:
         lines += ["", "  measure, with its 95 % interval"]
-        lines += _columns([(spoken(name), _figures(found), _MEANING[name]) for name, found in _measures(record)])
+        lines += _columns(
+            [(spoken(name), _figures(found), _MEANING[name]) for name, found in _measures(record)]
+        )
     if record["baselines"]:
-        lines += ["", f"  {record['headline']} of judges that read nothing, and how far this one is above them"]
+        lines += [
+            "",
+            f"  {record['headline']} of judges that read nothing, and how far this one is above them",
+        ]
         lines += _columns(
             [
                 (name, _figures(found), _figures(record["above"][name], signed=True))
@@ -102,15 +109,23 @@ def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
     parts = ['<svg class="chart" viewBox="0 0 320 312" role="img" aria-label="People over judge">']
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<path class="grid" d="M{left} {y(tick)}H{right}"/>')
-        parts.append(f'<text class="tick" x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>')
-        parts.append(f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>'
+        )
+        parts.append(
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
+        )
     parts.append(f'<path class="zero" d="M{x(0)} {y(0)}L{x(1)} {y(1)}"/>')
     parts.append(f'<text class="tick" x="{right}" y="{bottom + 32}" text-anchor="end">judge</text>')
     parts.append(f'<text class="tick" x="{left + 4}" y="{top + 2}">people</text>')
     for point in points:
         across, human = x(point["judge"]), point["human"]
-        parts.append(f'<path class="whisker candidate" d="M{across} {y(human["low"])}V{y(human["high"])}"/>')
-        parts.append(f'<circle class="dot candidate" cx="{across}" cy="{y(human["value"])}" r="4.5"/>')
+        parts.append(
+            f'<path class="whisker candidate" d="M{across} {y(human["low"])}V{y(human["high"])}"/>'
+        )
+        parts.append(
+            f'<circle class="dot candidate" cx="{across}" cy="{y(human["value"])}" r="4.5"/>'
+        )
         anchor = "end" if point["judge"] > 0.9 else "start"
         beside = across + (-8 if anchor == "end" else 8)
         parts.append(
@@ -126,10 +141,17 @@ def _measures(record: Record) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _beside(record: Record) -> Markup:
     judge = record["measures"][record["headline"]]
-    rows = [("this judge", "candidate", judge), *((n, "baseline", found) for n, found in record["baselines"].items())]
+    rows = [
+        ("this judge", "candidate", judge),
+        *((n, "baseline", found) for n, found in record["baselines"].items()),
+    ]
     return forest(
         [
-            (name, style, Summary(one["value"], one["low"], one["high"], one["rows"], one["groups"]))
+            (
+                name,
+                style,
+                Summary(one["value"], one["low"], one["high"], one["rows"], one["groups"]),
+            )
             for name, style, one in rows
         ]
     )
@@ -169,7 +191,9 @@ def _figures(found: Mapping[str, Any], *, signed: bool = False) -> str:
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]
 
 

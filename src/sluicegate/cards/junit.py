@@ -25,8 +25,12 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
         moment: when it ended.
         seconds: how long it took.
     """
-    cases = [_case(report, rule) for rule in by_weight(report.verdict.rules)] if report.verdict else []
-    stopped = any(case.find("failure") is not None or case.find("error") is not None for case in cases)
+    cases = (
+        [_case(report, rule) for rule in by_weight(report.verdict.rules)] if report.verdict else []
+    )
+    stopped = any(
+        case.find("failure") is not None or case.find("error") is not None for case in cases
+    )
     if not cases or (report.decision is not Decision.PROMOTE and not stopped):
         cases.append(_whole(report))
     counts = {
@@ -49,7 +53,11 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
         },
     )
     properties = Xml.SubElement(suite, "properties")
-    facts = {"decision": report.decision.value, "made": str(report.made), "cached": str(report.cached)}
+    facts = {
+        "decision": report.decision.value,
+        "made": str(report.made),
+        "cached": str(report.cached),
+    }
     for name, value in {**facts, "against": report.against}.items():
         Xml.SubElement(properties, "property", {"name": name, "value": _clean(value)})
     suite.extend(cases)
@@ -60,7 +68,8 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
 
 def _case(report: GateReport, rule: RuleResult) -> Xml.Element:
     case = Xml.Element(
-        "testcase", {"classname": f"{_clean(report.model)}.gate", "name": _clean(rule.name), "time": "0"}
+        "testcase",
+        {"classname": f"{_clean(report.model)}.gate", "name": _clean(rule.name), "time": "0"},
     )
     found, told = outcome(rule), _clean(_numbers(rule))
     if found in ("fail", "hold"):
@@ -74,7 +83,9 @@ def _case(report: GateReport, rule: RuleResult) -> Xml.Element:
 
 def _whole(report: GateReport) -> Xml.Element:
     """The gate as one case: where no rule was judged, or none says why the release is not let through."""
-    case = Xml.Element("testcase", {"classname": f"{_clean(report.model)}.gate", "name": "verdict", "time": "0"})
+    case = Xml.Element(
+        "testcase", {"classname": f"{_clean(report.model)}.gate", "name": "verdict", "time": "0"}
+    )
     reasons = "\n".join(report.verdict.reasons) if report.verdict else report.summary
     if report.decision is Decision.PROMOTE:
         Xml.SubElement(case, "system-out").text = _clean(reasons)

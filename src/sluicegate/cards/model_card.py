@@ -60,13 +60,17 @@ def render_model_card(
             pieces.append(piece)
             length += len(piece)
             if length > MOST_CHARACTERS:
-                raise ConfigError(f"{template}: the model card grows beyond {MOST_CHARACTERS:,} characters.")
+                raise ConfigError(
+                    f"{template}: the model card grows beyond {MOST_CHARACTERS:,} characters."
+                )
     except FileNotFoundError as error:
         raise ConfigError(f"{template} is missing.", hint="`sluice init` writes one.") from error
     except TemplateSyntaxError as error:
         raise ConfigError(f"{template}, line {error.lineno}: {error.message}") from error
     except (TemplateError, TypeError, ValueError, OSError) as error:
-        raise ConfigError(f"{template}: {error}", hint="The shipped template shows all values there are.") from error
+        raise ConfigError(
+            f"{template}: {error}", hint="The shipped template shows all values there are."
+        ) from error
     return "".join(pieces).encode("utf-8", "replace").decode("utf-8")
 
 
@@ -90,7 +94,9 @@ def _environment() -> Environment:
         def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
             return attr not in _PADDING and super().is_safe_attribute(obj, attr, value)
 
-    environment = Bounded(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = Bounded(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     for name in ("center", "indent", "format", "pprint"):
         environment.filters.pop(name, None)
     environment.globals.pop("range", None)

@@ -135,7 +135,14 @@ def _contenders(context: ReportContext) -> list[tuple[str, str, Evidence]]:
 def _metrics(context: ReportContext) -> list[tuple[str, list[tuple[str, str, Summary]]]]:
     contenders = _contenders(context)
     return [
-        (name, [(label, style, e.summaries[name]) for label, style, e in contenders if name in e.summaries])
+        (
+            name,
+            [
+                (label, style, e.summaries[name])
+                for label, style, e in contenders
+                if name in e.summaries
+            ],
+        )
         for name in context.candidate.summaries
     ]
 
@@ -145,7 +152,10 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
     from sluicegate.cards import charts
 
     spread = spreads(context.candidate, context.champion)
-    return [(name, _direction(context, name), charts.forest(rows), spread[name]) for name, rows in _metrics(context)]
+    return [
+        (name, _direction(context, name), charts.forest(rows), spread[name])
+        for name, rows in _metrics(context)
+    ]
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
@@ -153,7 +163,13 @@ def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
     measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
     names = list(context.candidate.operations)
     return [
-        (name, [wording.operation(name, e.operations[name]) if name in e.operations else "-" for e in measured])
+        (
+            name,
+            [
+                wording.operation(name, e.operations[name]) if name in e.operations else "-"
+                for e in measured
+            ],
+        )
         for name in names
     ]
 
@@ -174,7 +190,9 @@ def _examples(context: ReportContext) -> dict[str, Any]:
     against = context.champion is not None
     worst = [pair for pair in pairs if not against or pair.gain < 0][:EXAMPLES_SHOWN]
     rest = pairs[len(worst) :]
-    best: list[ExamplePair] = [pair for pair in reversed(rest) if not against or pair.gain > 0][:EXAMPLES_SHOWN]
+    best: list[ExamplePair] = [pair for pair in reversed(rest) if not against or pair.gain > 0][
+        :EXAMPLES_SHOWN
+    ]
     gains = [pair.gain for pair in pairs if math.isfinite(pair.gain)]
     return {
         "primary": metric,

@@ -111,19 +111,25 @@ def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Marku
     def y(share: float) -> float:
         return round(bottom - (bottom - top) * share / most, 1)
 
-    parts = ['<svg class="chart spread" viewBox="0 0 360 96" role="img" aria-label="How the scores spread">']
+    parts = [
+        '<svg class="chart spread" viewBox="0 0 360 96" role="img" aria-label="How the scores spread">'
+    ]
     for place, share in enumerate(shares[0]):
         if share:
             box = f'x="{left + place * width + 0.5:.1f}" y="{y(share)}" width="{width - 1:.1f}"'
             parts.append(f'<rect class="bin" {box} height="{bottom - y(share):.1f}"/>')
     if shares[1]:
         steps = [f"M{left} {bottom}"]
-        steps += [f"V{y(share)}H{left + (place + 1) * width:.1f}" for place, share in enumerate(shares[1])]
+        steps += [
+            f"V{y(share)}H{left + (place + 1) * width:.1f}" for place, share in enumerate(shares[1])
+        ]
         parts.append(f'<path class="outline" d="{"".join(steps)}V{bottom}"/>')
     parts.append(f'<path class="grid" d="M{left} {bottom}H{right}"/>')
     for tick in ticks(low, high, 4):
         across = left + (right - left) * (tick - low) / (high - low)
-        parts.append(f'<text class="tick" x="{across:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{across:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>'
+        )
     return Markup("".join(parts) + "</svg>")
 
 
@@ -132,7 +138,9 @@ def spreads(candidate: Evidence, champion: Evidence | None) -> dict[str, Markup]
     return {
         metric: distribution(
             [row.scores[metric] for row in candidate.rows],
-            [row.scores[metric] for row in champion.rows] if champion and metric in champion.summaries else [],
+            [row.scores[metric] for row in champion.rows]
+            if champion and metric in champion.summaries
+            else [],
         )
         for metric in candidate.summaries
     }

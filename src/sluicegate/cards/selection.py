@@ -63,8 +63,15 @@ def selection_text(page: SelectionPage) -> str:
     lines.append("The way to the decision")
     for number, question in enumerate(page.questions, start=1):
         lines.append(f"  {number}. {question.text}")
-        lines += [f"       {'out ' if out else '    '} {name}: {answer}" for name, answer, out in question.answers]
-    lines += ["", "The costs assume: " + ", ".join(f"{name} {value}" for name, value in page.assumptions), *page.notes]
+        lines += [
+            f"       {'out ' if out else '    '} {name}: {answer}"
+            for name, answer, out in question.answers
+        ]
+    lines += [
+        "",
+        "The costs assume: " + ", ".join(f"{name} {value}" for name, value in page.assumptions),
+        *page.notes,
+    ]
     return "\n".join([*lines, "", f"{page.chosen or 'NOBODY'}: {page.because}", ""])
 
 
@@ -73,9 +80,13 @@ def selection_html(page: SelectionPage) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).parent
-    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
+    )
     style = Markup((folder / "report.css").read_text("utf-8"))
-    return environment.get_template("selection.html.jinja").render(page=page, style=style, plot=pareto_plot(page))
+    return environment.get_template("selection.html.jinja").render(
+        page=page, style=style, plot=pareto_plot(page)
+    )
 
 
 def pareto_plot(page: SelectionPage) -> Markup:
@@ -92,13 +103,21 @@ def pareto_plot(page: SelectionPage) -> Markup:
     def up(value: float) -> float:
         return round(bottom - (bottom - top) * (value - y0) / (y1 - y0), 1)
 
-    parts = [f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} against cost">']
+    parts = [
+        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} against cost">'
+    ]
     for tick in ticks(y0, y1):
         parts.append(f'<path class="grid" d="M{left} {up(tick)}H{right}"/>')
-        parts.append(f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" text-anchor="end">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" text-anchor="end">{tick:g}</text>'
+        )
     for tick in ticks(max(x0, 0.0), x1, 6):
-        parts.append(f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>')
-    parts.append(f'<text class="tick" x="{right}" y="{bottom + 38}" text-anchor="end">{escape(page.across)}</text>')
+        parts.append(
+            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>'
+        )
+    parts.append(
+        f'<text class="tick" x="{right}" y="{bottom + 38}" text-anchor="end">{escape(page.across)}</text>'
+    )
     parts.append(f'<text class="tick" x="{left}" y="{top - 2}">{escape(page.up)}</text>')
     for point in page.points:
         x, kind = across(point.cost), "validation" if point.front else "train"
@@ -113,5 +132,7 @@ def pareto_plot(page: SelectionPage) -> Markup:
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]

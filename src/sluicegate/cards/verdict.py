@@ -51,21 +51,43 @@ def verdict_markdown(
     Returns:
         About 3000 characters for ten rules: MLflow holds 5000 in a description.
     """
-    lines = [f"## {SIGNS[verdict.decision]} {verdict.decision.value}", "", f"**{escaped(headline(verdict))}**", ""]
+    lines = [
+        f"## {SIGNS[verdict.decision]} {verdict.decision.value}",
+        "",
+        f"**{escaped(headline(verdict))}**",
+        "",
+    ]
     lines += [f"- {escaped(reason)}" for reason in verdict.reasons]
     lines += [""] if verdict.reasons else []
-    lines += ["### Rules", "", "| | rule | candidate | champion | difference | interval | asked for | n |"]
+    lines += [
+        "### Rules",
+        "",
+        "| | rule | candidate | champion | difference | interval | asked for | n |",
+    ]
     lines.append("|:--|:--|--:|--:|--:|:-:|--:|--:|")
     rules = by_weight(verdict.rules)
     lines += [_row(rule) for rule in rules]
     unsettled = [rule for rule in rules if outcome(rule) != "pass"]
     if unsettled:
-        lines += ["", "### What stands in the way" if verdict.decision is not Decision.PROMOTE else "### Warnings", ""]
+        lines += [
+            "",
+            "### What stands in the way"
+            if verdict.decision is not Decision.PROMOTE
+            else "### Warnings",
+            "",
+        ]
         lines += [f"- **{escaped(titled(rule))}**: {escaped(why(rule))}" for rule in unsettled]
     lines += ["", "### Made of", "", "| part | identity |", "|:--|:--|"]
-    lines += [f"| {escaped(name)} | `{_identity(value)}` |" for name, value in made_of(release, lineage)]
-    lines += ["", f"Judged under policy `{short(verdict.policy)}` on golden set `{short(verdict.golden)}`,"]
-    lines.append(f"against {f'champion `{short(verdict.champion)}`' if verdict.champion else 'no champion'}.")
+    lines += [
+        f"| {escaped(name)} | `{_identity(value)}` |" for name, value in made_of(release, lineage)
+    ]
+    lines += [
+        "",
+        f"Judged under policy `{short(verdict.policy)}` on golden set `{short(verdict.golden)}`,",
+    ]
+    lines.append(
+        f"against {f'champion `{short(verdict.champion)}`' if verdict.champion else 'no champion'}."
+    )
     lines += [look(verdict)] if verdict.looks else []
     if links:
         lines += ["", "### Read on", ""]
@@ -90,12 +112,23 @@ def _row(rule: RuleResult) -> str:
 
 def _identity(value: str) -> str:
     """Digests in 16 characters: the whole ones are in the version's tags and would fill MLflow's 5000."""
-    return _DIGEST.sub(lambda match: match[0][:16], value).replace("`", "'").replace("|", "/").replace("\n", " ")
+    return (
+        _DIGEST.sub(lambda match: match[0][:16], value)
+        .replace("`", "'")
+        .replace("|", "/")
+        .replace("\n", " ")
+    )
 
 
 def _link(name: str, address: str) -> str:
     scheme = address.partition(":")[0].lower() if ":" in address else ""
     if scheme not in ("", "http", "https", "models"):
         return f"{escaped(name)}: `{address.replace('`', '')}`"
-    safe = address.replace(" ", "%20").replace("(", "%28").replace(")", "%29").replace("<", "%3C").replace(">", "%3E")
+    safe = (
+        address.replace(" ", "%20")
+        .replace("(", "%28")
+        .replace(")", "%29")
+        .replace("<", "%3C")
+        .replace(">", "%3E")
+    )
     return f"[{escaped(name)}]({safe})"

@@ -5,12 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sluicegate.cards.wording import by_weight, headline, interval, limit, look, number, outcome, short, titled, why
+from sluicegate.cards.wording import (
+    by_weight,
+    headline,
+    interval,
+    limit,
+    look,
+    number,
+    outcome,
+    short,
+    titled,
+    why,
+)
 from sluicegate.records import Verdict
 
 HEADER = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
 _LEFT = frozenset({0, 1})
-_COLOURS = {"pass": "32", "PROMOTE": "1;32", "fail": "31", "REJECT": "1;31", "hold": "33", "HOLD": "1;33", "warn": "33"}
+_COLOURS = {
+    "pass": "32",
+    "PROMOTE": "1;32",
+    "fail": "31",
+    "REJECT": "1;31",
+    "hold": "33",
+    "HOLD": "1;33",
+    "warn": "33",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
@@ -26,7 +45,10 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
         Text that ends with a newline. Control characters from outside (names, reasons) are removed.
     """
     word = verdict.decision.value
-    lines = [f"{_paint(word, word, colour)}  release {short(verdict.candidate)}", f"  {_plain(headline(verdict))}"]
+    lines = [
+        f"{_paint(word, word, colour)}  release {short(verdict.candidate)}",
+        f"  {_plain(headline(verdict))}",
+    ]
     lines += [f"  {look(verdict)}", ""] if verdict.looks else [""]
     rules = by_weight(verdict.rules)
     rows = [

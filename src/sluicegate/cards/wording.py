@@ -54,7 +54,11 @@ def operation(name: str, value: float) -> str:
         >>> operation("latency_p95", 1.25), operation("tokens_per_second", 210.4)
         ('1.2 s', '210.4')
     """
-    return seconds(value) if name.startswith(("latency", "first_token")) or name.endswith("seconds") else number(value)
+    return (
+        seconds(value)
+        if name.startswith(("latency", "first_token")) or name.endswith("seconds")
+        else number(value)
+    )
 
 
 def spoken(name: str) -> str:
@@ -175,11 +179,17 @@ def headline(verdict: Verdict) -> str:
     if verdict.decision is Decision.PROMOTE:
         passes = "The one rule passes" if deciding == 1 else f"All {deciding} rules pass"
         warned = f", with {outcomes.count('warn')} warning(s)" if "warn" in outcomes else ""
-        onto = f"it may replace champion {short(verdict.champion)}" if verdict.champion else "there is no champion yet"
+        onto = (
+            f"it may replace champion {short(verdict.champion)}"
+            if verdict.champion
+            else "there is no champion yet"
+        )
         return f"{passes}{warned}: {onto}."
     if verdict.decision is Decision.REJECT:
         return f"{_of(len(broken), deciding)} broken: {', '.join(broken) or 'see the reasons'}."
-    more = max((rule.more_examples or 0 for rule in verdict.rules if outcome(rule) == "hold"), default=0)
+    more = max(
+        (rule.more_examples or 0 for rule in verdict.rules if outcome(rule) == "hold"), default=0
+    )
     wanted = f" About {more} more golden examples would settle it." if more else ""
     named = ", ".join(open_) or "see the reasons"
     return f"Not enough evidence, {_of(len(open_), deciding)} undecided: {named}.{wanted}"

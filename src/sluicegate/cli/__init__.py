@@ -107,7 +107,9 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         if "SLUICE_FAILURE" not in os.environ:  # a stage's own command says it
-            click.echo("\nstopped. Nothing is half done: run the same command again to go on.", err=True)
+            click.echo(
+                "\nstopped. Nothing is half done: run the same command again to go on.", err=True
+            )
         sys.exit(130)
     except SluiceError as error:
         if not _left_for_pipeline(error):
@@ -120,7 +122,8 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == 28:
             click.echo(
-                "error: the disk is full.\n  what to do: free some space and run the same command again.", err=True
+                "error: the disk is full.\n  what to do: free some space and run the same command again.",
+                err=True,
             )
             sys.exit(3)
         import traceback
@@ -144,7 +147,9 @@ def _left_for_pipeline(error: SluiceError) -> bool:
     from sluicegate.hashing import write_json
 
     try:
-        write_json(Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint})
+        write_json(
+            Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint}
+        )
     except (SluiceError, OSError):
         return False  # a full disk
     return True

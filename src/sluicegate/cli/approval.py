@@ -11,7 +11,12 @@ from sluicegate.cli.output import json_option, print_json
 
 @click.command()
 @click.argument("release")
-@click.option("--as", "person", metavar="PERSON", help="Name in gates.yaml (default: SLUICE_ACTOR, else the login).")
+@click.option(
+    "--as",
+    "person",
+    metavar="PERSON",
+    help="Name in gates.yaml (default: SLUICE_ACTOR, else the login).",
+)
 @click.option("--reason", default="", help="Why, for the ledger.")
 @json_option
 def approve(release: str, person: str | None, reason: str, as_json: bool) -> None:
@@ -19,10 +24,11 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
 
     A run of the line that waits for it goes on by itself when nothing is missing any more.
     """
-    from sluicegate import releasing, servers
+    from sluicegate import local_services as servers
+    from sluicegate import releasing
+    from sluicegate.line.release.approve import waiting_tag
+    from sluicegate.line.release.steps import actor
     from sluicegate.project import find_project
-    from sluicegate.stages.approval import waiting_tag
-    from sluicegate.stages.line import actor
 
     project = find_project()
     digest = releasing.find_release(project, release)
@@ -30,9 +36,19 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     name = person or os.environ.get("SLUICE_ACTOR") or login.rpartition("@")[0]
     entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
     found = releasing.standing(project, digest)
-    resumed, note = ([], "") if found.missing else servers.resume_waiting(project, waiting_tag(digest))
+    resumed, note = (
+        ([], "") if found.missing else servers.resume_waiting(project, waiting_tag(digest))
+    )
     if as_json:
-        print_json({"approval": entry, "missing": found.missing, "text": found.text, "resumed": resumed, "note": note})
+        print_json(
+            {
+                "approval": entry,
+                "missing": found.missing,
+                "text": found.text,
+                "resumed": resumed,
+                "note": note,
+            }
+        )
         return
     click.echo(f"{entry.actor} approved version {found.version} ({digest[:12]}) as {found.role}")
     if found.missing:

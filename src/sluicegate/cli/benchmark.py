@@ -9,8 +9,19 @@ from sluicegate.cli.output import json_option, print_json, print_table
 
 @click.command()
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
-@click.option("--release", "of", type=click.Choice(["candidate", "champion"]), default="candidate", show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N examples of each task.")
+@click.option(
+    "--release",
+    "of",
+    type=click.Choice(["candidate", "champion"]),
+    default="candidate",
+    show_default=True,
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the first N examples of each task.",
+)
 @click.option("--chat", is_flag=True, help="Put the tasks' prompts into the model's chat template.")
 @json_option
 def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as_json: bool) -> int:
@@ -19,8 +30,8 @@ def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as
     TASK is a name that lm-eval knows, or a YAML file or folder of your own. The exit code is 1 where tuning is shown to
     have made a task worse, 0 otherwise; a wide interval says that too few examples were asked to tell.
     """
+    from sluicegate.line.choose.benchmark import benchmark as run
     from sluicegate.project import find_project
-    from sluicegate.stages.benchmark import benchmark as run
 
     found = run(str(find_project().root), tasks, of=of, limit=limit, chat=chat)
     code = 1 if found["worse"] else 0

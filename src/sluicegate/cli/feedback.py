@@ -28,8 +28,8 @@ def feedback() -> None:
 @json_option
 def pull(out: Path | None, as_json: bool) -> None:
     """Bring the reviews of evaluated answers from MLflow; what is about a judge joins its labels. Safe to repeat."""
+    from sluicegate.line.learn.reviews import pull as pull_reviews
     from sluicegate.project import find_project
-    from sluicegate.stages.feedback import pull as pull_reviews
 
     found = pull_reviews(find_project(), out)
     if as_json:

@@ -23,9 +23,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def _budget(command: Command) -> Command:
     """Add the options of a budget."""
     for name, kind, text in (
-        ("--max-cost", click.FloatRange(min=0, min_open=True), "The same in money; needs prices in models.yaml."),
+        (
+            "--max-cost",
+            click.FloatRange(min=0, min_open=True),
+            "The same in money; needs prices in models.yaml.",
+        ),
         ("--max-tokens", click.IntRange(min=1), "Stop before more tokens are used."),
-        ("--max-seconds", click.FloatRange(min=0, min_open=True), "Stop after this time; what was answered is kept."),
+        (
+            "--max-seconds",
+            click.FloatRange(min=0, min_open=True),
+            "Stop after this time; what was answered is kept.",
+        ),
     ):
         command = click.option(name, type=kind, help=text)(command)
     return command
@@ -34,7 +42,9 @@ def _budget(command: Command) -> Command:
 def _fields(command: Command) -> Command:
     """Add `--fields`."""
     text = "A column of ours and its name in the file, e.g. source=input; may be repeated."
-    return click.option("--fields", "fields", multiple=True, metavar="OURS=THEIRS", help=text)(command)
+    return click.option("--fields", "fields", multiple=True, metavar="OURS=THEIRS", help=text)(
+        command
+    )
 
 
 @click.group()
@@ -52,8 +62,8 @@ def judge() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """All judges: digest, whether they count, and until when."""
+    from sluicegate.line.judge.calibrate import listing
     from sluicegate.project import find_project
-    from sluicegate.stages.judge import listing
 
     found = listing(find_project())
     if as_json:
@@ -78,8 +88,14 @@ def list_command(as_json: bool) -> None:
 
 @judge.command()
 @click.argument("name")
-@click.option("--labels", type=FILE, help="A .jsonl, .json or .csv file; default data/labels/NAME.jsonl.")
-@click.option("--folder", type=click.Path(file_okay=False, exists=True, path_type=Path), help="The project's folder.")
+@click.option(
+    "--labels", type=FILE, help="A .jsonl, .json or .csv file; default data/labels/NAME.jsonl."
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="The project's folder.",
+)
 @_fields
 @_budget
 @json_option
@@ -98,11 +114,13 @@ def calibrate(
     \b
     Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
     """
+    from sluicegate.line.judge import calibrate as stage
     from sluicegate.project import find_project
-    from sluicegate.stages import judge as stage
 
     meter = _meter(max_seconds, max_tokens, max_cost)
-    record, text, files = stage.calibrate(find_project(folder), name, labels, fields=_pairs(fields), meter=meter)
+    record, text, files = stage.calibrate(
+        find_project(folder), name, labels, fields=_pairs(fields), meter=meter
+    )
     if as_json:
         print_json(record)
     else:
@@ -132,8 +150,8 @@ def run(
     \b
     Exit codes: 0 all rows scored, 3 some could not be, 4 the budget is spent, 2 and 3 errors
     """
+    from sluicegate.line.judge import calibrate as stage
     from sluicegate.project import find_project
-    from sluicegate.stages import judge as stage
 
     meter = _meter(max_seconds, max_tokens, max_cost)
     found = stage.run(find_project(), name, file, fields=_pairs(fields), meter=meter)
@@ -143,11 +161,17 @@ def run(
         print_table(
             ("id", "score", "reason"),
             [
-                (row["id"], "-" if row["score"] is None else f"{row['score']:.3f}", row["failure"] or row["reason"])
+                (
+                    row["id"],
+                    "-" if row["score"] is None else f"{row['score']:.3f}",
+                    row["failure"] or row["reason"],
+                )
                 for row in found["rows"]
             ],
         )
-        click.echo(f"\n{found['calls']} questions, {found['failed']} rows without a score; judge {found['standing']}")
+        click.echo(
+            f"\n{found['calls']} questions, {found['failed']} rows without a score; judge {found['standing']}"
+        )
     return 3 if found["failed"] else 0
 
 
@@ -160,19 +184,23 @@ def labels() -> None:
 @click.argument("name")
 @click.option("--out", type=OUT, required=True, help="The .csv or .jsonl file to write.")
 @click.option("--rows", type=FILE, help="A file of answers; default: those of the last evaluation.")
-@click.option("--count", type=click.IntRange(min=1), default=60, show_default=True, help="Most rows.")
+@click.option(
+    "--count", type=click.IntRange(min=1), default=60, show_default=True, help="Most rows."
+)
 @json_option
 def export_command(name: str, out: Path, rows: Path | None, count: int, as_json: bool) -> None:
     """Write answers without a label, for people to fill in `label` and `rater`."""
+    from sluicegate.line.judge import calibrate as stage
     from sluicegate.project import find_project
-    from sluicegate.stages import judge as stage
 
     found = stage.export_rows(find_project(), name, out, rows=rows, count=count)
     if as_json:
         print_json(found)
         return
     click.echo(f"{found['rows']} rows in {found['file']}, {found['left']} more are without a label")
-    click.echo(f"next:     fill in `label` and `rater`, then sluice judge labels import {name} {out}")
+    click.echo(
+        f"next:     fill in `label` and `rater`, then sluice judge labels import {name} {out}"
+    )
 
 
 @labels.command("import")
@@ -182,8 +210,8 @@ def export_command(name: str, out: Path, rows: Path | None, count: int, as_json:
 @json_option
 def import_command(name: str, file: Path, fields: Sequence[str], as_json: bool) -> None:
     """Add the labels in FILE (.csv, .json or .jsonl) to data/labels/NAME.jsonl."""
+    from sluicegate.line.judge import calibrate as stage
     from sluicegate.project import find_project
-    from sluicegate.stages import judge as stage
 
     found = stage.import_labels(find_project(), name, file, fields=_pairs(fields))
     if as_json:

@@ -21,10 +21,10 @@ def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
     Where the policy asks for approvals it needs those as well, of exactly that verdict.
     """
     from sluicegate import releasing
+    from sluicegate.line.release.approve import collect
+    from sluicegate.line.release.steps import actor
+    from sluicegate.line.run import open_context, open_tracking
     from sluicegate.project import find_project
-    from sluicegate.stages.approval import collect
-    from sluicegate.stages.context import open_context, open_tracking
-    from sluicegate.stages.line import actor
 
     project = find_project()
     digest = releasing.find_release(project, release)
@@ -32,13 +32,21 @@ def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
     for warning in collect(str(project.root))["refused"]:
         click.echo(f"warning: {warning}", err=True)
     move = releasing.promote(
-        project, digest, actor=actor(), reason=reason, again=again, tracking=open_tracking(project), model=name
+        project,
+        digest,
+        actor=actor(),
+        reason=reason,
+        again=again,
+        tracking=open_tracking(project),
+        model=name,
     )
     _moved(move, as_json)
 
 
 @click.command()
-@click.option("--to", type=int, help="Version to go back to (default: the champion before this one).")
+@click.option(
+    "--to", type=int, help="Version to go back to (default: the champion before this one)."
+)
 @click.option("--reason", default="", help="Why, for the ledger.")
 @json_option
 def rollback(to: int | None, reason: str, as_json: bool) -> None:
@@ -49,43 +57,60 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
     from sluicegate import releasing
     from sluicegate.config import Params, load
     from sluicegate.errors import ConfigError
+    from sluicegate.line.release.steps import actor
+    from sluicegate.line.run import open_tracking
     from sluicegate.project import find_project
-    from sluicegate.stages.context import open_tracking
-    from sluicegate.stages.line import actor
 
     project = find_project()
     try:
         name = load(project.params, Params).release.name
     except ConfigError as error:
-        click.echo(f"warning: {error} MLflow is left as it is; run `sluice reconcile` later.", err=True)
+        click.echo(
+            f"warning: {error} MLflow is left as it is; run `sluice reconcile` later.", err=True
+        )
         name = ""
     tracking = open_tracking(project) if name else None
-    _moved(releasing.rollback(project, actor=actor(), to=to, reason=reason, tracking=tracking, model=name), as_json)
+    _moved(
+        releasing.rollback(
+            project, actor=actor(), to=to, reason=reason, tracking=tracking, model=name
+        ),
+        as_json,
+    )
 
 
 @click.command()
-@click.option("--git-tag", is_flag=True, help="Also keep the ledger's head in a git tag, sluice/ledger/N; push it.")
+@click.option(
+    "--git-tag",
+    is_flag=True,
+    help="Also keep the ledger's head in a git tag, sluice/ledger/N; push it.",
+)
 @json_option
 def reconcile(git_tag: bool, as_json: bool) -> None:
     """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
     from sluicegate import releasing
+    from sluicegate.line.run import open_context, open_tracking
     from sluicegate.project import find_project
-    from sluicegate.stages.context import open_context, open_tracking
 
     project = find_project()
     tag = releasing.anchor_in_git(project) if git_tag else ""
-    found = releasing.reconcile(project, tracking=open_tracking(project), model=open_context(project).name)
+    found = releasing.reconcile(
+        project, tracking=open_tracking(project), model=open_context(project).name
+    )
     if as_json:
         print_json({**asdict(found), "git_tag": tag})
         return
     for line in found.changed or ("nothing to repair",):
         click.echo(line)
     if tag:
-        click.echo(f"the ledger's head is in the git tag {tag}; keep it elsewhere: git push origin {tag}")
+        click.echo(
+            f"the ledger's head is in the git tag {tag}; keep it elsewhere: git push origin {tag}"
+        )
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Do not ask MLflow which head of the ledger it remembers.")
+@click.option(
+    "--offline", is_flag=True, help="Do not ask MLflow which head of the ledger it remembers."
+)
 @json_option
 def verify(offline: bool, as_json: bool) -> None:
     """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong.
@@ -94,8 +119,8 @@ def verify(offline: bool, as_json: bool) -> None:
     """
     from sluicegate import releasing
     from sluicegate.errors import BusyError, ConfigError, TrackingError, VersioningError
+    from sluicegate.line.run import open_context, open_tracking
     from sluicegate.project import find_project
-    from sluicegate.stages.context import open_context, open_tracking
 
     project, anchors = find_project(), []
     try:
@@ -118,7 +143,9 @@ def verify(offline: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--on", "moment", metavar="WHEN", help="Only: what served then (ISO date or time, UTC).")
+@click.option(
+    "--on", "moment", metavar="WHEN", help="Only: what served then (ISO date or time, UTC)."
+)
 @json_option
 def history(moment: str | None, as_json: bool) -> None:
     """What was registered, judged, promoted and rolled back; when, by whom and why."""
@@ -131,7 +158,9 @@ def history(moment: str | None, as_json: bool) -> None:
         try:
             when = datetime.fromisoformat(moment)
         except ValueError as error:
-            raise UsageError(f"--on {moment}: not a date.", hint="Write 2026-11-23 or 2026-11-23T08:00.") from error
+            raise UsageError(
+                f"--on {moment}: not a date.", hint="Write 2026-11-23 or 2026-11-23T08:00."
+            ) from error
         found = releasing.served_at(project, when)
         events = [found] if found else []
     else:
@@ -144,7 +173,9 @@ def history(moment: str | None, as_json: bool) -> None:
          event.reason)
         for event in events
     ]  # fmt: skip
-    print_table(("epoch", "time (UTC)", "what", "version", "release", "who", "verdict", "why"), rows)
+    print_table(
+        ("epoch", "time (UTC)", "what", "version", "release", "who", "verdict", "why"), rows
+    )
 
 
 @click.command()
@@ -158,16 +189,26 @@ def lineage(release: str, as_json: bool) -> None:
 
     project = find_project()
     digest = releasing.find_release(project, release)
-    stored = releasing.load_registered(project, digest, Ledger(project.ledger_url).entries("register", digest))
+    stored = releasing.load_registered(
+        project, digest, Ledger(project.ledger_url).entries("register", digest)
+    )
     if as_json:
         print_json({"digest": stored.digest, **stored.manifest})
         return
     rows = [("release", stored.digest), ("base", f"{stored.base_name} {stored.release.base}")]
-    rows += [("adapter", stored.release.adapter or "none"), ("prompt", f"{stored.prompt.name} {stored.release.prompt}")]
+    rows += [
+        ("adapter", stored.release.adapter or "none"),
+        ("prompt", f"{stored.prompt.name} {stored.release.prompt}"),
+    ]
     rows += [("generation", stored.release.generation), ("data", stored.lineage.data)]
     rows += [(f"  source {name}", digest) for name, digest in stored.lineage.sources.items()]
     rows += [("golden", stored.lineage.golden), ("code", stored.lineage.code)]
-    rows += [("commit", stored.lineage.commit + (" with uncommitted changes" if stored.lineage.dirty else ""))]
+    rows += [
+        (
+            "commit",
+            stored.lineage.commit + (" with uncommitted changes" if stored.lineage.dirty else ""),
+        )
+    ]
     rows += [("parent", stored.lineage.parent or "none")]
     print_table(("part", "identity"), rows)
 
@@ -180,6 +221,8 @@ def _moved(move: object, as_json: bool) -> None:
         print_json(move)
         return
     verb = "serves now" if move.entry else "serves already; nothing was changed"
-    click.echo(f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, {move.champion.release[:12]})")
+    click.echo(
+        f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, {move.champion.release[:12]})"
+    )
     for warning in move.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -10,7 +10,7 @@ import click
 from sluicegate.cli.output import json_option, plain, print_json
 
 if TYPE_CHECKING:
-    from sluicegate.stages.gate_run import GateRun
+    from sluicegate.line.gate.run import GateRun
 
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
 OUT = click.Path(dir_okay=False, path_type=Path)
@@ -30,7 +30,7 @@ def release(plain: bool, no_promote: bool, as_json: bool) -> int:
     project = find_project()
     if plain:
         return finish(run_plain(str(project.root), promote=not no_promote, quiet=as_json), as_json)
-    from sluicegate import servers
+    from sluicegate import local_services as servers
 
     result = project.build / "line" / "flow.json"
     result.unlink(missing_ok=True)
@@ -51,12 +51,26 @@ def release(plain: bool, no_promote: bool, as_json: bool) -> int:
     "with where nothing serves yet. Default: SLUICE_BASE, or what GitHub or GitLab name in a pull or merge request.",
 )
 @click.option("--junit", type=OUT, metavar="PATH", help="Write JUnit XML, one test case a rule.")
-@click.option("--comment", type=OUT, metavar="PATH", help="Write the comment for the pull request (Markdown).")
+@click.option(
+    "--comment", type=OUT, metavar="PATH", help="Write the comment for the pull request (Markdown)."
+)
 @click.option("--json-out", type=OUT, metavar="PATH", help="Write what --json prints.")
 @click.option("--html", type=OUT, metavar="PATH", help="Write the report (one HTML file).")
-@click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Stop with HOLD after this time.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Stop with HOLD before more tokens are generated.")
-@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="The same in money; needs release.price.")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop with HOLD after this time.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="Stop with HOLD before more tokens are generated.",
+)
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The same in money; needs release.price.",
+)
 @json_option
 def gate(
     base: str | None,
@@ -75,8 +89,8 @@ def gate(
     In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
     Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
     """
+    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
     from sluicegate.project import find_project
-    from sluicegate.stages.gate_run import Budget, base_from_environment, run_gate
 
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}
     _clear(files)
@@ -121,7 +135,9 @@ def _write(files: dict[str, Path | None], run: GateRun, result: dict[str, Any]) 
     from sluicegate.hashing import write_atomic, write_json
 
     if files["junit"]:
-        write_atomic(files["junit"], junit_xml(run.report, moment=datetime.now(UTC), seconds=run.seconds))
+        write_atomic(
+            files["junit"], junit_xml(run.report, moment=datetime.now(UTC), seconds=run.seconds)
+        )
     if files["comment"]:
         write_atomic(files["comment"], comment_markdown(run.report).encode("utf-8", "replace"))
     if files["json"]:
@@ -134,21 +150,23 @@ def _write(files: dict[str, Path | None], run: GateRun, result: dict[str, Any]) 
 @click.argument("name")
 def stage(name: str) -> None:
     """Run one pipeline stage: fingerprint, prepare, tune, evaluate or profile. DVC calls this (see dvc.yaml)."""
-    from sluicegate.stages import run_stage
+    from sluicegate.line.pipeline import run_stage
 
     run_stage(name)
 
 
 def run_plain(root: str, *, promote: bool, quiet: bool = False) -> dict[str, Any]:
     """The steps of flows/release.py as plain calls, in the same order."""
-    from sluicegate.stages.locks import line_lock
+    from sluicegate.line.locks import line_lock
 
     with line_lock(root):
         return _steps(root, promote=promote, quiet=quiet)
 
 
 def _steps(root: str, *, promote: bool, quiet: bool) -> dict[str, Any]:
-    from sluicegate.stages import approval, line, reporting
+    from sluicegate.line.release import approve as approval
+    from sluicegate.line.release import report as reporting
+    from sluicegate.line.release import steps as line
 
     outcome: dict[str, Any] = {"reproduce": line.reproduce(root, progress=not quiet)}
     outcome["register"] = line.register(root)
@@ -172,11 +190,17 @@ def finish(outcome: dict[str, Any], as_json: bool) -> int:
     click.echo(f"\n{decided['text'].rstrip()}\n")
     if outcome["report"]["report"]:
         click.echo(f"report:   {outcome['report']['report']}")
-    for warning in [warning for step in ("decide", "approvals", "promote") for warning in _warnings(outcome, step)]:
+    for warning in [
+        warning
+        for step in ("decide", "approvals", "promote")
+        for warning in _warnings(outcome, step)
+    ]:
         click.echo(f"warning:  {warning}", err=True)
     if outcome.get("promote", {}).get("moved"):
         click.echo(f"champion: version {outcome['promote']['champion']['version']} serves now")
-        click.echo("next:     sluice history; sluice up shows it in MLflow; sluice rollback undoes it")
+        click.echo(
+            "next:     sluice history; sluice up shows it in MLflow; sluice rollback undoes it"
+        )
     elif standing.get("missing"):
         click.echo(f"{'held' if standing['over'] else 'next'}:     {standing['text']}")
     elif decided["decision"] == "PROMOTE" and not decided["unchanged"]:

@@ -12,8 +12,12 @@ EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
 
 
 @click.command()
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="The window, back from now.")
-@click.option("--last", type=click.IntRange(min=1), help="The window as a number of rows, the newest.")
+@click.option(
+    "--hours", type=click.FloatRange(min=0, min_open=True), help="The window, back from now."
+)
+@click.option(
+    "--last", type=click.IntRange(min=1), help="The window as a number of rows, the newest."
+)
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -21,17 +25,21 @@ EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
 )
 @click.option("--quiet", is_flag=True, help="Send nothing to the webhook of params.yaml.")
 @json_option
-def monitor(hours: float | None, last: int | None, file: Path | None, quiet: bool, as_json: bool) -> int:
+def monitor(
+    hours: float | None, last: int | None, file: Path | None, quiet: bool, as_json: bool
+) -> int:
     """Compare recent traffic with what the champion answered on the golden set; by default the window of params.yaml.
 
     \b
     Exit codes:  0 nothing moved, 1 DRIFT, 4 NO_DATA (empty, too few or constant rows: an alarm as well), 2 and 3 errors
     """
+    from sluicegate.line.watch.check import monitor as look
     from sluicegate.project import find_project
-    from sluicegate.stages.monitor import monitor as look
 
     root = str(find_project().root)
-    found = look(root, hours=hours, last=last, file=str(file or ""), tell=not quiet and file is None)
+    found = look(
+        root, hours=hours, last=last, file=str(file or ""), tell=not quiet and file is None
+    )
     if as_json:
         print_json(found)
         return EXIT_CODES[found["status"]]
@@ -57,8 +65,9 @@ def retrain(force: bool, no_promote: bool, cause: str, as_json: bool) -> int:
     Exit codes:  the verdict's (0, 1, 4); 4 also where another one is at work or the cool-down is not over
     """
     from sluicegate.cli.line import finish, run_plain
+    from sluicegate.line.learn import cooldown as retraining
+    from sluicegate.line.learn import feedback_rows as feedback_data
     from sluicegate.project import find_project
-    from sluicegate.stages import feedback_data, retraining
 
     root = str(find_project().root)
     with retraining.claim(root, cause, force=force) as claim:

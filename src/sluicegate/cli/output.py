@@ -27,7 +27,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
     texts = [[str(cell) for cell in row] for row in [headings, *rows]]
     widths = [max(len(row[column]) for row in texts) for column in range(len(headings))]
     for row in texts:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def plain(value: Any) -> Any:

@@ -37,7 +37,9 @@ def doctor(as_json: bool) -> int:
         print_json(checks)
     else:
         for check in checks:
-            click.echo(f"{'ok  ' if check.ok else 'MISS' if check.required else 'note'} {check.name:24} {check.detail}")
+            click.echo(
+                f"{'ok  ' if check.ok else 'MISS' if check.required else 'note'} {check.name:24} {check.detail}"
+            )
             if not check.ok and check.fix:
                 click.echo(f"     {'':24} {check.fix}")
     return 0 if all(check.ok or not check.required for check in checks) else 3

@@ -28,7 +28,10 @@ def list_command(as_json: bool) -> None:
     found = list_prompts(find_project().prompts)
     if as_json:
         print_json(
-            [{**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest} for item in found]
+            [
+                {**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest}
+                for item in found
+            ]
         )
         return
     print_table(
@@ -44,7 +47,9 @@ def show(name: str, as_json: bool) -> None:
     """One prompt; NAME may be a file's name or the digest of a released prompt."""
     item = _find(name)
     if as_json:
-        print_json({**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest})
+        print_json(
+            {**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest}
+        )
         return
     click.echo(
         f"{item.name}  {item.digest}\nvariables: {', '.join(item.variables)}\n"
@@ -95,8 +100,14 @@ def _find(name: str) -> Prompt:
     path = project.prompts / f"{name}.yaml"
     if path.is_file():
         return load_prompt(path)
-    stored = sorted((project.store / "prompts").glob(f"{name}*.json")) if len(name) >= 6 and name.isalnum() else []
+    stored = (
+        sorted((project.store / "prompts").glob(f"{name}*.json"))
+        if len(name) >= 6 and name.isalnum()
+        else []
+    )
     if len(stored) == 1:
         return prompt_from_content(read_json(stored[0]))
     known = ", ".join(prompt_names(project.prompts))
-    raise PromptError(f"there is no prompt {name!r}.", hint=f"Prompts: {known}; or the digest of a released one.")
+    raise PromptError(
+        f"there is no prompt {name!r}.", hint=f"Prompts: {known}; or the digest of a released one."
+    )

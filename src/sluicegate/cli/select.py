@@ -21,7 +21,7 @@ def select(models: tuple[str, ...], as_json: bool) -> int:
     reports/selection.html. Exit code 0: one is chosen, 1: all were ruled out.
     """
     from sluicegate.hashing import read_json
-    from sluicegate.stages.select import run_selection
+    from sluicegate.line.choose.select import run_selection
 
     found = run_selection(".", models)
     if as_json:

@@ -11,7 +11,7 @@ from sluicegate.cli.output import json_option, print_json
 @json_option
 def up(as_json: bool) -> None:
     """Start the local Prefect server, a worker and the MLflow UI, once; loopback only, state under .sluice/."""
-    from sluicegate import servers
+    from sluicegate import local_services as servers
     from sluicegate.project import find_project
 
     project = find_project()
@@ -28,7 +28,7 @@ def up(as_json: bool) -> None:
 @json_option
 def down(as_json: bool) -> None:
     """Stop what `sluice up` started."""
-    from sluicegate import servers
+    from sluicegate import local_services as servers
     from sluicegate.project import find_project
 
     stopped = servers.down(find_project())

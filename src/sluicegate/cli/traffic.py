@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _time(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | None:
+def _time(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> datetime | None:
     """ISO 8601; without a zone it is UTC."""
     if value is None:
         return None
     try:
         found = datetime.fromisoformat(value)
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no time; write 2026-01-31 or 2026-01-31T12:00+01:00.") from error
+        raise click.BadParameter(
+            f"{value!r} is no time; write 2026-01-31 or 2026-01-31T12:00+01:00."
+        ) from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
@@ -51,20 +55,37 @@ def traffic() -> None:
 
 @traffic.command("import")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--mlflow", "experiment", default="", help="Import the traces of this MLflow experiment instead.")
 @click.option(
-    "--format", "form", type=click.Choice(["auto", "jsonl", "otel"]), default="auto", help="What the file holds."
+    "--mlflow",
+    "experiment",
+    default="",
+    help="Import the traces of this MLflow experiment instead.",
 )
-@click.option("--field", "fields", multiple=True, metavar="OURS=THEIRS", help="A field's name in the JSONL file.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "jsonl", "otel"]),
+    default="auto",
+    help="What the file holds.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="A field's name in the JSONL file.",
+)
 @json_option
-def import_command(file: Path | None, experiment: str, form: str, fields: tuple[str, ...], as_json: bool) -> None:
+def import_command(
+    file: Path | None, experiment: str, form: str, fields: tuple[str, ...], as_json: bool
+) -> None:
     """Add the rows of FILE (JSON lines, or OpenTelemetry spans as OTLP JSON) or of MLflow's traces.
 
     May be run again: what is there already is not added twice. Rows that cannot be stored are named; the exit code is
     then 2.
     """
+    from sluicegate.line.watch.imports import import_file, import_traces
     from sluicegate.project import find_project
-    from sluicegate.stages.traffic_import import import_file, import_traces
 
     if (file is None) == (not experiment):
         raise UsageError("give a file, or --mlflow EXPERIMENT.")
@@ -86,17 +107,24 @@ def _report(found: Imported, as_json: bool) -> None:
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{found.new} new rows, {found.present} were there already, {found.refused} refused")
+        click.echo(
+            f"{found.new} new rows, {found.present} were there already, {found.refused} refused"
+        )
     for reason in found.reasons:
         click.echo(f"refused: {reason}", err=True)
     if found.refused:
-        raise UsageError(f"{found.refused} rows were not imported.", hint="Correct them and import the file again.")
+        raise UsageError(
+            f"{found.refused} rows were not imported.",
+            hint="Correct them and import the file again.",
+        )
 
 
 @traffic.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @window_options
-def export(file: Path, since: datetime | None, until: datetime | None, last: int | None, release: str) -> None:
+def export(
+    file: Path, since: datetime | None, until: datetime | None, last: int | None, release: str
+) -> None:
     """Write rows and feedback to a Parquet FILE."""
     rows = _log().export(file, since=since, until=until, last=last, release=release)
     click.echo(f"{rows} rows in {file}")
@@ -107,7 +135,12 @@ def export(file: Path, since: datetime | None, until: datetime | None, last: int
 @window_options
 @json_option
 def show(
-    key: str, since: datetime | None, until: datetime | None, last: int | None, release: str, as_json: bool
+    key: str,
+    since: datetime | None,
+    until: datetime | None,
+    last: int | None,
+    release: str,
+    as_json: bool,
 ) -> None:
     """The newest rows (10 without an option), oldest first; with --json in full, a JSON line each."""
     log = _log()
@@ -123,9 +156,13 @@ def show(
         if as_json:
             click.echo(_json(row))
             continue
-        thumbs = "".join("+" if one.thumb == 1 else "-" if one.thumb == -1 else "*" for one in row.feedback)
+        thumbs = "".join(
+            "+" if one.thumb == 1 else "-" if one.thumb == -1 else "*" for one in row.feedback
+        )
         texts = " -> ".join(_short(text) for text in (row.prompt, row.response))
-        click.echo(f"{row.time:%Y-%m-%d %H:%M:%S}  {row.key}  {row.release[:8]:8}  {thumbs:2}  {texts}")
+        click.echo(
+            f"{row.time:%Y-%m-%d %H:%M:%S}  {row.key}  {row.release[:8]:8}  {thumbs:2}  {texts}"
+        )
     if not as_json:
         click.echo(f"{total} rows in all")
 
@@ -137,19 +174,28 @@ def show(
 @click.option("--correction", default="", help="What the answer should have been.")
 @click.option("--label", default="", help="A word or two.")
 @click.option("--by", default="", help="Who says so; stored as a hash.")
-def feedback(key: str, thumb: str | None, score: float | None, correction: str, label: str, by: str) -> None:
+def feedback(
+    key: str, thumb: str | None, score: float | None, correction: str, label: str, by: str
+) -> None:
     """Attach feedback to the row KEY."""
     from sluicegate.traffic import Feedback
 
     value = {"up": 1, "down": -1}.get(thumb or "")
-    said = Feedback(datetime.now(UTC), thumb=value, score=score, correction=correction, label=label, by=by)
+    said = Feedback(
+        datetime.now(UTC), thumb=value, score=score, correction=correction, label=label, by=by
+    )
     click.echo("attached" if _log().attach(key, said) else "it was there already")
 
 
 @traffic.command()
-@click.option("--user", default="", help="All rows of this user, and what that user said about others'.")
 @click.option(
-    "--before", metavar="TIME", callback=_time, help="All rows before this time; with --user, only that user's."
+    "--user", default="", help="All rows of this user, and what that user said about others'."
+)
+@click.option(
+    "--before",
+    metavar="TIME",
+    callback=_time,
+    help="All rows before this time; with --user, only that user's.",
 )
 def forget(user: str, before: datetime | None) -> None:
     """Erase rows for good. Exported files, backups and training data made from them are yours to erase."""
@@ -159,24 +205,28 @@ def forget(user: str, before: datetime | None) -> None:
 @traffic.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
-@click.option("--anonymous", is_flag=True, help="Without a token; only for programs of this machine.")
+@click.option(
+    "--anonymous", is_flag=True, help="Without a token; only for programs of this machine."
+)
 def serve(host: str, port: int, anonymous: bool) -> None:
     """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/traffic.md)."""
     import uvicorn
     from fastapi import FastAPI
 
-    from sluicegate.traffic.router import traffic_router
+    from sluicegate.traffic.intake import traffic_router
 
     if anonymous and host not in ("127.0.0.1", "::1", "localhost"):
-        raise UsageError(f"{host} can be reached by others: a token is needed.", hint="Set SLUICE_TRAFFIC_TOKEN.")
+        raise UsageError(
+            f"{host} can be reached by others: a token is needed.", hint="Set SLUICE_TRAFFIC_TOKEN."
+        )
     app = FastAPI(title="Sluicegate traffic", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(traffic_router(_log(), allow_anonymous=anonymous))
     uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
 def _log() -> TrafficLog:
+    from sluicegate.line.watch.imports import open_log
     from sluicegate.project import find_project
-    from sluicegate.stages.traffic_import import open_log
 
     return open_log(find_project())
 
@@ -184,10 +234,14 @@ def _log() -> TrafficLog:
 def _json(row: TrafficRow, indent: int | None = None) -> str:
     """JSON in which everything that acts on a terminal is escaped."""
     text = json.dumps(plain(row), ensure_ascii=False, indent=indent)
-    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
+    return "".join(
+        sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text
+    )
 
 
 def _short(text: str) -> str:
     """The beginning of a text, without anything that acts on a terminal."""
-    shown = "".join(sign if sign.isprintable() else " " if sign.isspace() else "?" for sign in text[:200])
+    shown = "".join(
+        sign if sign.isprintable() else " " if sign.isspace() else "?" for sign in text[:200]
+    )
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -12,7 +12,15 @@ from sluicegate.drift.calibration import ALPHA, scores
 from sluicegate.drift.chi_square import chi_square
 from sluicegate.drift.classifier import classifier
 from sluicegate.drift.detectors import Detector, VectorDetector
-from sluicegate.drift.embedded import JAILBREAK, REFUSAL, RELEVANCE, Embedded, TextEncoder, embed, smallest
+from sluicegate.drift.embedded import (
+    JAILBREAK,
+    REFUSAL,
+    RELEVANCE,
+    Embedded,
+    TextEncoder,
+    embed,
+    smallest,
+)
 from sluicegate.drift.evidence import Null
 from sluicegate.drift.hellinger import hellinger
 from sluicegate.drift.jensen_shannon import jensen_shannon
@@ -37,7 +45,9 @@ DETECTORS: dict[str, Detector] = {
     "ks": Detector(ks, bins=256, floor=0.08, null=Null("kolmogorov")),
     "psi": Detector(psi, bins=10, floor=0.05, null=Null("chi2", power=1)),
     "hellinger": Detector(hellinger, bins=10, floor=0.08, null=Null("chi2", factor=8)),
-    "jensen_shannon": Detector(jensen_shannon, bins=10, floor=0.08, null=Null("chi2", factor=8 * math.log(2))),
+    "jensen_shannon": Detector(
+        jensen_shannon, bins=10, floor=0.08, null=Null("chi2", factor=8 * math.log(2))
+    ),
     "chi_square": Detector(chi_square, bins=10, floor=0.05, null=Null("chi2", total=True)),
     "length_trend": Detector(length_trend, bins=256, floor=0.1, null=Null("normal", power=1)),
     "mean_shift": Detector(mean_shift, bins=256, floor=0.2, null=Null("normal", power=1)),
@@ -56,7 +66,13 @@ OPTIONAL = ("prompt.tokens", "response.tokens", "response.latency", "response.pr
 
 
 def compare(
-    reference: Profile, window: Profile, *, detector: str = "ks", alpha: float = ALPHA, seed: int = 0, side: str = ""
+    reference: Profile,
+    window: Profile,
+    *,
+    detector: str = "ks",
+    alpha: float = ALPHA,
+    seed: int = 0,
+    side: str = "",
 ) -> list[DriftScore]:
     """Compare every column: numbers with `detector`, labels and rare counts with `hellinger`.
 
@@ -86,7 +102,11 @@ def compare(
     vectors = {}
     if comparable_vectors(reference, window):
         sides = [one for one in ("prompt", "response") if one.startswith(side)]
-        vectors = {(f"{one}.embedding", name): VECTOR_DETECTORS[name] for one in sides for name in VECTOR_DETECTORS}
+        vectors = {
+            (f"{one}.embedding", name): VECTOR_DETECTORS[name]
+            for one in sides
+            for name in VECTOR_DETECTORS
+        }
         near = [name for name in (RELEVANCE, JAILBREAK, REFUSAL) if name.startswith(side)]
         family |= {(name, MEAN): DETECTORS[MEAN] for name in near}
     return scores(reference, window, family, vectors=vectors, alpha=alpha, seed=seed)

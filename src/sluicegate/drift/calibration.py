@@ -63,7 +63,11 @@ def scores(
     for (column, name), own, threshold, p in zip(names, columns, thresholds, chances, strict=True):
         limit = max(every[column, name].floor, own.scale.distance(float(threshold)) * _ABOVE)
         value = float(own.distances[0])
-        found.append(DriftScore(column, name, value, limit, value > limit, *_means(reference, window, column), p))
+        found.append(
+            DriftScore(
+                column, name, value, limit, value > limit, *_means(reference, window, column), p
+            )
+        )
     return found
 
 
@@ -81,9 +85,13 @@ class Deal:
     embedded_mask: Mask
 
     @classmethod
-    def of(cls, left: Profile, right: Profile, permutations: int, random: np.random.Generator) -> Deal:
+    def of(
+        cls, left: Profile, right: Profile, permutations: int, random: np.random.Generator
+    ) -> Deal:
         """Blocks with vectors are dealt among themselves, and so are the others: each side keeps its number of both."""
-        blocks = np.concatenate([_numbered(left.blocks), len(left.blocks) + _numbered(right.blocks)])
+        blocks = np.concatenate(
+            [_numbered(left.blocks), len(left.blocks) + _numbered(right.blocks)]
+        )
         names, rows, sizes = np.unique(blocks, return_inverse=True, return_counts=True)
         first = len(left.blocks)
         true = names >= first
@@ -106,7 +114,9 @@ class Deal:
         for stratum in (strata, ~strata):
             own = np.flatnonzero(stratum)
             if len(own):
-                chosen[1:, own] = _dealt(sizes[own], int(sizes[own][true[own]].sum()), permutations, random)
+                chosen[1:, own] = _dealt(
+                    sizes[own], int(sizes[own][true[own]].sum()), permutations, random
+                )
         return cls(chosen, _rows(chosen, rows), embedded, _rows(chosen, embedded))
 
 
@@ -115,7 +125,9 @@ def _rows(chosen: NDArray[np.bool_], blocks: NDArray[np.intp]) -> Mask:
     return split, row
 
 
-def _dealt(sizes: NDArray[np.intp], rows: int, permutations: int, random: np.random.Generator) -> NDArray[np.bool_]:
+def _dealt(
+    sizes: NDArray[np.intp], rows: int, permutations: int, random: np.random.Generator
+) -> NDArray[np.bool_]:
     """(permutation, block): blocks in random order until about `rows` rows are reached."""
     order = random.random((permutations, len(sizes))).argsort(axis=1)
     reached = np.cumsum(sizes[order], axis=1) - sizes[order] / 2
@@ -133,9 +145,18 @@ class _Column:
     scale: Scale
 
     @classmethod
-    def of(cls, left: Profile, right: Profile, column: str, detector: Detector | VectorDetector, deal: Deal) -> _Column:
+    def of(
+        cls,
+        left: Profile,
+        right: Profile,
+        column: str,
+        detector: Detector | VectorDetector,
+        deal: Deal,
+    ) -> _Column:
         found, sizes, bins = _distances(left, right, column, detector, deal)
-        distances = found.round(_DECIMALS)  # equal distances reached from different counts are ties, not neighbours
+        distances = found.round(
+            _DECIMALS
+        )  # equal distances reached from different counts are ties, not neighbours
         scale, deviates = Scale.of(detector.null, distances, *sizes, bins)
         return cls(distances, deviates, scale)
 
@@ -151,7 +172,9 @@ def _numbered(blocks: NDArray[np.uint64]) -> NDArray[np.intp]:
 def _thinned(profile: Profile, most: int) -> Profile:
     """At most `most` rows of each block; the blocks are in order."""
     kept = _first(profile.blocks, most)
-    embedded = profile.embedded and profile.embedded.taken(np.flatnonzero(_first(profile.embedded.blocks, most)))
+    embedded = profile.embedded and profile.embedded.taken(
+        np.flatnonzero(_first(profile.embedded.blocks, most))
+    )
     return replace(
         profile,
         numbers={name: values[kept] for name, values in profile.numbers.items()},
@@ -162,7 +185,9 @@ def _thinned(profile: Profile, most: int) -> Profile:
 
 
 def _first(blocks: NDArray[np.uint64], most: int) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.arange(len(blocks)) - np.searchsorted(blocks, blocks, side="left") < most
+    found: NDArray[np.bool_] = (
+        np.arange(len(blocks)) - np.searchsorted(blocks, blocks, side="left") < most
+    )
     return found
 
 
@@ -180,7 +205,9 @@ def _distances(
         return detector.statistic(vectors, sides, deal.embedded), (len(vectors) - after, after), 2
     split, row = deal.mask
     if column in left.numbers:
-        codes, values = binned(np.concatenate([left.numbers[column], right.numbers[column]]), detector.bins)
+        codes, values = binned(
+            np.concatenate([left.numbers[column], right.numbers[column]]), detector.bins
+        )
     elif column in left.labels:
         codes, values = labelled(np.concatenate([left.labels[column], right.labels[column]]))
     else:
@@ -195,7 +222,11 @@ def _distances(
     window = counted.reshape(splits, bins + 1)[:, :bins].astype(np.float64)
     total = np.bincount(codes, minlength=bins + 1)[:bins]
     after = int(window[0].sum())
-    return detector.statistic(total - window, window, values), (int(total.sum()) - after, after), bins
+    return (
+        detector.statistic(total - window, window, values),
+        (int(total.sum()) - after, after),
+        bins,
+    )
 
 
 def _step_down(standard: Array, alpha: float) -> tuple[Array, list[float]]:
@@ -217,7 +248,9 @@ def _step_down(standard: Array, alpha: float) -> tuple[Array, list[float]]:
     return thresholds, chances.tolist()
 
 
-def _means(reference: Profile, window: Profile, column: str) -> tuple[float | None, float | None, float | None]:
+def _means(
+    reference: Profile, window: Profile, column: str
+) -> tuple[float | None, float | None, float | None]:
     before, after = _moments(reference, column), _moments(window, column)
     if before is None or after is None or not before.n or not after.n:
         return None, None, None

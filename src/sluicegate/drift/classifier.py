@@ -10,7 +10,9 @@ from sluicegate.drift.tables import Array
 FOLDS = 5
 
 
-def classifier(vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray[np.intp]) -> Array:
+def classifier(
+    vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray[np.intp]
+) -> Array:
     """Compare how well a linear classifier tells the two sides apart. 0 (not at all) to 1; says nothing of direction.
 
     2 AUC - 1 of scores for rows that the classifier was not fitted on, five folds of whole blocks. It is fitted by
@@ -37,7 +39,9 @@ def classifier(vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: 
     for fold in range(FOLDS):
         tested, fitted = folds == fold, folds != fold
         if tested.any() and fitted.any():
-            scores[tested] = _scores(vectors[fitted].astype(np.float64), labels[fitted], vectors[tested])
+            scores[tested] = _scores(
+                vectors[fitted].astype(np.float64), labels[fitted], vectors[tested]
+            )
     ranks = _ranks(scores)
     n = splits.sum(axis=1).astype(np.float64)
     m = splits.shape[1] - n
@@ -52,7 +56,9 @@ def _scores(known: Array, labels: Array, tested: NDArray[np.float32]) -> Array:
     centred = known - middle
     scatter = centred.T @ centred
     ridge = np.trace(scatter) / len(scatter) + 1e-9
-    weights = np.linalg.solve(scatter + ridge * np.eye(len(scatter)), centred.T @ (labels - labels.mean(axis=0)))
+    weights = np.linalg.solve(
+        scatter + ridge * np.eye(len(scatter)), centred.T @ (labels - labels.mean(axis=0))
+    )
     found: Array = (tested - middle) @ weights
     return found
 

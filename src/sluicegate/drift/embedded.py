@@ -70,8 +70,14 @@ class Embedded:
         return Embedded(
             self.encoder,
             np.concatenate([self.blocks, other.blocks]),
-            {side: np.concatenate([self.vectors[side], other.vectors[side]]) for side in self.vectors},
-            {name: np.concatenate([self.numbers[name], other.numbers[name]]) for name in self.numbers},
+            {
+                side: np.concatenate([self.vectors[side], other.vectors[side]])
+                for side in self.vectors
+            },
+            {
+                name: np.concatenate([self.numbers[name], other.numbers[name]])
+                for name in self.numbers
+            },
             min(self.cut, other.cut),
         ).limited()
 
@@ -112,7 +118,11 @@ def smallest(blocks: NDArray[np.uint64], cut: int, limit: int) -> tuple[NDArray[
 
 
 def embed(
-    encoder: TextEncoder, prompts: Sequence[str], responses: Sequence[str], blocks: NDArray[np.uint64], cut: int
+    encoder: TextEncoder,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    blocks: NDArray[np.uint64],
+    cut: int,
 ) -> Embedded:
     """Encode prompts and responses, one of each a row.
 

@@ -43,7 +43,9 @@ class Scale:
     spread: float = 1.0
 
     @classmethod
-    def of(cls, null: Null, distances: Array, reference: int, window: int, bins: int) -> tuple[Scale, Array]:
+    def of(
+        cls, null: Null, distances: Array, reference: int, window: int, bins: int
+    ) -> tuple[Scale, Array]:
         """The scale for one column's `distances` (true and dealt splits) and the deviates of them all."""
         rows = reference + window if null.total else reference * window / max(reference + window, 1)
         if null.kind == "normal":
@@ -77,4 +79,6 @@ class Scale:
         chance = min(1.0, 2 * float(ndtr(-deviate * self.spread)))
         if self.null.kind == "kolmogorov":
             return float(kolmogi(chance)) / float(np.sqrt(self.rows))
-        return float((chdtri(self.degrees, chance) / self.null.factor / self.rows) ** (1 / self.null.power))
+        return float(
+            (chdtri(self.degrees, chance) / self.null.factor / self.rows) ** (1 / self.null.power)
+        )

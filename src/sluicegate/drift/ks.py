@@ -26,5 +26,7 @@ def ks(reference: Array, window: Array, values: Array) -> Array:
     """
     if not reference.shape[-1]:
         return np.zeros(len(reference))
-    apart: Array = np.abs(np.cumsum(shares(reference) - shares(window), axis=-1)).max(axis=-1).clip(max=1)
+    apart: Array = (
+        np.abs(np.cumsum(shares(reference) - shares(window), axis=-1)).max(axis=-1).clip(max=1)
+    )
     return np.where((reference.sum(axis=-1) > 0) & (window.sum(axis=-1) > 0), apart, 0.0)

@@ -53,7 +53,10 @@ def write_whylogs(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 def _store(path: Path, view: Any, rows: int) -> None:
     data = view.serialize()
     write_atomic(path, data)
-    write_json(path.with_suffix(".json"), {"digest": digest_bytes(data), "rows": rows, "columns": _summary(view)})
+    write_json(
+        path.with_suffix(".json"),
+        {"digest": digest_bytes(data), "rows": rows, "columns": _summary(view)},
+    )
 
 
 def read_whylogs(path: Path) -> dict[str, dict[str, float]]:
@@ -69,7 +72,10 @@ def read_whylogs(path: Path) -> dict[str, dict[str, float]]:
 def _summary(view: Any) -> dict[str, dict[str, float]]:
     summary: dict[str, dict[str, float]] = {}
     for name, column in view.get_columns().items():
-        found = {key.removeprefix("distribution/"): value for key, value in column.to_summary_dict().items()}
+        found = {
+            key.removeprefix("distribution/"): value
+            for key, value in column.to_summary_dict().items()
+        }
         if found.get("n"):
             wanted = ("n", "mean", "stddev", "min", "q_05", "median", "q_95", "max")
             summary[name] = {key: float(found[key]) for key in wanted}
@@ -127,7 +133,9 @@ def _profiled(rows: Sequence[Mapping[str, str]]) -> Any:
         schema = importlib.import_module("langkit.light_metrics").init()
         profile_type = importlib.import_module("whylogs.core").DatasetProfile
         profile = profile_type(schema=schema, dataset_timestamp=_EPOCH, creation_timestamp=_EPOCH)
-        profile.track(pandas.DataFrame([{name: _encodable(row[name]) for name in COLUMNS} for row in rows]))
+        profile.track(
+            pandas.DataFrame([{name: _encodable(row[name]) for name in COLUMNS} for row in rows])
+        )
         return profile.view()
 
 

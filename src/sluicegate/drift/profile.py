@@ -25,7 +25,11 @@ from sluicegate.drift.signals import signals
 from sluicegate.errors import DataError
 
 SIDES = ("prompt", "response")
-OPERATIONS = {"prompt.tokens": "prompt_tokens", "response.tokens": "completion_tokens", "response.latency": "latency"}
+OPERATIONS = {
+    "prompt.tokens": "prompt_tokens",
+    "response.tokens": "completion_tokens",
+    "response.latency": "latency",
+}
 """Column to the field of a row that holds it: a number, where the traffic knows it."""
 LIMIT = 20_000
 """Rows in the sample of a profile, about 4 MB; whole blocks, so a little fewer, or one block larger than that."""
@@ -54,7 +58,14 @@ class Moments:
             return cls(0, len(values), 0.0, 0.0, 0.0, 0.0)
         mean = float(found.mean())
         squares = float(((found - mean) ** 2).sum())
-        return cls(len(found), len(values) - len(found), mean, squares, float(found.min()), float(found.max()))
+        return cls(
+            len(found),
+            len(values) - len(found),
+            mean,
+            squares,
+            float(found.min()),
+            float(found.max()),
+        )
 
     def merge(self, other: Moments) -> Moments:
         """Of both columns together (Chan, Golub and LeVeque 1979)."""
@@ -97,13 +108,22 @@ class Profile:
             DataError: the two have different columns.
         """
         if self.numbers.keys() != other.numbers.keys() or self.labels.keys() != other.labels.keys():
-            odd = sorted((self.numbers.keys() | self.labels.keys()) ^ (other.numbers.keys() | other.labels.keys()))
+            odd = sorted(
+                (self.numbers.keys() | self.labels.keys())
+                ^ (other.numbers.keys() | other.labels.keys())
+            )
             raise DataError(f"profiles with different columns cannot be merged: {', '.join(odd)}.")
         joined = Profile(
             self.rows + other.rows,
             {name: self.moments[name].merge(other.moments[name]) for name in self.numbers},
-            {name: dict(Counter(self.categories[name]) + Counter(other.categories[name])) for name in self.labels},
-            {name: np.concatenate([self.numbers[name], other.numbers[name]]) for name in self.numbers},
+            {
+                name: dict(Counter(self.categories[name]) + Counter(other.categories[name]))
+                for name in self.labels
+            },
+            {
+                name: np.concatenate([self.numbers[name], other.numbers[name]])
+                for name in self.numbers
+            },
             {name: np.concatenate([self.labels[name], other.labels[name]]) for name in self.labels},
             np.concatenate([self.blocks, other.blocks]),
             min(self.cut, other.cut),
@@ -169,7 +189,10 @@ def profile_rows(rows: Sequence[Mapping[str, object]], *, start: int = 0) -> Pro
     return Profile(
         len(rows),
         {name: Moments.of(values) for name, values in numbers.items()},
-        {name: dict(Counter(label for label in values if label is not None)) for name, values in labels.items()},
+        {
+            name: dict(Counter(label for label in values if label is not None))
+            for name, values in labels.items()
+        },
         numbers,
         labels,
         block_numbers(rows, start),
@@ -181,7 +204,9 @@ def block_numbers(rows: Sequence[Mapping[str, object]], start: int = 0) -> NDArr
     return np.array([_block(row, number) for number, row in enumerate(rows, start)], np.uint64)
 
 
-def measured(rows: Sequence[Mapping[str, object]]) -> tuple[dict[str, Array], dict[str, NDArray[np.object_]]]:
+def measured(
+    rows: Sequence[Mapping[str, object]],
+) -> tuple[dict[str, Array], dict[str, NDArray[np.object_]]]:
     """Every numeric and every label column of the rows, in their order; NaN and None mark nulls.
 
     Raises:

@@ -34,8 +34,13 @@ def write_profile(path: Path, profile: Profile) -> None:
     import pyarrow.parquet as pq
 
     columns = {"block": pa.array(profile.blocks, pa.uint64())}
-    columns |= {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in profile.numbers.items()}
-    columns |= {name: pa.array(values.tolist(), pa.string()) for name, values in profile.labels.items()}
+    columns |= {
+        name: pa.array(values, pa.float64(), from_pandas=True)
+        for name, values in profile.numbers.items()
+    }
+    columns |= {
+        name: pa.array(values.tolist(), pa.string()) for name, values in profile.labels.items()
+    }
     about = {
         "format": _FORMAT,
         "rows": profile.rows,
@@ -71,15 +76,25 @@ def _embedded(path: Path, beside: Mapping[str, Any]) -> Embedded | None:
     try:
         data = path.with_suffix(VECTORS).read_bytes()
     except OSError as error:
-        raise IntegrityError(f"{path.with_suffix(VECTORS)} cannot be read: {error.strerror}", hint=_AGAIN) from error
+        raise IntegrityError(
+            f"{path.with_suffix(VECTORS)} cannot be read: {error.strerror}", hint=_AGAIN
+        ) from error
     if digest_bytes(data) != beside["vectors"]:
-        raise IntegrityError(f"{path.with_suffix(VECTORS)}: its bytes are not those recorded beside it.", hint=_AGAIN)
+        raise IntegrityError(
+            f"{path.with_suffix(VECTORS)}: its bytes are not those recorded beside it.", hint=_AGAIN
+        )
     found = np.load(io.BytesIO(data), allow_pickle=False)
     parts = {
-        kind: {name.removeprefix(f"{kind}."): found[name] for name in found.files if name.startswith(f"{kind}.")}
+        kind: {
+            name.removeprefix(f"{kind}."): found[name]
+            for name in found.files
+            if name.startswith(f"{kind}.")
+        }
         for kind in ("vectors", "numbers")
     }
-    return Embedded(beside["encoder"], found["blocks"], parts["vectors"], parts["numbers"], int(found["cut"][0]))
+    return Embedded(
+        beside["encoder"], found["blocks"], parts["vectors"], parts["numbers"], int(found["cut"][0])
+    )
 
 
 def read_profile(path: Path) -> Profile:
@@ -105,7 +120,8 @@ def read_profile(path: Path) -> Profile:
         made = json.loads(table.schema.metadata[_KEY])["format"]
         if made != _FORMAT:
             raise IntegrityError(
-                f"{path} was made by another version: it lacks columns that are compared now.", hint=_AGAIN
+                f"{path} was made by another version: it lacks columns that are compared now.",
+                hint=_AGAIN,
             )
         return replace(_profile(table), embedded=_embedded(path, beside))
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:

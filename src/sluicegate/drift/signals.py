@@ -23,7 +23,9 @@ Array = NDArray[np.float64]
 LANGUAGES_AT_LEAST = 2
 """Different common words of a language that a text needs, to be taken for it."""
 _EXAMINED = 20_000  # characters of a text; the rest would only confirm, and hostile rows are long
-_SPACES = str.maketrans(dict.fromkeys(string.punctuation.replace("'", "") + "…“”«»–—", " ") | {"\u2019": "'"})
+_SPACES = str.maketrans(
+    dict.fromkeys(string.punctuation.replace("'", "") + "…“”«»–—", " ") | {"\u2019": "'"}
+)
 _MARKS = {
     mark: name
     for name, marks in {"de": "ßäöü", "fr": "çèêëœ", "es": "ñ¿¡", "pt": "ãõ", "sv": "å", "da": "ø", "pl": "łżęśćń"}.items()
@@ -128,14 +130,20 @@ def language(text: str, words: Sequence[str]) -> str:
     hits = {name: len(distinct & common) for name, common in _languages().items()}
     if not text.isascii():
         characters = set(text[:_EXAMINED].lower())
-        if any("\u0370" <= character <= "\ud7af" and character.isalpha() for character in characters):
+        if any(
+            "\u0370" <= character <= "\ud7af" and character.isalpha() for character in characters
+        ):
             script = _script(text[:_EXAMINED])
             if script:
                 return script
         for mark in characters & _MARKS.keys():
             hits[_MARKS[mark]] += 1
     first, second = sorted(hits.values())[-1:-3:-1]
-    return max(hits, key=lambda name: hits[name]) if first >= LANGUAGES_AT_LEAST and first > second else "unknown"
+    return (
+        max(hits, key=lambda name: hits[name])
+        if first >= LANGUAGES_AT_LEAST and first > second
+        else "unknown"
+    )
 
 
 def _script(text: str) -> str:
@@ -217,21 +225,34 @@ def signals(
     numbers: dict[str, Array] = {}
     labels: dict[str, NDArray[np.object_]] = {}
     words: dict[str, list[list[str]]] = {}
-    for side, texts, found in zip(("prompt", "response"), (prompts, responses), groups, strict=True):
+    for side, texts, found in zip(
+        ("prompt", "response"), (prompts, responses), groups, strict=True
+    ):
         split = words[side] = [words_of(text or "") for text in texts]
         both = list(zip(texts, split, strict=True))
-        numbers[f"{side}.hostile_words"] = _numbers(None if text is None else hostility(own) for text, own in both)
-        numbers[f"{side}.pii_count"] = _numbers(
-            None if text is None else instances(text, kinds or ()) for text, kinds in zip(texts, found, strict=True)
+        numbers[f"{side}.hostile_words"] = _numbers(
+            None if text is None else hostility(own) for text, own in both
         )
-        labels[f"{side}.language"] = _labels([None if text is None else language(text, own) for text, own in both])
+        numbers[f"{side}.pii_count"] = _numbers(
+            None if text is None else instances(text, kinds or ())
+            for text, kinds in zip(texts, found, strict=True)
+        )
+        labels[f"{side}.language"] = _labels(
+            [None if text is None else language(text, own) for text, own in both]
+        )
         labels[f"{side}.given"] = _labels(
-            ["no" if text is None else "yes" if own or text.strip() else "blank" for text, own in both]
+            [
+                "no" if text is None else "yes" if own or text.strip() else "blank"
+                for text, own in both
+            ]
         )
     numbers["prompt.injection_score"] = _numbers(
-        None if text is None else injection_score(text, own) for text, own in zip(prompts, words["prompt"], strict=True)
+        None if text is None else injection_score(text, own)
+        for text, own in zip(prompts, words["prompt"], strict=True)
     )
-    labels["response.refusal"] = _labels([None if text is None else refusal(text) for text in responses])
+    labels["response.refusal"] = _labels(
+        [None if text is None else refusal(text) for text in responses]
+    )
     numbers["response.prompt_overlap"] = _numbers(map(overlap, words["prompt"], words["response"]))
     return numbers, labels
 

@@ -27,7 +27,9 @@ def binned(values: Array, bins: int) -> tuple[NDArray[np.intp], Array]:
     found = values[known]
     distinct = np.unique(found)
     if len(distinct) > bins:
-        edges = np.unique(np.quantile(found, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
+        edges = np.unique(
+            np.quantile(found, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+        )
         inside = np.searchsorted(edges, found, side="left")
         filled, inside = np.unique(inside, return_inverse=True)
         count = len(filled)
@@ -44,7 +46,9 @@ def labelled(values: NDArray[np.object_]) -> tuple[NDArray[np.intp], Array]:
     """The number of each label; None gets the number one beyond the last. The means are the numbers themselves."""
     names = sorted({value for value in values.tolist() if value is not None})
     place = {name: number for number, name in enumerate(names)} | {None: len(names)}
-    return np.array([place[value] for value in values.tolist()], np.intp), np.arange(len(names), dtype=np.float64)
+    return np.array([place[value] for value in values.tolist()], np.intp), np.arange(
+        len(names), dtype=np.float64
+    )
 
 
 def shares(counts: Array) -> Array:

@@ -18,7 +18,7 @@ from sluicegate.hashing import canonical_json, digest_bytes, digest_value
 from sluicegate.records import Generation, GenerationSettings
 
 if TYPE_CHECKING:
-    from sluicegate.backends import Backend, Messages
+    from sluicegate.models import Backend, Messages
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)"
 
@@ -50,7 +50,10 @@ def answer(
     """
     if len({example for example, _ in rendered}) != len(rendered):
         raise EvidenceError("an example id occurs twice among the prompts.")
-    keys = [digest_value({"key": key, "settings": asdict(settings), "messages": messages}) for _, messages in rendered]
+    keys = [
+        digest_value({"key": key, "settings": asdict(settings), "messages": messages})
+        for _, messages in rendered
+    ]
     wanted = dict(zip(keys, (messages for _, messages in rendered), strict=True))
     found = _load(cache, list(wanted))
     missing = [(digest, messages) for digest, messages in wanted.items() if digest not in found]
@@ -60,12 +63,16 @@ def answer(
     meter = meter or Meter()
     meter.found(len(found))
     while missing:
-        size = meter.fitting(batch, _lengths(backend, missing[:batch], meter), settings.max_new_tokens, len(missing))
+        size = meter.fitting(
+            batch, _lengths(backend, missing[:batch], meter), settings.max_new_tokens, len(missing)
+        )
         part, missing = missing[:size], missing[size:]
         started = time.monotonic()
         answers = backend.generate([messages for _, messages in part], settings, report(len(found)))
         if len(answers) != len(part):
-            raise EvidenceError(f"the backend returned {len(answers)} answers to {len(part)} prompts.")
+            raise EvidenceError(
+                f"the backend returned {len(answers)} answers to {len(part)} prompts."
+            )
         new = dict(zip((digest for digest, _ in part), answers, strict=True))
         _store(cache, new)
         meter.made(answers, time.monotonic() - started)
@@ -74,7 +81,9 @@ def answer(
     return [found[digest] for digest in keys]
 
 
-def _reporter(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], Callable[[int, int], None]]:
+def _reporter(
+    progress: Callable[[int, int], None] | None, total: int
+) -> Callable[[int], Callable[[int, int], None]]:
     """For a number of answers already there, the callback that a backend may call while it works on one batch."""
 
     def from_base(base: int) -> Callable[[int, int], None]:
@@ -85,7 +94,9 @@ def _reporter(progress: Callable[[int, int], None] | None, total: int) -> Callab
 
 def _lengths(backend: Backend, waiting: Sequence[tuple[str, Messages]], meter: Meter) -> list[int]:
     """Tokens of the next prompts; not looked at where nothing limits them."""
-    return [backend.count_tokens(messages) for _, messages in waiting] if meter.counts_tokens else []
+    return (
+        [backend.count_tokens(messages) for _, messages in waiting] if meter.counts_tokens else []
+    )
 
 
 def _length(messages: Messages) -> int:

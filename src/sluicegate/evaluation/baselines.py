@@ -29,4 +29,6 @@ def lead2(examples: Sequence[Example]) -> list[Generation]:
 
 def _sentences(text: str) -> list[str]:
     lines = (_SPEAKER.sub("", line).strip() for line in text.splitlines())
-    return [part.strip() for line in lines if line for part in _SENTENCE_END.split(line) if part.strip()]
+    return [
+        part.strip() for line in lines if line for part in _SENTENCE_END.split(line) if part.strip()
+    ]

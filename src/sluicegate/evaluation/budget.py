@@ -49,7 +49,8 @@ class Limits:
         for name, value in (("seconds", self.seconds), ("cost", self.cost), ("time", self.until)):
             if value is not None and not math.isfinite(value):
                 raise UsageError(
-                    f"the limit on {name} is {value}, which is no finite number.", hint="For no limit, leave it out."
+                    f"the limit on {name} is {value}, which is no finite number.",
+                    hint="For no limit, leave it out.",
                 )
 
 
@@ -78,7 +79,9 @@ class Spent:
 class Meter:
     """Counts answers against `Limits`; every count is written to `path` at once, so that a killed stage has counted."""
 
-    def __init__(self, path: Path | None = None, limits: Limits | None = None, spent: Spent | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, limits: Limits | None = None, spent: Spent | None = None
+    ) -> None:
         self._path, self.limits, self.spent = path, limits or Limits(), spent or Spent()
 
     @classmethod
@@ -106,7 +109,9 @@ class Meter:
         """Money for so many tokens; by default for all that was spent, judges among it."""
         asked = self.spent.prompt_tokens if prompt_tokens is None else prompt_tokens
         told = self.spent.completion_tokens if completion_tokens is None else completion_tokens
-        judges = self.spent.judge_cost if prompt_tokens is None and completion_tokens is None else 0.0
+        judges = (
+            self.spent.judge_cost if prompt_tokens is None and completion_tokens is None else 0.0
+        )
         return (asked * self.limits.price_input + told * self.limits.price_output) / 1e6 + judges
 
     def found(self, answers: int) -> None:
@@ -121,7 +126,8 @@ class Meter:
             before,
             made=before.made + len(answers),
             prompt_tokens=before.prompt_tokens + sum(answer.prompt_tokens for answer in answers),
-            completion_tokens=before.completion_tokens + sum(answer.completion_tokens for answer in answers),
+            completion_tokens=before.completion_tokens
+            + sum(answer.completion_tokens for answer in answers),
             seconds=before.seconds + seconds,
         )
         self.save()
@@ -152,7 +158,9 @@ class Meter:
         """Whether `fitting` looks at the length of prompts."""
         return self.limits.tokens is not None or self.limits.cost is not None
 
-    def fitting(self, most: int, prompt_tokens: Sequence[int], answer_tokens: int, waiting: int) -> int:
+    def fitting(
+        self, most: int, prompt_tokens: Sequence[int], answer_tokens: int, waiting: int
+    ) -> int:
         """How many of the next prompts (1 to `most`) certainly stay within the limits.
 
         Args:
@@ -195,7 +203,11 @@ class Meter:
     def exceeded(self, name: str, waiting: int) -> BudgetError:
         """The error that stops the run."""
         spent = self.spent
-        money = f", costing {self.cost():.4g}" if self.limits.price_input or self.limits.price_output else ""
+        money = (
+            f", costing {self.cost():.4g}"
+            if self.limits.price_input or self.limits.price_output
+            else ""
+        )
         return BudgetError(
             f"the {name} is spent: {spent.made} answers were generated ({spent.tokens:,} tokens{money}), "
             f"{spent.cached} were in the cache, {waiting} are missing.",

@@ -9,11 +9,16 @@ from sluicegate.metrics.bleu import corpus_bleu
 from sluicegate.metrics.chrf import corpus_chrf
 from sluicegate.metrics.perplexity import HIGHEST_PERPLEXITY
 
-WHOLE: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], float]] = {"bleu": corpus_bleu, "chrf": corpus_chrf}
+WHOLE: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], float]] = {
+    "bleu": corpus_bleu,
+    "chrf": corpus_chrf,
+}
 
 
 def corpus_scores(
-    scores: Mapping[str, Sequence[float]], outputs: Sequence[str], references: Sequence[Sequence[str]]
+    scores: Mapping[str, Sequence[float]],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
 ) -> dict[str, float]:
     """`corpus_bleu`, `corpus_chrf` and `corpus_perplexity:FOLDER` for those of the row metrics that were evaluated.
 
@@ -39,8 +44,13 @@ def corpus_scores(
 def _perplexity(values: Sequence[float], outputs: Sequence[str], folder: str) -> float:
     from sluicegate.metrics.likelihood import open_likelihood
 
-    counts = open_likelihood(folder).token_counts([output if output.strip() else "" for output in outputs])
+    counts = open_likelihood(folder).token_counts(
+        [output if output.strip() else "" for output in outputs]
+    )
     tokens = sum(counts)
     if not tokens:
         return HIGHEST_PERPLEXITY
-    return math.exp(math.fsum(count * math.log(value) for value, count in zip(values, counts, strict=True)) / tokens)
+    return math.exp(
+        math.fsum(count * math.log(value) for value, count in zip(values, counts, strict=True))
+        / tokens
+    )

@@ -52,10 +52,15 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
     import pyarrow.parquet as pq
 
     _check(path, evidence)
-    head = json.dumps({**evidence.head(), "digest": evidence.digest}, ensure_ascii=False, allow_nan=False)
+    head = json.dumps(
+        {**evidence.head(), "digest": evidence.digest}, ensure_ascii=False, allow_nan=False
+    )
     schema = _schema(evidence).with_metadata({HEAD: head.encode("utf-8", "surrogatepass")})
     try:
-        with atomic_file(path) as stream, pq.ParquetWriter(stream, schema, write_page_checksum=True) as writer:
+        with (
+            atomic_file(path) as stream,
+            pq.ParquetWriter(stream, schema, write_page_checksum=True) as writer,
+        ):
             for start in range(0, len(evidence.rows), ROWS_AT_ONCE):
                 writer.write_table(_table(evidence.rows[start : start + ROWS_AT_ONCE], schema))
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
@@ -85,12 +90,16 @@ def read_evidence(path: Path) -> Evidence:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}", hint=_AGAIN) from error
     try:
-        empty = TypeAdapter(Evidence).validate_python({**head, "rows": ()}, strict=False, extra="forbid")
+        empty = TypeAdapter(Evidence).validate_python(
+            {**head, "rows": ()}, strict=False, extra="forbid"
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise EvidenceError(f"{path}: {where}: {first['msg']}", hint=_AGAIN) from error
-    evidence = Evidence(**{name: getattr(empty, name) for name in Evidence.__slots__ if name != "rows"}, rows=rows)
+    evidence = Evidence(
+        **{name: getattr(empty, name) for name in Evidence.__slots__ if name != "rows"}, rows=rows
+    )
     _check(path, evidence)
     if evidence.digest != recorded:
         raise IntegrityError(f"{path}: its content is not what was recorded.", hint=_AGAIN)
@@ -101,16 +110,26 @@ def _schema(evidence: Evidence) -> pa.Schema:
     """Scores in the order of the summaries, slices and reasons by name."""
     import pyarrow as pa
 
-    known = {name for name in _MAYBE if any(getattr(row, name) is not None for row in evidence.rows)}
+    known = {
+        name for name in _MAYBE if any(getattr(row, name) is not None for row in evidence.rows)
+    }
     columns = {
         **_PLAIN,
         **{name: kind for name, kind in _MAYBE.items() if name in known},
         **{f"score.{name}": "double" for name in evidence.summaries},
-        **{f"slice.{name}": "string" for name in sorted({name for row in evidence.rows for name in row.slices})},
-        **{f"reason.{name}": "string" for name in sorted({name for row in evidence.rows for name in row.reasons})},
+        **{
+            f"slice.{name}": "string"
+            for name in sorted({name for row in evidence.rows for name in row.slices})
+        },
+        **{
+            f"reason.{name}": "string"
+            for name in sorted({name for row in evidence.rows for name in row.reasons})
+        },
     }
     kinds = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
-    return pa.schema([pa.field(name, kinds[kind], nullable=_optional(name)) for name, kind in columns.items()])
+    return pa.schema(
+        [pa.field(name, kinds[kind], nullable=_optional(name)) for name, kind in columns.items()]
+    )
 
 
 def _optional(name: str) -> bool:
@@ -126,7 +145,9 @@ def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
             return getattr(row, name)
         return {"score": row.scores, "slice": row.slices, "reason": row.reasons}[kind].get(key)
 
-    arrays = [pa.array([cell(row, field.name) for row in rows], type=field.type) for field in schema]
+    arrays = [
+        pa.array([cell(row, field.name) for row in rows], type=field.type) for field in schema
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -144,28 +165,40 @@ def _head(path: Path, schema: pa.Schema) -> dict[str, Any]:
         if wanted is None:
             raise EvidenceError(f"{path}: {field.name}: the column is unknown.", hint=_AGAIN)
         if str(field.type) != wanted:
-            raise EvidenceError(f"{path}: {field.name}: {wanted} was expected, not {field.type}.", hint=_AGAIN)
+            raise EvidenceError(
+                f"{path}: {field.name}: {wanted} was expected, not {field.type}.", hint=_AGAIN
+            )
     return found
 
 
 def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
     """The rows, `ROWS_AT_ONCE` in memory as columns at a time."""
     for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-        columns: dict[str, list[Any]] = dict(zip(batch.schema.names, (part.to_pylist() for part in batch), strict=True))
+        columns: dict[str, list[Any]] = dict(
+            zip(batch.schema.names, (part.to_pylist() for part in batch), strict=True)
+        )
         for name, values in columns.items():
             if not _optional(name) and None in values:
                 raise EvidenceError(f"{path}: {name}: a value is missing.", hint=_AGAIN)
         parts = {
-            prefix: [(name.removeprefix(prefix), columns[name]) for name in columns if name.startswith(prefix)]
+            prefix: [
+                (name.removeprefix(prefix), columns[name])
+                for name in columns
+                if name.startswith(prefix)
+            ]
             for prefix in _PREFIXES
         }
         own = [name for name in (*_PLAIN, *_MAYBE) if name in columns]
         for place in range(batch.num_rows):
             scores, slices, reasons = (
-                {name: values[place] for name, values in part if values[place] is not None} for part in parts.values()
+                {name: values[place] for name, values in part if values[place] is not None}
+                for part in parts.values()
             )
             yield ScoredExample(
-                **{name: columns[name][place] for name in own}, scores=scores, slices=slices, reasons=reasons
+                **{name: columns[name][place] for name in own},
+                scores=scores,
+                slices=slices,
+                reasons=reasons,
             )
 
 
@@ -180,14 +213,22 @@ def _check(path: Path, evidence: Evidence) -> None:
         if set(row.scores) != names:
             raise EvidenceError(f"{path}: example {row.id} lacks a score, or has one too many.")
         first = 0.0 if row.first_token is None else row.first_token
-        _finite(path, f"example {row.id}", {**row.scores, "seconds": row.seconds, "first_token": first})
+        _finite(
+            path, f"example {row.id}", {**row.scores, "seconds": row.seconds, "first_token": first}
+        )
     for name, summary in evidence.summaries.items():
         if summary.n != len(ids):
-            raise EvidenceError(f"{path}: the mean of {name} is over {summary.n} of {len(ids)} rows.")
+            raise EvidenceError(
+                f"{path}: the mean of {name} is over {summary.n} of {len(ids)} rows."
+            )
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
     for name, use in evidence.judges.items():
-        if use.failed < 0 or use.scored + use.failed != len(ids) or (judged_metric(name) in names) is bool(use.failed):
+        if (
+            use.failed < 0
+            or use.scored + use.failed != len(ids)
+            or (judged_metric(name) in names) is bool(use.failed)
+        ):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not fit its scores."
             )

@@ -11,7 +11,15 @@ from typing import Literal
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.scoring import source_text
 from sluicegate.hashing import digest_value
-from sluicegate.judges import Asker, Criterion, JudgeRow, criterion_path, judge_digest, judge_rows, load_criterion
+from sluicegate.judges import (
+    Asker,
+    Criterion,
+    JudgeRow,
+    criterion_path,
+    judge_digest,
+    judge_rows,
+    load_criterion,
+)
 from sluicegate.metrics import find_metric
 from sluicegate.records import Example, Generation, JudgeUse
 
@@ -86,7 +94,10 @@ def measures(metrics: Sequence[str], prompts: Path) -> dict[str, Measure]:
     Raises:
         ConfigError: a metric is unknown, or a criterion's file is missing or wrong.
     """
-    found = {criterion.metric: Measure(criterion.direction, (0.0, 1.0)) for criterion in criteria(metrics, prompts)}
+    found = {
+        criterion.metric: Measure(criterion.direction, (0.0, 1.0))
+        for criterion in criteria(metrics, prompts)
+    }
     for name in plain_metrics(metrics):
         metric = find_metric(name)
         found[name] = Measure(metric.direction, metric.range)
@@ -113,15 +124,23 @@ def judge_answers(
         ConfigError: an endpoint is unsafe or its key is missing.
     """
     if not len(golden) == len(outputs) == len(champion):
-        raise EvidenceError(f"{len(outputs)} and {len(champion)} answers to {len(golden)} golden examples.")
+        raise EvidenceError(
+            f"{len(outputs)} and {len(champion)} answers to {len(golden)} golden examples."
+        )
     if criterion.needs_reference and (bare := [row.id for row in golden if not any(row.reference)]):
-        raise EvidenceError(f"example {bare[0]}: {criterion.metric} needs a reference and there is none.")
+        raise EvidenceError(
+            f"example {bare[0]}: {criterion.metric} needs a reference and there is none."
+        )
     digest, pairwise = judge_digest(criterion, askers), criterion.form == "pairwise"
     bound = judgement_digest(criterion, digest, [answer.text for answer in champion])
     if pairwise and outputs is champion:
         # The champion against itself.
         return Judgement(
-            criterion.metric, bound, (0.5,) * len(golden), ("",) * len(golden), JudgeUse(digest, len(golden), 0)
+            criterion.metric,
+            bound,
+            (0.5,) * len(golden),
+            ("",) * len(golden),
+            JudgeUse(digest, len(golden), 0),
         )
     rows = [
         JudgeRow(
@@ -135,7 +154,9 @@ def judge_answers(
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
     judged = judge_rows(criterion, rows, askers, progress)
-    notes = tuple(reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT))
+    notes = tuple(
+        reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT)
+    )
     if judged.weighted is False and not judged.failed:
         notes = (UNWEIGHTED,)
     scores = tuple(score for score in judged.scores if score is not None)
@@ -154,4 +175,8 @@ def judge_answers(
 
 def judgement_digest(criterion: Criterion, judge: str, champion: Sequence[str]) -> str:
     """What a judgement's scores depend on: the judge and, where it compares, the champion's answers in golden order."""
-    return digest_value([judge, digest_value(list(champion))]) if criterion.form == "pairwise" else judge
+    return (
+        digest_value([judge, digest_value(list(champion))])
+        if criterion.form == "pairwise"
+        else judge
+    )

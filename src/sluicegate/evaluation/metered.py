@@ -13,7 +13,7 @@ from sluicegate.evaluation.budget import Meter, Spent
 from sluicegate.records import Failure, Question, Reply
 
 if TYPE_CHECKING:
-    from sluicegate.backends.asking import Asker, AskLimits
+    from sluicegate.models.asking import Asker, AskLimits
 
 
 @dataclass(slots=True)
@@ -36,7 +36,10 @@ class Metered:
         """Ask, and count what was not in the cache."""
         replies = self.asker.ask(questions, progress)
         new = [reply for reply in replies if isinstance(reply, Reply) and not reply.cached]
-        asked, told = sum(reply.prompt_tokens for reply in new), sum(reply.completion_tokens for reply in new)
+        asked, told = (
+            sum(reply.prompt_tokens for reply in new),
+            sum(reply.completion_tokens for reply in new),
+        )
         price = self.spec.endpoint.price if self.spec.endpoint else None
         cost = (asked * price.input + told * price.output) / 1e6 if price else 0.0
         self.meter.judged(len(new), asked + told, cost)
@@ -50,7 +53,7 @@ def limits_of(meter: Meter, name: str, spec: ModelSpec, parts: int) -> AskLimits
     Raises:
         ConfigError: money is limited and the model has no price.
     """
-    from sluicegate.backends.asking import AskLimits
+    from sluicegate.models.asking import AskLimits
 
     seconds, tokens, cost = meter.left
     if cost is not None and spec.endpoint is not None and spec.endpoint.price is None:
@@ -76,7 +79,7 @@ class RunAsker:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, name: str, spec: ModelSpec, opened: Callable[[AskLimits], Asker]) -> None:
-        from sluicegate.backends.asking import NO_LIMITS
+        from sluicegate.models.asking import NO_LIMITS
 
         self._name, self._spec, self._opened = name, spec, opened
         self._asker, self._seen = opened(NO_LIMITS), Spent()

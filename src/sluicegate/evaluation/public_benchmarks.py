@@ -31,7 +31,7 @@ from sluicegate.hashing import digest_value
 from sluicegate.records import Evidence, ScoredExample, Summary
 
 if TYPE_CHECKING:
-    from sluicegate.backends import LoadedBase
+    from sluicegate.models import LoadedBase
 
 ALPHA = 0.05
 SEED = 1234
@@ -130,7 +130,12 @@ def run_tasks(
             bootstrap_iters=0,
             log_samples=True,
         )
-    settings = {"limit": limit, "chat": chat, "dtype": str(adapted.model.dtype), "lm_eval": _version()}
+    settings = {
+        "limit": limit,
+        "chat": chat,
+        "dtype": str(adapted.model.dtype),
+        "lm_eval": _version(),
+    }
     return _read(found, digest, settings)
 
 
@@ -138,8 +143,8 @@ def _adapted(model: LoadedBase, adapter: Path | None, dtype: str, batch: int) ->
     """The model as lm-eval runs one, its random numbers begun anew."""
     from lm_eval.models import huggingface
 
-    from sluicegate.backends.transformers_backend import load_tuned
-    from sluicegate.backends.weights import choose_dtype
+    from sluicegate.models.transformers_backend import load_tuned
+    from sluicegate.models.weights import choose_dtype
 
     weights, tokenizer = load_tuned(model, adapter, choose_dtype(dtype, exact=True))
     huggingface.torch.manual_seed(SEED)
@@ -186,18 +191,27 @@ def compare_runs(base: BenchmarkRun, tuned: BenchmarkRun) -> list[Comparison]:
     """
     if base.directions != tuned.directions:
         raise EvidenceError("base and tuned model were measured on other tasks or metrics.")
-    pairs = [(task, metric) for task in sorted(base.directions) for metric in sorted(base.directions[task])]
+    pairs = [
+        (task, metric)
+        for task in sorted(base.directions)
+        for metric in sorted(base.directions[task])
+    ]
     return [_compared(base, tuned, task, metric, ALPHA / len(pairs)) for task, metric in pairs]
 
 
-def _compared(base: BenchmarkRun, tuned: BenchmarkRun, task: str, metric: str, alpha: float) -> Comparison:
+def _compared(
+    base: BenchmarkRun, tuned: BenchmarkRun, task: str, metric: str, alpha: float
+) -> Comparison:
     old, new, direction = base.evidence[task], tuned.evidence[task], base.directions[task][metric]
     if reason := unpaired(new, old):
         raise EvidenceError(f"{task}: base and tuned model were not asked the same: {reason}.")
     low, high = RANGES.get(metric.partition(",")[0], (0.0, 1.0))
     sample = improvements(new, old, metric, (low, high), direction)
     sign = 1.0 if direction == "higher" else -1.0
-    changes = [sign * (a.scores[metric] - b.scores[metric]) for a, b in zip(new.rows, old.rows, strict=True)]
+    changes = [
+        sign * (a.scores[metric] - b.scores[metric])
+        for a, b in zip(new.rows, old.rows, strict=True)
+    ]
     decision: Literal["better", "worse", "no difference shown"] = "no difference shown"
     if upper_bound(sample, alpha / 2) < 0.0:
         decision = "worse"
@@ -219,7 +233,9 @@ def _compared(base: BenchmarkRun, tuned: BenchmarkRun, task: str, metric: str, a
 def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
     """The names of the tasks and what knows them. lm-eval's own 14,000 are only read where one of them is named."""
     if not tasks:
-        raise ConfigError("no task is named.", hint="Name an lm-eval task, or a YAML file of your own.")
+        raise ConfigError(
+            "no task is named.", hint="Name an lm-eval task, or a YAML file of your own."
+        )
     folders: list[str] = []
     names: list[str] = []
     known: list[str] = []
@@ -228,12 +244,16 @@ def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
         if path.is_dir():
             found = [name for file in sorted(path.glob("*.yaml")) if (name := _task_name(file))]
             if not found:
-                raise ConfigError(f"{path} holds no task.", hint="A task is a YAML file with the field `task`.")
+                raise ConfigError(
+                    f"{path} holds no task.", hint="A task is a YAML file with the field `task`."
+                )
             names, folders = [*names, *found], [*folders, str(path)]
         elif task.endswith((".yaml", ".yml")):
             name = _task_name(path)
             if not name:
-                raise ConfigError(f"{path} is no task.", hint="A task is a YAML file with the field `task`.")
+                raise ConfigError(
+                    f"{path} is no task.", hint="A task is a YAML file with the field `task`."
+                )
             names, folders = [*names, name], [*folders, str(path.parent)]
         else:
             names, known = [*names, task], [*known, task]
@@ -249,7 +269,8 @@ def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
     manager = TaskManager(include_path=list(dict.fromkeys(folders)), include_defaults=bool(known))
     if unknown := [name for name in known if name not in manager.all_tasks]:
         raise ConfigError(
-            f"lm-eval has no task {unknown[0]!r}.", hint="Name one it has, or a YAML file or folder here."
+            f"lm-eval has no task {unknown[0]!r}.",
+            hint="Name one it has, or a YAML file or folder here.",
         )
     return names, manager
 
@@ -271,7 +292,9 @@ def _read(found: Mapping[str, Any], digest: str, settings: Mapping[str, Any]) ->
     for task, samples in found["samples"].items():
         rows, ways, without = _task_rows(task, samples, found["higher_is_better"].get(task, {}))
         config = json.loads(json.dumps(found["configs"].get(task, {}), default=_named))
-        asked = sorted({(str(one["doc_id"]), one["doc_hash"], one["prompt_hash"]) for one in samples})
+        asked = sorted(
+            {(str(one["doc_id"]), one["doc_hash"], one["prompt_hash"]) for one in samples}
+        )
         groups = [row.group for row in rows]
         evidence[task] = Evidence(
             release=digest,
@@ -280,7 +303,9 @@ def _read(found: Mapping[str, Any], digest: str, settings: Mapping[str, Any]) ->
             rows=tuple(rows),
             summaries={
                 name: summarise(
-                    [row.scores[name] for row in rows], groups, RANGES.get(name.partition(",")[0], (0.0, 1.0))
+                    [row.scores[name] for row in rows],
+                    groups,
+                    RANGES.get(name.partition(",")[0], (0.0, 1.0)),
                 )
                 for name in ways
             },
@@ -320,14 +345,20 @@ def _task_rows(
             hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of examples.",
         )
     rows = [
-        ScoredExample(doc, doc, outputs[doc], {name: scores[doc][name] for name in ways}, 0.0, 0, 0) for doc in scores
+        ScoredExample(doc, doc, outputs[doc], {name: scores[doc][name] for name in ways}, 0.0, 0, 0)
+        for doc in scores
     ]
     return sorted(rows, key=lambda row: row.id), ways, tuple(sorted(without))
 
 
 def _value(metric: str, value: Any) -> float | None:
     """The score of one example; None where the metric is no mean of examples."""
-    if metric == "bits_per_byte" and isinstance(value, (list, tuple)) and len(value) == 2 and value[1]:
+    if (
+        metric == "bits_per_byte"
+        and isinstance(value, (list, tuple))
+        and len(value) == 2
+        and value[1]
+    ):
         low, high = RANGES[metric]
         return min(max(-float(value[0]) / float(value[1]) / math.log(2), low), high)
     if isinstance(value, (list, tuple, str)) or not hasattr(value, "__float__"):
@@ -342,5 +373,9 @@ def _output(sample: Mapping[str, Any]) -> str:
     if found and all(isinstance(one, (list, tuple)) and len(one) == 2 for one in found):
         best = max(range(len(found)), key=lambda place: float(found[place][0]))
         arguments = sample["arguments"]
-        return str(arguments[best][1]) if isinstance(arguments, (list, tuple)) and len(arguments) > best else str(best)
+        return (
+            str(arguments[best][1])
+            if isinstance(arguments, (list, tuple)) and len(arguments) > best
+            else str(best)
+        )
     return str(found[0]) if found else ""

@@ -45,7 +45,10 @@ def evaluate(
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
     texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
-    references, ids = [example.reference for example in golden], [f"example {example.id}" for example in golden]
+    references, ids = (
+        [example.reference for example in golden],
+        [f"example {example.id}" for example in golden],
+    )
     scores: dict[str, list[float]] = {}
     opinions: dict[str, JudgeUse] = {}
     for name, metric in table.items():
@@ -76,15 +79,20 @@ def evaluate(
         metrics=configuration(metrics, {one.metric: one.digest for one in judgements}),
         rows=tuple(rows),
         summaries={
-            name: summarise([row.scores[name] for row in rows], groups, bounds) for name, bounds in ranges.items()
+            name: summarise([row.scores[name] for row in rows], groups, bounds)
+            for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements} | opinions,
+        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
+        | opinions,
     )
 
 
 def _check(
-    golden: Sequence[Example], outputs: Sequence[Generation], metrics: Sequence[str], judgements: Sequence[Judgement]
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+    metrics: Sequence[str],
+    judgements: Sequence[Judgement],
 ) -> None:
     """Refuse what `evaluate` cannot score as a whole."""
     if not golden:
@@ -95,7 +103,8 @@ def _check(
         raise EvidenceError("an example id occurs twice in the golden set.")
     if not metrics or len(set(metrics)) != len(metrics):
         raise EvidenceError(
-            "the list of metrics is empty or names one twice.", hint="One metric at least is computed, not judged."
+            "the list of metrics is empty or names one twice.",
+            hint="One metric at least is computed, not judged.",
         )
     if any(len(one.scores) != len(golden) for one in judgements if not one.use.failed):
         raise EvidenceError("a judge gave another number of scores than there are examples.")
@@ -126,7 +135,9 @@ def source_text(inputs: Mapping[str, str]) -> str:
     return "\n".join(inputs[name] for name in sorted(inputs))
 
 
-def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[float, float]) -> Summary:
+def summarise(
+    values: Sequence[float], groups: Sequence[str], bounds: tuple[float, float]
+) -> Summary:
     """Mean of `values`, every group counting once, with its 95 % interval.
 
     Rows of one group are dependent, so that groups are the sample: Student's t over their means, with one degree of
@@ -141,7 +152,11 @@ def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[floa
         >>> round(summary.mean, 3), round(summary.low, 3), round(summary.high, 3), summary.groups
         (0.4, 0.0, 0.897, 3)
     """
-    if not values or len(values) != len(groups) or not all(math.isfinite(value) for value in values):
+    if (
+        not values
+        or len(values) != len(groups)
+        or not all(math.isfinite(value) for value in values)
+    ):
         raise EvidenceError("a mean needs at least one value, one group each, all of them finite.")
     sample = clusters(values, groups, *bounds)
     size, found = len(values), len(sample.means)
@@ -150,10 +165,18 @@ def summarise(values: Sequence[float], groups: Sequence[str], bounds: tuple[floa
     from scipy.special import stdtrit
 
     half = float(stdtrit(found - 1, 0.975)) * sample.standard_error
-    return Summary(sample.mean, max(sample.mean - half, bounds[0]), min(sample.mean + half, bounds[1]), size, found)
+    return Summary(
+        sample.mean,
+        max(sample.mean - half, bounds[0]),
+        min(sample.mean + half, bounds[1]),
+        size,
+        found,
+    )
 
 
-def operations(outputs: Sequence[Generation], price: tuple[float, float] | None = None) -> dict[str, float]:
+def operations(
+    outputs: Sequence[Generation], price: tuple[float, float] | None = None
+) -> dict[str, float]:
     """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares cut short and empty.
 
     `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its first token, there
@@ -182,7 +205,10 @@ def operations(outputs: Sequence[Generation], price: tuple[float, float] | None 
         "empty_share": sum(not output.text.strip() for output in outputs) / count,
     }
     if first and len(first) == len(outputs):
-        found |= {"first_token_p50": _quantile(first, 0.50), "first_token_p95": _quantile(first, 0.95)}
+        found |= {
+            "first_token_p50": _quantile(first, 0.50),
+            "first_token_p95": _quantile(first, 0.95),
+        }
     if price is not None:
         found["cost_per_1000"] = (prompt_tokens * price[0] + new_tokens * price[1]) / count / 1000
     return found

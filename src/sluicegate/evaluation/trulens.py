@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.backends.asking import Asker, AskLimits, open_asker
 from sluicegate.config import ModelsFile, load
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.metered import RunAsker
+from sluicegate.models.asking import Asker, AskLimits, open_asker
 from sluicegate.project import find_project
 
 if TYPE_CHECKING:
     from sluicegate.judges.trulens_door import AskerProvider
 
 
-def trulens_provider(model: str, root: Path | None = None, *, max_tokens: int = 512) -> AskerProvider:
+def trulens_provider(
+    model: str, root: Path | None = None, *, max_tokens: int = 512
+) -> AskerProvider:
     """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or above `root`.
 
     In a project's own module, named in params.yaml as `my_metrics:relevance`:
@@ -37,9 +39,13 @@ def trulens_provider(model: str, root: Path | None = None, *, max_tokens: int = 
     path = project.registry / "models.yaml"
     models = load(path, ModelsFile).models
     if model not in models:
-        raise ConfigError(f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}.")
+        raise ConfigError(
+            f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}."
+        )
 
     def opened(limits: AskLimits) -> Asker:
-        return open_asker(models[model], model, root=project.root, cache=project.judgements, limits=limits)
+        return open_asker(
+            models[model], model, root=project.root, cache=project.judgements, limits=limits
+        )
 
     return open_provider(RunAsker(model, models[model], opened), max_tokens)

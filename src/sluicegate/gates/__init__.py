@@ -18,7 +18,17 @@ from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rule
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 
-__all__ = ["RULES", "Approvals", "Kind", "Policy", "Rule", "allowance", "decide", "former_looks", "load_policy"]
+__all__ = [
+    "RULES",
+    "Approvals",
+    "Kind",
+    "Policy",
+    "Rule",
+    "allowance",
+    "decide",
+    "former_looks",
+    "load_policy",
+]
 
 
 def load_policy(path: Path) -> Policy:
@@ -72,7 +82,18 @@ def decide(
     left = allowance(looks, policy)
     alpha = left or allowance((), policy)
     following = allowance((*looks, False), policy) or allowance((), policy)
-    case = Case(candidate, champion, obstacle, policy, facts, directions or {}, ranges or {}, alpha, alpha, following)
+    case = Case(
+        candidate,
+        champion,
+        obstacle,
+        policy,
+        facts,
+        directions or {},
+        ranges or {},
+        alpha,
+        alpha,
+        following,
+    )
     results = _results(case, spent=left == 0.0)
     decision = _overall(results)
     return Verdict(
@@ -84,7 +105,9 @@ def decide(
         evidence=candidate.digest,
         champion_evidence=champion.digest if champion is not None else None,
         rules=results,
-        reasons=_reasons(decision, results) if left else (_used_up(len(looks), policy.submissions),),
+        reasons=_reasons(decision, results)
+        if left
+        else (_used_up(len(looks), policy.submissions),),
         alpha=left,
         look=len(looks) + 1,
         looks=policy.submissions,
@@ -103,13 +126,16 @@ def _used_up(given: int, allowed: int) -> str:
 
 def _results(case: Case, *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
-    results = tuple(held_by_judge(case, rule) or RULES[rule.kind].check(case, rule) for rule in policy.rules)
+    results = tuple(
+        held_by_judge(case, rule) or RULES[rule.kind].check(case, rule) for rule in policy.rules
+    )
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:
         results = tuple(_too_few(result, missing, policy.minimum_examples) for result in results)
     if spent:
         results = tuple(
-            replace(result, decision=Decision.HOLD, reason=_SPENT, more_examples=None) for result in results
+            replace(result, decision=Decision.HOLD, reason=_SPENT, more_examples=None)
+            for result in results
         )
     return results
 
@@ -130,8 +156,14 @@ def _too_few(result: RuleResult, missing: int, minimum: int) -> RuleResult:
 
 def _reasons(decision: Decision, results: tuple[RuleResult, ...]) -> tuple[str, ...]:
     """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings after them."""
-    decisive = [result for result in results if result.severity == "block" and result.decision is decision]
-    warnings = [result for result in results if result.severity == "warn" and result.decision is not Decision.PROMOTE]
+    decisive = [
+        result for result in results if result.severity == "block" and result.decision is decision
+    ]
+    warnings = [
+        result
+        for result in results
+        if result.severity == "warn" and result.decision is not Decision.PROMOTE
+    ]
     return (
         *(f"{result.name}: {result.reason}" for result in decisive),
         *(f"warning: {result.name}: {result.reason}" for result in warnings),

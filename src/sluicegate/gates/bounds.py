@@ -138,7 +138,10 @@ def _small_side(values: NDArray[np.float64], weights: NDArray[np.float64]) -> fl
     second = float(weights @ ratios**2) + saddle**-2
     third = 2.0 * float(weights @ ratios**3) - 2.0 * saddle**-3
     height = float(weights @ np.log1p(-values * saddle))  # minus the logarithm of M at the saddle
-    sigma, bend = 1.0 / math.sqrt(second), third / second / 6.0  # the path of steepest descent is s = iy + bend y^2
+    sigma, bend = (
+        1.0 / math.sqrt(second),
+        third / second / 6.0,
+    )  # the path of steepest descent is s = iy + bend y^2
     width = 1.0 / max(4.0 * abs(bend), 1e-12 / sigma)
 
     def ordinates(first: float, step: float) -> float:
@@ -150,7 +153,9 @@ def _small_side(values: NDArray[np.float64], weights: NDArray[np.float64]) -> fl
             s = saddle + 1j * y + math.copysign(0.5, bend) * (y * y / (hypotenuse + width))
             slope = math.copysign(0.5, bend) * y / hypotenuse
             exponents = height - weights @ np.log(1.0 - values[:, None] * s)
-            total += float((np.exp(exponents) * (saddle / s) * (1.0 - 1j * slope) * np.cosh(u)).real.sum())
+            total += float(
+                (np.exp(exponents) * (saddle / s) * (1.0 - 1j * slope) * np.cosh(u)).real.sum()
+            )
             if exponents[-1].real + math.log(abs(saddle / s[-1])) + float(u[-1]) < _NOTHING:
                 break
             place += _POINTS * step

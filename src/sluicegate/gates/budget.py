@@ -36,7 +36,12 @@ def allowance(looks: Sequence[bool], policy: Policy) -> float:
 
 
 def former_looks(
-    entries: Iterable[LedgerEntry], *, golden: str, evidence: str, champion_evidence: str | None, policy: str
+    entries: Iterable[LedgerEntry],
+    *,
+    golden: str,
+    evidence: str,
+    champion_evidence: str | None,
+    policy: str,
 ) -> tuple[bool, ...]:
     """What the ledger holds of earlier looks at `golden`, oldest first; True where the verdict was PROMOTE.
 

@@ -58,33 +58,60 @@ def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
         value = float(case.candidate.operations[rule.metric])
         good = sign * (value - threshold) >= 0
         reason = f"{value:.4g}, {word} {threshold:.4g} is asked for"
-        return result(rule, Decision.PROMOTE if good else Decision.REJECT, reason, value=value, margin=threshold, n=n)
+        return result(
+            rule,
+            Decision.PROMOTE if good else Decision.REJECT,
+            reason,
+            value=value,
+            margin=threshold,
+            n=n,
+        )
     raw = sample_of(case.candidate, rule.metric, case.bounds(rule))
     sample = raw if sign > 0 else raw.mirrored()
     null = sign * threshold
-    numbers = _numbers(case, raw, _variance([row.scores[rule.metric] for row in case.candidate.rows]))
+    numbers = _numbers(
+        case, raw, _variance([row.scores[rule.metric] for row in case.candidate.rows])
+    )
     numbers |= {"value": raw.mean, "margin": threshold, "p": p_mean_at_most(sample, null)}
     interval = f"{raw.mean:.4g} [{numbers['low']:.4g}, {numbers['high']:.4g}]"
     if rule.compare == "mean":
         good = sample.mean >= null
         decision = Decision.PROMOTE if good else Decision.REJECT
-        return result(rule, decision, f"mean {interval}, {word} {threshold:.4g} is asked for", **numbers)
+        return result(
+            rule, decision, f"mean {interval}, {word} {threshold:.4g} is asked for", **numbers
+        )
     decision = _decision(case, sample, null, numbers["p"])
-    said = {Decision.PROMOTE: "is shown", Decision.REJECT: "is shown to fail", Decision.HOLD: "is not shown"}[decision]
+    said = {
+        Decision.PROMOTE: "is shown",
+        Decision.REJECT: "is shown to fail",
+        Decision.HOLD: "is not shown",
+    }[decision]
     if decision is Decision.HOLD:
-        numbers["more_examples"] = more_examples(sample, null, sample.mean, case.next_alpha, case.policy.power)
+        numbers["more_examples"] = more_examples(
+            sample, null, sample.mean, case.next_alpha, case.policy.power
+        )
     return result(rule, decision, f"{interval}: {word} {threshold:.4g} {said}", **numbers)
 
 
-def against_champion(case: Case, rule: Rule, null: float, *, planned_truth: float | None) -> RuleResult:
+def against_champion(
+    case: Case, rule: Rule, null: float, *, planned_truth: float | None
+) -> RuleResult:
     """`null` is the improvement (positive is better) to exceed; plans assume `planned_truth`, or the mean when None."""
     n, champion = len(case.candidate.rows), case.champion
     if champion is None:
-        return result(rule, Decision.HOLD, "there is no champion to compare with", n=n, margin=rule.margin)
+        return result(
+            rule, Decision.HOLD, "there is no champion to compare with", n=n, margin=rule.margin
+        )
     if case.obstacle:
         return result(rule, Decision.HOLD, case.obstacle, n=n, margin=rule.margin)
     if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
-        return result(rule, Decision.HOLD, f"{rule.metric} was not measured on both sides", n=n, margin=rule.margin)
+        return result(
+            rule,
+            Decision.HOLD,
+            f"{rule.metric} was not measured on both sides",
+            n=n,
+            margin=rule.margin,
+        )
     direction = case.direction(rule)
     sample = improvements(case.candidate, champion, rule.metric, case.bounds(rule), direction)
     raw = sample if direction == "higher" else sample.mirrored()
@@ -93,20 +120,33 @@ def against_champion(case: Case, rule: Rule, null: float, *, planned_truth: floa
         for new, old in zip(case.candidate.rows, champion.rows, strict=True)
     ]
     numbers = _numbers(case, raw, _variance(differences))
-    means = [sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, champion)]
-    numbers |= {"value": means[0], "champion_value": means[1], "difference": raw.mean, "margin": abs(null)}
-    numbers |= {"p": p_mean_at_most(sample, null), "detectable": detectable(sample, case.alpha, case.policy.power)}
+    means = [
+        sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, champion)
+    ]
+    numbers |= {
+        "value": means[0],
+        "champion_value": means[1],
+        "difference": raw.mean,
+        "margin": abs(null),
+    }
+    numbers |= {
+        "p": p_mean_at_most(sample, null),
+        "detectable": detectable(sample, case.alpha, case.policy.power),
+    }
     decision = _decision(case, sample, null, numbers["p"])
     if decision is Decision.HOLD:
         truth = sample.mean if planned_truth is None else planned_truth
-        numbers["more_examples"] = more_examples(sample, null, truth, case.next_alpha, case.policy.power)
+        numbers["more_examples"] = more_examples(
+            sample, null, truth, case.next_alpha, case.policy.power
+        )
     return result(rule, decision, _sentence(decision, null, numbers), **numbers)
 
 
 def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleResult:
     """Numbers are kept to ten digits, so that the last bits of another processor change no byte of the verdict."""
     kept: dict[str, Any] = {
-        name: float(f"{value:.10g}") if isinstance(value, float) else value for name, value in numbers.items()
+        name: float(f"{value:.10g}") if isinstance(value, float) else value
+        for name, value in numbers.items()
     }
     subject = rule.metric or rule.fact or ", ".join(rule.metrics)
     return RuleResult(rule.name, rule.kind, subject, decision, rule.severity, reason, **kept)
@@ -120,7 +160,11 @@ def plain(value: float | None) -> float:
 def _decision(case: Case, sample: Clusters, null: float, p: float) -> Decision:
     if p < case.alpha:
         return Decision.PROMOTE
-    return Decision.REJECT if p_mean_at_most(sample.mirrored(), -null) < case.reject_alpha else Decision.HOLD
+    return (
+        Decision.REJECT
+        if p_mean_at_most(sample.mirrored(), -null) < case.reject_alpha
+        else Decision.HOLD
+    )
 
 
 def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any]) -> str:

@@ -23,8 +23,14 @@ _STANDING = {
 def held_by_judge(case: Case, rule: Rule) -> RuleResult | None:
     """HOLD with the reason, where a metric of `rule` is a judge's and that judge does not count; else None."""
     for metric in (rule.metric, *rule.metrics):
-        if reason := _obstacle(case, metric) if metric.startswith(PREFIX) else _scorer(case, metric):
-            return result(rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin)
+        if (
+            reason := _obstacle(case, metric)
+            if metric.startswith(PREFIX)
+            else _scorer(case, metric)
+        ):
+            return result(
+                rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin
+            )
     return None
 
 
@@ -41,7 +47,9 @@ def _obstacle(case: Case, metric: str) -> str:
 
 
 def _scorer(case: Case, metric: str) -> str:
-    if not any(side is not None and metric in side.judges for side in (case.candidate, case.champion)):
+    if not any(
+        side is not None and metric in side.judges for side in (case.candidate, case.champion)
+    ):
         return ""
     return (
         f"{metric} asks a model and is not calibrated: it decides nothing; "

@@ -31,7 +31,10 @@ def checked(evidence: Evidence, who: str) -> Evidence:
         if not row.id or not row.group:
             raise EvidenceError(f"{who}: an example has no id or no group.")
         if set(row.scores) != names:
-            raise EvidenceError(f"{who}: example {row.id!r} lacks a score, or has one that others lack.", hint=_AGAIN)
+            raise EvidenceError(
+                f"{who}: example {row.id!r} lacks a score, or has one that others lack.",
+                hint=_AGAIN,
+            )
         for name, value in row.scores.items():
             _finite(value, f"{who}: example {row.id!r}: {name}")
     for name, value in evidence.operations.items():
@@ -39,8 +42,12 @@ def checked(evidence: Evidence, who: str) -> Evidence:
     for name, summary in evidence.summaries.items():
         scores = [row.scores[name] for row in rows] if name in names else [math.nan]
         mean = clusters(scores, [row.group for row in rows][: len(scores)], 0.0, 1.0).mean
-        if summary.n != len(rows) or not math.isclose(summary.mean, mean, rel_tol=1e-9, abs_tol=1e-9):
-            raise EvidenceError(f"{who}: the summary of {name} is not that of its rows.", hint=_AGAIN)
+        if summary.n != len(rows) or not math.isclose(
+            summary.mean, mean, rel_tol=1e-9, abs_tol=1e-9
+        ):
+            raise EvidenceError(
+                f"{who}: the summary of {name} is not that of its rows.", hint=_AGAIN
+            )
     return replace(evidence, rows=rows)
 
 
@@ -55,7 +62,10 @@ def unpaired(candidate: Evidence, champion: Evidence) -> str:
     if candidate.metrics != champion.metrics:
         return "the champion was scored by other metrics or another version of them; score it again"
     if [_question(row) for row in candidate.rows] != [_question(row) for row in champion.rows]:
-        raise EvidenceError("candidate and champion answered different examples of the same golden set.", hint=_AGAIN)
+        raise EvidenceError(
+            "candidate and champion answered different examples of the same golden set.",
+            hint=_AGAIN,
+        )
     return ""
 
 
@@ -76,7 +86,11 @@ def sample_of(evidence: Evidence, metric: str, bounds: tuple[float, float]) -> C
 
 
 def improvements(
-    candidate: Evidence, champion: Evidence, metric: str, bounds: tuple[float, float], direction: str
+    candidate: Evidence,
+    champion: Evidence,
+    metric: str,
+    bounds: tuple[float, float],
+    direction: str,
 ) -> Clusters:
     """Candidate against champion, example by example, by group; positive is better, in the metric's unit.
 
@@ -87,7 +101,8 @@ def improvements(
         _inside([row.scores[metric] for row in evidence.rows], metric, bounds)
     sign = 1.0 if direction == "higher" else -1.0
     values = [
-        sign * (new.scores[metric] - old.scores[metric]) for new, old in zip(candidate.rows, champion.rows, strict=True)
+        sign * (new.scores[metric] - old.scores[metric])
+        for new, old in zip(candidate.rows, champion.rows, strict=True)
     ]
     span = bounds[1] - bounds[0]
     return clusters(values, [row.group for row in candidate.rows], -span, span)

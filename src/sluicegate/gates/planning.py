@@ -20,7 +20,9 @@ def detectable(sample: Clusters, alpha: float, power: float) -> float:
     return gap + NormalDist().inv_cdf(power) * sample.standard_error
 
 
-def more_examples(sample: Clusters, null: float, truth: float, alpha: float, power: float) -> int | None:
+def more_examples(
+    sample: Clusters, null: float, truth: float, alpha: float, power: float
+) -> int | None:
     """Rows to add, in new groups like these, so that a release whose true mean is `truth` passes with chance `power`.
 
     The sample's deviations, widened to the upper 95 % confidence limit of their spread (a pilot's spread is itself an
@@ -39,11 +41,15 @@ def more_examples(sample: Clusters, null: float, truth: float, alpha: float, pow
             return None
     while high / low > 1.01:
         middle = math.sqrt(low * high)
-        low, high = (low, middle) if _passes(sample, middle, null, truth, alpha, power) else (middle, high)
+        low, high = (
+            (low, middle) if _passes(sample, middle, null, truth, alpha, power) else (middle, high)
+        )
     return math.ceil(size * (high - 1.0))
 
 
-def _passes(sample: Clusters, times: float, null: float, truth: float, alpha: float, power: float) -> bool:
+def _passes(
+    sample: Clusters, times: float, null: float, truth: float, alpha: float, power: float
+) -> bool:
     """Would `times` as much data of this shape, in the unlucky case that `power` allows, clear `null`?"""
     from scipy.stats import chi2
 

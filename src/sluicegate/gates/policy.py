@@ -61,7 +61,9 @@ class Approvals(Strict):
     def _enough_people(self) -> Approvals:
         able = sum(self.role in roles for roles in self.people.values())
         if able < self.required:
-            raise ValueError(f"approvals: {self.required} with role {self.role!r} required, {able} of people hold it")
+            raise ValueError(
+                f"approvals: {self.required} with role {self.role!r} required, {able} of people hold it"
+            )
         return self
 
 

@@ -60,9 +60,13 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
     }
     unmeasured = [part for part in found.values() if part.p is None]
     if unmeasured:
-        return result(rule, Decision.HOLD, unmeasured[0].reason, n=unmeasured[0].n, margin=rule.margin)
+        return result(
+            rule, Decision.HOLD, unmeasured[0].reason, n=unmeasured[0].n, margin=rule.margin
+        )
     adjusted = dict(zip(found, holm([part.p or 0.0 for part in found.values()]), strict=True))
-    best = min(found, key=lambda metric: (adjusted[metric], found[metric].p, rule.metrics.index(metric)))
+    best = min(
+        found, key=lambda metric: (adjusted[metric], found[metric].p, rule.metrics.index(metric))
+    )
     passed = [metric for metric in rule.metrics if adjusted[metric] < case.alpha]
     decision = Decision.PROMOTE if passed else Decision.HOLD
     if not passed and all(part.decision is Decision.REJECT for part in found.values()):
@@ -89,20 +93,28 @@ def requires(case: Case, rule: Rule) -> RuleResult:
     if found is None:
         return result(rule, Decision.HOLD, f"nothing is recorded about {rule.fact}")
     if found.casefold() not in accepted:
-        return result(rule, Decision.HOLD, f"{rule.fact} is {found}; {' or '.join(accepted)} is asked for")
+        return result(
+            rule, Decision.HOLD, f"{rule.fact} is {found}; {' or '.join(accepted)} is asked for"
+        )
     return result(rule, Decision.PROMOTE, f"{rule.fact} is {found}")
 
 
 _CHAMPION = ("direction", "range")
 _SLICE = ("slice", "minimum_slice")
 RULES: dict[str, Kind] = {
-    "at_least": Kind(in_every_slice(at_least), ("metric", "threshold"), ("compare", "range", *_SLICE)),
-    "at_most": Kind(in_every_slice(at_most), ("metric", "threshold"), ("compare", "range", *_SLICE)),
+    "at_least": Kind(
+        in_every_slice(at_least), ("metric", "threshold"), ("compare", "range", *_SLICE)
+    ),
+    "at_most": Kind(
+        in_every_slice(at_most), ("metric", "threshold"), ("compare", "range", *_SLICE)
+    ),
     "not_worse_than_champion": Kind(
         in_every_slice(not_worse_than_champion), ("metric", "margin"), (*_CHAMPION, *_SLICE)
     ),
     "better_than_champion": Kind(better_than_champion, ("metric",), ("margin", *_CHAMPION)),
-    "any_better_than_champion": Kind(any_better_than_champion, ("metrics",), ("margin", *_CHAMPION)),
+    "any_better_than_champion": Kind(
+        any_better_than_champion, ("metrics",), ("margin", *_CHAMPION)
+    ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }
 
@@ -124,6 +136,10 @@ def check_rule(rule: Rule, where: str) -> None:
     for field in sorted(given - {*kind.needs, *kind.may}):
         raise ConfigError(f"{where}: rule {rule.name!r}: {rule.kind} takes no {field}.")
     if rule.kind == "not_worse_than_champion" and not plain(rule.margin) > 0:
-        raise ConfigError(f"{where}: rule {rule.name!r}: margin must be above 0; no sample shows a loss of exactly 0.")
+        raise ConfigError(
+            f"{where}: rule {rule.name!r}: margin must be above 0; no sample shows a loss of exactly 0."
+        )
     if rule.minimum_slice is not None and not rule.slice:
-        raise ConfigError(f"{where}: rule {rule.name!r}: minimum_slice needs slice, the name of a column.")
+        raise ConfigError(
+            f"{where}: rule {rule.name!r}: minimum_slice needs slice, the name of a column."
+        )

@@ -30,9 +30,16 @@ def _each_slice(case: Case, rule: Rule, check: Check) -> RuleResult:
     rows, column = case.candidate.rows, rule.slice
     without = sum(not row.slices.get(column) for row in rows)
     if without:
-        return result(rule, Decision.HOLD, f"{without} of {len(rows)} examples do not say their {column}", n=len(rows))
+        return result(
+            rule,
+            Decision.HOLD,
+            f"{without} of {len(rows)} examples do not say their {column}",
+            n=len(rows),
+        )
     if rule.metric not in rows[0].scores:
-        return result(rule, Decision.HOLD, f"{rule.metric} was not measured example by example", n=len(rows))
+        return result(
+            rule, Decision.HOLD, f"{rule.metric} was not measured example by example", n=len(rows)
+        )
     places: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         places.setdefault(row.slices[column], []).append(place)
@@ -44,8 +51,13 @@ def _each_slice(case: Case, rule: Rule, check: Check) -> RuleResult:
         return result(rule, Decision.HOLD, reason, n=len(rows))
     strict = replace(case, reject_alpha=case.reject_alpha / len(judged))
     found = {value: check(_part(strict, chosen), rule) for value, chosen in judged.items()}
-    worst = min(found, key=lambda value: (_ORDER.index(found[value].decision), -(found[value].p or 0.0), value))
-    left_out = f"; {len(small)} smaller than {minimum} ({sum(small)} examples) not judged" if small else ""
+    worst = min(
+        found,
+        key=lambda value: (_ORDER.index(found[value].decision), -(found[value].p or 0.0), value),
+    )
+    left_out = (
+        f"; {len(small)} smaller than {minimum} ({sum(small)} examples) not judged" if small else ""
+    )
     reason = f"worst of {len(judged)} slices, {column}={worst}: {found[worst].reason}{left_out}"
     more = _sum([part.more_examples for part in found.values() if part.decision is Decision.HOLD])
     if found[worst].decision is not Decision.HOLD:

@@ -6,7 +6,13 @@ Nothing here counts before `sluice judge calibrate` has held it against people: 
 from __future__ import annotations
 
 from sluicegate.judges.base import Asker, Judged, JudgeRow
-from sluicegate.judges.criteria import METRIC, Criterion, criterion_path, list_criteria, load_criterion
+from sluicegate.judges.criteria import (
+    METRIC,
+    Criterion,
+    criterion_path,
+    list_criteria,
+    load_criterion,
+)
 from sluicegate.judges.jury import FORMS, judge_digest, judge_rows
 
 __all__ = [

@@ -119,7 +119,9 @@ def weighted_kappa(
     return 1.0 - float((table * cost).sum()) / expected if expected > 0.0 else 0.0
 
 
-def krippendorff_alpha(ratings: ArrayLike, metric: Literal["nominal", "ordinal", "interval"] = "interval") -> float:
+def krippendorff_alpha(
+    ratings: ArrayLike, metric: Literal["nominal", "ordinal", "interval"] = "interval"
+) -> float:
     """Krippendorff's alpha of any number of raters; at most 1, 0 is chance, 0.0 where nothing varies.
 
     Args:
@@ -178,13 +180,19 @@ def bootstrap(
     found = np.empty(resamples)
     for number in range(resamples):
         chosen = chance.integers(0, len(names), len(names))
-        drawn = single[chosen] if single is not None else np.concatenate([places[one] for one in chosen])
+        drawn = (
+            single[chosen]
+            if single is not None
+            else np.concatenate([places[one] for one in chosen])
+        )
         found[number] = statistic(*(array[drawn] for array in arrays))
     low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return Interval(float(statistic(*arrays)), float(low), float(high), len(groups), len(names))
 
 
-def mean_interval(values: ArrayLike, groups: Sequence[str], *, confidence: float = CONFIDENCE) -> Interval:
+def mean_interval(
+    values: ArrayLike, groups: Sequence[str], *, confidence: float = CONFIDENCE
+) -> Interval:
     """Mean of values in [0, 1], each group counted once, with Clopper and Pearson's interval (Biometrika 26, 1934).
 
     For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the same mean spread more
@@ -233,7 +241,11 @@ def _correlation(first: Floats, second: Floats) -> float:
 def _residual(values: Floats, control: Floats) -> Floats:
     centred, axis = values - values.mean(), control - control.mean()
     spread = float(axis @ axis)
-    return np.asarray(centred - axis * (float(centred @ axis) / spread), np.float64) if spread > 0.0 else centred
+    return (
+        np.asarray(centred - axis * (float(centred @ axis) / spread), np.float64)
+        if spread > 0.0
+        else centred
+    )
 
 
 def _places(values: Floats, scale: Floats) -> NDArray[np.intp]:
@@ -249,5 +261,7 @@ def _apart(values: Floats, totals: Floats, metric: str) -> Floats:
         return 1.0 - np.eye(len(values))
     if metric == "interval":
         return np.asarray(np.subtract.outer(values, values) ** 2, np.float64)
-    middle = np.cumsum(totals) - totals / 2  # ranks between c and k: sum of n_g from c to k, less half of both ends
+    middle = (
+        np.cumsum(totals) - totals / 2
+    )  # ranks between c and k: sum of n_g from c to k, less half of both ends
     return np.asarray(np.subtract.outer(middle, middle) ** 2, np.float64)

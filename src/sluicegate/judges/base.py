@@ -19,7 +19,9 @@ class Asker(Protocol):
         """SHA-256 of what answers: address and model, or digests of base, adapter and number format. No secret."""
         ...
 
-    def ask(self, questions: Sequence[Question], progress: Progress | None = None) -> list[Reply | Failure]:
+    def ask(
+        self, questions: Sequence[Question], progress: Progress | None = None
+    ) -> list[Reply | Failure]:
         """Answer every question, in the order given; an empty sequence gives an empty list.
 
         A bad answer or a dead endpoint is a `Failure`, never an exception. `progress(done, total)` is called as answers
@@ -107,4 +109,6 @@ def depends_on_order(picks: str) -> bool:
         >>> depends_on_order("11"), depends_on_order("12"), depends_on_order("=="), depends_on_order("12=2")
         (True, False, False, True)
     """
-    return any(picks[place : place + 2] not in ("12", "21", "==") for place in range(0, len(picks), 2))
+    return any(
+        picks[place : place + 2] not in ("12", "21", "==") for place in range(0, len(picks), 2)
+    )

@@ -102,7 +102,9 @@ class _Runs:
         every = (self.first, self.again, self.bad)
         return {
             "failed": self.first.failed,
-            "failures": tuple(sorted({failure for failure in self.first.failures if failure}))[:MOST_REASONS],
+            "failures": tuple(sorted({failure for failure in self.first.failures if failure}))[
+                :MOST_REASONS
+            ],
             "uncalled": self.first.uncalled,
             "sentinels": len(self.bad_rows),
             "calls": sum(run.calls for run in every),
@@ -138,7 +140,9 @@ def calibrate(
             f"there is no labelled row for judge {criterion.name}.",
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
-    runs = _ask(criterion, rows, [row for row in labels.rows if row.sentinel], askers, params, progress)
+    runs = _ask(
+        criterion, rows, [row for row in labels.rows if row.sentinel], askers, params, progress
+    )
     data = measuring.sample(criterion, rows, runs.first)
     measured, own, above = _measured(data, runs, rows, params)
     missed = _missed(criterion, runs)
@@ -188,7 +192,12 @@ def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
 
 
 def standing(
-    folder: Path, digest: str, now: datetime, *, name: str = "", params: CalibrationParams | None = None
+    folder: Path,
+    digest: str,
+    now: datetime,
+    *,
+    name: str = "",
+    params: CalibrationParams | None = None,
 ) -> str:
     """Whether the judge with this digest counts: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
 
@@ -206,12 +215,18 @@ def standing(
         return "failed"
     if params is not None and found.get("thresholds") != params.model_dump(mode="json"):
         return "stale"
-    return "ok" if datetime.fromisoformat(found["made"]) <= now < datetime.fromisoformat(found["expires"]) else "stale"
+    return (
+        "ok"
+        if datetime.fromisoformat(found["made"]) <= now < datetime.fromisoformat(found["expires"])
+        else "stale"
+    )
 
 
 def _passed_before(folder: Path, name: str) -> bool:
     found = (_read(path) for path in sorted((folder / FOLDER).glob("*.json")))
-    return any(one is not None and one.get("name") == name and one.get("passed") is True for one in found)
+    return any(
+        one is not None and one.get("name") == name and one.get("passed") is True for one in found
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -235,7 +250,8 @@ def _ask(
     bad = [*criterion.sentinels, *(row.row for row in known_bad), *made]
     repeated = sorted(rows, key=lambda row: digest_value(row.row.id))[: params.repeat_rows]
     other = [
-        replace(row.row, output=f"{row.row.output} ", other=row.row.other and f"{row.row.other} ") for row in repeated
+        replace(row.row, output=f"{row.row.output} ", other=row.row.other and f"{row.row.other} ")
+        for row in repeated
     ]
     return _Runs(
         first=judge_rows(open_one, [row.row for row in rows], askers, progress),
@@ -252,7 +268,9 @@ def _measured(
     """Measures, trivial judges, and the differences; nothing of the judge where it gave no verdict at all."""
     if not len(data.judge):
         return {}, {}, {}
-    found = measuring.measures(data, params) | measuring.position_measures(runs.first, [row.group for row in rows])
+    found = measuring.measures(data, params) | measuring.position_measures(
+        runs.first, [row.group for row in rows]
+    )
     places = {row.row.id: place for place, row in enumerate(rows)}
     chosen = [places[row.row.id] for row in runs.repeated]
     before = replace(runs.first, scores=tuple(runs.first.scores[place] for place in chosen))
@@ -284,13 +302,24 @@ def _checks(
     """What has to be shown, in the order of reading; a measure that is missing has not been shown."""
     enough = known["groups"] >= params.minimum_groups
     checks = [
-        Check("enough rows", enough, f"{known['groups']} independent rows, {params.minimum_groups} are asked for"),
+        Check(
+            "enough rows",
+            enough,
+            f"{known['groups']} independent rows, {params.minimum_groups} are asked for",
+        ),
         Check("every row judged", not known["failed"], f"{known['failed']} rows without a verdict"),
         _at_least(
-            "agrees with people", data.headline, measured, params.accuracy if data.pairwise else params.correlation
+            "agrees with people",
+            data.headline,
+            measured,
+            params.accuracy if data.pairwise else params.correlation,
         ),
         *(
-            Check(f"better than '{name}'", found.low > 0.0, f"{data.headline} {_figures(found, signed=True)} above it")
+            Check(
+                f"better than '{name}'",
+                found.low > 0.0,
+                f"{data.headline} {_figures(found, signed=True)} above it",
+            )
             for name, found in above.items()
         ),
     ]
@@ -301,7 +330,13 @@ def _checks(
     noticed, total = known["sentinels"] - len(missed), known["sentinels"]
     share = noticed / total if total else 0.0
     said = f"{noticed} of {total} noticed, a share of {params.sentinels:g} is asked for"
-    checks.append(Check("known-bad answers", share >= params.sentinels, said if total else "there are none to notice"))
+    checks.append(
+        Check(
+            "known-bad answers",
+            share >= params.sentinels,
+            said if total else "there are none to notice",
+        )
+    )
     return tuple(checks)
 
 
@@ -309,7 +344,11 @@ def _at_least(title: str, name: str, measured: Mapping[str, Interval], threshold
     found = measured.get(name)
     if found is None:
         return Check(title, False, f"{name} could not be measured")
-    return Check(title, found.low >= threshold, f"{name} {_figures(found)}, at least {threshold:g} is asked for")
+    return Check(
+        title,
+        found.low >= threshold,
+        f"{name} {_figures(found)}, at least {threshold:g} is asked for",
+    )
 
 
 def _at_most(title: str, name: str, measured: Mapping[str, Interval], threshold: float) -> Check:

@@ -62,7 +62,9 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
         if verdict["claim"] != number:
             raise Unreadable(f"the verdict on claim {number} is missing or not in its place")
         if not (1 <= place <= len(given) if verdict["supported"] else place == 0):
-            raise Unreadable(f"claim {number}: sentence {str(place)[:12]} does not exist or does not fit the verdict")
+            raise Unreadable(
+                f"claim {number}: sentence {str(place)[:12]} does not exist or does not fit the verdict"
+            )
         supported += verdict["supported"]
         source = f"from {given[place - 1]!r}" if place else "not supported"
         words.append(f"{said[number - 1]!r}: {source}")
@@ -75,9 +77,13 @@ def _split(criterion: Criterion, row: JudgeRow) -> tuple[list[str], list[str]]:
     given = [sentence for label, text in parts if label != "answer" for sentence in sentences(text)]
     said = [claim for label, text in parts if label == "answer" for claim in claims(text)]
     if not given or not said:
-        raise Unjudgeable("there is no sentence to hold a claim against" if said else "the answer states nothing")
+        raise Unjudgeable(
+            "there is no sentence to hold a claim against" if said else "the answer states nothing"
+        )
     return given, said
 
 
 def _numbered(texts: Sequence[str]) -> str:
-    return "\n".join(f"{number}. {' '.join(text.split())}" for number, text in enumerate(texts, start=1))
+    return "\n".join(
+        f"{number}. {' '.join(text.split())}" for number, text in enumerate(texts, start=1)
+    )

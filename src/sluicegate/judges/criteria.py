@@ -121,8 +121,13 @@ class Criterion:
     def digest(self) -> str:
         """SHA-256 of everything but owner, notes and the names of the judges (whose identities are their own)."""
         left_out = ("owner", "notes", "judges", "sentinels")
-        said = {name: getattr(self, name) for name in sorted(self.__slots__) if name not in left_out}
-        rows = [[bad.source, bad.output, bad.references, bad.other, dict(bad.inputs)] for bad in self.sentinels]
+        said = {
+            name: getattr(self, name) for name in sorted(self.__slots__) if name not in left_out
+        }
+        rows = [
+            [bad.source, bad.output, bad.references, bad.other, dict(bad.inputs)]
+            for bad in self.sentinels
+        ]
         return digest_value({**said, "sentinels": rows})
 
 
@@ -141,7 +146,9 @@ def load_criterion(path: Path) -> Criterion:
     scale = file.scale or ((min(file.levels), max(file.levels)) if file.levels else (0, 1))
     values = file.model_dump(exclude={"criterion", "scale", "levels", "sentinels"})
     levels = tuple(sorted(file.levels.items()))
-    return Criterion(**values, text=file.criterion, scale=scale, levels=levels, sentinels=_sentinels(file))
+    return Criterion(
+        **values, text=file.criterion, scale=scale, levels=levels, sentinels=_sentinels(file)
+    )
 
 
 def list_criteria(folder: Path) -> list[Criterion]:
@@ -165,14 +172,22 @@ def criterion_path(folder: Path, metric: str) -> Path:
     """
     name = metric.removeprefix(METRIC)
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{metric!r} names no criterion.", hint="Write judge:<name> for prompts/judge_<name>.yaml.")
+        raise ConfigError(
+            f"{metric!r} names no criterion.",
+            hint="Write judge:<name> for prompts/judge_<name>.yaml.",
+        )
     return folder / f"{PREFIX}{name}.yaml"
 
 
 def _sentinels(file: CriterionFile) -> tuple[JudgeRow, ...]:
     return tuple(
         JudgeRow(
-            f"sentinel-{place}", bad.source, bad.output, (bad.reference,) * bool(bad.reference), bad.other, bad.inputs
+            f"sentinel-{place}",
+            bad.source,
+            bad.output,
+            (bad.reference,) * bool(bad.reference),
+            bad.other,
+            bad.inputs,
         )
         for place, bad in enumerate(file.sentinels, start=1)
     )
@@ -191,25 +206,35 @@ def _scale_problem(file: CriterionFile) -> str:
         return "scale: two integers between -1000 and 1000, the lower first"
     if (file.form == "rubric") != bool(file.levels):
         return "levels: a rubric, and only a rubric, describes each score"
-    if file.levels and (len(file.levels) < 2 or max(file.levels) - min(file.levels) != len(file.levels) - 1):
+    if file.levels and (
+        len(file.levels) < 2 or max(file.levels) - min(file.levels) != len(file.levels) - 1
+    ):
         return "levels: two scores or more, without a gap"
     if file.steps and file.form != "geval":
         return "steps: only a geval criterion has steps"
     if file.answer == "token" and file.form in ("geval", "claims"):
         return f"answer: a {file.form} criterion needs json"
     low, high = file.scale or (min(file.levels, default=0), max(file.levels, default=1))
-    if (file.form == "geval" or file.answer == "token") and not DIGITS[0] <= low < high <= DIGITS[1]:
+    if (file.form == "geval" or file.answer == "token") and not DIGITS[0] <= low < high <= DIGITS[
+        1
+    ]:
         return "scale: scores that are read from token probabilities lie between 0 and 9, one token each"
     return ""
 
 
 def _parts_problem(file: CriterionFile) -> str:
-    if not file.criterion.strip() or not all(step.strip() for step in (*file.steps, *file.levels.values())):
+    if not file.criterion.strip() or not all(
+        step.strip() for step in (*file.steps, *file.levels.values())
+    ):
         return "criterion, steps and levels must say something"
-    if len(set(file.shows)) != len(file.shows) or not all(_PART.fullmatch(part) for part in file.shows):
+    if len(set(file.shows)) != len(file.shows) or not all(
+        _PART.fullmatch(part) for part in file.shows
+    ):
         return "shows: source, output, reference or names of inputs, none of them twice"
     if ("reference" in file.shows) != file.needs_reference:
-        return "shows: a criterion shows the reference if, and only if, it needs one (needs_reference)"
+        return (
+            "shows: a criterion shows the reference if, and only if, it needs one (needs_reference)"
+        )
     if file.form in ("pairwise", "claims") and "output" not in file.shows:
         return f"shows: a {file.form} criterion shows the output"
     if file.form == "claims" and len(file.shows) < 2:
@@ -225,12 +250,15 @@ def _parts_problem(file: CriterionFile) -> str:
 
 def _sentinel_problem(file: CriterionFile) -> str:
     for number, bad in enumerate(file.sentinels, start=1):
-        given = {"source": bad.source, "output": bad.output, "reference": bad.reference, **bad.inputs}
+        given = {
+            "source": bad.source,
+            "output": bad.output,
+            "reference": bad.reference,
+            **bad.inputs,
+        }
         lacking = [part for part in file.shows if not given.get(part, "").strip()]
         if lacking:
             return f"sentinels: number {number} has no {', '.join(lacking)}"
         if (file.form == "pairwise") != bool(bad.other.strip()):
-            return (
-                f"sentinels: number {number}: `other` (a good answer) belongs to a pairwise criterion, and only there"
-            )
+            return f"sentinels: number {number}: `other` (a good answer) belongs to a pairwise criterion, and only there"
     return ""

@@ -26,7 +26,9 @@ _INVISIBLE = re.compile(
     r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_LONE_JOINER = re.compile(r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")  # joins nothing there
+_LONE_JOINER = re.compile(
+    r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)  # joins nothing there
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LESS, _MORE, _BAR, _OPEN, _CLOSE = "[<＜﹤]", "[>＞﹥]", "[|｜]", r"[\[［]", r"[\]］]"
 _TAGS = (
@@ -46,13 +48,62 @@ _HARMLESS = str.maketrans(dict.fromkeys("<＜﹤[［", "‹") | dict.fromkeys(">
 _WORDS = re.compile(r"\w+")
 _OPENERS = frozenset(
     (
-        *("solution", "the solution", "answer", "the answer", "final answer", "the final answer is", "thought process"),
-        *("reasoning", "explanation", "analysis", "step 1", "here is the answer", "here is my answer", "lets begin"),
-        *("lets think step by step", "let s think step by step", "here is the summary", "let s begin"),
+        *(
+            "solution",
+            "the solution",
+            "answer",
+            "the answer",
+            "final answer",
+            "the final answer is",
+            "thought process",
+        ),
+        *(
+            "reasoning",
+            "explanation",
+            "analysis",
+            "step 1",
+            "here is the answer",
+            "here is my answer",
+            "lets begin",
+        ),
+        *(
+            "lets think step by step",
+            "let s think step by step",
+            "here is the summary",
+            "let s begin",
+        ),
         *("lets solve this problem step by step", "let s solve this problem step by step"),
-        *("let me solve this step by step", "let s solve this step by step", "thinking", "summary", "the summary"),
-        *("解", "解答", "解析", "答案", "思考过程", "かいせつ", "解説", "答え", "respuesta", "solución", "réponse"),
-        *("lösung", "antwort", "soluzione", "risposta", "решение", "ответ", "la solution", "la réponse", "die antwort"),
+        *(
+            "let me solve this step by step",
+            "let s solve this step by step",
+            "thinking",
+            "summary",
+            "the summary",
+        ),
+        *(
+            "解",
+            "解答",
+            "解析",
+            "答案",
+            "思考过程",
+            "かいせつ",
+            "解説",
+            "答え",
+            "respuesta",
+            "solución",
+            "réponse",
+        ),
+        *(
+            "lösung",
+            "antwort",
+            "soluzione",
+            "risposta",
+            "решение",
+            "ответ",
+            "la solution",
+            "la réponse",
+            "die antwort",
+        ),
     )
 )
 """Openers that some judges reward although nothing follows (Zhao et al. 2025, arXiv:2507.08794)."""
@@ -98,7 +149,9 @@ def marked(label: str, text: str, key: str) -> str:
     return f"[BEGIN {name} {key}]\n{text}\n[END {name} {key}]"
 
 
-def settled(criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], frozenset[str]]) -> Opinion | None:
+def settled(
+    criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], frozenset[str]]
+) -> Opinion | None:
     """The verdict on a row whose answer (pairwise: either answer) is no answer; None where a judge has to be asked.
 
     `canned` holds what `canned_answers` found among the outputs and among the others.
@@ -107,7 +160,11 @@ def settled(criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], f
         return None
     flaw = no_answer(criterion, row, row.output, canned[0])
     if criterion.form != "pairwise":
-        return Opinion(criterion.worst, f"{flaw}: the worst score, without asking a judge") if flaw else None
+        return (
+            Opinion(criterion.worst, f"{flaw}: the worst score, without asking a judge")
+            if flaw
+            else None
+        )
     others = no_answer(criterion, row, row.other, canned[1])
     if not flaw and not others:
         return None
@@ -159,7 +216,10 @@ def _words(text: str) -> list[str]:
 
 
 def _echoes(output: str, source: str) -> bool:
-    if not source.strip() or not len(source) / 2 <= len(output) + 16 <= len(source) * ECHO_SLACK + 32:
+    if (
+        not source.strip()
+        or not len(source) / 2 <= len(output) + 16 <= len(source) * ECHO_SLACK + 32
+    ):
         return False
     said, given = f" {' '.join(_words(output))} ", f" {' '.join(_words(source))} "
     return given in said and len(said) <= len(given) * ECHO_SLACK

@@ -21,7 +21,11 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
     Raises:
         Unjudgeable: the row lacks what the criterion shows.
     """
-    return (question(criterion, scoring_task(criterion), parts_of(criterion, row), asking(criterion), seed),)
+    return (
+        question(
+            criterion, scoring_task(criterion), parts_of(criterion, row), asking(criterion), seed
+        ),
+    )
 
 
 def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:
@@ -34,20 +38,26 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
     if criterion.answer == "token":
         return token_opinion(criterion, replies[0])
     value = read_object(replies[0].text, FIELDS)
-    return Opinion(share(read_score(value["score"], low, high), low, high), readable(value["reason"]))
+    return Opinion(
+        share(read_score(value["score"], low, high), low, high), readable(value["reason"])
+    )
 
 
 def scoring_task(criterion: Criterion) -> str:
     """The part of the instructions that is the same for all rows."""
     low, high = criterion.scale
-    return f"The criterion:\n{criterion.text.strip()}\n\nThe score is an integer from {low} to {high}."
+    return (
+        f"The criterion:\n{criterion.text.strip()}\n\nThe score is an integer from {low} to {high}."
+    )
 
 
 def asking(criterion: Criterion, alternatives: int = 0) -> Asking:
     """How the score is asked for."""
     low, high = criterion.scale
     if criterion.answer == "token":
-        wanted = f"Judge by the criterion. Answer with one digit from {low} to {high} and nothing else."
+        wanted = (
+            f"Judge by the criterion. Answer with one digit from {low} to {high} and nothing else."
+        )
         return Asking(wanted, max_tokens=SHORT, alternatives=ALTERNATIVES, opener="Score:")
     shape = '{"reason": "<one or two sentences>", "score": <integer>}'
     wanted = f"Judge by the criterion. Answer with one JSON object and nothing else: {shape}"
@@ -65,7 +75,11 @@ def token_opinion(criterion: Criterion, reply: Reply) -> Opinion:
     weighted = weighted_token(first_place(reply), low, high)
     if weighted is None:
         return Opinion(share(said, low, high), f"said {said}; {UNWEIGHTED}", weighted=False)
-    return Opinion(share(weighted, low, high), f"said {said}; {weighted:.2f} by token probabilities", weighted=True)
+    return Opinion(
+        share(weighted, low, high),
+        f"said {said}; {weighted:.2f} by token probabilities",
+        weighted=True,
+    )
 
 
 def share(score: float, low: int, high: int) -> float:

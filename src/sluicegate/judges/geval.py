@@ -34,7 +34,9 @@ def with_steps(criterion: Criterion, reply: Reply) -> Criterion:
         Unreadable: the reply is not a list of steps.
     """
     steps = read_object(reply.text, {"steps": list})["steps"]
-    if not 1 <= len(steps) <= MAX_STEPS or not all(isinstance(step, str) and step.strip() for step in steps):
+    if not 1 <= len(steps) <= MAX_STEPS or not all(
+        isinstance(step, str) and step.strip() for step in steps
+    ):
         raise Unreadable(f"the evaluation steps are not 1 to {MAX_STEPS} texts")
     return replace(criterion, steps=tuple(readable(step) for step in steps))
 
@@ -45,9 +47,13 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
     Raises:
         Unjudgeable: the row lacks what the criterion shows.
     """
-    steps = "\n".join(f"{number}. {step.strip()}" for number, step in enumerate(criterion.steps, start=1))
+    steps = "\n".join(
+        f"{number}. {step.strip()}" for number, step in enumerate(criterion.steps, start=1)
+    )
     task = f"{scoring_task(criterion)}\n\nThe steps:\n{steps}"
-    return (question(criterion, task, parts_of(criterion, row), asking(criterion, ALTERNATIVES), seed),)
+    return (
+        question(criterion, task, parts_of(criterion, row), asking(criterion, ALTERNATIVES), seed),
+    )
 
 
 def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:
@@ -62,7 +68,11 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
     weighted = weighted_score(replies[0], low, high)
     if weighted is None:
         return Opinion(share(said, low, high), f"{reason} ({UNWEIGHTED})", weighted=False)
-    return Opinion(share(weighted, low, high), f"{reason} ({weighted:.2f} by token probabilities)", weighted=True)
+    return Opinion(
+        share(weighted, low, high),
+        f"{reason} ({weighted:.2f} by token probabilities)",
+        weighted=True,
+    )
 
 
 def ask_steps(criterion: Criterion, asker: Asker) -> tuple[Criterion, Reply | None, str]:

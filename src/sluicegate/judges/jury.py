@@ -49,8 +49,12 @@ class _Bill:
 
     def add(self, answers: Sequence[Reply | Failure]) -> None:
         self.calls += len(answers)
-        self.prompt_tokens += sum(answer.prompt_tokens for answer in answers if isinstance(answer, Reply))
-        self.completion_tokens += sum(answer.completion_tokens for answer in answers if isinstance(answer, Reply))
+        self.prompt_tokens += sum(
+            answer.prompt_tokens for answer in answers if isinstance(answer, Reply)
+        )
+        self.completion_tokens += sum(
+            answer.completion_tokens for answer in answers if isinstance(answer, Reply)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,11 @@ def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
     A calibration holds for one digest; another model, wording, scale or way of parsing is another judge.
     """
     return digest_value(
-        {"criterion": criterion.digest, "askers": [asker.identity for asker in askers], "code": _code_digest()}
+        {
+            "criterion": criterion.digest,
+            "askers": [asker.identity for asker in askers],
+            "code": _code_digest(),
+        }
     )
 
 
@@ -135,7 +143,9 @@ def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
             )
 
 
-def _canned(criterion: Criterion, rows: Sequence[JudgeRow]) -> tuple[frozenset[str], frozenset[str]]:
+def _canned(
+    criterion: Criterion, rows: Sequence[JudgeRow]
+) -> tuple[frozenset[str], frozenset[str]]:
     if criterion.repeats == "judged":
         return frozenset(), frozenset()
     return canned_answers((row.source, row.output) for row in rows), canned_answers(
@@ -149,24 +159,34 @@ def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opini
     if criterion.form == "geval" and not criterion.steps:
         criterion, reply, problem = geval.ask_steps(criterion, asker)
         run.bill.add([reply or Failure(problem)])
-    problem = problem or _caught(criterion, _opinions(run, criterion, criterion.sentinels, asker, None))
+    problem = problem or _caught(
+        criterion, _opinions(run, criterion, criterion.sentinels, asker, None)
+    )
     if problem:
         return [Opinion(None, failure=problem)] * len(run.rows)
     return _opinions(run, criterion, run.rows, asker, progress)
 
 
 def _opinions(
-    run: _Run, criterion: Criterion, rows: Sequence[JudgeRow], asker: Asker, progress: Progress | None
+    run: _Run,
+    criterion: Criterion,
+    rows: Sequence[JudgeRow],
+    asker: Asker,
+    progress: Progress | None,
 ) -> list[Opinion]:
     asked = [_questions(criterion, row, run.seed) for row in rows]
-    flat = [question for questions in asked if isinstance(questions, tuple) for question in questions]
+    flat = [
+        question for questions in asked if isinstance(questions, tuple) for question in questions
+    ]
     answers = asker.ask(flat, progress) if flat else []
     if len(answers) != len(flat):
         raise EvidenceError(f"the judge gave {len(answers)} answers to {len(flat)} questions.")
     run.bill.add(answers)
     waiting = iter(answers)
     return [
-        questions if isinstance(questions, Opinion) else _opinion(criterion, row, [next(waiting) for _ in questions])
+        questions
+        if isinstance(questions, Opinion)
+        else _opinion(criterion, row, [next(waiting) for _ in questions])
         for row, questions in zip(rows, asked, strict=True)
     ]
 
@@ -184,7 +204,9 @@ def _opinion(criterion: Criterion, row: JudgeRow, answers: Sequence[Reply | Fail
         if isinstance(answer, Failure):
             return Opinion(None, failure=answer.reason)
         if not answer.finished and criterion.answer == "json":
-            return Opinion(None, failure=f"the answer was cut off after {answer.completion_tokens} tokens")
+            return Opinion(
+                None, failure=f"the answer was cut off after {answer.completion_tokens} tokens"
+            )
         replies.append(answer)
     try:
         return FORMS[criterion.form].opinion(criterion, row, replies)
@@ -240,7 +262,11 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 def _finite(view: Opinion) -> Opinion:
     """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else gets out."""
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
-        return view if view.score is not None or view.failure else replace(view, failure="the judge gave no score")
+        return (
+            view
+            if view.score is not None or view.failure
+            else replace(view, failure="the judge gave no score")
+        )
     return replace(view, score=None, failure=f"the score {view.score} is not in [0, 1]")
 
 

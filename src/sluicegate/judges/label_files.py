@@ -29,7 +29,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LARGEST_CELL = 16 * 1024 * 1024
 
 
-def read_labels(path: Path, criterion: Criterion, fields: Mapping[str, str] | None = None) -> Labels:
+def read_labels(
+    path: Path, criterion: Criterion, fields: Mapping[str, str] | None = None
+) -> Labels:
     """Read labels for `criterion` from a .jsonl, .json (a list) or .csv file.
 
     Args:
@@ -57,7 +59,9 @@ def read_labels(path: Path, criterion: Criterion, fields: Mapping[str, str] | No
     return Labels(tuple(grouped.values()), blank)
 
 
-def read_rows(path: Path, criterion: Criterion, fields: Mapping[str, str] | None = None) -> list[JudgeRow]:
+def read_rows(
+    path: Path, criterion: Criterion, fields: Mapping[str, str] | None = None
+) -> list[JudgeRow]:
     """The answers of such a file, each once, whether labelled or not.
 
     Raises:
@@ -67,7 +71,8 @@ def read_rows(path: Path, criterion: Criterion, fields: Mapping[str, str] | None
     for where, row, _ in _rows(path, criterion, fields or {}):
         if found.setdefault(row.id, row) != row:
             raise DataError(
-                f"{where}: the id {row.id!r} stands for two different answers.", hint="Give each its own id."
+                f"{where}: the id {row.id!r} stands for two different answers.",
+                hint="Give each its own id.",
             )
     return list(found.values())
 
@@ -78,7 +83,11 @@ def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
     for one in sorted(rows, key=lambda row: row.row.id):
         for rater, value in sorted(zip(one.raters, one.labels, strict=True)):
             record = _record(one.row, one.group)
-            record |= {"sentinel": True} if one.sentinel else {"label": spoken_label(value, criterion), "rater": rater}
+            record |= (
+                {"sentinel": True}
+                if one.sentinel
+                else {"label": spoken_label(value, criterion), "rater": rater}
+            )
             lines.append(json.dumps(record, ensure_ascii=False, sort_keys=True))
     return "\n".join(lines) + "\n" if lines else ""
 
@@ -91,7 +100,10 @@ def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as
     """
     records = []
     for row, group in rows:
-        if criterion.form == "pairwise" and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2:
+        if (
+            criterion.form == "pairwise"
+            and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2
+        ):
             row = replace(row, id=f"{row.id}-turned", output=row.other, other=row.output)
         records.append({**_record(row, group), "label": "", "rater": ""})
     if not as_csv:
@@ -99,7 +111,9 @@ def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as
     flat = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for record in flat for name in record))
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ["label", "rater", *(name for name in names if name not in ("label", "rater"))])
+    writer = csv.DictWriter(
+        buffer, ["label", "rater", *(name for name in names if name not in ("label", "rater"))]
+    )
     writer.writeheader()
     writer.writerows(flat)
     return buffer.getvalue()
@@ -143,7 +157,10 @@ def _listed(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, list):
-        raise DataError(f"{path}: a list of objects was expected.", hint="Or one object a line, in a .jsonl file.")
+        raise DataError(
+            f"{path}: a list of objects was expected.",
+            hint="Or one object a line, in a .jsonl file.",
+        )
     yield from enumerate(values, start=1)
 
 
@@ -163,7 +180,10 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for record in reader:
             where = f"{path}, line {reader.line_num}"
             if None in record or None in record.values():
-                raise DataError(f"{where}: more or fewer cells than the header has.", hint="Quote cells with commas.")
+                raise DataError(
+                    f"{where}: more or fewer cells than the header has.",
+                    hint="Quote cells with commas.",
+                )
             yield where, {name: _unguarded(str(cell)) for name, cell in record.items()}
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
@@ -172,16 +192,23 @@ def _csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _known(fields: Mapping[str, str]) -> Mapping[str, str]:
     unknown = sorted(set(fields) - set(COLUMNS))
     if unknown:
-        raise DataError(f"there is no column {', '.join(unknown)}.", hint=f"Columns: {', '.join(COLUMNS)}.")
+        raise DataError(
+            f"there is no column {', '.join(unknown)}.", hint=f"Columns: {', '.join(COLUMNS)}."
+        )
     return fields
 
 
 def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow:
     output, other = _text(found["output"], "output", where), _text(found["other"], "other", where)
     if criterion.form == "pairwise" and not other.strip():
-        raise DataError(f"{where}: other is missing.", hint="A pairwise label is about two answers: output and other.")
+        raise DataError(
+            f"{where}: other is missing.",
+            hint="A pairwise label is about two answers: output and other.",
+        )
     if not output.strip():
-        raise DataError(f"{where}: output is missing.", hint="Name its column, e.g. --fields output=answer.")
+        raise DataError(
+            f"{where}: output is missing.", hint="Name its column, e.g. --fields output=answer."
+        )
     source = _text(found["source"], "source", where)
     listed = found["references"] or ([found["reference"]] if found["reference"] else [])
     if isinstance(listed, str):
@@ -193,16 +220,27 @@ def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow
     given = {"source": source, "output": output, "reference": "".join(references), **inputs}
     lacking = [part for part in criterion.shows if not given.get(part, "").strip()]
     if lacking:
-        raise DataError(f"{where}: {', '.join(lacking)} is missing; judge {criterion.name} is shown it.")
+        raise DataError(
+            f"{where}: {', '.join(lacking)} is missing; judge {criterion.name} is shown it."
+        )
     name = _text(found["id"], "id", where) or digest_value([source, output, other, inputs])[:16]
-    return JudgeRow(name, source, output, references, other if criterion.form == "pairwise" else "", inputs)
+    return JudgeRow(
+        name, source, output, references, other if criterion.form == "pairwise" else "", inputs
+    )
 
 
 def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]:
-    flat = {name.removeprefix("inputs."): cell for name, cell in record.items() if name.startswith("inputs.")}
+    flat = {
+        name.removeprefix("inputs."): cell
+        for name, cell in record.items()
+        if name.startswith("inputs.")
+    }
     if given and not isinstance(given, dict):
         raise DataError(f"{where}: inputs: an object was expected.")
-    return {str(name): _text(cell, f"inputs.{name}", where) for name, cell in {**flat, **(given or {})}.items()}
+    return {
+        str(name): _text(cell, f"inputs.{name}", where)
+        for name, cell in {**flat, **(given or {})}.items()
+    }
 
 
 def _numbered(record: Mapping[str, Any]) -> list[Any]:
@@ -242,7 +280,13 @@ def _joined(before: LabelledRow, new: LabelledRow, where: str) -> LabelledRow:
 
 
 def _record(row: JudgeRow, group: str) -> dict[str, Any]:
-    found = {"id": row.id, "group": group, "source": row.source, "output": row.output, "other": row.other}
+    found = {
+        "id": row.id,
+        "group": group,
+        "source": row.source,
+        "output": row.output,
+        "other": row.other,
+    }
     listed = {"references": list(row.references), "inputs": dict(row.inputs)}
     return {name: value for name, value in {**found, **listed}.items() if value}
 

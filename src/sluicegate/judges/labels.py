@@ -67,12 +67,17 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
         text = f"{float(text):g}" if _is_number(text) else text
         value = {**_BETTER, **_EQUAL}.get(text)
         if value is None:
-            raise DataError(f"{where}: {said!r} is no preference.", hint="Write output, other or tie.")
+            raise DataError(
+                f"{where}: {said!r} is no preference.", hint="Write output, other or tie."
+            )
         return value
     low, high = criterion.scale
     number = float(text) if _is_number(text) and not isinstance(said, bool) else math.nan
     if not low <= number <= high:
-        raise DataError(f"{where}: {said!r} is not between {low} and {high}.", hint="Labels are in the judge's scale.")
+        raise DataError(
+            f"{where}: {said!r} is not between {low} and {high}.",
+            hint="Labels are in the judge's scale.",
+        )
     return (number - low) / (high - low)
 
 
@@ -92,7 +97,10 @@ def merged(old: Labels, new: Labels) -> tuple[Labels, int, int]:
         same_answer(before, row, f"row {row.row.id}")
         said = dict(zip(before.raters, before.labels, strict=True))
         for rater, value in zip(row.raters, row.labels, strict=True):
-            added, changed = added + (rater not in said), changed + (said.get(rater, value) != value)
+            added, changed = (
+                added + (rater not in said),
+                changed + (said.get(rater, value) != value),
+            )
             said[rater] = value
         rows[row.row.id] = replace(before, labels=tuple(said.values()), raters=tuple(said))
     return Labels(tuple(rows.values()), new.unlabelled), added, changed
@@ -106,7 +114,8 @@ def same_answer(before: LabelledRow, new: LabelledRow, where: str) -> None:
     """
     if (before.row, before.group, before.sentinel) != (new.row, new.group, new.sentinel):
         raise DataError(
-            f"{where}: the id {new.row.id!r} stands for two different answers.", hint="Give each its own id."
+            f"{where}: the id {new.row.id!r} stands for two different answers.",
+            hint="Give each its own id.",
         )
 
 

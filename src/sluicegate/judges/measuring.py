@@ -56,7 +56,9 @@ class Point:
 
 def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) -> Sample:
     """The rows that the judge scored; failed ones are left out (and stop the calibration elsewhere)."""
-    kept = [(row, score) for row, score in zip(rows, judged.scores, strict=True) if score is not None]
+    kept = [
+        (row, score) for row, score in zip(rows, judged.scores, strict=True) if score is not None
+    ]
     return Sample(
         human=np.array([row.human for row, _ in kept], float),
         judge=np.array([score for _, score in kept], float),
@@ -78,7 +80,11 @@ def levels_of(criterion: Criterion) -> tuple[float, ...]:
         return (0.0, 0.5, 1.0)
     low, high = criterion.scale
     steps = min(high - low, 10)
-    return _QUARTERS if criterion.form == "claims" else tuple(number / steps for number in range(steps + 1))
+    return (
+        _QUARTERS
+        if criterion.form == "claims"
+        else tuple(number / steps for number in range(steps + 1))
+    )
 
 
 def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
@@ -90,20 +96,30 @@ def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
         "spearman": bootstrap(agreement.spearman, (data.judge, data.human), data.groups, **draw),
         "kendall": bootstrap(agreement.kendall, (data.judge, data.human), data.groups, **draw),
         "weighted_kappa": bootstrap(
-            lambda a, b: agreement.weighted_kappa(a, b, "quadratic", data.levels), (judge, human), data.groups, **draw
+            lambda a, b: agreement.weighted_kappa(a, b, "quadratic", data.levels),
+            (judge, human),
+            data.groups,
+            **draw,
         ),
         "krippendorff_alpha": bootstrap(
-            lambda a, b: agreement.krippendorff_alpha([a, b], kind), (judge, human), data.groups, **draw
+            lambda a, b: agreement.krippendorff_alpha([a, b], kind),
+            (judge, human),
+            data.groups,
+            **draw,
         ),
         "length_bias": bootstrap(
             agreement.partial_spearman, (data.judge, data.length, data.human), data.groups, **draw
         ),
     }
-    exact = 1.0 - np.abs(data.judge - data.human) if data.pairwise else (judge == human).astype(float)
+    exact = (
+        1.0 - np.abs(data.judge - data.human) if data.pairwise else (judge == human).astype(float)
+    )
     return {"accuracy": mean_interval(exact, data.groups), **found}
 
 
-def baselines(data: Sample, params: CalibrationParams) -> tuple[dict[str, Interval], dict[str, Interval]]:
+def baselines(
+    data: Sample, params: CalibrationParams
+) -> tuple[dict[str, Interval], dict[str, Interval]]:
     """The headline measure of judges that read nothing, and by how much the judge is above each, both with intervals.
 
     `longer` and `shorter` go by length, `constant` always says what people say most, `first` takes the answer shown
@@ -137,7 +153,9 @@ def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interv
         "always_first": [set(picks) == {"1"} for picks, _ in asked],
         "always_second": [set(picks) == {"2"} for picks, _ in asked],
     }
-    return {name: mean_interval([float(one) for one in found], where) for name, found in shares.items()}
+    return {
+        name: mean_interval([float(one) for one in found], where) for name, found in shares.items()
+    }
 
 
 def consistency(first: Judged, again: Judged, groups: Sequence[str]) -> Interval | None:
@@ -176,11 +194,15 @@ def points(data: Sample) -> tuple[Point, ...]:
         chosen = np.flatnonzero(near == level)
         if len(chosen):
             groups = [data.groups[place] for place in chosen]
-            found.append(Point(float(data.judge[chosen].mean()), mean_interval(data.human[chosen], groups)))
+            found.append(
+                Point(float(data.judge[chosen].mean()), mean_interval(data.human[chosen], groups))
+            )
     return tuple(found)
 
 
-def made_sentinels(criterion: Criterion, rows: Sequence[LabelledRow], count: int) -> tuple[JudgeRow, ...]:
+def made_sentinels(
+    criterion: Criterion, rows: Sequence[LabelledRow], count: int
+) -> tuple[JudgeRow, ...]:
     """Known-bad answers from labelled pairs: against the preferred answer, that of another row, or its words shuffled.
 
     Only for pairwise criteria; which rows is decided by their digests. An answer of another row is bad only where the
@@ -190,12 +212,18 @@ def made_sentinels(criterion: Criterion, rows: Sequence[LabelledRow], count: int
         return ()
     kept = [(row, _preferred(row)) for row in rows if row.human != 0.5]
     kept = sorted(
-        (one for one in kept if len(one[1].split()) >= FEWEST_WORDS), key=lambda one: digest_value(one[0].row)
+        (one for one in kept if len(one[1].split()) >= FEWEST_WORDS),
+        key=lambda one: digest_value(one[0].row),
     )
     found: list[JudgeRow] = []
     for place, (row, good) in enumerate(kept[:count]):
-        _, stranger = next((one for one in kept[place + 1 :] + kept[:place] if one[0].group != row.group), (row, ""))
-        foreign = place % 2 == 0 and set(criterion.shows) != {"output"} and stranger and stranger != good
+        _, stranger = next(
+            (one for one in kept[place + 1 :] + kept[:place] if one[0].group != row.group),
+            (row, ""),
+        )
+        foreign = (
+            place % 2 == 0 and set(criterion.shows) != {"output"} and stranger and stranger != good
+        )
         bad = stranger if foreign else _shuffled(good)
         kind = "of another row" if foreign else "shuffled"
         found.append(replace(row.row, id=f"{row.row.id} ({kind})", output=bad, other=good))
@@ -207,8 +235,15 @@ def _trivial(data: Sample) -> Mapping[str, Floats]:
     if not data.pairwise:
         return {"longer": longer, "shorter": -longer, "constant": half}
     wins = 0.5 + 0.5 * np.sign(longer)
-    constant = max((agreement.accuracy(np.full(len(half), level), data.human), level) for level in data.levels)[1]
-    return {"longer": wins, "shorter": 1.0 - wins, "constant": np.full(len(half), constant), "first": half}
+    constant = max(
+        (agreement.accuracy(np.full(len(half), level), data.human), level) for level in data.levels
+    )[1]
+    return {
+        "longer": wins,
+        "shorter": 1.0 - wins,
+        "constant": np.full(len(half), constant),
+        "first": half,
+    }
 
 
 def _length(row: JudgeRow, criterion: Criterion) -> float:

@@ -23,14 +23,24 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
     Raises:
         Unjudgeable: the row lacks what the criterion shows.
     """
-    task = f"The criterion:\n{criterion.text.strip()}\n\nSay which of the two answers is better by it."
+    task = (
+        f"The criterion:\n{criterion.text.strip()}\n\nSay which of the two answers is better by it."
+    )
     shown, other = parts_of(criterion, row), clean(row.other)
     place = next(place for place, (label, _) in enumerate(shown) if label == "answer")
     own = shown[place][1]
     asked = []
     for first, second in ((own, other), (other, own)):
         both = [("first answer", first), ("second answer", second)]
-        asked.append(question(criterion, task, [*shown[:place], *both, *shown[place + 1 :]], _asking(criterion), seed))
+        asked.append(
+            question(
+                criterion,
+                task,
+                [*shown[:place], *both, *shown[place + 1 :]],
+                _asking(criterion),
+                seed,
+            )
+        )
     return tuple(asked)
 
 
@@ -45,7 +55,9 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
     reason = " / ".join(said for _, said in read)
     if picks in _WINS:
         return Opinion(_WINS[picks], reason, picks=picks)
-    return Opinion(0.5, f"the verdict depends on the order, so it counts as equal: {reason}", picks=picks)
+    return Opinion(
+        0.5, f"the verdict depends on the order, so it counts as equal: {reason}", picks=picks
+    )
 
 
 def _asking(criterion: Criterion) -> Asking:
@@ -54,7 +66,8 @@ def _asking(criterion: Criterion) -> Asking:
         return Asking(wanted, max_tokens=SHORT, alternatives=ALTERNATIVES, opener="Better answer:")
     shape = '{"reason": "<one or two sentences>", "better": "first" or "second" or "equal"}'
     return Asking(
-        f"Judge by the criterion. Answer with one JSON object and nothing else: {shape}", criterion.max_tokens
+        f"Judge by the criterion. Answer with one JSON object and nothing else: {shape}",
+        criterion.max_tokens,
     )
 
 

@@ -48,7 +48,9 @@ def check_fields(value: Mapping[str, Any], fields: Mapping[str, type]) -> None:
     """
     if value.keys() != fields.keys():
         wrong = sorted(value.keys() ^ fields.keys())
-        raise Unreadable(f"the answer's fields are not {', '.join(fields)}: {readable(', '.join(wrong), 80)}")
+        raise Unreadable(
+            f"the answer's fields are not {', '.join(fields)}: {readable(', '.join(wrong), 80)}"
+        )
     for name, kind in fields.items():
         if type(value[name]) is not kind:
             raise Unreadable(f"{name} is not of type {kind.__name__}")
@@ -77,7 +79,9 @@ def read_score(value: int, low: int, high: int) -> int:
         Unreadable: it is not.
     """
     if not low <= value <= high:
-        raise Unreadable(f"the score {value if abs(value) < 10**12 else 'given'} is not in {low} to {high}")
+        raise Unreadable(
+            f"the score {value if abs(value) < 10**12 else 'given'} is not in {low} to {high}"
+        )
     return value
 
 

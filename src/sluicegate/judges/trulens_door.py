@@ -52,7 +52,9 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
     _max_tokens: int = PrivateAttr()
 
     def __init__(self, asker: Asker, max_tokens: int = 512) -> None:
-        super().__init__(model_engine=f"sluicegate-{asker.identity[:12]}", endpoint=_Unpaced(name="sluicegate"))
+        super().__init__(
+            model_engine=f"sluicegate-{asker.identity[:12]}", endpoint=_Unpaced(name="sluicegate")
+        )
         self._asker, self._max_tokens = asker, max_tokens
 
     @property
@@ -74,12 +76,16 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
             EvidenceError: there is no answer, or one that was cut short.
         """
         asked = messages if messages is not None else [{"role": "user", "content": prompt or ""}]
-        question = Question(tuple(dict(message) for message in asked), self._max_tokens, float(temperature))
+        question = Question(
+            tuple(dict(message) for message in asked), self._max_tokens, float(temperature)
+        )
         reply = self._asker.ask([question])[0]
         if isinstance(reply, Failure):
             raise EvidenceError(f"the judge did not answer: {reply.reason}")
         if not reply.finished:
-            raise EvidenceError(f"the judge's answer was cut short after {reply.completion_tokens} tokens.")
+            raise EvidenceError(
+                f"the judge's answer was cut short after {reply.completion_tokens} tokens."
+            )
         return str(reply.text)
 
     def generate_score(
@@ -95,7 +101,9 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         Raises:
             EvidenceError: no answer, or one that is not exactly a score of the scale.
         """
-        score, _ = self._scored(system_prompt, user_prompt, (min_score_val, max_score_val), temperature)
+        score, _ = self._scored(
+            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
+        )
         return score
 
     def generate_score_and_reasons(
@@ -111,10 +119,14 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         Raises:
             EvidenceError: as `generate_score`.
         """
-        score, reason = self._scored(system_prompt, user_prompt, (min_score_val, max_score_val), temperature)
+        score, reason = self._scored(
+            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
+        )
         return score, {"reason": reason} if reason else {}
 
-    def groundedness_measure_with_cot_reasons(self, source: str, statement: str, **options: Any) -> Any:
+    def groundedness_measure_with_cot_reasons(
+        self, source: str, statement: str, **options: Any
+    ) -> Any:
         """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every call.
 
         Raises:
@@ -128,10 +140,16 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
                 "TruLens downloads NLTK's sentence splitter at every call, which is not done here.",
                 hint="Give GroundednessConfigs(use_sent_tokenize=False, ...), or name the metric judge:groundedness.",
             )
-        return super().groundedness_measure_with_cot_reasons(source, statement, groundedness_configs=config, **options)
+        return super().groundedness_measure_with_cot_reasons(
+            source, statement, groundedness_configs=config, **options
+        )
 
     def _scored(
-        self, system_prompt: str, user_prompt: str | None, scale: tuple[int, int], temperature: float
+        self,
+        system_prompt: str,
+        user_prompt: str | None,
+        scale: tuple[int, int],
+        temperature: float,
     ) -> tuple[float, str]:
         messages = [{"role": "system", "content": system_prompt}]
         if user_prompt is not None:
@@ -178,7 +196,11 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
             found = read_object(answer, {"score": int})
         except Unreadable:
             found = read_object(answer, _REASONED)
-        criteria, evidence, number = found.get("criteria", ""), found.get("supporting_evidence", ""), found["score"]
+        criteria, evidence, number = (
+            found.get("criteria", ""),
+            found.get("supporting_evidence", ""),
+            found["score"],
+        )
     elif parts := _template(answer):
         criteria, evidence, number = parts
     else:
@@ -188,7 +210,9 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
             raise Unreadable(f"the answer is no score: {readable(number, 40)!r}")
         number = int(number)
     reason = (
-        f"Criteria: {readable(criteria)}\nSupporting Evidence: {readable(evidence)}" if criteria or evidence else ""
+        f"Criteria: {readable(criteria)}\nSupporting Evidence: {readable(evidence)}"
+        if criteria or evidence
+        else ""
     )
     return read_score(number, low, high), reason
 
@@ -199,12 +223,21 @@ def _template(answer: str) -> tuple[str, str, str] | None:
     begins = [line.lstrip() for line in lines]
     if not begins[0].startswith("Criteria:"):
         return None
-    second = next((place for place, line in enumerate(begins) if line.startswith("Supporting Evidence:")), 0)
+    second = next(
+        (place for place, line in enumerate(begins) if line.startswith("Supporting Evidence:")), 0
+    )
     last = max((place for place, line in enumerate(begins) if line.startswith("Score:")), default=0)
     if not 0 < second < last:
         return None
     score = "\n".join(begins[last:]).removeprefix("Score:").strip()
     if len(score.split()) != 1:
         return None
-    criteria, evidence = "\n".join(lines[:second]), "\n".join([begins[second], *lines[second + 1 : last]])
-    return criteria.removeprefix("Criteria:").strip(), evidence.removeprefix("Supporting Evidence:").strip(), score
+    criteria, evidence = (
+        "\n".join(lines[:second]),
+        "\n".join([begins[second], *lines[second + 1 : last]]),
+    )
+    return (
+        criteria.removeprefix("Criteria:").strip(),
+        evidence.removeprefix("Supporting Evidence:").strip(),
+        score,
+    )

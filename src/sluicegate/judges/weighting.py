@@ -28,7 +28,14 @@ def first_place(reply: Reply) -> Mapping[str, float]:
 
     Many tokenizers begin an answer with a space of its own.
     """
-    return next((tokens for tokens in reply.alternatives if max(tokens, key=lambda each: tokens[each]).strip()), {})
+    return next(
+        (
+            tokens
+            for tokens in reply.alternatives
+            if max(tokens, key=lambda each: tokens[each]).strip()
+        ),
+        {},
+    )
 
 
 def score_place(reply: Reply, low: int, high: int) -> Mapping[str, float]:
@@ -46,7 +53,11 @@ def likeliest(tokens: Mapping[str, float], low: int, high: int) -> int | None:
         >>> likeliest({"9": -0.9, "1": -1.4, " 2": -1.9, "2": -2.5}, 1, 2)
         1
     """
-    chances = [(chance, -int(token)) for token, chance in tokens.items() if token.strip() in _digits(low, high)]
+    chances = [
+        (chance, -int(token))
+        for token, chance in tokens.items()
+        if token.strip() in _digits(low, high)
+    ]
     return -max(chances)[1] if chances else None
 
 
@@ -75,7 +86,13 @@ def weighted_score(reply: Reply, low: int, high: int) -> float | None:
         token = token.rstrip() if end == len(text) else token
         start = end - len(token)
         if start <= target:
-            return _mean(tokens, token[: target - start].strip(), token[target - start + 1 :].strip(), low, high)
+            return _mean(
+                tokens,
+                token[: target - start].strip(),
+                token[target - start + 1 :].strip(),
+                low,
+                high,
+            )
         end = start
     return None
 
@@ -85,7 +102,9 @@ def _fits(token: str, text: str, end: int) -> bool:
     return bool(token) and text.endswith(token, 0, end)
 
 
-def _mean(tokens: Mapping[str, float], before: str, after: str, low: int, high: int) -> float | None:
+def _mean(
+    tokens: Mapping[str, float], before: str, after: str, low: int, high: int
+) -> float | None:
     weights: dict[int, float] = {}
     for token, chance in tokens.items():
         core = token.strip()
@@ -95,4 +114,8 @@ def _mean(tokens: Mapping[str, float], before: str, after: str, low: int, high: 
         if low <= int(digit) <= high and not math.isnan(chance):
             weights[int(digit)] = weights.get(int(digit), 0.0) + math.exp(min(chance, 0.0))
     total = math.fsum(weights.values())
-    return math.fsum(score * weight for score, weight in weights.items()) / total if total > 0 else None
+    return (
+        math.fsum(score * weight for score, weight in weights.items()) / total
+        if total > 0
+        else None
+    )

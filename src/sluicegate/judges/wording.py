@@ -46,13 +46,18 @@ def parts_of(criterion: Criterion, row: JudgeRow) -> list[tuple[str, str]]:
         Unjudgeable: the row has no such input or no reference, what it has is blank (but for the output), or it is longer
             than any judge is given.
     """
-    if sum(map(len, (row.source, row.output, row.other, *row.references, *row.inputs.values()))) > MAX_SHOWN:
+    if (
+        sum(map(len, (row.source, row.output, row.other, *row.references, *row.inputs.values())))
+        > MAX_SHOWN
+    ):
         raise Unjudgeable(f"the texts have over {MAX_SHOWN:,} characters")
     parts: list[tuple[str, str]] = []
     for name in criterion.shows:
         if name == "reference":
             parts += [
-                (f"reference {place}", clean(text)) for place, text in enumerate(row.references, 1) if text.strip()
+                (f"reference {place}", clean(text))
+                for place, text in enumerate(row.references, 1)
+                if text.strip()
             ]
             if not any(text.strip() for text in row.references):
                 raise Unjudgeable("the row has no reference")
@@ -64,12 +69,19 @@ def parts_of(criterion: Criterion, row: JudgeRow) -> list[tuple[str, str]]:
     return parts
 
 
-def question(criterion: Criterion, task: str, parts: Sequence[tuple[str, str]], asking: Asking, seed: int) -> Question:
+def question(
+    criterion: Criterion, task: str, parts: Sequence[tuple[str, str]], asking: Asking, seed: int
+) -> Question:
     """One question about `parts`; `task` (criterion, steps, levels) is ours, `parts` are data."""
     key = key_of(criterion, parts)
     data = "\n\n".join(marked(label, text, key) for label, text in parts)
     asked = f"The key of this request is {key}.\n\n{data}\n\nAll texts with the key {key} are above. {asking.wanted}"
-    messages = [{"role": "system", "content": f"{_RULES}\n\n{task.strip()}"}, {"role": "user", "content": asked}]
+    messages = [
+        {"role": "system", "content": f"{_RULES}\n\n{task.strip()}"},
+        {"role": "user", "content": asked},
+    ]
     if asking.opener:
         messages.append({"role": "assistant", "content": asking.opener})
-    return Question(tuple(messages), asking.max_tokens, criterion.temperature, seed, asking.alternatives)
+    return Question(
+        tuple(messages), asking.max_tokens, criterion.temperature, seed, asking.alternatives
+    )

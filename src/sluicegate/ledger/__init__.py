@@ -21,7 +21,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sluicegate.database import transaction
 from sluicegate.errors import IntegrityError, StaleEpochError, UsageError
 from sluicegate.hashing import canonical_json, digest_value
-from sluicegate.ledger.database import CHAMPION, ENTRIES, GENESIS, HEAD, check_schema, open_engine, translated
+from sluicegate.ledger.database import (
+    CHAMPION,
+    ENTRIES,
+    GENESIS,
+    HEAD,
+    check_schema,
+    open_engine,
+    translated,
+)
 from sluicegate.records import Champion, LedgerEntry
 
 MOVES = ("bootstrap", "promote", "rollback")
@@ -44,14 +52,22 @@ class Ledger:
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] | None = None, wait: float = 30.0) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], datetime] | None = None, wait: float = 30.0
+    ) -> None:
         self._url = url
         self._clock = clock or (lambda: datetime.now(UTC))
         self._wait = wait
         self._engine: sa.Engine | None = None
 
     def append(
-        self, kind: str, release: str, actor: str, payload: Mapping[str, Any], *, unless_same: Sequence[str] = ()
+        self,
+        kind: str,
+        release: str,
+        actor: str,
+        payload: Mapping[str, Any],
+        *,
+        unless_same: Sequence[str] = (),
     ) -> LedgerEntry:
         """Add one entry that does not move the champion, and return it.
 
@@ -72,7 +88,9 @@ class Ledger:
                 if all(before[-1].payload.get(name) == fresh.get(name) for name in unless_same):
                     return before[-1]
             pointer = _champion(connection)
-            return self._insert(connection, kind, release, actor, text, pointer.epoch if pointer else 0)
+            return self._insert(
+                connection, kind, release, actor, text, pointer.epoch if pointer else 0
+            )
 
     def move_champion(
         self,
@@ -113,7 +131,12 @@ class Ledger:
             values = {"release": to, "epoch": epoch + 1, "version": version}
             if pointer is None:
                 connection.execute(sa.insert(CHAMPION).values(id=1, **values))
-            elif connection.execute(sa.update(CHAMPION).where(CHAMPION.c.epoch == epoch).values(values)).rowcount < 1:
+            elif (
+                connection.execute(
+                    sa.update(CHAMPION).where(CHAMPION.c.epoch == epoch).values(values)
+                ).rowcount
+                < 1
+            ):
                 raise StaleEpochError("The champion moved during this transaction.")
             return self._insert(connection, kind, to, actor, text, epoch + 1)
 
@@ -150,23 +173,47 @@ class Ledger:
         _verify_chain(entries)
         last = (entries[-1].sequence, entries[-1].hash) if entries else (0, GENESIS)
         if head != last:
-            raise IntegrityError(f"The ledger ends at entry {last[0]}, but entry {head[0]} was written.")
-        if anchor is not None and anchor[0] and anchor not in {(entry.sequence, entry.hash) for entry in entries}:
+            raise IntegrityError(
+                f"The ledger ends at entry {last[0]}, but entry {head[0]} was written."
+            )
+        if (
+            anchor is not None
+            and anchor[0]
+            and anchor not in {(entry.sequence, entry.hash) for entry in entries}
+        ):
             raise IntegrityError(f"Entry {anchor[0]}, anchored elsewhere, is not in this ledger.")
         moves = [entry for entry in entries if entry.kind in MOVES]
-        expected = Champion(moves[-1].release, moves[-1].epoch, moves[-1].payload["version"]) if moves else None
+        expected = (
+            Champion(moves[-1].release, moves[-1].epoch, moves[-1].payload["version"])
+            if moves
+            else None
+        )
         if pointer != expected:
-            raise IntegrityError(f"The champion pointer is {pointer}, the last recorded move says {expected}.")
+            raise IntegrityError(
+                f"The champion pointer is {pointer}, the last recorded move says {expected}."
+            )
 
     def _insert(
-        self, connection: sa.Connection, kind: str, release: str, actor: str, payload: str, epoch: int
+        self,
+        connection: sa.Connection,
+        kind: str,
+        release: str,
+        actor: str,
+        payload: str,
+        epoch: int,
     ) -> LedgerEntry:
-        if not actor.strip() or not actor.isprintable():  # a byte that is no UTF-8 arrives as a lone surrogate
-            raise UsageError("Every ledger entry needs an actor.", hint="Set SLUICE_ACTOR or git's user.name.")
+        if (
+            not actor.strip() or not actor.isprintable()
+        ):  # a byte that is no UTF-8 arrives as a lone surrogate
+            raise UsageError(
+                "Every ledger entry needs an actor.", hint="Set SLUICE_ACTOR or git's user.name."
+            )
         sequence, previous = _head(connection)
         last = _read(connection, last=True)
         if (last[-1].sequence, last[-1].hash) != (sequence, previous) if last else sequence != 0:
-            raise IntegrityError("The end of the ledger is not what was written.", hint="Run `sluice verify`.")
+            raise IntegrityError(
+                "The end of the ledger is not what was written.", hint="Run `sluice verify`."
+            )
         row: dict[str, Any] = {
             "sequence": sequence + 1,
             "time": self._clock().astimezone(UTC).isoformat(timespec="microseconds"),
@@ -179,7 +226,9 @@ class Ledger:
         }
         row["hash"] = digest_value(row)
         connection.execute(sa.insert(ENTRIES).values(**row))
-        connection.execute(sa.update(HEAD).where(HEAD.c.id == 1).values(sequence=row["sequence"], hash=row["hash"]))
+        connection.execute(
+            sa.update(HEAD).where(HEAD.c.id == 1).values(sequence=row["sequence"], hash=row["hash"])
+        )
         return LedgerEntry(**{**row, "payload": json.loads(payload)})
 
     @contextmanager
@@ -189,11 +238,15 @@ class Ledger:
                 self._engine = open_engine(self._url, self._wait)
             with transaction(self._engine, write=write) as connection:
                 if write:
-                    _head(connection, lock=True)  # writers wait here for each other where the database has row locks
+                    _head(
+                        connection, lock=True
+                    )  # writers wait here for each other where the database has row locks
                 yield connection
         except SQLAlchemyError as error:
             raise translated(error) from error
-        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema in its message, damaged as it is
+        except (
+            UnicodeDecodeError
+        ) as error:  # SQLite quotes a damaged schema in its message, damaged as it is
             raise IntegrityError(f"The ledger file is damaged: {error}") from error
 
 
@@ -207,7 +260,9 @@ def _payload_text(payload: Mapping[str, Any]) -> str:
 
 
 def _champion(connection: sa.Connection) -> Champion | None:
-    row = connection.execute(sa.select(CHAMPION.c.release, CHAMPION.c.epoch, CHAMPION.c.version)).one_or_none()
+    row = connection.execute(
+        sa.select(CHAMPION.c.release, CHAMPION.c.epoch, CHAMPION.c.version)
+    ).one_or_none()
     return Champion(row.release, row.epoch, row.version) if row is not None else None
 
 
@@ -247,7 +302,9 @@ def _entry(row: dict[str, Any]) -> LedgerEntry:
     except (TypeError, ValueError) as error:
         raise IntegrityError(f"Ledger entry {row['sequence']} cannot be read: {error}") from error
     if stored != found or not isinstance(payload, dict):
-        raise IntegrityError(f"Ledger entry {row['sequence']} is not what was written: its hash does not match.")
+        raise IntegrityError(
+            f"Ledger entry {row['sequence']} is not what was written: its hash does not match."
+        )
     return LedgerEntry(**{**row, "payload": payload, "hash": stored})
 
 
@@ -258,5 +315,7 @@ def _verify_chain(entries: Sequence[LedgerEntry]) -> None:
         if entry.sequence != position or entry.previous != previous:
             raise IntegrityError(f"Ledger entry {position} is missing, inserted or out of order.")
         if entry.epoch != epoch:
-            raise IntegrityError(f"Ledger entry {position} has epoch {entry.epoch}; {epoch} moves were recorded.")
+            raise IntegrityError(
+                f"Ledger entry {position} has epoch {entry.epoch}; {epoch} moves were recorded."
+            )
         previous = entry.hash

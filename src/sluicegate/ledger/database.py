@@ -27,14 +27,18 @@ ENTRIES = sa.Table(
 HEAD = sa.Table(
     "head",
     SCHEMA,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False
+    ),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("hash", sa.Text, nullable=False),
 )
 CHAMPION = sa.Table(
     "champion",
     SCHEMA,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    sa.Column(
+        "id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False
+    ),
     sa.Column("release", sa.Text, nullable=False),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
@@ -77,7 +81,9 @@ def check_schema(connection: sa.Connection) -> None:
         IntegrityError: names it.
     """
     if connection.dialect.name == "sqlite":
-        query = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'entries'"
+        query = (
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'entries'"
+        )
         expected = dict(_SQLITE_TRIGGERS)
     else:
         query = (
@@ -99,7 +105,9 @@ def translated(error: SQLAlchemyError) -> EnvironmentFailure:
 def _is_made(connection: sa.Connection) -> bool:
     """Is everything there, so that a reader need not wait for a writer just to open the ledger?"""
     found = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
-    return {*SCHEMA.tables, *_SQLITE_TRIGGERS} <= found and connection.execute(sa.select(HEAD.c.id)).first() is not None
+    return {*SCHEMA.tables, *_SQLITE_TRIGGERS} <= found and connection.execute(
+        sa.select(HEAD.c.id)
+    ).first() is not None
 
 
 def _create(connection: sa.Connection) -> None:
@@ -107,7 +115,9 @@ def _create(connection: sa.Connection) -> None:
     SCHEMA.create_all(connection)
     if connection.dialect.name == "sqlite":
         for statement in _SQLITE_TRIGGERS.values():
-            connection.exec_driver_sql(statement.replace("CREATE TRIGGER", "CREATE TRIGGER IF NOT EXISTS", 1))
+            connection.exec_driver_sql(
+                statement.replace("CREATE TRIGGER", "CREATE TRIGGER IF NOT EXISTS", 1)
+            )
     else:
         _create_postgres_triggers(connection)
     if connection.execute(sa.select(HEAD.c.id)).first() is None:

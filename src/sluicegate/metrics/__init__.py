@@ -34,7 +34,12 @@ from sluicegate.metrics.rouge import rouge1, rouge2, rouge_l, rouge_lsum
 from sluicegate.metrics.scorers import scorer_kind, scorer_metric
 from sluicegate.metrics.sentiment import sentiment
 from sluicegate.metrics.squad import exact_match, token_f1
-from sluicegate.metrics.text_length import LONGEST, length_characters, length_sentences, length_words
+from sluicegate.metrics.text_length import (
+    LONGEST,
+    length_characters,
+    length_sentences,
+    length_words,
+)
 from sluicegate.metrics.with_model import ENCODED, metric_with_model
 
 __all__ = [
@@ -50,8 +55,12 @@ __all__ = [
 ]
 
 
-def _describing(name: str, unit: str, bounds: tuple[float, float], score: Score, package: str = "") -> Metric:
-    return Metric(name, "higher", unit, bounds, score, needs_reference=False, package=package, describes=True)
+def _describing(
+    name: str, unit: str, bounds: tuple[float, float], score: Score, package: str = ""
+) -> Metric:
+    return Metric(
+        name, "higher", unit, bounds, score, needs_reference=False, package=package, describes=True
+    )
 
 
 METRICS: dict[str, Metric] = {
@@ -65,26 +74,60 @@ METRICS: dict[str, Metric] = {
     "chrf": Metric("chrf", "higher", "character n-gram F2", (0.0, 1.0), chrf),
     "meteor": Metric("meteor", "higher", "aligned words", (0.0, 1.0), meteor, package="nltk"),
     **ENCODED,
-    "length_ratio": Metric("length_ratio", "higher", "shorter / longer, in words", (0.0, 1.0), length_ratio),
+    "length_ratio": Metric(
+        "length_ratio", "higher", "shorter / longer, in words", (0.0, 1.0), length_ratio
+    ),
     "copied_facts": Metric(
-        "copied_facts", "higher", "share of numbers and names", (0.0, 1.0), copied_facts, needs_reference=False
+        "copied_facts",
+        "higher",
+        "share of numbers and names",
+        (0.0, 1.0),
+        copied_facts,
+        needs_reference=False,
     ),
     "copied_numbers": Metric(
-        "copied_numbers", "higher", "share of numbers", (0.0, 1.0), copied_numbers, needs_reference=False
+        "copied_numbers",
+        "higher",
+        "share of numbers",
+        (0.0, 1.0),
+        copied_numbers,
+        needs_reference=False,
     ),
-    "copied_names": Metric("copied_names", "higher", "share of names", (0.0, 1.0), copied_names, needs_reference=False),
-    "repetition": Metric("repetition", "lower", "share of 4-grams", (0.0, 1.0), repetition, needs_reference=False),
+    "copied_names": Metric(
+        "copied_names", "higher", "share of names", (0.0, 1.0), copied_names, needs_reference=False
+    ),
+    "repetition": Metric(
+        "repetition", "lower", "share of 4-grams", (0.0, 1.0), repetition, needs_reference=False
+    ),
     "refusal": Metric("refusal", "lower", "0 or 1", (0.0, 1.0), refusal, needs_reference=False),
-    "profanity": Metric("profanity", "lower", "0 or 1", (0.0, 1.0), profanity, needs_reference=False),
-    "pii_found": Metric("pii_found", "lower", "0 or 1", (0.0, 1.0), pii_found, needs_reference=False),
-    "same_language": Metric(
-        "same_language", "higher", "0 or 1", (0.0, 1.0), same_language, needs_reference=False, package="py3langid"
+    "profanity": Metric(
+        "profanity", "lower", "0 or 1", (0.0, 1.0), profanity, needs_reference=False
     ),
-    "readability": _describing("readability", "Flesch reading ease", (0.0, 100.0), readability, "syllapy"),
-    "sentiment": _describing("sentiment", "VADER compound", (-1.0, 1.0), sentiment, "vaderSentiment"),
+    "pii_found": Metric(
+        "pii_found", "lower", "0 or 1", (0.0, 1.0), pii_found, needs_reference=False
+    ),
+    "same_language": Metric(
+        "same_language",
+        "higher",
+        "0 or 1",
+        (0.0, 1.0),
+        same_language,
+        needs_reference=False,
+        package="py3langid",
+    ),
+    "readability": _describing(
+        "readability", "Flesch reading ease", (0.0, 100.0), readability, "syllapy"
+    ),
+    "sentiment": _describing(
+        "sentiment", "VADER compound", (-1.0, 1.0), sentiment, "vaderSentiment"
+    ),
     "length_words": _describing("length_words", "words", (0.0, LONGEST), length_words),
-    "length_characters": _describing("length_characters", "code points", (0.0, LONGEST), length_characters),
-    "length_sentences": _describing("length_sentences", "sentences", (0.0, LONGEST), length_sentences),
+    "length_characters": _describing(
+        "length_characters", "code points", (0.0, LONGEST), length_characters
+    ),
+    "length_sentences": _describing(
+        "length_sentences", "sentences", (0.0, LONGEST), length_sentences
+    ),
 }
 
 
@@ -109,7 +152,9 @@ def find_metric(name: str) -> Metric:
     module_name, _, attribute = name.partition(":")
     if not attribute:
         known = ", ".join([*METRICS, *CODE])
-        raise ConfigError(f"metric {name!r} is unknown.", hint=f"Built in: {known}; or name module:function.")
+        raise ConfigError(
+            f"metric {name!r} is unknown.", hint=f"Built in: {known}; or name module:function."
+        )
     if built := metric_with_model(module_name, attribute):
         return built
     try:
@@ -159,7 +204,11 @@ def score_one(metric: Metric, source: str, output: str, references: Sequence[str
         0.8
     """
     _check_reference(metric, references)
-    return _checked(metric, metric.score(source, output, references)) if output.strip() else metric.worst
+    return (
+        _checked(metric, metric.score(source, output, references))
+        if output.strip()
+        else metric.worst
+    )
 
 
 def score_many(
@@ -182,7 +231,9 @@ def score_many(
         [0.8, 0.0]
     """
     if not len(sources) == len(outputs) == len(references):
-        raise EvidenceError(f"{len(sources)} sources, {len(outputs)} outputs, {len(references)} rows of references.")
+        raise EvidenceError(
+            f"{len(sources)} sources, {len(outputs)} outputs, {len(references)} rows of references."
+        )
     where = [f"{names[row] if names else f'row {row}'}: " for row in range(len(outputs))]
     for row, wanted in enumerate(references):
         _check_reference(metric, wanted, where[row])
@@ -217,14 +268,18 @@ def _checked(metric: Metric, value: float, where: str = "") -> float:
 def _fingerprint(name: str, metric: Metric) -> dict[str, object]:
     module = importlib.util.find_spec(metric.score.__module__)
     if module is None or not module.origin or not Path(module.origin).is_file():
-        raise ConfigError(f"metric {name!r}: {metric.score.__module__} has no source file to identify it by.")
+        raise ConfigError(
+            f"metric {name!r}: {metric.score.__module__} has no source file to identify it by."
+        )
     found: dict[str, object] = {
         "direction": metric.direction,
         "range": list(metric.range),
         "needs_reference": metric.needs_reference,
         "function": f"{metric.score.__module__}:{metric.score.__qualname__}",
         "source": digest_file(Path(module.origin)),
-        "package": ", ".join(f"{package} {_version(package)}" for package in metric.package.split()),
+        "package": ", ".join(
+            f"{package} {_version(package)}" for package in metric.package.split()
+        ),
     }
     if metric.identity:
         found["identity"] = metric.identity()

@@ -31,7 +31,10 @@ def bertscore(source: str, output: str, references: Sequence[str], encoder: str 
 
 
 def bertscore_many(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], encoder: str = ""
+    sources: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    encoder: str = "",
 ) -> list[float]:
     """`bertscore` of a whole set, each distinct text encoded once; no row gives an empty list.
 
@@ -39,7 +42,11 @@ def bertscore_many(
         >>> bertscore_many([], [], [])
         []
     """
-    pairs = [(output, reference) for output, row in zip(outputs, references, strict=True) for reference in row]
+    pairs = [
+        (output, reference)
+        for output, row in zip(outputs, references, strict=True)
+        for reference in row
+    ]
     scores = iter(precision_recall_f1(pairs, encoder) if pairs else ())
     return [max((next(scores)[2] for _ in row), default=0.0) for row in references]
 
@@ -64,9 +71,13 @@ def precision_recall_f1(
     if not texts:
         return [(0.0, 0.0, 0.0)] * len(pairs)
     opened = open_encoder(encoder)
-    tokens = dict(zip(texts, map(_unit, opened.tokens(texts, layer or default_layer(opened))), strict=True))
+    tokens = dict(
+        zip(texts, map(_unit, opened.tokens(texts, layer or default_layer(opened))), strict=True)
+    )
     return [
-        _match(tokens[output], tokens[reference]) if output in tokens and reference in tokens else (0.0, 0.0, 0.0)
+        _match(tokens[output], tokens[reference])
+        if output in tokens and reference in tokens
+        else (0.0, 0.0, 0.0)
         for output, reference in pairs
     ]
 

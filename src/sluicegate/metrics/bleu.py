@@ -70,7 +70,12 @@ def _statistics(output: str, references: tuple[str, ...]) -> list[int]:
 
 
 def _score(statistics: Sequence[int], *, effective: bool) -> float:
-    length, nearest, hits, totals = statistics[0], statistics[1], statistics[2 : 2 + ORDERS], statistics[2 + ORDERS :]
+    length, nearest, hits, totals = (
+        statistics[0],
+        statistics[1],
+        statistics[2 : 2 + ORDERS],
+        statistics[2 + ORDERS :],
+    )
     if not any(hits):
         return 0.0
     smooth, logs = 1.0, []
@@ -96,15 +101,24 @@ def _tokenizer() -> Any:
 @lru_cache(maxsize=4096)
 def _count(text: str) -> _Counts:
     words = _tokenizer()(text.rstrip()).split()
-    grams = (Counter(zip(*(words[start:] for start in range(size)), strict=False)) for size in range(1, ORDERS + 1))
+    grams = (
+        Counter(zip(*(words[start:] for start in range(size)), strict=False))
+        for size in range(1, ORDERS + 1)
+    )
     return len(words), tuple(grams)
 
 
 @lru_cache(maxsize=4096)
-def _merged(references: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[Counter[tuple[str, ...]], ...]]:
+def _merged(
+    references: tuple[str, ...],
+) -> tuple[tuple[int, ...], tuple[Counter[tuple[str, ...]], ...]]:
     """Lengths of the references, and of each n-gram the most often that any one of them has it."""
     counted = [_count(reference) for reference in references]
-    merged = [Counter(counts) for counts in counted[0][1]] if counted else [Counter() for _ in range(ORDERS)]
+    merged = (
+        [Counter(counts) for counts in counted[0][1]]
+        if counted
+        else [Counter() for _ in range(ORDERS)]
+    )
     for _, grams in counted[1:]:
         for best, counts in zip(merged, grams, strict=True):
             for gram, count in counts.items():

@@ -16,7 +16,21 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _OPENING = re.compile(r"(?:^|[.!?:;\n\"\u201c\u201d(\[*\u2022>-])\s*$")
 _POSSESSIVE = re.compile(r"'s?$")
 _SPELLED = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *(
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 _PRONOUN = {"i", "i'm", "i've", "i'll", "i'd", "ok"}

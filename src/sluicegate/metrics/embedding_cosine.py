@@ -9,7 +9,9 @@ import numpy as np
 from sluicegate.metrics.encoder import open_encoder
 
 
-def embedding_cosine(source: str, output: str, references: Sequence[str], encoder: str = "") -> float:
+def embedding_cosine(
+    source: str, output: str, references: Sequence[str], encoder: str = ""
+) -> float:
     """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder; see `encoder`.
 
     Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when the output or every
@@ -27,7 +29,10 @@ def embedding_cosine(source: str, output: str, references: Sequence[str], encode
 
 
 def embedding_cosine_many(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], encoder: str = ""
+    sources: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    encoder: str = "",
 ) -> list[float]:
     """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty list.
 
@@ -39,11 +44,18 @@ def embedding_cosine_many(
         [reference for reference in row if reference.strip() and output.strip()]
         for output, row in zip(outputs, references, strict=True)
     ]
-    texts = list(dict.fromkeys([*outputs, *(reference for row in rows for reference in row)])) if any(rows) else []
+    texts = (
+        list(dict.fromkeys([*outputs, *(reference for row in rows for reference in row)]))
+        if any(rows)
+        else []
+    )
     place = {text: index for index, text in enumerate(texts)}
     vectors = open_encoder(encoder).sentences(texts) if texts else np.zeros((0, 0), np.float32)
     return [
-        max((_cosine(vectors[place[output]], vectors[place[reference]]) for reference in row), default=-1.0)
+        max(
+            (_cosine(vectors[place[output]], vectors[place[reference]]) for reference in row),
+            default=-1.0,
+        )
         for output, row in zip(outputs, rows, strict=True)
     ]
 

@@ -73,7 +73,11 @@ class Encoder:
             vector = vectors[0] if self.pooling == "cls" else vectors.mean(axis=0)
             pooled[new[place]] = vector / max(float(np.linalg.norm(vector)), 1e-12)
         width = int(self.model.config.hidden_size)
-        return np.stack([pooled[text] for text in texts]) if texts else np.zeros((0, width), np.float32)
+        return (
+            np.stack([pooled[text] for text in texts])
+            if texts
+            else np.zeros((0, width), np.float32)
+        )
 
     def _keep(self, key: tuple[str, int], tokens: Tokens) -> None:
         self._kept[key] = tokens
@@ -81,17 +85,31 @@ class Encoder:
         while self._numbers > KEPT_NUMBERS:
             self._numbers -= self._kept.popitem(last=False)[1].vectors.size
 
-    def _encode(self, texts: Sequence[str], limit: int, layer: int) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
+    def _encode(
+        self, texts: Sequence[str], limit: int, layer: int
+    ) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
         """Place, ids and hidden states of each text, in an order of its own; a kept lower layer is not run again."""
-        begun = {place: kept for place, text in enumerate(texts) if (kept := self._begun(text, limit, layer))}
+        begun = {
+            place: kept
+            for place, text in enumerate(texts)
+            if (kept := self._begun(text, limit, layer))
+        }
         fresh = [place for place in range(len(texts)) if place not in begun]
-        for place, ids in zip(fresh, self._ids([texts[place] for place in fresh], limit), strict=True):
+        for place, ids in zip(
+            fresh, self._ids([texts[place] for place in fresh], limit), strict=True
+        ):
             begun[place] = Begun(ids)
-        done = {place: one.vectors for place, one in begun.items() if one.vectors is not None and one.layer == layer}
+        done = {
+            place: one.vectors
+            for place, one in begun.items()
+            if one.vectors is not None and one.layer == layer
+        }
         yield from ((place, begun[place].ids, vectors) for place, vectors in done.items())
         rest = {place: one for place, one in begun.items() if place not in done}
         if self.blocks:
-            for place, vectors in encoder_layers.run(self.model.embeddings, self.blocks[:layer], rest):
+            for place, vectors in encoder_layers.run(
+                self.model.embeddings, self.blocks[:layer], rest
+            ):
                 yield place, begun[place].ids, vectors
         else:
             yield from self._padded({place: one.ids for place, one in rest.items()}, layer)
@@ -99,7 +117,9 @@ class Encoder:
     def _ids(self, texts: Sequence[str], limit: int) -> list[tuple[int, ...]]:
         if not texts:
             return []
-        coded = self.tokenizer([text.strip() for text in texts], truncation=True, max_length=limit, padding=False)
+        coded = self.tokenizer(
+            [text.strip() for text in texts], truncation=True, max_length=limit, padding=False
+        )
         return [tuple(row) for row in coded["input_ids"]]
 
     def _begun(self, text: str, limit: int, layer: int) -> Begun | None:
@@ -110,7 +130,9 @@ class Encoder:
                 return Begun(kept.ids, lower, kept.vectors)
         return None
 
-    def _padded(self, ids: Mapping[int, tuple[int, ...]], layer: int) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
+    def _padded(
+        self, ids: Mapping[int, tuple[int, ...]], layer: int
+    ) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
         """Through the whole model, the shortest first: little padding, few tokens at a time."""
         import torch
 
@@ -122,7 +144,9 @@ class Encoder:
                 padded[row, : len(ids[place])] = torch.tensor(ids[place])
                 mask[row, : len(ids[place])] = 1
             with torch.inference_mode():
-                states = self.model(padded, attention_mask=mask, output_hidden_states=True).hidden_states[layer]
+                states = self.model(
+                    padded, attention_mask=mask, output_hidden_states=True
+                ).hidden_states[layer]
             for row, place in enumerate(batch):
                 yield place, ids[place], states[row, : len(ids[place])].float().cpu().numpy().copy()
 
@@ -158,7 +182,10 @@ def encoder_folder(path: str = "") -> Path:
             raise MissingExtraError(PACKAGE, "metrics")
         folder = Path(found.origin).parent / "model"
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} holds no encoder.", hint="It needs config.json, a tokenizer and *.safetensors.")
+        raise ModelError(
+            f"{folder} holds no encoder.",
+            hint="It needs config.json, a tokenizer and *.safetensors.",
+        )
     return folder
 
 
@@ -176,9 +203,16 @@ def encoder_digest(path: str = "") -> str:
 
 @lru_cache(maxsize=8)
 def _digest(folder: Path) -> str:
-    files = sorted(file for file in folder.rglob("*") if file.suffix in {".json", ".safetensors", ".txt", ".model"})
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix in {".json", ".safetensors", ".txt", ".model"}
+    )
     named = {file.relative_to(folder).as_posix(): digest_file(file) for file in files}
-    code = {file: digest_file(Path(__file__).with_name(file)) for file in ("encoder.py", "encoder_layers.py")}
+    code = {
+        file: digest_file(Path(__file__).with_name(file))
+        for file in ("encoder.py", "encoder_layers.py")
+    }
     return digest_value({"files": named, "code": code})
 
 
@@ -198,15 +232,27 @@ def _load(folder: Path) -> Encoder:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True).float().eval()
+        model = (
+            AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+            .float()
+            .eval()
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} cannot be loaded as an encoder: {error}") from error
-    limit = min(int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512)))
+    limit = min(
+        int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512))
+    )
     settings = _settings(folder / "sentence_bert_config.json")
-    pooling = "cls" if _settings(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token") else "mean"
+    pooling = (
+        "cls"
+        if _settings(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token")
+        else "mean"
+    )
     longest = min(int(settings.get("max_seq_length") or limit), limit)
     blocks = encoder_layers.layers_of(model)
-    return Encoder(tokenizer, model, int(model.config.num_hidden_layers), limit, longest, pooling, blocks)
+    return Encoder(
+        tokenizer, model, int(model.config.num_hidden_layers), limit, longest, pooling, blocks
+    )
 
 
 def _settings(file: Path) -> dict[str, Any]:

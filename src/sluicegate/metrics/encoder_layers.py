@@ -54,13 +54,18 @@ def layers_of(model: Any) -> list[Layer]:
     reorder = torch.ops.mkldnn._reorder_linear_weight if _onednn() else None
 
     def linear(*parts: Any) -> Linear:
-        weight, bias = (torch.cat([getattr(part, name).detach() for part in parts]) for name in ("weight", "bias"))
+        weight, bias = (
+            torch.cat([getattr(part, name).detach() for part in parts])
+            for name in ("weight", "bias")
+        )
         return (reorder(weight, BATCH_TOKENS) if reorder else weight), bias
 
     return [
         Layer(
             config.num_attention_heads,
-            linear(layer.attention.self.query, layer.attention.self.key, layer.attention.self.value),
+            linear(
+                layer.attention.self.query, layer.attention.self.key, layer.attention.self.value
+            ),
             linear(layer.attention.output.dense),
             linear(layer.intermediate.dense),
             linear(layer.output.dense),
@@ -82,7 +87,10 @@ def run(
 
     for begun, group in groupby(sorted(texts, key=layer_of), key=layer_of):
         for batch in _batches(sorted(group, key=lambda place: len(texts[place].ids)), texts):
-            lengths = [(size, len(list(same))) for size, same in groupby(len(texts[place].ids) for place in batch)]
+            lengths = [
+                (size, len(list(same)))
+                for size, same in groupby(len(texts[place].ids) for place in batch)
+            ]
             with torch.inference_mode():
                 states = _first(embeddings, batch, texts)
                 for layer in layers[begun:]:
@@ -130,7 +138,9 @@ def _through(layer: Layer, states: Any, lengths: Sequence[tuple[int, int]]) -> A
     start = 0
     for size, count in lengths:
         stop = start + size * count
-        queries, keys, values = mixed[start:stop].view(count, size, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
+        queries, keys, values = (
+            mixed[start:stop].view(count, size, 3, layer.heads, -1).permute(2, 0, 3, 1, 4)
+        )
         found = torch.nn.functional.scaled_dot_product_attention(queries, keys, values)
         seen[start:stop].view(count, size, layer.heads, -1).copy_(found.transpose(1, 2))
         start = stop
@@ -146,7 +156,9 @@ def _onednn() -> bool:
     import torch
 
     built = bool(torch._C._has_mkldnn)
-    return built and all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
+    return built and all(
+        hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
+    )
 
 
 def _product(states: Any, linear: Linear, gelu: bool = False) -> Any:

@@ -56,7 +56,9 @@ def script_of(text: str) -> str:
         >>> script_of("مرحبا")
         'ARABIC'
     """
-    names = Counter(unicodedata.name(char, "").partition(" ")[0] for char in text[:10_000] if char.isalpha())
+    names = Counter(
+        unicodedata.name(char, "").partition(" ")[0] for char in text[:10_000] if char.isalpha()
+    )
     return names.most_common(1)[0][0] if names else ""
 
 

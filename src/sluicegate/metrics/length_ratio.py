@@ -17,4 +17,6 @@ def length_ratio(source: str, output: str, references: Sequence[str]) -> float:
     """
     size = len(output.split())
     sizes = [len(reference.split()) for reference in references]
-    return max((min(size, other) / max(size, other) for other in sizes if size and other), default=0.0)
+    return max(
+        (min(size, other) / max(size, other) for other in sizes if size and other), default=0.0
+    )

@@ -29,7 +29,9 @@ class CausalLikelihood:
         a start token the first token of a text is not predicted.
         """
         totals = [(0.0, 0)] * len(texts)
-        windows = [(place, *window) for place, text in enumerate(texts) for window in self._windows(text)]
+        windows = [
+            (place, *window) for place, text in enumerate(texts) for window in self._windows(text)
+        ]
         windows.sort(key=lambda window: len(window[1]))
         for batch in _batches(windows):
             for (place, _, _), value, count in zip(
@@ -65,11 +67,15 @@ class CausalLikelihood:
         values = []
         for row, (ids, new) in enumerate(batch):
             wanted = logits[row, len(ids) - new - 1 : len(ids) - 1].double().log_softmax(-1)
-            values.append(float(wanted.gather(1, padded[row, len(ids) - new : len(ids), None]).sum()))
+            values.append(
+                float(wanted.gather(1, padded[row, len(ids) - new : len(ids), None]).sum())
+            )
         return values, [new for _, new in batch]
 
 
-def _batches(windows: Sequence[tuple[int, list[int], int]]) -> Iterator[list[tuple[int, list[int], int]]]:
+def _batches(
+    windows: Sequence[tuple[int, list[int], int]],
+) -> Iterator[list[tuple[int, list[int], int]]]:
     batch: list[tuple[int, list[int], int]] = []
     for window in windows:
         if batch and (len(batch) + 1) * len(window[1]) > BATCH_TOKENS:
@@ -94,12 +100,19 @@ def open_likelihood(path: str) -> CausalLikelihood:
     """
     folder = Path(path)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} holds no language model.", hint="It needs config.json, a tokenizer, *.safetensors.")
+        raise ModelError(
+            f"{folder} holds no language model.",
+            hint="It needs config.json, a tokenizer, *.safetensors.",
+        )
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, use_safetensors=True).float().eval()
+        model = (
+            AutoModelForCausalLM.from_pretrained(path, local_files_only=True, use_safetensors=True)
+            .float()
+            .eval()
+        )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} cannot be loaded as a language model: {error}") from error
     context = int(getattr(model.config, "max_position_embeddings", 1024))

@@ -52,11 +52,15 @@ def _align(output: tuple[str, ...], reference: tuple[str, ...]) -> list[tuple[in
     """Pairs of places: equal words first, then equal stems; the last word takes the last free place."""
     mine, theirs = dict(enumerate(output)), dict(enumerate(reference))
     exact = _match(mine, theirs)
-    for matched, words in (([left for left, _ in exact], mine), ([right for _, right in exact], theirs)):
+    for matched, words in (
+        ([left for left, _ in exact], mine),
+        ([right for _, right in exact], theirs),
+    ):
         for place in matched:
             del words[place]
     stemmed = _match(
-        {place: _stem(word) for place, word in mine.items()}, {place: _stem(word) for place, word in theirs.items()}
+        {place: _stem(word) for place, word in mine.items()},
+        {place: _stem(word) for place, word in theirs.items()},
     )
     return sorted(exact + stemmed)
 

@@ -55,7 +55,10 @@ def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> 
 
 
 def moverscore_many(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], encoder: str = ""
+    sources: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    encoder: str = "",
 ) -> list[float]:
     """`moverscore` of a whole set, words weighted by their rarity among all outputs and among all references.
 
@@ -67,7 +70,10 @@ def moverscore_many(
 
 
 def moverscore_sentence_many(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], encoder: str = ""
+    sources: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    encoder: str = "",
 ) -> list[float]:
     """`moverscore_sentence` of a whole set, words weighted by their rarity.
 
@@ -94,7 +100,10 @@ def ngram_scores(
     sides = [_side(opened, texts, size) for texts in (mine, theirs)]
     emd2 = optional("ot", "POT").emd2
     return [
-        max((_similarity(sides[0].get(output), sides[1].get(text), emd2) for text in row), default=-1.0)
+        max(
+            (_similarity(sides[0].get(output), sides[1].get(text), emd2) for text in row),
+            default=-1.0,
+        )
         for output, row in zip(outputs, references, strict=True)
     ]
 
@@ -118,7 +127,9 @@ def _rarity(tokens: Sequence[Tokens]) -> Rarity:
 def _grams(encoder: Encoder, tokens: Tokens, rarity: Rarity, size: int) -> Weighted | None:
     """Unit vectors and weights of the n-grams of a text; None when nothing is left of it."""
     words = encoder.tokenizer.convert_ids_to_tokens(list(tokens.ids))
-    kept = [place for place, word in enumerate(words) if "##" not in word and word not in _PUNCTUATION]
+    kept = [
+        place for place, word in enumerate(words) if "##" not in word and word not in _PUNCTUATION
+    ]
     real = ~tokens.special[kept]
     if not real.any():
         return None
@@ -130,7 +141,12 @@ def _grams(encoder: Encoder, tokens: Tokens, rarity: Rarity, size: int) -> Weigh
     width = min(size or len(kept), len(kept))
     if width > 1:
         count = len(kept) - width + 1
-        vectors = np.stack([weights[start : start + width] @ vectors[start : start + width] for start in range(count)])
+        vectors = np.stack(
+            [
+                weights[start : start + width] @ vectors[start : start + width]
+                for start in range(count)
+            ]
+        )
         weights = np.array([weights[start : start + width].sum() for start in range(count)])
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     some = weights > 0
@@ -144,4 +160,6 @@ def _similarity(output: Weighted | None, reference: Weighted | None, emd2: Any) 
     distances = np.sqrt(np.maximum(squared, 0.0))
     if 1 in distances.shape:
         return float(1 - output[1] @ distances @ reference[1])
-    return float(1 - emd2(output[1], reference[1], np.ascontiguousarray(distances), numItermax=10_000_000))
+    return float(
+        1 - emd2(output[1], reference[1], np.ascontiguousarray(distances), numItermax=10_000_000)
+    )

@@ -25,7 +25,9 @@ def pass_at_k(tried: int, passed: int, k: int) -> float:
         raise EvidenceError(f"pass@{k} cannot be told from {passed} of {tried} programs.")
     if tried - passed < k:
         return 1.0
-    return -math.expm1(math.fsum(math.log1p(-k / size) for size in range(tried - passed + 1, tried + 1)))
+    return -math.expm1(
+        math.fsum(math.log1p(-k / size) for size in range(tried - passed + 1, tried + 1))
+    )
 
 
 def mean_pass_at_k(results: Sequence[tuple[int, int]], k: int) -> float:

@@ -19,11 +19,17 @@ import sys
 import types
 from typing import Any
 
-_UNSHARED = 0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mount cgroup uts ipc pid net
+_UNSHARED = (
+    0x20000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
+)  # mount cgroup uts ipc pid net
 _NEW_USER = 0x10000000
 _READ_ONLY, _NO_SUID, _NO_DEVICES = 1, 2, 4
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 1 << 18
-_MOUNT_SETATTR, _HERE, _ALL_BELOW = 442, -100, 0x8000  # the system call's number is the same on every architecture
+_MOUNT_SETATTR, _HERE, _ALL_BELOW = (
+    442,
+    -100,
+    0x8000,
+)  # the system call's number is the same on every architecture
 _NONE_SHARED = (("shmmni", "0"), ("msgmni", "0"), ("sem", "0 0 0 0"))
 _CALLS = {  # the architecture's number; prctl; then shmget, semget, msgget, execve, execveat
     "x86_64": (0xC000003E, 157, (29, 64, 68, 59, 322)),
@@ -64,7 +70,11 @@ def unshare() -> None:
     user, group = os.geteuid(), os.getegid()
     _call("unshare", _UNSHARED | (_NEW_USER if user else 0))
     if user:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
 
@@ -82,7 +92,9 @@ def enter_new_root(base: str, room: int) -> None:
     box = f"{base}/box"
     shown: list[str] = []
     for path in (*_VISIBLE, os.path.join(sys.base_prefix, "lib"), os.path.dirname(os.__file__)):
-        if not os.path.lexists(path) or any(path == one or path.startswith(f"{one}/") for one in shown):
+        if not os.path.lexists(path) or any(
+            path == one or path.startswith(f"{one}/") for one in shown
+        ):
             continue
         shown.append(path)
         os.makedirs(os.path.dirname(box + path), exist_ok=True)

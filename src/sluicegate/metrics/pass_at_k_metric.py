@@ -19,7 +19,15 @@ from pathlib import Path
 from sluicegate.errors import EvidenceError
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.metrics.base import Metric
-from sluicegate.metrics.pass_at_k_runner import JAIL, ROLES, Limits, Outcome, Problem, confinement_works, run_program
+from sluicegate.metrics.pass_at_k_runner import (
+    JAIL,
+    ROLES,
+    Limits,
+    Outcome,
+    Problem,
+    confinement_works,
+    run_program,
+)
 
 _FENCE = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _BEGINS = re.compile(r"^(?:def|class|import|from|@|async def)\b", re.MULTILINE)
@@ -60,15 +68,27 @@ def readings(problem: Problem, answer: str) -> list[str]:
         "def f(n):\\n    'Double n.'\\n    return n * 2\\n\\n"
     """
     blocks: list[str] = _FENCE.findall(answer)
-    defines = re.compile(rf"^(?:(?:async )?def|class) +{re.escape(problem.entry_point)}\b", re.MULTILINE)
-    code = next((block for block in blocks if defines.search(block)), blocks[0] if blocks else answer)
+    defines = re.compile(
+        rf"^(?:(?:async )?def|class) +{re.escape(problem.entry_point)}\b", re.MULTILINE
+    )
+    code = next(
+        (block for block in blocks if defines.search(block)), blocks[0] if blocks else answer
+    )
     if defines.search(code):
         found = _BEGINS.search(code)
         code = code[found.start() if found else 0 :]
-        below = [f"{problem.prompt.rstrip()}\n    pass\n\n\n", f"{problem.prompt.rstrip()}\n\n\n", ""]
+        below = [
+            f"{problem.prompt.rstrip()}\n    pass\n\n\n",
+            f"{problem.prompt.rstrip()}\n\n\n",
+            "",
+        ]
         return [start + text for text in (code, _one_function(code, defines)) for start in below]
     starts = ["", "    "] if code[:1].isspace() else ["    ", ""]
-    prompt = problem.prompt if problem.prompt.endswith("\n") or not problem.prompt else f"{problem.prompt}\n"
+    prompt = (
+        problem.prompt
+        if problem.prompt.endswith("\n") or not problem.prompt
+        else f"{problem.prompt}\n"
+    )
     return [prompt + start + text for text in (_indented(code), code) for start in starts]
 
 
@@ -99,7 +119,11 @@ def run_many(
         raise EvidenceError(f"{len(problems)} problems, {len(answers)} rows of answers.")
     limits = limits or Limits()
     confinement_works(limits)
-    jobs = [(problem, readings(problem, one)) for problem, row in zip(problems, answers, strict=True) for one in row]
+    jobs = [
+        (problem, readings(problem, one))
+        for problem, row in zip(problems, answers, strict=True)
+        for one in row
+    ]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         done = pool.map(lambda job: run_program(job[0], job[1], limits), jobs)
         return [tuple(next(done) for _ in row) for row in answers]
@@ -116,7 +140,10 @@ def passes_tests(source: str, output: str, references: Sequence[str]) -> float:
 
 
 def passes_tests_many(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], limits: Limits | None = None
+    sources: Sequence[str],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    limits: Limits | None = None,
 ) -> list[float]:
     """`passes_tests` for a whole set, on all processors."""
     problems = [read_problem(row[0] if row else "") for row in references]
@@ -126,7 +153,10 @@ def passes_tests_many(
 
 def _identity() -> str:
     """What else decides: the runner's files, the limits and the version of Python."""
-    files = [digest_file(path) for path in (JAIL, ROLES, JAIL.with_name("pass_at_k_runner.py"), Path(__file__))]
+    files = [
+        digest_file(path)
+        for path in (JAIL, ROLES, JAIL.with_name("pass_at_k_runner.py"), Path(__file__))
+    ]
     return digest_value([*files, list(sys.version_info[:2])])
 
 
@@ -135,7 +165,9 @@ def _metric(name: str, limits: Limits) -> Metric:
     def score(source: str, output: str, references: Sequence[str]) -> float:
         return passes_tests_many([source], [output], [references], limits)[0]
 
-    many: Callable[..., list[float]] = wraps(passes_tests_many)(partial(passes_tests_many, limits=limits))
+    many: Callable[..., list[float]] = wraps(passes_tests_many)(
+        partial(passes_tests_many, limits=limits)
+    )
     return Metric(name, "higher", "0 or 1", (0.0, 1.0), score, many=many, identity=_identity)
 
 

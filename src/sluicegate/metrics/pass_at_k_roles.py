@@ -127,7 +127,9 @@ def program(job: dict[str, Any], line: socket.socket) -> None:
         reply: dict[str, Any]
         try:
             value = function(*arguments, **named)
-            changed = [encode(item) if isinstance(item, (list, dict, set)) else None for item in arguments]
+            changed = [
+                encode(item) if isinstance(item, (list, dict, set)) else None for item in arguments
+            ]
             reply = {"value": encode(value), "arguments": changed}
         except BaseException as error:
             reply = _error(error)
@@ -170,7 +172,9 @@ class Remote:
         reply = _talk(lambda: _ask(self._line, message))
         if "error" in reply:
             raise _raised(str(reply["error"]), str(reply.get("text", "")))
-        value, after = _talk(lambda: (decode(reply["value"]), [decode(item) for item in reply["arguments"]]))
+        value, after = _talk(
+            lambda: (decode(reply["value"]), [decode(item) for item in reply["arguments"]])
+        )
         for given, changed in zip(arguments, after, strict=False):
             _take_over(given, changed)
         return value
@@ -202,7 +206,11 @@ def _talk(step: Callable[[], Any]) -> Any:
 def _raised(name: str, text: str) -> Exception:
     """The exception that the candidate raised, where a test may expect it; never one that steers a loop."""
     kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception) and kind not in (StopIteration, StopAsyncIteration):
+    if (
+        isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and kind not in (StopIteration, StopAsyncIteration)
+    ):
         try:
             return kind(text)
         except TypeError:

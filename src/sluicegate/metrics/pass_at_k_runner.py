@@ -32,7 +32,9 @@ from sluicegate.errors import EnvironmentFailure, EvidenceError
 
 SCRIPTS = ("sluicegate.metrics.pass_at_k_jail:main", "sluicegate.metrics.pass_at_k_roles:judge")
 """Never imported here: run by themselves. A stage's fingerprint finds them by these names."""
-JAIL, ROLES = (Path(__file__).with_name(f"{name.partition(':')[0].rpartition('.')[2]}.py") for name in SCRIPTS)
+JAIL, ROLES = (
+    Path(__file__).with_name(f"{name.partition(':')[0].rpartition('.')[2]}.py") for name in SCRIPTS
+)
 START_SECONDS = 60.0
 END_SECONDS = 5.0
 LARGEST_STATUS = 2**16
@@ -96,7 +98,11 @@ def run_program(problem: Problem, programs: Sequence[str], limits: Limits | None
     with ExitStack() as stack:
         job = {"limits": asdict(limits), "entry_point": problem.entry_point}
         ends = [stack.enter_context(end) for end in socket.socketpair()]
-        tests = _start(stack, job | {"role": "tests", "helpers": _helpers(problem), "test": problem.test}, ends[0])
+        tests = _start(
+            stack,
+            job | {"role": "tests", "helpers": _helpers(problem), "test": problem.test},
+            ends[0],
+        )
         program = _start(stack, job | {"role": "program", "programs": list(programs)}, ends[1])
         for end in ends:
             end.close()
@@ -112,7 +118,10 @@ def run_program(problem: Problem, programs: Sequence[str], limits: Limits | None
             f"the tests of {problem.entry_point} are broken: {verdict['broken']}",
             hint="Mend the tests in the golden set; arguments must be plain values.",
         )
-    return Outcome("passed" in verdict, str(verdict.get("failed", "")) or ("" if "passed" in verdict else "no verdict"))
+    return Outcome(
+        "passed" in verdict,
+        str(verdict.get("failed", "")) or ("" if "passed" in verdict else "no verdict"),
+    )
 
 
 @cache
@@ -122,7 +131,9 @@ def confinement_works(limits: Limits) -> bool:
     Raises:
         EnvironmentFailure: it does not start, or does not tell them apart.
     """
-    problem = Problem("", "f", "import math, random, hashlib\nassert [f(n) for n in (1, 2)] == [2, 4]\n")
+    problem = Problem(
+        "", "f", "import math, random, hashlib\nassert [f(n) for n in (1, 2)] == [2, 4]\n"
+    )
     needs = "import math, random, hashlib, decimal, datetime, re, json, heapq, bisect, itertools, collections\n"
     good = run_program(problem, [f"{needs}def f(n): return n * 2\n"], limits)
     if not good.passed:
@@ -168,7 +179,9 @@ class _Process:
         except TimeoutError as error:
             raise _refused(f"the sandbox did not start within {START_SECONDS:g} s") from error
         if said.get("ready") is not True:
-            raise _refused(str(said.get("refused", "the sandbox's process ended before it was ready")))
+            raise _refused(
+                str(said.get("refused", "the sandbox's process ended before it was ready"))
+            )
 
     def _after_inner(self, until: float) -> Mapping[str, Any]:
         """The first thing it says after the number of the process inside; no candidate runs before that."""
@@ -217,9 +230,13 @@ class _Process:
 
 
 def _start(stack: ExitStack, job: Mapping[str, Any], line: socket.socket) -> _Process:
-    base = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-program-", ignore_cleanup_errors=True))
+    base = stack.enter_context(
+        tempfile.TemporaryDirectory(prefix="sluice-program-", ignore_cleanup_errors=True)
+    )
     with tempfile.TemporaryFile() as given:
-        given.write(json.dumps({**job, "base": base, "stranger": 2**30 + secrets.randbelow(2**29)}).encode())
+        given.write(
+            json.dumps({**job, "base": base, "stranger": 2**30 + secrets.randbelow(2**29)}).encode()
+        )
         given.seek(0)
         reading, writing = os.pipe()
         try:

@@ -32,7 +32,9 @@ def perplexities(model: Likelihood, texts: Sequence[str]) -> list[float]:
         EvidenceError: the model returns something that is no log-likelihood.
     """
     return [
-        min(math.exp(min(nats / tokens, 30.0)), HIGHEST_PERPLEXITY) if tokens else HIGHEST_PERPLEXITY
+        min(math.exp(min(nats / tokens, 30.0)), HIGHEST_PERPLEXITY)
+        if tokens
+        else HIGHEST_PERPLEXITY
         for nats, tokens in _surprise(model, texts)
     ]
 
@@ -46,7 +48,9 @@ def bits_per_byte(model: Likelihood, texts: Sequence[str]) -> list[float]:
         EvidenceError: the model returns something that is no log-likelihood.
     """
     return [
-        min(nats / math.log(2) / len(text.encode("utf-8", "replace")), HIGHEST_BITS) if tokens else HIGHEST_BITS
+        min(nats / math.log(2) / len(text.encode("utf-8", "replace")), HIGHEST_BITS)
+        if tokens
+        else HIGHEST_BITS
         for text, (nats, tokens) in zip(texts, _surprise(model, texts), strict=True)
     ]
 
@@ -61,14 +65,18 @@ def corpus_perplexity(model: Likelihood, texts: Sequence[str]) -> float:
     tokens = sum(count for _, count in found)
     if not tokens:
         raise EvidenceError("the perplexity of no text cannot be told.")
-    return min(math.exp(min(math.fsum(nats for nats, _ in found) / tokens, 30.0)), HIGHEST_PERPLEXITY)
+    return min(
+        math.exp(min(math.fsum(nats for nats, _ in found) / tokens, 30.0)), HIGHEST_PERPLEXITY
+    )
 
 
 def _surprise(model: Likelihood, texts: Sequence[str]) -> list[tuple[float, int]]:
     """Nats and tokens of each text; (0, 0) for a blank one."""
     real = [text for text in texts if text.strip()]
     found = list(model.log_likelihoods(real)) if real else []
-    if len(found) != len(real) or not all(math.isfinite(value) and value <= 0 for value, _ in found):
+    if len(found) != len(real) or not all(
+        math.isfinite(value) and value <= 0 for value, _ in found
+    ):
         raise EvidenceError("the language model returned something that is no log-likelihood.")
     values = iter(found)
     surprise = ((-value, tokens) for value, tokens in values)

@@ -71,7 +71,10 @@ def _luhn(digits: str) -> bool:
 def _iban(text: str) -> bool:
     """Whether a country, two check digits and 11 to 30 letters or digits give the right remainder, ending at a gap."""
     for start in (match.start() for match in _IBAN.finditer(text)):
-        for end in (match.end() for match in re.finditer(r"[A-Za-z0-9](?![A-Za-z0-9])", text[start : start + 50])):
+        for end in (
+            match.end()
+            for match in re.finditer(r"[A-Za-z0-9](?![A-Za-z0-9])", text[start : start + 50])
+        ):
             compact = re.sub(r"[ \-\u00a0]", "", text[start : start + end]).upper()
             if 15 <= len(compact) <= 34 and compact.isascii() and compact.isalnum():
                 moved = compact[4:] + compact[:4]

@@ -44,7 +44,11 @@ def flesch_reading_ease(text: str) -> float:
     if not words:
         return 206.835
     sentences = sum(len(_PUNCTUATION.sub("", part).split()) > 2 for part in _SENTENCE.findall(text))
-    return 206.835 - 1.015 * (len(words) / max(1, sentences)) - 84.6 * (sum(map(_syllables, words)) / len(words))
+    return (
+        206.835
+        - 1.015 * (len(words) / max(1, sentences))
+        - 84.6 * (sum(map(_syllables, words)) / len(words))
+    )
 
 
 @lru_cache(maxsize=65536)

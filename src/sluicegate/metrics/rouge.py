@@ -74,7 +74,10 @@ def rouge_l(source: str, output: str, references: Sequence[str]) -> float:
         0.75
     """
     words = _tokens(output)
-    return max((_f1(_common(words, other), len(words), len(other)) for other in map(_tokens, references)), default=0.0)
+    return max(
+        (_f1(_common(words, other), len(words), len(other)) for other in map(_tokens, references)),
+        default=0.0,
+    )
 
 
 def rouge_lsum(source: str, output: str, references: Sequence[str]) -> float:
@@ -96,7 +99,9 @@ def _lines(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(_tokens(line) for line in text.split("\n") if line)
 
 
-def _summary_f1(output: tuple[tuple[str, ...], ...], reference: tuple[tuple[str, ...], ...]) -> float:
+def _summary_f1(
+    output: tuple[tuple[str, ...], ...], reference: tuple[tuple[str, ...], ...]
+) -> float:
     if len(output) == len(reference) == 1:
         return _f1(_common(output[0], reference[0]), len(output[0]), len(reference[0]))
     left = Counter(word for line in output for word in line)

@@ -24,8 +24,25 @@ from sluicegate.hashing import digest_value
 from sluicegate.metrics.base import Metric
 
 SOURCE = ("source", "input", "inputs", "prompt", "question", "query")
-OUTPUT = ("output", "outputs", "response", "answer", "statement", "text", "prediction", "completion")
-REFERENCE = ("reference", "references", "expected", "expected_response", "expected_output", "ground_truth", "target")
+OUTPUT = (
+    "output",
+    "outputs",
+    "response",
+    "answer",
+    "statement",
+    "text",
+    "prediction",
+    "completion",
+)
+REFERENCE = (
+    "reference",
+    "references",
+    "expected",
+    "expected_response",
+    "expected_output",
+    "ground_truth",
+    "target",
+)
 _PARTS = {name: part for part, names in enumerate((SOURCE, OUTPUT, REFERENCE)) for name in names}
 _SPAN_PARTS = {"ai.observability.record_root.input": 0, "ai.observability.record_root.output": 1}
 _WORDS = {"yes": 1.0, "no": 0.0}
@@ -122,7 +139,9 @@ def _asks(found: Any, seen: set[int]) -> bool:
     if ("mlflow", "Scorer") not in kinds:
         return False
     rule = any(("mlflow", name) in kinds for name in _RULES)
-    if getattr(found.kind, "value", "") == "third_party" or (("mlflow", "Judge") in kinds and not rule):
+    if getattr(found.kind, "value", "") == "third_party" or (
+        ("mlflow", "Judge") in kinds and not rule
+    ):
         return True
     members = [*vars(found).values(), *(getattr(found, "_scorers", None) or ())]
     functions = getattr(found, "_original_func", None), type(found).__call__
@@ -165,8 +184,15 @@ def as_number(value: Any, name: str) -> float:
         return as_number(value.value, name)
     if isinstance(value, str) and value.strip().lower() in _WORDS:
         return _WORDS[value.strip().lower()]
-    if isinstance(value, str) or not hasattr(value, "__float__") or not math.isfinite(number := float(value)):
-        raise EvidenceError(f"{name} returned {str(value)[:80]!r}, which is no score.", hint="A number, or yes and no.")
+    if (
+        isinstance(value, str)
+        or not hasattr(value, "__float__")
+        or not math.isfinite(number := float(value))
+    ):
+        raise EvidenceError(
+            f"{name} returned {str(value)[:80]!r}, which is no score.",
+            hint="A number, or yes and no.",
+        )
     return number
 
 
@@ -192,7 +218,11 @@ def _trulens(found: Any, name: str) -> tuple[Callable[..., Any], set[int]]:
 
 def _selected(selector: Any) -> int | None:
     column = getattr(selector, "dataset_column", None)
-    return _PARTS.get(column) if column else _SPAN_PARTS.get(str(getattr(selector, "span_attribute", "")))
+    return (
+        _PARTS.get(column)
+        if column
+        else _SPAN_PARTS.get(str(getattr(selector, "span_attribute", "")))
+    )
 
 
 def _mlflow(found: Any, name: str) -> tuple[Callable[..., Any], set[int]]:
@@ -201,7 +231,9 @@ def _mlflow(found: Any, name: str) -> tuple[Callable[..., Any], set[int]]:
         raise _unknown(name, "session")
     original = getattr(found, "_original_func", None)
     parameters = inspect.signature(original or type(found).__call__).parameters
-    wanted = {argument for argument, one in parameters.items() if argument != "self" and _needed(one)}
+    wanted = {
+        argument for argument, one in parameters.items() if argument != "self" and _needed(one)
+    }
     if unknown := wanted - {"inputs", "outputs", "expectations"}:
         raise _unknown(name, min(unknown))
 

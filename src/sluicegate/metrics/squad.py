@@ -33,7 +33,9 @@ def exact_match(source: str, output: str, references: Sequence[str]) -> float:
     """
     if not output.strip():
         return 0.0
-    return float(any(_words(output) == _words(reference) for reference in references if reference.strip()))
+    return float(
+        any(_words(output) == _words(reference) for reference in references if reference.strip())
+    )
 
 
 def token_f1(source: str, output: str, references: Sequence[str]) -> float:
@@ -48,7 +50,10 @@ def token_f1(source: str, output: str, references: Sequence[str]) -> float:
     """
     if not output.strip():
         return 0.0
-    return max((_f1(_words(output), _words(reference)) for reference in references if reference.strip()), default=0.0)
+    return max(
+        (_f1(_words(output), _words(reference)) for reference in references if reference.strip()),
+        default=0.0,
+    )
 
 
 def _f1(found: tuple[str, ...], wanted: tuple[str, ...]) -> float:

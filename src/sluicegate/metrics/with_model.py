@@ -76,16 +76,22 @@ def with_encoder(metric: Metric, folder: str) -> Metric:
     )
 
 
-def perplexity_metric(model: Likelihood, name: str = "perplexity", identity: Callable[[], str] | None = None) -> Metric:
+def perplexity_metric(
+    model: Likelihood, name: str = "perplexity", identity: Callable[[], str] | None = None
+) -> Metric:
     """Perplexity of outputs under a model that is passed in; see `perplexity.perplexities`."""
-    return _likelihood_metric(lambda: model, name, "per token", (1.0, HIGHEST_PERPLEXITY), perplexities, identity)
+    return _likelihood_metric(
+        lambda: model, name, "per token", (1.0, HIGHEST_PERPLEXITY), perplexities, identity
+    )
 
 
 def bits_per_byte_metric(
     model: Likelihood, name: str = "bits_per_byte", identity: Callable[[], str] | None = None
 ) -> Metric:
     """Bits per byte of outputs under a model that is passed in; see `perplexity.bits_per_byte`."""
-    return _likelihood_metric(lambda: model, name, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity)
+    return _likelihood_metric(
+        lambda: model, name, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity
+    )
 
 
 def _likelihood_metric(
@@ -101,11 +107,21 @@ def _likelihood_metric(
         return compute(model(), [output])[0]
 
     @wraps(compute)
-    def many(sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    def many(
+        sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> list[float]:
         return compute(model(), outputs)
 
     return Metric(
-        name, "lower", unit, bounds, score, needs_reference=False, package=_PACKAGES, many=many, identity=identity
+        name,
+        "lower",
+        unit,
+        bounds,
+        score,
+        needs_reference=False,
+        package=_PACKAGES,
+        many=many,
+        identity=identity,
     )
 
 
@@ -122,10 +138,16 @@ def metric_with_model(name: str, folder: str) -> Metric | None:
     """
     if name in ENCODED:
         return with_encoder(ENCODED[name], folder)
-    full, opened, identity = f"{name}:{folder}", partial(open_likelihood, folder), partial(_likelihood_digest, folder)
+    full, opened, identity = (
+        f"{name}:{folder}",
+        partial(open_likelihood, folder),
+        partial(_likelihood_digest, folder),
+    )
     if name == "perplexity":
         bounds = (1.0, HIGHEST_PERPLEXITY)
         return _likelihood_metric(opened, full, "per token", bounds, perplexities, identity)
     if name == "bits_per_byte":
-        return _likelihood_metric(opened, full, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity)
+        return _likelihood_metric(
+            opened, full, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity
+        )
     return None

@@ -44,7 +44,9 @@ def check_window(
     _known(detector)
     _there(reference)
     if jsonl is None or not jsonl.exists():
-        return DriftReport("NO_DATA", 0, notes=(f"no traffic window{f' at {jsonl}' if jsonl else ''}.",))
+        return DriftReport(
+            "NO_DATA", 0, notes=(f"no traffic window{f' at {jsonl}' if jsonl else ''}.",)
+        )
     return check_rows(read_window(jsonl), reference, detector=detector, minimum=minimum)[0]
 
 
@@ -79,7 +81,9 @@ def check_rows(
 
 def _there(reference: Path) -> None:
     if not reference.is_file():
-        raise IntegrityError(f"{reference} is missing.", hint="Run `sluice stage profile` to make it.")
+        raise IntegrityError(
+            f"{reference} is missing.", hint="Run `sluice stage profile` to make it."
+        )
 
 
 def check_profile(
@@ -103,7 +107,9 @@ def check_profile(
     """
     _known(detector)
     if window.rows < max(minimum, 1):
-        return DriftReport("NO_DATA", window.rows, notes=(f"{window.rows} rows; at least {minimum} are needed.",))
+        return DriftReport(
+            "NO_DATA", window.rows, notes=(f"{window.rows} rows; at least {minimum} are needed.",)
+        )
     if _constant(window) and not _constant(reference):
         return DriftReport("NO_DATA", window.rows, notes=("all rows of the window are alike.",))
     alpha = ALPHA / 2 if recent else ALPHA
@@ -117,8 +123,14 @@ def check_profile(
         return DriftReport("NO_DATA", window.rows, notes=(str(error),))
     moved = list(dict.fromkeys(score.column for score in scores if score.alarm))
     columns = len({score.column for score in scores})
-    notes = (f"{len(moved)} of {columns} columns moved: {', '.join(moved)}.", *_changes(scores)) if moved else ()
-    return DriftReport("DRIFT" if moved else "OK", window.rows, scores, notes + _absent(window, reference))
+    notes = (
+        (f"{len(moved)} of {columns} columns moved: {', '.join(moved)}.", *_changes(scores))
+        if moved
+        else ()
+    )
+    return DriftReport(
+        "DRIFT" if moved else "OK", window.rows, scores, notes + _absent(window, reference)
+    )
 
 
 def _absent(window: Profile, reference: Profile) -> tuple[str, ...]:
@@ -131,7 +143,9 @@ def _absent(window: Profile, reference: Profile) -> tuple[str, ...]:
 
 def _known(detector: str) -> None:
     if detector not in DETECTORS:
-        raise ConfigError(f"detector {detector!r} is unknown.", hint=f"Known: {', '.join(DETECTORS)}.")
+        raise ConfigError(
+            f"detector {detector!r} is unknown.", hint=f"Known: {', '.join(DETECTORS)}."
+        )
 
 
 def _constant(profile: Profile) -> bool:
@@ -142,8 +156,14 @@ def _changes(scores: Sequence[DriftScore]) -> list[str]:
     """The largest change of each side, in words."""
     found = []
     for side in ("prompt", "response"):
-        moved = [s for s in scores if s.alarm and s.column.startswith(f"{side}.") and np.isfinite(s.change or np.nan)]
+        moved = [
+            s
+            for s in scores
+            if s.alarm and s.column.startswith(f"{side}.") and np.isfinite(s.change or np.nan)
+        ]
         if moved:
             most = max(moved, key=lambda score: abs(score.change or 0.0))
-            found.append(f"{most.column}: mean {most.before:.4g}, now {most.after:.4g} ({most.change:+.2f} sd).")
+            found.append(
+                f"{most.column}: mean {most.before:.4g}, now {most.after:.4g} ({most.change:+.2f} sd)."
+            )
     return found

@@ -54,17 +54,24 @@ class Kept:
     def add(self, rows: Sequence[Row], start: int) -> None:
         """Look at some more rows."""
         self.texts += [(_text(row.get("prompt")), _text(row.get("response"))) for row in rows]
-        places, self.cut = smallest(np.concatenate([self.blocks, block_numbers(rows, start)]), self.cut, MOST)
+        places, self.cut = smallest(
+            np.concatenate([self.blocks, block_numbers(rows, start)]), self.cut, MOST
+        )
         self.blocks = np.concatenate([self.blocks, block_numbers(rows, start)])[places]
         self.texts = [self.texts[place] for place in places.tolist()]
 
     def embedded(self, encoder: TextEncoder) -> Embedded:
         """Encode what was kept; rows that lack a text are left out."""
         whole = [
-            place for place, (asked, answered) in enumerate(self.texts) if asked is not None and answered is not None
+            place
+            for place, (asked, answered) in enumerate(self.texts)
+            if asked is not None and answered is not None
         ]
         pairs = [self.texts[place] for place in whole]
-        prompts, responses = [asked or "" for asked, _ in pairs], [answered or "" for _, answered in pairs]
+        prompts, responses = (
+            [asked or "" for asked, _ in pairs],
+            [answered or "" for _, answered in pairs],
+        )
         return embed(encoder, prompts, responses, self.blocks[whole], self.cut)
 
 

@@ -61,7 +61,9 @@ def moved_columns(report: DriftReport, reference: Profile, window: Profile) -> t
     """The columns that alarm, each with its most telling score and both distributions; the most telling first."""
     best: dict[str, DriftScore] = {}
     for score in report.scores:
-        if score.alarm and (score.column not in best or surplus(score) > surplus(best[score.column])):
+        if score.alarm and (
+            score.column not in best or surplus(score) > surplus(best[score.column])
+        ):
             best[score.column] = score
     ordered = sorted(best.values(), key=surplus, reverse=True)
     return tuple(Moved(score, spread_of(score.column, reference, window)) for score in ordered)
@@ -90,9 +92,15 @@ def _parts(strongest: dict[tuple[str, str], Moved]) -> list[str]:
             found.pop("style and reading level", None)
         if "length" in found:
             size = surplus(found["length"].score)
-            found = {aspect: item for aspect, item in found.items() if not _grows(item) or surplus(item.score) > size}
+            found = {
+                aspect: item
+                for aspect, item in found.items()
+                if not _grows(item) or surplus(item.score) > size
+            }
         if found:
-            said = "; ".join(f"{_named(aspect, item)}{_amount(item)}" for aspect, item in found.items())
+            said = "; ".join(
+                f"{_named(aspect, item)}{_amount(item)}" for aspect, item in found.items()
+            )
             told.append(f"{side.capitalize()}s: {said}.")
     return told
 
@@ -130,19 +138,26 @@ def spread_of(column: str, reference: Profile, window: Profile) -> Spread | None
         return _label_spread(reference.labels[column], window.labels[column])
     if column not in reference.numbers or column not in window.numbers:
         return None
-    before, after = (values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column]))
+    before, after = (
+        values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column])
+    )
     if not len(before) or not len(after):
         return None
     low, high = np.quantile(np.concatenate([before, after]), [0.005, 0.995])
     if not high > low:
         high = low + (abs(low) or 1.0)
     edges = np.linspace(low, high, _BINS + 1)
-    shares = [np.histogram(np.clip(values, low, high), edges)[0] / len(values) for values in (before, after)]
+    shares = [
+        np.histogram(np.clip(values, low, high), edges)[0] / len(values)
+        for values in (before, after)
+    ]
     return Spread(tuple(shares[0].tolist()), tuple(shares[1].tolist()), edges=tuple(edges.tolist()))
 
 
 def _label_spread(before: NDArray[np.object_], after: NDArray[np.object_]) -> Spread | None:
-    sides = [[value for value in values.tolist() if value is not None] for values in (before, after)]
+    sides = [
+        [value for value in values.tolist() if value is not None] for values in (before, after)
+    ]
     if not all(sides):
         return None
     shares = [{name: side.count(name) / len(side) for name in set(side)} for side in sides]
@@ -169,14 +184,17 @@ def regions(column: str, reference: Profile, window: Profile) -> tuple[object, o
         return spread.labels[int(gains.argmin())], spread.labels[int(gains.argmax())]
     if column not in reference.numbers or column not in window.numbers:
         return None
-    sides = [values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column])]
+    sides = [
+        values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column])
+    ]
     if not all(map(len, sides)):
         return None
     pooled = np.concatenate([np.resize(values, max(map(len, sides))) for values in sides])
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, 7)[1:-1]))
     bounds = [-math.inf, *edges.tolist(), math.inf]
     shares = [
-        np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1) / len(values)
+        np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+        / len(values)
         for values in sides
     ]
     gains = shares[1] - shares[0]

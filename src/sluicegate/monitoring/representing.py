@@ -36,7 +36,9 @@ def golden_represents_traffic(
     missing: dict[str, str] = {}
     for score in moved:
         part = _lacking(score, reference, window)
-        if part and not ("length" in missing and score.column.endswith(RARE)):  # longer texts hold more of these anyway
+        if part and not (
+            "length" in missing and score.column.endswith(RARE)
+        ):  # longer texts hold more of these anyway
             missing.setdefault(aspect_of(score.column), part)
     return ("drift" if moved else "ok"), tuple(missing.values())[:MOST]
 
@@ -49,7 +51,9 @@ def _lacking(score: DriftScore, reference: Profile, window: Profile) -> str:
         return _label(kind, reference, window, column)
     if column not in reference.numbers:
         return f"{titled(column)} differs"
-    before, after = (values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column]))
+    before, after = (
+        values[~np.isnan(values)] for values in (reference.numbers[column], window.numbers[column])
+    )
     low, high = (float(edge) for edge in np.quantile(before, [0.1, 0.9]))
     parts = [
         (float((after > high).mean()), float((before > high).mean()), "above", high),
@@ -62,11 +66,13 @@ def _lacking(score: DriftScore, reference: Profile, window: Profile) -> str:
 
 def _label(kind: str, reference: Profile, window: Profile, column: str) -> str:
     sides = [
-        [value for value in profile.labels[column].tolist() if value is not None] for profile in (reference, window)
+        [value for value in profile.labels[column].tolist() if value is not None]
+        for profile in (reference, window)
     ]
     names = set(sides[1])
     gains = {
-        name: sides[1].count(name) / len(sides[1]) - sides[0].count(name) / max(len(sides[0]), 1) for name in names
+        name: sides[1].count(name) / len(sides[1]) - sides[0].count(name) / max(len(sides[0]), 1)
+        for name in names
     }
     most = max(sorted(names), key=lambda name: gains[name])
     share, known = (side.count(most) / max(len(side), 1) for side in reversed(sides))

@@ -53,12 +53,18 @@ def _found(rows: Iterable[Row], side: str, wanted: dict[str, object]) -> list[Sa
         for column, part in wanted.items():
             values = (numbers[column] if column in numbers else labels[column]).tolist()
             for row, value in zip(chunk, values, strict=True):
-                if len(kept[column]) < _CANDIDATES and _inside(value, part) and _new(row, kept[column]):
+                if (
+                    len(kept[column]) < _CANDIDATES
+                    and _inside(value, part)
+                    and _new(row, kept[column])
+                ):
                     shown = f"{value:.4g}" if isinstance(value, float) else str(value) or "none"
                     texts = (str(row.get("prompt") or ""), str(row.get("response") or ""))
                     rank = value if column.endswith(_HIGHEST) and isinstance(value, float) else 0.0
                     kept[column].append((rank, Sample(column, side, shown, *texts)))
-    return [sample for own in kept.values() for _, sample in sorted(own, key=lambda one: -one[0])[:EACH]]
+    return [
+        sample for own in kept.values() for _, sample in sorted(own, key=lambda one: -one[0])[:EACH]
+    ]
 
 
 def _inside(value: object, part: object) -> bool:

@@ -14,7 +14,9 @@ from sluicegate.monitoring.embedding import Kept
 from sluicegate.monitoring.rows import Row, chunks
 
 
-def profile_reference(rows: Sequence[Row], out: Path, *, encoder: TextEncoder | None = None) -> None:
+def profile_reference(
+    rows: Sequence[Row], out: Path, *, encoder: TextEncoder | None = None
+) -> None:
     """Write the profile that later windows are compared with, with vectors of at most 1,000 rows if there is an encoder.
 
     Raises:

@@ -7,10 +7,24 @@ door, `guard.may_promote`, which is asked inside the transaction that moves the 
 from __future__ import annotations
 
 from sluicegate.releasing.anchoring import Anchor, anchor_in_git, git_anchors, mlflow_anchors
-from sluicegate.releasing.approving import Collection, Standing, approve, collect_approvals, standing, time_out
+from sluicegate.releasing.approving import (
+    Collection,
+    Standing,
+    approve,
+    collect_approvals,
+    standing,
+    time_out,
+)
 from sluicegate.releasing.history import Event, Soundness, find_release, history, served_at, verify
 from sluicegate.releasing.moving import Move, Reconciliation, promote, reconcile, rollback
-from sluicegate.releasing.registering import Judgement, Registration, bootstrap, commit_of, judge, register
+from sluicegate.releasing.registering import (
+    Judgement,
+    Registration,
+    bootstrap,
+    commit_of,
+    judge,
+    register,
+)
 from sluicegate.releasing.storing import StoredRelease, load_registered, load_stored, store_release
 
 __all__ = [

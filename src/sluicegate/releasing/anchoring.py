@@ -49,7 +49,9 @@ def anchor_in_git(project: Project) -> str:
     if known is None:
         write_tag(project.root, name, f"Head of the ledger {sequence}:{digest}")
     elif known.hash != digest:
-        raise IntegrityError(f"The git tag {name} holds another hash: the ledger was rewritten since.")
+        raise IntegrityError(
+            f"The git tag {name} holds another hash: the ledger was rewritten since."
+        )
     return name
 
 
@@ -72,7 +74,11 @@ def mlflow_anchors(tracking: Tracking, model: str) -> list[Anchor]:
         TrackingError: MLflow is out of reach.
     """
     found = tracking.tags_of(model).items()
-    return [_anchor(f"MLflow version {number}", tags[HEAD_TAG]) for number, tags in found if HEAD_TAG in tags]
+    return [
+        _anchor(f"MLflow version {number}", tags[HEAD_TAG])
+        for number, tags in found
+        if HEAD_TAG in tags
+    ]
 
 
 def check_anchors(entries: Sequence[LedgerEntry], anchors: Iterable[Anchor]) -> None:

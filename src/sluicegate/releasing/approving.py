@@ -16,7 +16,13 @@ from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.records import LedgerEntry
-from sluicegate.releasing.guard import consents, may_approve, registered_version, verdict_in_force, wanted
+from sluicegate.releasing.guard import (
+    consents,
+    may_approve,
+    registered_version,
+    verdict_in_force,
+    wanted,
+)
 from sluicegate.tracking import Tracking
 
 APPROVE_TAG = "sluice.approve."  # and the person's name; its value is the reason
@@ -48,11 +54,15 @@ class Standing:
     def text(self) -> str:
         """One line for a person."""
         if not self.missing:
-            return f"approved by {', '.join(self.given)}" if self.given else "no approval is asked for"
+            return (
+                f"approved by {', '.join(self.given)}" if self.given else "no approval is asked for"
+            )
         what = wanted(self.missing, self.role)
         if self.over:
             return f"{what} did not come until {self.until[:16]} UTC"
-        return f"waiting for {what}: sluice approve {self.version}; then sluice promote {self.version}"
+        return (
+            f"waiting for {what}: sluice approve {self.version}; then sluice promote {self.version}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +98,8 @@ def approve(
     ledger, policy = Ledger(project.ledger_url), load_policy(project.registry / "gates.yaml")
     if policy.approvals is None:
         raise ReleaseError(
-            "The policy asks for no approval.", hint="`sluice promote` goes ahead, or add `approvals` to gates.yaml."
+            "The policy asks for no approval.",
+            hint="`sluice promote` goes ahead, or add `approvals` to gates.yaml.",
         )
     entries, champion = ledger.entries(release=release), ledger.champion()
     version = registered_version(entries, release)
@@ -96,7 +107,9 @@ def approve(
         raise ReleaseError(f"Version {version} serves already.")
     verdict = verdict_in_force(entries, champion, release=release, policy=policy.digest)
     if shown is not None and shown != verdict.sequence:
-        raise NotApprovedError(f"Version {version} was judged again since.", hint="Read the new verdict first.")
+        raise NotApprovedError(
+            f"Version {version} was judged again since.", hint="Read the new verdict first."
+        )
     may_approve(entries, release=release, approvals=policy.approvals, person=person)
     for entry in consents(entries, verdict, policy.approvals):
         if entry.actor == person:
@@ -111,7 +124,9 @@ def approve(
         "via": via,
         "entered_by": entered_by,
     }
-    return ledger.append("approval", release, person, payload, unless_same=("verdict_entry", "person"))
+    return ledger.append(
+        "approval", release, person, payload, unless_same=("verdict_entry", "person")
+    )
 
 
 def standing(project: Project, release: str, *, now: datetime | None = None) -> Standing:
@@ -133,7 +148,9 @@ def standing(project: Project, release: str, *, now: datetime | None = None) -> 
     given = tuple(entry.actor for entry in consents(entries, verdict, approvals))
     until = datetime.fromisoformat(verdict.time) + _wait(approvals)
     over = (now or datetime.now(UTC)) >= until
-    return Standing(release, version, approvals.required, approvals.role, given, until.isoformat(), over)
+    return Standing(
+        release, version, approvals.required, approvals.role, given, until.isoformat(), over
+    )
 
 
 def time_out(project: Project, release: str, *, actor: str) -> LedgerEntry | None:
@@ -147,7 +164,9 @@ def time_out(project: Project, release: str, *, actor: str) -> LedgerEntry | Non
     ledger = Ledger(project.ledger_url)
     verdict = ledger.entries("verdict", release)[-1]
     payload = {"version": found.version, "verdict_entry": verdict.sequence, "reason": found.text}
-    return ledger.append("approval_timeout", release, actor, payload, unless_same=("verdict_entry",))
+    return ledger.append(
+        "approval_timeout", release, actor, payload, unless_same=("verdict_entry",)
+    )
 
 
 def collect_approvals(project: Project, *, tracking: Tracking, model: str) -> Collection:
@@ -164,7 +183,9 @@ def collect_approvals(project: Project, *, tracking: Tracking, model: str) -> Co
         return Collection()
     recorded: list[LedgerEntry] = []
     refused: list[str] = []
-    versions = {int(e.payload["version"]): e.release for e in Ledger(project.ledger_url).entries("register")}
+    versions = {
+        int(e.payload["version"]): e.release for e in Ledger(project.ledger_url).entries("register")
+    }
     for version, tags in sorted(tracking.tags_of(model).items()):
         asked = {key: value for key, value in tags.items() if key.startswith(APPROVE_TAG)}
         if not asked or version not in versions:
@@ -179,7 +200,11 @@ def collect_approvals(project: Project, *, tracking: Tracking, model: str) -> Co
         told[REFUSED_TAG] = "; ".join(reasons) or None
         people = [entry.actor for entry in recorded if entry.release == versions[version]]
         if people:
-            before = [name for name in tags.get(APPROVED_TAG, "").split(", ") if name and name not in people]
+            before = [
+                name
+                for name in tags.get(APPROVED_TAG, "").split(", ")
+                if name and name not in people
+            ]
             told[APPROVED_TAG] = ", ".join([*before, *people])
         tracking.set_tags(model, version, told)
         refused += [f"version {version}, {reason}" for reason in reasons]
@@ -188,7 +213,9 @@ def collect_approvals(project: Project, *, tracking: Tracking, model: str) -> Co
 
 def invitation(approvals: Approvals) -> str:
     """The line in a version's description that says how to approve it in MLflow."""
-    able = ", ".join(sorted(person for person, roles in approvals.people.items() if approvals.role in roles))
+    able = ", ".join(
+        sorted(person for person, roles in approvals.people.items() if approvals.role in roles)
+    )
     return (
         f"> **To approve** (this needs {wanted(approvals.required, approvals.role)}: {able}): add the tag "
         f"`{APPROVE_TAG}YOUR-NAME` to this version, with your reason as its value. MLflow does not check who typed it."
@@ -199,16 +226,29 @@ def outdated(tags: Mapping[str, str], verdict: LedgerEntry) -> dict[str, None]:
     """The approval tags of a version that are about an earlier verdict than this one, each to be removed."""
     if tags.get(VERDICT_TAG) == str(verdict.sequence):
         return {}
-    return {key: None for key in tags if key.startswith(APPROVE_TAG) or key in (APPROVED_TAG, REFUSED_TAG)}
+    return {
+        key: None
+        for key in tags
+        if key.startswith(APPROVE_TAG) or key in (APPROVED_TAG, REFUSED_TAG)
+    }
 
 
-def _from_tag(project: Project, release: str, key: str, value: str, tags: Mapping[str, str]) -> LedgerEntry:
+def _from_tag(
+    project: Project, release: str, key: str, value: str, tags: Mapping[str, str]
+) -> LedgerEntry:
     if value.strip().casefold() in NO:
         raise NotApprovedError(f"the value {value!r} is no approval; write your reason.")
     shown = tags.get(VERDICT_TAG, "")
     if not shown.isdigit():
         raise NotApprovedError("this version shows no verdict.")
-    return approve(project, release, person=key.removeprefix(APPROVE_TAG), reason=value, via="mlflow", shown=int(shown))
+    return approve(
+        project,
+        release,
+        person=key.removeprefix(APPROVE_TAG),
+        reason=value,
+        via="mlflow",
+        shown=int(shown),
+    )
 
 
 def _wait(approvals: Approvals) -> timedelta:

@@ -41,18 +41,26 @@ def verdict_in_force(
     registered_version(entries, release)
     short = release[:12]
     if champion is None:
-        raise ReleaseError("There is no champion yet.", hint="`sluice release` records release zero first.")
+        raise ReleaseError(
+            "There is no champion yet.", hint="`sluice release` records release zero first."
+        )
     verdicts = [entry for entry in entries if entry.kind == "verdict" and entry.release == release]
     if not verdicts:
         raise NotApprovedError(f"There is no verdict on {short}.", hint=_JUDGE)
     verdict = verdicts[-1]
     found = verdict.payload
     if found["decision"] != Decision.PROMOTE:
-        raise NotApprovedError(f"The latest verdict on {short} is {found['decision']}.", hint=_JUDGE)
+        raise NotApprovedError(
+            f"The latest verdict on {short} is {found['decision']}.", hint=_JUDGE
+        )
     if found["candidate"] != release:
-        raise NotApprovedError(f"The verdict filed under {short} is about another release.", hint=_JUDGE)
+        raise NotApprovedError(
+            f"The verdict filed under {short} is about another release.", hint=_JUDGE
+        )
     if found["champion"] != champion.release or found["judged_epoch"] != champion.epoch:
-        raise NotApprovedError(f"{short} was judged against another champion than the one of now.", hint=_JUDGE)
+        raise NotApprovedError(
+            f"{short} was judged against another champion than the one of now.", hint=_JUDGE
+        )
     if found["policy"] != policy:
         raise NotApprovedError(f"The policy changed since {short} was judged.", hint=_JUDGE)
     return verdict
@@ -99,7 +107,9 @@ def may_promote(
     return verdict
 
 
-def may_approve(entries: Sequence[LedgerEntry], *, release: str, approvals: Approvals, person: str) -> None:
+def may_approve(
+    entries: Sequence[LedgerEntry], *, release: str, approvals: Approvals, person: str
+) -> None:
     """Allow `person` to approve `release`: known to the policy, with the role, and not one of its makers.
 
     Raises:
@@ -108,17 +118,23 @@ def may_approve(entries: Sequence[LedgerEntry], *, release: str, approvals: Appr
     others = _askable(entries, release, approvals, [])
     if person not in approvals.people:
         raise NotApprovedError(
-            f"The policy knows no person called {person!r}.", hint=f"{others} `sluice approve --as NAME`."
+            f"The policy knows no person called {person!r}.",
+            hint=f"{others} `sluice approve --as NAME`.",
         )
     if approvals.role not in approvals.people[person]:
-        raise NotApprovedError(f"{person} does not have the role {approvals.role}.", hint=f"{others} `sluice approve`.")
+        raise NotApprovedError(
+            f"{person} does not have the role {approvals.role}.", hint=f"{others} `sluice approve`."
+        )
     if is_maker(entries, release, person):
         raise NotApprovedError(
-            f"{person} made {release[:12]}, and nobody approves their own release.", hint=f"{others} `sluice approve`."
+            f"{person} made {release[:12]}, and nobody approves their own release.",
+            hint=f"{others} `sluice approve`.",
         )
 
 
-def consents(entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Approvals) -> list[LedgerEntry]:
+def consents(
+    entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Approvals
+) -> list[LedgerEntry]:
     """The first approval of exactly this verdict by each person who may give one; earlier verdicts' do not count."""
     found: dict[str, LedgerEntry] = {}
     for entry in entries:
@@ -139,7 +155,9 @@ def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
     made: set[str] = set()
     for entry in entries:
         if entry.kind == "register" and entry.release == release:
-            made |= _names(entry.actor).union(*(_names(author) for author in entry.payload.get("authors", ())))
+            made |= _names(entry.actor).union(
+                *(_names(author) for author in entry.payload.get("authors", ()))
+            )
     return bool(made & _names(person))
 
 
@@ -154,19 +172,27 @@ def _names(name: str) -> set[str]:
     return {whole, whole.partition("@")[0]} - {""}
 
 
-def _askable(entries: Sequence[LedgerEntry], release: str, approvals: Approvals, given: Sequence[str]) -> str:
+def _askable(
+    entries: Sequence[LedgerEntry], release: str, approvals: Approvals, given: Sequence[str]
+) -> str:
     """Who could still approve, as the start of a sentence."""
     able = [
         person
         for person, roles in sorted(approvals.people.items())
-        if approvals.role in roles and person not in given and not is_maker(entries, release, person)
+        if approvals.role in roles
+        and person not in given
+        and not is_maker(entries, release, person)
     ]
     return (
-        f"{' or '.join(able)}:" if able else f"Nobody else with the role {approvals.role} may: add one to gates.yaml;"
+        f"{' or '.join(able)}:"
+        if able
+        else f"Nobody else with the role {approvals.role} may: add one to gates.yaml;"
     )
 
 
-def may_roll_back(entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str) -> None:
+def may_roll_back(
+    entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str
+) -> None:
     """Allow a rollback only to a release that once served.
 
     Raises:
@@ -175,10 +201,14 @@ def may_roll_back(entries: Sequence[LedgerEntry], champion: Champion | None, *, 
     if champion is None:
         raise ReleaseError("Nothing serves, so there is nothing to roll back.")
     if not any(entry.kind in MOVES and entry.release == release for entry in entries):
-        raise ReleaseError(f"{release[:12]} never served; only a former champion can be rolled back to.")
+        raise ReleaseError(
+            f"{release[:12]} never served; only a former champion can be rolled back to."
+        )
 
 
-def may_bootstrap(entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str) -> None:
+def may_bootstrap(
+    entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str
+) -> None:
     """Allow a first champion without a verdict, only while there is none.
 
     Raises:
@@ -216,5 +246,8 @@ def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
         if entry.kind in MOVES:
             pile.append(entry)
     if len(pile) < 2:
-        raise ReleaseError("No release served before this one.", hint="Name a version: `--to`; see `sluice history`.")
+        raise ReleaseError(
+            "No release served before this one.",
+            hint="Name a version: `--to`; see `sluice history`.",
+        )
     return pile[-2]

@@ -67,16 +67,27 @@ def find_release(project: Project, name: str) -> str:
             raise ReleaseError("There is no champion yet.", hint="Run `sluice release`.")
         return champion.release
     entries = ledger.entries("register")
-    by_version = {entry.release for entry in entries if str(entry.payload["version"]) == name.removeprefix("v")}
-    by_digest = {entry.release for entry in entries if len(name) >= 6 and entry.release.startswith(name)}
+    by_version = {
+        entry.release
+        for entry in entries
+        if str(entry.payload["version"]) == name.removeprefix("v")
+    }
+    by_digest = {
+        entry.release for entry in entries if len(name) >= 6 and entry.release.startswith(name)
+    }
     found = by_version or by_digest
     if len(found) != 1:
         many = "several releases fit" if found else "no release is called"
-        raise UsageError(f"{many} {name!r}.", hint="Give a version number or 6 or more digits; see `sluice history`.")
+        raise UsageError(
+            f"{many} {name!r}.",
+            hint="Give a version number or 6 or more digits; see `sluice history`.",
+        )
     return found.pop()
 
 
-def verify(project: Project, *, anchor: tuple[int, str] | None = None, anchors: Sequence[Anchor] = ()) -> Soundness:
+def verify(
+    project: Project, *, anchor: tuple[int, str] | None = None, anchors: Sequence[Anchor] = ()
+) -> Soundness:
     """Check the ledger's chain, what allowed each promotion, and the stored bytes of every registered release.
 
     Args:
@@ -94,7 +105,9 @@ def verify(project: Project, *, anchor: tuple[int, str] | None = None, anchors: 
     registered = dict.fromkeys(entry.release for entry in entries if entry.kind == "register")
     for release in registered:
         load_registered(project, release, entries)
-    return Soundness(len(entries), len(registered), ledger.head()[1], len(anchors) + (anchor is not None))
+    return Soundness(
+        len(entries), len(registered), ledger.head()[1], len(anchors) + (anchor is not None)
+    )
 
 
 def _check_promotions(entries: list[LedgerEntry]) -> None:
@@ -108,13 +121,17 @@ def _check_promotions(entries: list[LedgerEntry]) -> None:
             found = verdicts[entry.release].payload if entry.release in verdicts else {}
             wanted = {"decision": "PROMOTE", "candidate": entry.release, "champion": serving}
             if any(found.get(name) != value for name, value in wanted.items()):
-                raise IntegrityError(f"Ledger entry {entry.sequence} promotes without a verdict that allows it.")
+                raise IntegrityError(
+                    f"Ledger entry {entry.sequence} promotes without a verdict that allows it."
+                )
             _check_approvals(entry, verdicts[entry.release], entries)
         if entry.kind in MOVES:
             serving = entry.release
 
 
-def _check_approvals(promotion: LedgerEntry, verdict: LedgerEntry, entries: list[LedgerEntry]) -> None:
+def _check_approvals(
+    promotion: LedgerEntry, verdict: LedgerEntry, entries: list[LedgerEntry]
+) -> None:
     """The approvals that a promotion names were given, for its verdict and by others than the makers, and suffice."""
     claims = promotion.payload.get("approvals", [])
     before = entries[: promotion.sequence - 1] if claims else []
@@ -125,8 +142,10 @@ def _check_approvals(promotion: LedgerEntry, verdict: LedgerEntry, entries: list
             entry
             for entry in before
             if entry.kind == "approval"
-            and (entry.release, entry.sequence, entry.actor) == (promotion.release, claim.get("entry"), person)
-            and (entry.payload.get("verdict"), entry.payload.get("role")) == (promotion.payload.get("verdict"), role)
+            and (entry.release, entry.sequence, entry.actor)
+            == (promotion.release, claim.get("entry"), person)
+            and (entry.payload.get("verdict"), entry.payload.get("role"))
+            == (promotion.payload.get("verdict"), role)
             and entry.sequence > verdict.sequence
             and not is_maker(before, promotion.release, entry.actor)
         ]
@@ -136,7 +155,9 @@ def _check_approvals(promotion: LedgerEntry, verdict: LedgerEntry, entries: list
             )
         people.add(person)
     if len(people) < max(verdict.payload.get("required", 0), promotion.payload.get("required", 0)):
-        raise IntegrityError(f"Ledger entry {promotion.sequence} promotes without the approvals that were asked for.")
+        raise IntegrityError(
+            f"Ledger entry {promotion.sequence} promotes without the approvals that were asked for."
+        )
 
 
 def _event(entry: LedgerEntry) -> Event:

@@ -14,7 +14,13 @@ from sluicegate.ledger import MOVES, Ledger
 from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
 from sluicegate.releasing.anchoring import HEAD_TAG
-from sluicegate.releasing.guard import before_champion, consents, may_promote, may_roll_back, registered_version
+from sluicegate.releasing.guard import (
+    before_champion,
+    consents,
+    may_promote,
+    may_roll_back,
+    registered_version,
+)
 from sluicegate.releasing.storing import StoredRelease, load_registered
 from sluicegate.tracking import Tracking
 
@@ -74,10 +80,17 @@ def promote(
     def guard(entries: Sequence[LedgerEntry], now: Champion | None) -> None:
         known = [entry for entry in entries if entry.kind != "approval" or entry.sequence in given]
         verdict = may_promote(
-            known, now, release=release, policy=policy.digest, approvals=policy.approvals, again=again
+            known,
+            now,
+            release=release,
+            policy=policy.digest,
+            approvals=policy.approvals,
+            again=again,
         )
         if verdict.payload["verdict"] != payload["verdict"]:
-            raise StaleEpochError("Another verdict was recorded meanwhile.", hint="Run `sluice promote` again.")
+            raise StaleEpochError(
+                "Another verdict was recorded meanwhile.", hint="Run `sluice promote` again."
+            )
 
     epoch = champion.epoch if champion else 0
     entry = ledger.move_champion(release, version, epoch, "promote", actor, payload, guard=guard)
@@ -86,7 +99,10 @@ def promote(
 
 
 def _promotion(
-    entries: Sequence[LedgerEntry], champion: Champion | None, approvals: Approvals | None, reason: str
+    entries: Sequence[LedgerEntry],
+    champion: Champion | None,
+    approvals: Approvals | None,
+    reason: str,
 ) -> tuple[dict[str, Any], set[int]]:
     """What a promotion records, and the sequences of the approvals that it rests on."""
     verdicts = [entry for entry in entries if entry.kind == "verdict"]
@@ -99,7 +115,9 @@ def _promotion(
         return payload, set()
     given = consents(entries, verdicts[-1], approvals) if verdicts else []
     payload["required"] = approvals.required
-    payload["approvals"] = [{"person": e.actor, "role": approvals.role, "entry": e.sequence} for e in given]
+    payload["approvals"] = [
+        {"person": e.actor, "role": approvals.role, "entry": e.sequence} for e in given
+    ]
     return payload, {entry.sequence for entry in given}
 
 
@@ -163,7 +181,10 @@ def reconcile(project: Project, *, tracking: Tracking, model: str) -> Reconcilia
     champion, head = ledger.champion(), ledger.head()
     if champion is None:
         return Reconciliation(None, None)
-    wanted: dict[str, int | None] = {"champion": champion.version, "challenger": _challenger(ledger, champion)}
+    wanted: dict[str, int | None] = {
+        "champion": champion.version,
+        "challenger": _challenger(ledger, champion),
+    }
     changed = []
     for alias, version in wanted.items():
         found = tracking.alias(model, alias)
@@ -189,7 +210,9 @@ def _served(moves: list[LedgerEntry], version: int) -> LedgerEntry:
     for entry in reversed(moves):
         if entry.payload["version"] == version:
             return entry
-    known = ", ".join(str(number) for number in sorted({entry.payload["version"] for entry in moves}))
+    known = ", ".join(
+        str(number) for number in sorted({entry.payload["version"] for entry in moves})
+    )
     raise ReleaseError(f"Version {version} never served.", hint=f"Versions that did: {known}.")
 
 
@@ -200,7 +223,9 @@ def _project(project: Project, tracking: Tracking | None, model: str) -> tuple[s
     try:
         reconcile(project, tracking=tracking, model=model)
     except TrackingError as error:
-        return (f"MLflow was not brought up to date: {error}. Run `sluice reconcile` when it is back.",)
+        return (
+            f"MLflow was not brought up to date: {error}. Run `sluice reconcile` when it is back.",
+        )
     return ()
 
 

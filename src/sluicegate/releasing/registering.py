@@ -15,7 +15,12 @@ from sluicegate.project import Project
 from sluicegate.records import Champion, Decision, LedgerEntry, Verdict
 from sluicegate.releasing.approving import VERDICT_TAG, invitation, outdated
 from sluicegate.releasing.guard import may_bootstrap, registered_version
-from sluicegate.releasing.storing import StoredRelease, keep_registered, load_registered, load_stored
+from sluicegate.releasing.storing import (
+    StoredRelease,
+    keep_registered,
+    load_registered,
+    load_stored,
+)
 from sluicegate.tracking import Tracking
 
 
@@ -76,7 +81,13 @@ def register(
         **(tags or {}),
     }
     version = tracking.register_version(
-        model, stored.release, stored.manifest, stored.adapter, run_id, tags=labels, description=description
+        model,
+        stored.release,
+        stored.manifest,
+        stored.adapter,
+        run_id,
+        tags=labels,
+        description=description,
     )
     payload = {
         "version": version,
@@ -88,7 +99,9 @@ def register(
         "authors": list(authors),
     }
     # Another store may have registered it just now: of one release there is one entry.
-    return _registration(project, ledger.append("register", stored.digest, actor, payload, unless_same=("release",)))
+    return _registration(
+        project, ledger.append("register", stored.digest, actor, payload, unless_same=("release",))
+    )
 
 
 def _registration(project: Project, entry: LedgerEntry) -> Registration:
@@ -103,10 +116,16 @@ def commit_of(project: Project, release: str) -> str:
         IntegrityError: it is neither registered nor stored.
     """
     known = Ledger(project.ledger_url).entries("register", release)
-    return str(known[0].payload["lineage"]["commit"]) if known else load_stored(project, release).lineage.commit
+    return (
+        str(known[0].payload["lineage"]["commit"])
+        if known
+        else load_stored(project, release).lineage.commit
+    )
 
 
-def bootstrap(project: Project, release: str, *, actor: str, reason: str = "release zero") -> Champion:
+def bootstrap(
+    project: Project, release: str, *, actor: str, reason: str = "release zero"
+) -> Champion:
     """Make the registered `release` the first champion, recorded as without a verdict; later calls change nothing.
 
     Raises:
@@ -122,7 +141,9 @@ def bootstrap(project: Project, release: str, *, actor: str, reason: str = "rele
     version = registered_version(known, release)
     guard = partial(may_bootstrap, release=release)
     with suppress(StaleEpochError):  # another process was first: its champion is returned below
-        ledger.move_champion(release, version, 0, "bootstrap", actor, {"reason": reason}, guard=guard)
+        ledger.move_champion(
+            release, version, 0, "bootstrap", actor, {"reason": reason}, guard=guard
+        )
     champion = ledger.champion()
     if champion is None:
         raise ReleaseError("The first champion could not be recorded.")
@@ -155,7 +176,9 @@ def judge(
     champion = ledger.champion()
     compared_with_base = nothing_serves and champion is None
     if not compared_with_base and (champion.release if champion else None) != verdict.champion:
-        raise StaleEpochError("The champion changed while this verdict was made.", hint="Judge the candidate again.")
+        raise StaleEpochError(
+            "The champion changed while this verdict was made.", hint="Judge the candidate again."
+        )
     epoch = champion.epoch if champion else 0
     policy = load_policy(project.registry / "gates.yaml")
     approvals = policy.approvals if policy.digest == verdict.policy else None
@@ -166,14 +189,21 @@ def judge(
         "version": version,
         "required": approvals.required if approvals else 0,
     }
-    entry = ledger.append("verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch"))
+    entry = ledger.append(
+        "verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch")
+    )
     warnings: tuple[str, ...] = ()
     if tracking is not None:
         if approvals is not None and verdict.decision == Decision.PROMOTE:
             markdown = f"{invitation(approvals)}\n\n{markdown}"
         try:
-            tracking.set_tags(model, version, outdated(tracking.tags_of(model).get(version, {}), entry))
-            labels = {"sluice.verdict": verdict.decision.value, "sluice.verdict_digest": verdict.digest}
+            tracking.set_tags(
+                model, version, outdated(tracking.tags_of(model).get(version, {}), entry)
+            )
+            labels = {
+                "sluice.verdict": verdict.decision.value,
+                "sluice.verdict_digest": verdict.digest,
+            }
             labels |= {"sluice.policy": verdict.policy, VERDICT_TAG: str(entry.sequence)}
             tracking.describe(model, version, markdown, labels)
         except TrackingError as error:

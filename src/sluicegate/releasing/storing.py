@@ -44,7 +44,11 @@ class StoredRelease:
     @property
     def manifest(self) -> dict[str, Any]:
         """What store/releases/<digest>.json holds."""
-        return {"release": asdict(self.release), "lineage": asdict(self.lineage), "base_name": self.base_name}
+        return {
+            "release": asdict(self.release),
+            "lineage": asdict(self.lineage),
+            "base_name": self.base_name,
+        }
 
 
 def store_release(
@@ -80,7 +84,9 @@ def store_release(
     if known:
         keep_registered(project, known[0])
     elif not path.exists():
-        write_json(path, {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name})
+        write_json(
+            path, {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name}
+        )
     return load_stored(project, release.digest)
 
 
@@ -102,9 +108,15 @@ def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry
     """
     stored = load_stored(project, digest)
     registered_version(entries, digest)
-    made = [entry.payload["manifest"] for entry in entries if (entry.kind, entry.release) == ("register", digest)]
+    made = [
+        entry.payload["manifest"]
+        for entry in entries
+        if (entry.kind, entry.release) == ("register", digest)
+    ]
     if digest_value(stored.manifest) not in made:
-        raise IntegrityError(f"The manifest of {digest[:12]} is not the one that was registered.", hint=_RESTORE)
+        raise IntegrityError(
+            f"The manifest of {digest[:12]} is not the one that was registered.", hint=_RESTORE
+        )
     return stored
 
 
@@ -127,11 +139,15 @@ def load_stored(project: Project, digest: str) -> StoredRelease:
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not a release manifest: {error}", hint=_RESTORE) from error
     if release.digest != digest:
-        raise IntegrityError(f"{path} describes another release ({release.digest[:12]}).", hint=_RESTORE)
+        raise IntegrityError(
+            f"{path} describes another release ({release.digest[:12]}).", hint=_RESTORE
+        )
     prompt = prompt_from_content(_part(project, "prompts", release.prompt))
     settings = _part(project, "generation", release.generation)
     generation = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
-    return StoredRelease(release, lineage, base_name, _stored_adapter(project, release), prompt, generation)
+    return StoredRelease(
+        release, lineage, base_name, _stored_adapter(project, release), prompt, generation
+    )
 
 
 def _stored_adapter(project: Project, release: Release) -> Path | None:

@@ -12,7 +12,9 @@ MONTH = 730.0
 """Hours in a month."""
 
 
-def endpoint_cost(prompt_tokens: float, answer_tokens: float, price: PriceParams, assumed: Assumptions) -> Cost:
+def endpoint_cost(
+    prompt_tokens: float, answer_tokens: float, price: PriceParams, assumed: Assumptions
+) -> Cost:
     """Cost of an endpoint: tokens of a mean request at list price, set-up and upkeep.
 
     Args:
@@ -23,8 +25,17 @@ def endpoint_cost(prompt_tokens: float, answer_tokens: float, price: PriceParams
         >>> endpoint_cost(300, 60, PriceParams(input=1.0, output=5.0), Assumptions(labour_hour=0)).per_1000
         0.6
     """
-    tokens = assumed.requests_per_month * (prompt_tokens * price.input + answer_tokens * price.output) / 1e6
-    return _total({"tokens at list price": tokens}, assumed.endpoint.setup, assumed.endpoint.upkeep_per_month, assumed)
+    tokens = (
+        assumed.requests_per_month
+        * (prompt_tokens * price.input + answer_tokens * price.output)
+        / 1e6
+    )
+    return _total(
+        {"tokens at list price": tokens},
+        assumed.endpoint.setup,
+        assumed.endpoint.upkeep_per_month,
+        assumed,
+    )
 
 
 def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) -> Cost:
@@ -56,7 +67,9 @@ def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) ->
 def _total(parts: dict[str, float], setup: float, upkeep: float, assumed: Assumptions) -> Cost:
     parts = {
         **parts,
-        f"set-up, spread over {assumed.months} months": setup * assumed.labour_hour / assumed.months,
+        f"set-up, spread over {assumed.months} months": setup
+        * assumed.labour_hour
+        / assumed.months,
         "upkeep": upkeep * assumed.labour_hour,
     }
     month = math.fsum(parts.values())

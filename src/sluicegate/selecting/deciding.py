@@ -30,7 +30,9 @@ class Choice:
     because: str
 
 
-def choose(options: Sequence[Option], plan: SelectionFile, *, direction: str, bounds: tuple[float, float]) -> Choice:
+def choose(
+    options: Sequence[Option], plan: SelectionFile, *, direction: str, bounds: tuple[float, float]
+) -> Choice:
     """Walk through the questions of `plan`; every one is asked of those that the ones before left.
 
     Args:
@@ -58,27 +60,42 @@ def choose(options: Sequence[Option], plan: SelectionFile, *, direction: str, bo
         Step(
             "Which of those costs least?",
             {option.name: _money(option, plan) for option in left},
-            tuple(option.name for option in left if len(priced) and option.name not in {_cheapest(priced).name}),
+            tuple(
+                option.name
+                for option in left
+                if len(priced) and option.name not in {_cheapest(priced).name}
+            ),
         )
     )
     if not priced:
-        return Choice(best.name, tuple(steps), front, f"{best.name} has the best {plan.quality}; no price is known.")
+        return Choice(
+            best.name,
+            tuple(steps),
+            front,
+            f"{best.name} has the best {plan.quality}; no price is known.",
+        )
     chosen = _cheapest(priced)
     because = f"{chosen.name} costs least of those whose {plan.quality} is shown to be as good as the best"
     if chosen.name == best.name:
-        because = f"{chosen.name} has the best {plan.quality}, and none shown to be as good costs less"
+        because = (
+            f"{chosen.name} has the best {plan.quality}, and none shown to be as good costs less"
+        )
     if alone:
         because = f"{chosen.name} is the only one that could be measured and meets every need"
     note = f"; nothing is known of what {', '.join(unpriced)} costs" if unpriced else ""
     return Choice(chosen.name, tuple(steps), front, because + note + ".")
 
 
-def pareto_front(options: Sequence[Option], quality: str, direction: str = "higher") -> tuple[str, ...]:
+def pareto_front(
+    options: Sequence[Option], quality: str, direction: str = "higher"
+) -> tuple[str, ...]:
     """Names of those that no other one equals or beats in quality, cost and latency at once, and beats in one.
 
     An unknown cost is taken for the highest.
     """
-    measured = {option.name: _respects(option, quality, direction) for option in options if option.evidence}
+    measured = {
+        option.name: _respects(option, quality, direction) for option in options if option.evidence
+    }
     return tuple(
         name
         for name, mine in measured.items()
@@ -102,7 +119,10 @@ def _questions(plan: SelectionFile, direction: str) -> list[tuple[str, Callable[
     if needs.residency:
         places = " or ".join(needs.residency)
         asked.append(
-            (f"Does data stay in {places}?", lambda o: (o.residency in needs.residency, o.residency or "unknown"))
+            (
+                f"Does data stay in {places}?",
+                lambda o: (o.residency in needs.residency, o.residency or "unknown"),
+            )
         )
     floors = [
         (
@@ -131,16 +151,24 @@ def _questions(plan: SelectionFile, direction: str) -> list[tuple[str, Callable[
     return asked
 
 
-def _limit(limit: float, value: Callable[[Option], float | None], sign: float) -> Callable[[Option], Answer]:
+def _limit(
+    limit: float, value: Callable[[Option], float | None], sign: float
+) -> Callable[[Option], Answer]:
     def answer(option: Option) -> Answer:
         found = value(option)
-        return (False, "unknown") if found is None else (sign * (found - limit) >= 0, f"{found:.4g}")
+        return (
+            (False, "unknown") if found is None else (sign * (found - limit) >= 0, f"{found:.4g}")
+        )
 
     return answer
 
 
 def _commercial(option: Option) -> Answer:
-    word = {True: "yes", False: "no", None: "unknown: read it, then set `commercial` in models.yaml"}[option.commercial]
+    word = {
+        True: "yes",
+        False: "no",
+        None: "unknown: read it, then set `commercial` in models.yaml",
+    }[option.commercial]
     return option.commercial is True, f"{option.licence or 'no licence named'}: {word}"
 
 
@@ -176,10 +204,14 @@ def _as_good_as_the_best(
         span = bounds[1] - bounds[0]
         sample = clusters(gains, groups, -span, span)
         p = p_mean_at_most(sample, -plan.close_enough)
-        answers[option.name] = f"{_mean(option, plan.quality):.4g}, {sign * sample.mean:+.4g} against it, p = {p:.2g}"
+        answers[option.name] = (
+            f"{_mean(option, plan.quality):.4g}, {sign * sample.mean:+.4g} against it, p = {p:.2g}"
+        )
         if p >= alpha:
             out.append(option.name)
-    question = f"Is a loss of {plan.close_enough:g} or more in {plan.quality} against the best ruled out?"
+    question = (
+        f"Is a loss of {plan.close_enough:g} or more in {plan.quality} against the best ruled out?"
+    )
     return best, Step(question, answers, tuple(out))
 
 
@@ -194,9 +226,13 @@ def _gains(option: Option, best: Option, metric: str, sign: float) -> tuple[list
     mine, theirs = option.evidence.rows, best.evidence.rows
     if [row.id for row in mine] != [row.id for row in theirs]:
         raise EvidenceError(
-            f"{option.name} and {best.name} answered different examples.", hint="Run `sluice select` again."
+            f"{option.name} and {best.name} answered different examples.",
+            hint="Run `sluice select` again.",
         )
-    gains = [sign * (row.scores[metric] - other.scores[metric]) for row, other in zip(mine, theirs, strict=True)]
+    gains = [
+        sign * (row.scores[metric] - other.scores[metric])
+        for row, other in zip(mine, theirs, strict=True)
+    ]
     return gains, [row.group for row in mine]
 
 
@@ -209,7 +245,11 @@ def _respects(option: Option, quality: str, direction: str) -> tuple[float, floa
     mean = _mean(option, quality)
     infinite = float("inf")
     cost = option.cost.per_month if option.cost else infinite
-    return (-mean if direction == "higher" else mean), cost, (option.speed.p95 if option.speed else infinite)
+    return (
+        (-mean if direction == "higher" else mean),
+        cost,
+        (option.speed.p95 if option.speed else infinite),
+    )
 
 
 def _cheapest(options: Sequence[Option]) -> Option:

@@ -10,7 +10,7 @@ from itertools import count
 
 import numpy as np
 
-from sluicegate.backends import Backend, Messages
+from sluicegate.models import Backend, Messages
 from sluicegate.records import Generation, GenerationSettings
 from sluicegate.selecting.options import Timing
 
@@ -48,7 +48,9 @@ def timed(
     def request(prompt: Messages, tokens: int) -> tuple[float, Generation]:
         return _request(backend, prompt, replace(settings, max_new_tokens=tokens, seed=next(seeds)))
 
-    ordered = sorted(prompts, key=lambda messages: sum(len(message["content"]) for message in messages))
+    ordered = sorted(
+        prompts, key=lambda messages: sum(len(message["content"]) for message in messages)
+    )
     request(ordered[0], 1)
     found: list[Timing] = []
     steps: list[float] = []
@@ -74,7 +76,9 @@ def timed(
     return found, max(0.0, statistics.median(steps)) if steps else None
 
 
-def throughput(backend: Backend, prompts: Sequence[Messages], settings: GenerationSettings) -> float:
+def throughput(
+    backend: Backend, prompts: Sequence[Messages], settings: GenerationSettings
+) -> float:
     """New tokens a second while all `prompts` are asked at once; 0.0 where nothing was answered.
 
     Raises:
@@ -99,7 +103,9 @@ def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
     return round(float(low), 6), round(float(high), 6)
 
 
-def _request(backend: Backend, prompt: Messages, settings: GenerationSettings) -> tuple[float, Generation]:
+def _request(
+    backend: Backend, prompt: Messages, settings: GenerationSettings
+) -> tuple[float, Generation]:
     start = time.perf_counter()
     answer = backend.generate([prompt], settings)[0]
     return time.perf_counter() - start, answer

@@ -99,5 +99,7 @@ class SelectionFile(Strict):
         if self.quality not in self.metrics:
             raise ValueError("quality: must be one of metrics")
         if any(metric.startswith("judge:") for metric in self.metrics):
-            raise ValueError("metrics: a judge cannot be asked here; it is calibrated for the gate of one project")
+            raise ValueError(
+                "metrics: a judge cannot be asked here; it is calibrated for the gate of one project"
+            )
         return self

@@ -97,7 +97,8 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
         raise BusyError(f"{folder}: another process holds the MLflow {name} lock.") from error
     except OSError as error:
         raise TrackingError(
-            f"{folder} cannot be written: {error.strerror}", hint="Free disk space or fix permissions."
+            f"{folder} cannot be written: {error.strerror}",
+            hint="Free disk space or fix permissions.",
         ) from error
     try:
         yield

@@ -95,7 +95,9 @@ def register_version(
     return int(version.version)
 
 
-def describe(client: MlflowClient, model: str, version: int, markdown: str, tags: Mapping[str, str]) -> None:
+def describe(
+    client: MlflowClient, model: str, version: int, markdown: str, tags: Mapping[str, str]
+) -> None:
     """Set a version's description and tags."""
     with translated(f"describe version {version} of {model}"):
         client.update_model_version(model, str(version), fitted(markdown))
@@ -110,7 +112,9 @@ def tags_of(client: MlflowClient, model: str) -> dict[int, dict[str, str]]:
     return {int(version.version): dict(version.tags) for version in found}
 
 
-def set_tags(client: MlflowClient, model: str, version: int, tags: Mapping[str, str | None]) -> None:
+def set_tags(
+    client: MlflowClient, model: str, version: int, tags: Mapping[str, str | None]
+) -> None:
     """Set tags of a version; None removes one, which may be gone already."""
     with translated(f"tag version {version} of {model}"):
         there = client.get_model_version(model, str(version)).tags
@@ -170,7 +174,9 @@ def project_prompt(
     """Write a prompt version unless one with the same `digest` tag exists; MLflow itself does not deduplicate."""
     digest = tags.get("digest", "")
     if not digest:
-        raise TrackingError(f"prompt {name}: the tag `digest` is missing, so it could be written twice.")
+        raise TrackingError(
+            f"prompt {name}: the tag `digest` is missing, so it could be written twice."
+        )
     safe = prompt_name(name)
     from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
@@ -178,7 +184,9 @@ def project_prompt(
         # Without the last condition MLflow leaves prompts out of the answer.
         query = f"name = {quoted(safe)} and tags.digest = {quoted(digest)} and tags.`{IS_PROMPT_TAG_KEY}` = 'true'"
         known = [int(version.version) for version in client.search_model_versions(query)]
-        version = min(known) if known else _write_prompt(client, safe, template, tags, commit_message)
+        version = (
+            min(known) if known else _write_prompt(client, safe, template, tags, commit_message)
+        )
         if experiment_id is not None:
             _list_in_experiment(client, safe, experiment_id)
     return version
@@ -193,7 +201,9 @@ def _write_prompt(
 ) -> int:
     body = template if isinstance(template, str) else [dict(message) for message in template]
     text = {key: str(value) for key, value in tags.items()}
-    return int(client.register_prompt(name, body, commit_message=commit_message or None, tags=text).version)
+    return int(
+        client.register_prompt(name, body, commit_message=commit_message or None, tags=text).version
+    )
 
 
 def _list_in_experiment(client: MlflowClient, name: str, experiment_id: str) -> None:
@@ -204,7 +214,9 @@ def _list_in_experiment(client: MlflowClient, name: str, experiment_id: str) -> 
     framed = prompt.tags.get(PROMPT_EXPERIMENT_IDS_TAG_KEY, "") if prompt is not None else ""
     listed = [part for part in framed.split(",") if part]
     if experiment_id not in listed:
-        client.set_prompt_tag(name, PROMPT_EXPERIMENT_IDS_TAG_KEY, f",{','.join([*listed, experiment_id])},")
+        client.set_prompt_tag(
+            name, PROMPT_EXPERIMENT_IDS_TAG_KEY, f",{','.join([*listed, experiment_id])},"
+        )
 
 
 def _ensure_model(client: MlflowClient, model: str) -> None:

@@ -67,7 +67,9 @@ class RunHandle:
             for key in run.data.metrics:
                 history = self._client.get_metric_history(self.id, key)
                 self._written[key] = max((point.step for point in history), default=0)
-        self._samples = 1 + max((step for key, step in self._written.items() if key.startswith("system/")), default=-1)
+        self._samples = 1 + max(
+            (step for key, step in self._written.items() if key.startswith("system/")), default=-1
+        )
         return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -78,7 +80,10 @@ class RunHandle:
         for key, value in metrics.items():
             if step == 0 or step > self._written.get(key, 0):
                 self._buffer.append(Metric(key, float(value), now, step))
-        if len(self._buffer) >= BUFFERED_METRICS or time.monotonic() - self._flushed > BUFFERED_SECONDS:
+        if (
+            len(self._buffer) >= BUFFERED_METRICS
+            or time.monotonic() - self._flushed > BUFFERED_SECONDS
+        ):
             self.flush()
 
     def flush(self) -> None:
@@ -105,7 +110,9 @@ class RunHandle:
         from mlflow.entities import RunTag
 
         with translated("tag a run"):
-            self._client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+            self._client.log_batch(
+                self.id, tags=[RunTag(key, str(value)) for key, value in tags.items()]
+            )
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Store a table that MLflow's evaluation view sorts and searches; the same name again replaces it.
@@ -117,7 +124,9 @@ class RunHandle:
         rows = [list(row) for row in zip(*(columns[key] for key in names), strict=True)]
         path = f"{name}.json"
         with translated(f"log the table {name}"):
-            text = json.dumps({"columns": names, "data": rows}, ensure_ascii=False, allow_nan=False, default=str)
+            text = json.dumps(
+                {"columns": names, "data": rows}, ensure_ascii=False, allow_nan=False, default=str
+            )
             self._client.log_text(self.id, text, path)
             known = json.loads(self._client.get_run(self.id).data.tags.get(_TABLES_TAG, "[]"))
             entry = {"path": path, "type": "table"}
@@ -154,7 +163,9 @@ class RunHandle:
         profile = json.dumps({"num_rows": rows, "sha256": digest})
         dataset = Dataset(name, digest[:36], "local", json.dumps({"uri": source}), profile=profile)
         with translated(f"log the data set {name}"):
-            self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", name)])])
+            self._client.log_inputs(
+                self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", name)])]
+            )
 
     def system_metrics(self) -> dict[str, float]:
         """Sample processor, memory and disk once, log it under MLflow's System metrics tab, and return it (%, MB)."""
@@ -182,7 +193,10 @@ class RunHandle:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None:
             self.end("FINISHED")

@@ -48,8 +48,14 @@ class Tracking:
         with exclusive(self.artifacts.parent, "write"), translated(f"open the experiment {name}"):
             found = self.client.get_experiment_by_name(name)
             if found is None:
-                place = None if is_remote(self.url) else (self.artifacts.resolve() / quote(name, safe="")).as_uri()
-                self._experiments[name] = str(self.client.create_experiment(name, artifact_location=place))
+                place = (
+                    None
+                    if is_remote(self.url)
+                    else (self.artifacts.resolve() / quote(name, safe="")).as_uri()
+                )
+                self._experiments[name] = str(
+                    self.client.create_experiment(name, artifact_location=place)
+                )
             else:
                 if found.lifecycle_stage == "deleted":
                     self.client.restore_experiment(found.experiment_id)
@@ -57,7 +63,11 @@ class Tracking:
         return self._experiments[name]
 
     def start_run(
-        self, experiment: str, name: str, params: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+        self,
+        experiment: str,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> RunHandle:
         """Open a new run; use it with `with`, or call `.end()`.
 
@@ -79,7 +89,9 @@ class Tracking:
         """The latest run of `experiment` whose `tag` equals `value`, or None. `.reopen()` makes it writable again."""
         experiment_id = self.experiment(experiment)
         with translated("search runs"):
-            runs = self.client.search_runs([experiment_id], f"tags.`{tag}` = {quoted(value)}", max_results=1)
+            runs = self.client.search_runs(
+                [experiment_id], f"tags.`{tag}` = {quoted(value)}", max_results=1
+            )
         return RunHandle(self.client, runs[0].info.run_id, experiment_id) if runs else None
 
     def open_run(self, run_id: str) -> RunHandle:
@@ -88,13 +100,17 @@ class Tracking:
             run = self.client.get_run(run_id)
         return RunHandle(self.client, run_id, str(run.info.experiment_id))
 
-    def log_answers(self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]) -> int:
+    def log_answers(
+        self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]
+    ) -> int:
         """Write one trace for each generated answer of `run`, with what judges said of it; the number that is stored.
 
         Each has the spans render, generate and score. Written again, they are the same traces.
         """
         with exclusive(self.artifacts.parent, "write"):
-            return traces.log_answers(self.client, self.url, run.experiment_id, run.id, about, answers)
+            return traces.log_answers(
+                self.client, self.url, run.experiment_id, run.id, about, answers
+            )
 
     def human_words(self, experiment: str) -> tuple[list[traces.HumanWord], set[str]]:
         """What people wrote on the traces of generated answers, oldest trace first, and the ids of all such traces."""
@@ -123,7 +139,9 @@ class Tracking:
         """The version of `model` that is this release, or None."""
         return registry.version_of(self.client, model, release_digest)
 
-    def describe(self, model: str, version: int, markdown: str, tags: Mapping[str, str] | None = None) -> None:
+    def describe(
+        self, model: str, version: int, markdown: str, tags: Mapping[str, str] | None = None
+    ) -> None:
         """Set a version's description (Markdown, cut at 5000 characters, a line boundary) and tags."""
         registry.describe(self.client, model, version, markdown, tags or {})
 
@@ -170,7 +188,9 @@ class Tracking:
         """
         experiment_id = self.experiment(experiment) if experiment else None
         with exclusive(self.artifacts.parent, "write"):
-            return registry.project_prompt(self.client, name, template, tags, commit_message, experiment_id)
+            return registry.project_prompt(
+                self.client, name, template, tags, commit_message, experiment_id
+            )
 
     def project_champion(
         self,
@@ -181,7 +201,9 @@ class Tracking:
     ) -> None:
         """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the ledger says."""
         with exclusive(self.artifacts.parent, "write"):
-            registry.project_champion(self.client, model, champion_version, challenger_version, tags or {})
+            registry.project_champion(
+                self.client, model, champion_version, challenger_version, tags or {}
+            )
 
     def ui_link(
         self,

@@ -55,15 +55,22 @@ def read_traces(client: MlflowClient, experiment: str) -> Iterator[TraceValues]:
     with translated(f"find the experiment {experiment}"):
         found = client.get_experiment_by_name(experiment)
     if found is None:
-        raise ConfigError(f"MLflow has no experiment {experiment!r}.", hint="Its name is in MLflow's UI.")
+        raise ConfigError(
+            f"MLflow has no experiment {experiment!r}.", hint="Its name is in MLflow's UI."
+        )
     token: str | None = None
     while True:
         with translated("read traces"):
             page = client.search_traces(
-                locations=[found.experiment_id], max_results=_PAGE, page_token=token, order_by=["timestamp_ms ASC"]
+                locations=[found.experiment_id],
+                max_results=_PAGE,
+                page_token=token,
+                order_by=["timestamp_ms ASC"],
             )
         for trace in page:
-            if trace.info.state.value != "IN_PROGRESS" and EXAMPLE_TAG not in (trace.info.tags or {}):
+            if trace.info.state.value != "IN_PROGRESS" and EXAMPLE_TAG not in (
+                trace.info.tags or {}
+            ):
                 yield _values(trace)
         token = page.token
         if not token:
@@ -94,4 +101,6 @@ def _assessed(one: Any) -> Assessed:
     expectation = one.expectation is not None
     value = one.expectation.value if expectation else getattr(one.feedback, "value", None)
     source = one.source.source_id if one.source else ""
-    return Assessed(str(one.name), value, expectation, str(source or ""), int(one.create_time_ms or 0))
+    return Assessed(
+        str(one.name), value, expectation, str(source or ""), int(one.create_time_ms or 0)
+    )

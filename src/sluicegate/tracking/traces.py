@@ -116,7 +116,12 @@ class HumanWord:
 
 
 def log_answers(
-    client: MlflowClient, url: str, experiment_id: str, run_id: str, about: About, answers: Sequence[TracedAnswer]
+    client: MlflowClient,
+    url: str,
+    experiment_id: str,
+    run_id: str,
+    about: About,
+    answers: Sequence[TracedAnswer],
 ) -> int:
     """Write one trace for each answer, then count what is stored.
 
@@ -156,7 +161,9 @@ def human_words(client: MlflowClient, experiment_id: str) -> tuple[list[HumanWor
     return words, known
 
 
-def _write(tracing: TracingClient, experiment_id: str, run_id: str, about: About, answer: TracedAnswer) -> list[object]:
+def _write(
+    tracing: TracingClient, experiment_id: str, run_id: str, about: About, answer: TracedAnswer
+) -> list[object]:
     """Start the trace with its assessments; returns its spans, for one write with others."""
     from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
@@ -176,7 +183,9 @@ def _write(tracing: TracingClient, experiment_id: str, run_id: str, about: About
         "sluice.prompt": f"{about.prompt} {about.prompt_digest}",
     }
     if about.prompt_version is not None:
-        tags["mlflow.linkedPrompts"] = json.dumps([{"name": about.prompt, "version": str(about.prompt_version)}])
+        tags["mlflow.linkedPrompts"] = json.dumps(
+            [{"name": about.prompt, "version": str(about.prompt_version)}]
+        )
     tracing.start_trace(
         TraceInfo(
             trace_id=f"tr-{key}",
@@ -187,7 +196,10 @@ def _write(tracing: TracingClient, experiment_id: str, run_id: str, about: About
             response_preview=_clean(answer.output)[:PREVIEW],
             client_request_id=answer.example,
             execution_duration=int(answer.seconds * 1000),
-            trace_metadata={"mlflow.sourceRun": run_id, "mlflow.trace.tokenUsage": json.dumps(usage)},
+            trace_metadata={
+                "mlflow.sourceRun": run_id,
+                "mlflow.trace.tokenUsage": json.dumps(usage),
+            },
             tags={name: _clean(value) for name, value in tags.items()},
             assessments=[_assessment(key, one) for one in answer.opinions],
         )
@@ -222,12 +234,21 @@ def _spans(
         _span(key, "answer", "CHAIN", start, end, inputs, answer.output, whole),
         _span(key, "render", "PARSER", start, start, inputs, messages, rendered),
         _span(key, "generate", "CHAT_MODEL", start, end, messages, answer.output, made),
-        _span(key, "score", "EVALUATOR", end, end, {"output": answer.output}, dict(answer.scores), {}),
+        _span(
+            key, "score", "EVALUATOR", end, end, {"output": answer.output}, dict(answer.scores), {}
+        ),
     ]
 
 
 def _span(
-    key: str, name: str, kind: str, start: int, end: int, inputs: Any, outputs: Any, attributes: Mapping[str, Any]
+    key: str,
+    name: str,
+    kind: str,
+    start: int,
+    end: int,
+    inputs: Any,
+    outputs: Any,
+    attributes: Mapping[str, Any],
 ) -> object:
     """One span; all but `answer` lie below it. MLflow keeps attributes as JSON text."""
     from mlflow.entities import Span
@@ -251,7 +272,9 @@ def _span(
             "start_time_unix_nano": start,
             "end_time_unix_nano": end,
             "status": {"code": "STATUS_CODE_OK", "message": ""},
-            "attributes": {name: _clean(json.dumps(value, ensure_ascii=False)) for name, value in kept.items()},
+            "attributes": {
+                name: _clean(json.dumps(value, ensure_ascii=False)) for name, value in kept.items()
+            },
             "events": [],
         }
     )
@@ -272,11 +295,15 @@ def _assessment(key: str, opinion: Opinion) -> Assessment:
     return made
 
 
-def _verify(client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]) -> None:
+def _verify(
+    client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]
+) -> None:
     """What is stored must be what was written: silence about lost rows would be a better mean than there is."""
     found = list(_search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
     opinions = sum(len(answer.opinions) for answer in answers)
-    kept = sum(1 for trace in found for one in trace.info.assessments if one.source.source_type == _JUDGE)
+    kept = sum(
+        1 for trace in found for one in trace.info.assessments if one.source.source_type == _JUDGE
+    )
     if len(found) != len(answers) or kept != opinions:
         raise TrackingError(
             f"MLflow holds {len(found)} of {len(answers)} traces and {kept} of {opinions} assessments of run {run_id}.",
@@ -318,10 +345,14 @@ def _word(trace: Trace, one: Assessment) -> HumanWord:
     return HumanWord(
         trace=trace.info.trace_id,
         name=one.name,
-        value=value if isinstance(value, float | int | str | bool) else json.dumps(value, ensure_ascii=False),
+        value=value
+        if isinstance(value, float | int | str | bool)
+        else json.dumps(value, ensure_ascii=False),
         by=str(one.source.source_id or "unknown") if human else "unknown",
         rationale=one.rationale or "",
-        time=datetime.fromtimestamp((one.last_update_time_ms or 0) / 1000, UTC).isoformat(timespec="milliseconds"),
+        time=datetime.fromtimestamp((one.last_update_time_ms or 0) / 1000, UTC).isoformat(
+            timespec="milliseconds"
+        ),
         expected=one.feedback is None,
         example=trace.info.tags[EXAMPLE_TAG],
         group=str(root.get_attribute("sluice.group")),

@@ -17,7 +17,10 @@ _AT_ONCE = 2_000
 
 
 def forget(
-    transaction: Callable[..., AbstractContextManager[sa.Connection]], *, user: str, before: datetime | None
+    transaction: Callable[..., AbstractContextManager[sa.Connection]],
+    *,
+    user: str,
+    before: datetime | None,
 ) -> int:
     """Erase rows and their feedback, 2,000 in a transaction so that writers hardly wait; return how many rows.
 
@@ -34,7 +37,11 @@ def forget(
     while True:
         with transaction(write=True) as connection:
             _overwrite(connection)
-            numbers = connection.execute(sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE)).scalars().all()
+            numbers = (
+                connection.execute(sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE))
+                .scalars()
+                .all()
+            )
             if not numbers:
                 if user:
                     connection.execute(sa.delete(FEEDBACK).where(*said))
@@ -59,12 +66,16 @@ def empty_log(engine: sa.Engine) -> None:
     if engine.dialect.name != "sqlite":
         return
     try:
-        with closing(engine.raw_connection()) as connection:  # no transaction: a checkpoint cannot run in one
+        with closing(
+            engine.raw_connection()
+        ) as connection:  # no transaction: a checkpoint cannot run in one
             cursor = connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             busy = (cursor.fetchone() or [0])[0]
     except sqlite3.Error as error:
-        raise EnvironmentFailure(f"The traffic log cannot be used: {error}", hint="Free disk space.") from error
+        raise EnvironmentFailure(
+            f"The traffic log cannot be used: {error}", hint="Free disk space."
+        ) from error
     if busy:
         raise BusyError(
             "The rows are erased, but a reader keeps their bytes in the write-ahead log.",

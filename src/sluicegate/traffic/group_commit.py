@@ -36,7 +36,11 @@ class GroupCommit(Generic[Item]):
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[Sequence[Item]]], Sequence[int]], *, gather: float, most: int
+        self,
+        commit: Callable[[Sequence[Sequence[Item]]], Sequence[int]],
+        *,
+        gather: float,
+        most: int,
     ) -> None:
         self._commit = commit
         self._gather = gather
@@ -79,7 +83,8 @@ class GroupCommit(Generic[Item]):
                 group = self._take()
             self._company = len(group) > 1
             failed: SluiceError = EnvironmentFailure(
-                "Writing was interrupted.", hint="Write again with the same keys: nothing is stored twice."
+                "Writing was interrupted.",
+                hint="Write again with the same keys: nothing is stored twice.",
             )
             results: Sequence[int] | None = None
             try:
@@ -96,11 +101,17 @@ class GroupCommit(Generic[Item]):
             size += group[-1].size
         return group
 
-    def _finish(self, group: Sequence[_Waiting[Item]], results: Sequence[int] | None, failed: SluiceError) -> None:
+    def _finish(
+        self, group: Sequence[_Waiting[Item]], results: Sequence[int] | None, failed: SluiceError
+    ) -> None:
         with self._changed:
             for number, one in enumerate(group):
-                if results is None:  # each thread gets an error of its own: a traceback belongs to one of them
-                    one.error = type(failed).__new__(type(failed))  # some are made of other arguments than these
+                if (
+                    results is None
+                ):  # each thread gets an error of its own: a traceback belongs to one of them
+                    one.error = type(failed).__new__(
+                        type(failed)
+                    )  # some are made of other arguments than these
                     SluiceError.__init__(one.error, str(failed), hint=failed.hint)
                     one.error.__cause__ = failed.__cause__
                 else:

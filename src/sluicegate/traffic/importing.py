@@ -34,7 +34,9 @@ class Imported:
 
 
 def import_rows(
-    log: TrafficLog, rows: Iterable[TrafficRow | Refused], progress: Callable[[int], None] | None = None
+    log: TrafficLog,
+    rows: Iterable[TrafficRow | Refused],
+    progress: Callable[[int], None] | None = None,
 ) -> Imported:
     """Write all rows and feedback, a batch at a time. Stopped at any moment, it may be run again: nothing doubles.
 

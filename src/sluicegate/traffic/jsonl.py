@@ -16,7 +16,9 @@ from sluicegate.traffic.rows import TrafficRow, row_from
 _FIELDS = tuple(TrafficRow.__dataclass_fields__)
 
 
-def read_jsonl(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[TrafficRow | Refused]:
+def read_jsonl(
+    path: Path, fields: Mapping[str, str] | None = None
+) -> Iterator[TrafficRow | Refused]:
     """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not know are ignored.
 
     A line without a key gets one made of its bytes and its number, so that importing a file again, also a longer one,
@@ -33,7 +35,9 @@ def read_jsonl(path: Path, fields: Mapping[str, str] | None = None) -> Iterator[
     names = {**{name: name for name in _FIELDS}, **(fields or {})}
     unknown = sorted(set(names) - set(_FIELDS))
     if unknown:
-        raise ConfigError(f"rows have no field {unknown[0]!r}.", hint=f"Known: {', '.join(_FIELDS)}.")
+        raise ConfigError(
+            f"rows have no field {unknown[0]!r}.", hint=f"Known: {', '.join(_FIELDS)}."
+        )
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
         if line is None:

@@ -60,7 +60,8 @@ class TrafficLog:
         parsed = parse_url(url, KIND.name)
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise ConfigError(
-                f"a traffic log in {parsed.get_backend_name()} is not supported.", hint="Use sqlite or postgresql."
+                f"a traffic log in {parsed.get_backend_name()} is not supported.",
+                hint="Use sqlite or postgresql.",
             )
         if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
             raise ConfigError("a traffic log in memory would lose its rows.", hint="Name a file.")
@@ -96,11 +97,25 @@ class TrafficLog:
         checked = self._hashed_feedback(checked_feedback(feedback))
         with self._transaction(write=True) as connection:
             # Where a server has row locks: held, so that a row that is being forgotten gets no feedback afterwards.
-            held = sa.select(ROWS.c.id).where(ROWS.c.key == key).with_for_update(read=True, key_share=True)
+            held = (
+                sa.select(ROWS.c.id)
+                .where(ROWS.c.key == key)
+                .with_for_update(read=True, key_share=True)
+            )
             number = connection.execute(held).scalar()
             if number is None:
-                raise UsageError(f"the traffic log has no row {key[:80]!a}.", hint="`sluice traffic show` lists keys.")
-            return bool(_insert_new(connection, FEEDBACK, [feedback_values(number, key, checked)], FEEDBACK.c.identity))
+                raise UsageError(
+                    f"the traffic log has no row {key[:80]!a}.",
+                    hint="`sluice traffic show` lists keys.",
+                )
+            return bool(
+                _insert_new(
+                    connection,
+                    FEEDBACK,
+                    [feedback_values(number, key, checked)],
+                    FEEDBACK.c.identity,
+                )
+            )
 
     def attach_from(self, rows: Iterable[TrafficRow]) -> int:
         """Add the feedback that `rows` bring to those that are in the log, in one transaction; how much of it is new.
@@ -117,15 +132,24 @@ class TrafficLog:
         with self._transaction(write=True) as connection:
             columns = (ROWS.c.key, ROWS.c.id, ROWS.c.time)
             held = sa.select(*columns).where(ROWS.c.key.in_({row.key for row in given}))
-            stored = {row.key: row for row in connection.execute(held.with_for_update(read=True, key_share=True))}
+            stored = {
+                row.key: row
+                for row in connection.execute(held.with_for_update(read=True, key_share=True))
+            }
             values = [
                 feedback_values(found.id, row.key, timed)
                 for row in given
                 if (found := stored.get(row.key)) is not None
                 for one in row.feedback
-                for timed in [replace(one, time=from_microseconds(found.time)) if one.time == row.time else one]
+                for timed in [
+                    replace(one, time=from_microseconds(found.time))
+                    if one.time == row.time
+                    else one
+                ]
             ]
-            return len(_insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
+            return (
+                len(_insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
+            )
 
     def get(self, key: str) -> TrafficRow | None:
         """The row with this key and all feedback on it, or None."""
@@ -156,7 +180,9 @@ class TrafficLog:
         Raises:
             DataError: a time has no zone; `last` is negative.
         """
-        limits = reading.Limits.of(since=since, until=until, last=last, release=release, commented=commented)
+        limits = reading.Limits.of(
+            since=since, until=until, last=last, release=release, commented=commented
+        )
         with self._transaction(write=False) as connection:
             place = reading.start(connection, limits)
         while place is not None:
@@ -191,7 +217,9 @@ class TrafficLog:
         Raises:
             EnvironmentFailure: the disk refuses; a file that was there before stays as it was.
         """
-        return parquet.write_rows(path, self.window(since=since, until=until, last=last, release=release))
+        return parquet.write_rows(
+            path, self.window(since=since, until=until, last=last, release=release)
+        )
 
     def forget(self, *, user: str | None = None, before: datetime | None = None) -> int:
         """Erase the rows of a user (and what that user said about others' rows), or those before a time; how many.
@@ -202,7 +230,9 @@ class TrafficLog:
             UsageError: neither was given.
         """
         if not user and before is None:
-            raise UsageError("nothing says which rows to forget.", hint="Give a user, a time, or both.")
+            raise UsageError(
+                "nothing says which rows to forget.", hint="Give a user, a time, or both."
+            )
         person = self._person(checked_name("user", user, limit=MAX_USER)) if user else ""
         erased = erasing.forget(self._transaction, user=person, before=before)
         assert self._engine is not None
@@ -218,12 +248,16 @@ class TrafficLog:
         self._opening = Lock()
         self._engine: sa.Engine | None = None
         self._key: bytes | None = None
-        self._group: GroupCommit[TrafficRow] = GroupCommit(self._commit, gather=_GATHER, most=_BATCH_BYTES)
+        self._group: GroupCommit[TrafficRow] = GroupCommit(
+            self._commit, gather=_GATHER, most=_BATCH_BYTES
+        )
 
     def _commit(self, batches: Sequence[Sequence[TrafficRow]]) -> list[int]:
         rows = list(chain.from_iterable(batches))
         with self._transaction(write=True) as connection:
-            new = _insert_new(connection, ROWS, [row_values(row) for row in rows], ROWS.c.key, ROWS.c.id)
+            new = _insert_new(
+                connection, ROWS, [row_values(row) for row in rows], ROWS.c.key, ROWS.c.id
+            )
             numbers = dict(new)
             said = [
                 feedback_values(numbers[row.key], row.key, one)
@@ -252,7 +286,9 @@ class TrafficLog:
             with self._transaction(write=True) as connection:
                 values = {"name": "key", "value": people.fingerprint(key)}
                 _insert_new(connection, SETTINGS, [values], SETTINGS.c.name)
-                known = connection.execute(sa.select(SETTINGS.c.value).where(SETTINGS.c.name == "key")).scalar()
+                known = connection.execute(
+                    sa.select(SETTINGS.c.value).where(SETTINGS.c.name == "key")
+                ).scalar()
             if known != values["value"]:
                 raise IntegrityError(
                     "The key for user names is not the one that this log was written with.",
@@ -281,7 +317,9 @@ def _batches(rows: Iterable[TrafficRow]) -> Iterator[tuple[list[TrafficRow], int
             batch.append(checked_row(row))
         except DataError as error:
             key = getattr(row, "key", None)
-            raise DataError(f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)) from error
+            raise DataError(
+                f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)
+            ) from error
         size += row_bytes(batch[-1])
         if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
             yield batch, size
@@ -299,11 +337,17 @@ def _first(rows: Iterable[TrafficRow]) -> Iterable[TrafficRow]:
 
 
 def _insert_new(
-    connection: sa.Connection, table: sa.Table, values: list[dict[str, Any]], unique: Any, *more: Any
+    connection: sa.Connection,
+    table: sa.Table,
+    values: list[dict[str, Any]],
+    unique: Any,
+    *more: Any,
 ) -> Sequence[Any]:
     """Insert what is not there yet and return, of each new one, its unique column and `more`."""
     statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
-    if connection.dialect.name != "sqlite":  # SQLite has this too, but SQLAlchemy compiles it anew each time
+    if (
+        connection.dialect.name != "sqlite"
+    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
         statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
     return connection.execute(statement.returning(unique, *more), values).all()
 

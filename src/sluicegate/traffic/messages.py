@@ -29,7 +29,9 @@ def prompt_of(value: Any) -> str:
     if isinstance(found, str):
         return found
     said = [(_role(one), text_of(one)) for one in found]
-    texts = [text for role, text in said if role in ("user", "human") and text] or [text for _, text in said if text]
+    texts = [text for role, text in said if role in ("user", "human") and text] or [
+        text for _, text in said if text
+    ]
     return texts[-1] if texts else ""
 
 
@@ -47,7 +49,9 @@ def response_of(value: Any) -> str:
     if isinstance(found, str):
         return found
     said = [(_role(one), text_of(one)) for one in found]
-    texts = [text for role, text in said if role in _ANSWERS and text] or [text for _, text in said if text]
+    texts = [text for role, text in said if role in _ANSWERS and text] or [
+        text for _, text in said if text
+    ]
     return texts[0] if texts else ""
 
 
@@ -80,7 +84,10 @@ def _messages(value: Any) -> str | list[Any]:
         return value
     if isinstance(value, Mapping):
         if isinstance(value.get("choices"), Sequence):
-            return [one.get("message", one) if isinstance(one, Mapping) else one for one in value["choices"]]
+            return [
+                one.get("message", one) if isinstance(one, Mapping) else one
+                for one in value["choices"]
+            ]
         if isinstance(value.get("message"), Mapping):
             return [{"role": value.get("role", ""), **value["message"]}]
         for name in ("messages", "input", "output"):

@@ -78,7 +78,9 @@ def _whole(path: Path) -> Iterator[TrafficRow | Refused]:
         with path.open("rb") as stream:
             text = stream.read(MOST_LINE + 1)
         if len(text) > MOST_LINE:
-            raise DataError(f"no line is an export, and as one it is longer than {MOST_LINE} bytes.")
+            raise DataError(
+                f"no line is an export, and as one it is longer than {MOST_LINE} bytes."
+            )
         value = parse(text)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
@@ -98,7 +100,10 @@ def _spans_of(value: Any, where: str) -> Iterator[TrafficRow | Refused]:
                 try:
                     row = _row(span)
                 except (DataError, RecursionError) as error:
-                    yield Refused(f"{where}, span {_text(span.get('spanId', span.get('span_id')))[:40]!a}", str(error))
+                    yield Refused(
+                        f"{where}, span {_text(span.get('spanId', span.get('span_id')))[:40]!a}",
+                        str(error),
+                    )
                     continue
                 if row is not None:
                     yield row
@@ -109,15 +114,21 @@ def _row(span: Mapping[str, Any]) -> TrafficRow | None:
     attributes = _attributes(span)
     events = [(_text(one.get("name")), _attributes(one)) for one in _list(span, "events")]
     operation = _text(attributes.get("gen_ai.operation.name"))
-    if operation not in _GENERATES and (operation or not any(name.startswith("gen_ai.") for name in attributes)):
+    if operation not in _GENERATES and (
+        operation or not any(name.startswith("gen_ai.") for name in attributes)
+    ):
         return None
-    trace, own = (_text(_get(span, *names)) for names in (("traceId", "trace_id"), ("spanId", "span_id")))
+    trace, own = (
+        _text(_get(span, *names)) for names in (("traceId", "trace_id"), ("spanId", "span_id"))
+    )
     if not trace or not own:
         raise DataError("traceId or spanId is missing.")
     begin, end = (_nanoseconds(span, *names) for names in (_BEGIN, _END))
     prompt, response = _texts(attributes, events)
     if not prompt and not response:
-        raise DataError("it has neither a prompt nor an answer: capturing content is off, or goes to log records.")
+        raise DataError(
+            "it has neither a prompt nor an answer: capturing content is off, or goes to log records."
+        )
     time = from_microseconds(begin // 1000)
     return checked_row(
         TrafficRow(
@@ -140,20 +151,30 @@ _BEGIN = ("startTimeUnixNano", "start_time_unix_nano")
 _END = ("endTimeUnixNano", "end_time_unix_nano")
 
 
-def _texts(attributes: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]) -> tuple[str, str]:
+def _texts(
+    attributes: Mapping[str, Any], events: list[tuple[str, dict[str, Any]]]
+) -> tuple[str, str]:
     """Prompt and answer, from the newest convention that the span follows."""
     for held in (attributes, *(held for _, held in events)):
         if "gen_ai.input.messages" in held or "gen_ai.output.messages" in held:
-            return prompt_of(held.get("gen_ai.input.messages")), response_of(held.get("gen_ai.output.messages"))
+            return prompt_of(held.get("gen_ai.input.messages")), response_of(
+                held.get("gen_ai.output.messages")
+            )
     for held in (attributes, *(held for _, held in events)):
         if "gen_ai.prompt" in held:
-            answers = [one.get("gen_ai.completion") for one in (attributes, *(held for _, held in events))]
-            return prompt_of(held["gen_ai.prompt"]), response_of(next((one for one in answers if one is not None), ""))
+            answers = [
+                one.get("gen_ai.completion") for one in (attributes, *(held for _, held in events))
+            ]
+            return prompt_of(held["gen_ai.prompt"]), response_of(
+                next((one for one in answers if one is not None), "")
+            )
     sent = [{"role": _ROLES[name], **_body(held)} for name, held in events if name in _ROLES]
     chosen = [_body(held) for name, held in events if name == "gen_ai.choice"]
     if sent or chosen:
         return prompt_of(sent), response_of(chosen[0] if chosen else "")
-    return prompt_of(_indexed(attributes, "prompt")), response_of(_indexed(attributes, "completion"))
+    return prompt_of(_indexed(attributes, "prompt")), response_of(
+        _indexed(attributes, "completion")
+    )
 
 
 def _body(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +210,11 @@ def _evaluations(events: list[tuple[str, dict[str, Any]]], time: datetime) -> It
             continue
         score = held.get("gen_ai.evaluation.score.value")
         label = ": ".join(
-            text for text in (_text(held.get(f"gen_ai.evaluation.{part}")) for part in ("name", "score.label")) if text
+            text
+            for text in (
+                _text(held.get(f"gen_ai.evaluation.{part}")) for part in ("name", "score.label")
+            )
+            if text
         )
         if label or score is not None:
             yield Feedback(time, score=score, label=label)
@@ -220,7 +245,14 @@ def _any(value: Any) -> Any:
     """What an OTLP AnyValue holds."""
     if not isinstance(value, Mapping):
         return None
-    for kind in ("stringValue", "string_value", "boolValue", "bool_value", "doubleValue", "double_value"):
+    for kind in (
+        "stringValue",
+        "string_value",
+        "boolValue",
+        "bool_value",
+        "doubleValue",
+        "double_value",
+    ):
         if kind in value:
             return value[kind]
     whole = _get(value, "intValue", "int_value")
@@ -230,7 +262,11 @@ def _any(value: Any) -> Any:
     if listed is not None:
         return [_any(one) for one in _list(listed, "values")]
     pairs = _get(value, "kvlistValue", "kvlist_value")
-    return {_text(one.get("key")): _any(one.get("value")) for one in _list(pairs, "values")} if pairs else None
+    return (
+        {_text(one.get("key")): _any(one.get("value")) for one in _list(pairs, "values")}
+        if pairs
+        else None
+    )
 
 
 def _get(value: Mapping[str, Any], *names: str) -> Any:

@@ -52,7 +52,9 @@ def read_key(path: Path | None) -> bytes:
     text = os.environ.get(KEY_VARIABLE, "")
     if text:
         if len(text) < 16:
-            raise ConfigError(f"{KEY_VARIABLE} is too short.", hint="Give at least 16 random characters.")
+            raise ConfigError(
+                f"{KEY_VARIABLE} is too short.", hint="Give at least 16 random characters."
+            )
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     if path is None:
         raise ConfigError(
@@ -68,14 +70,18 @@ def read_key(path: Path | None) -> bytes:
             f"{path}: the key cannot be read: {error.strerror}", hint="Fix permissions."
         ) from error
     if len(found) != _KEY_BYTES:
-        raise IntegrityError(f"{path} does not hold a key of {_KEY_BYTES} bytes.", hint="Restore it from a backup.")
+        raise IntegrityError(
+            f"{path} does not hold a key of {_KEY_BYTES} bytes.", hint="Restore it from a backup."
+        )
     return found
 
 
 def _make_key(path: Path) -> None:
     """Whole or not at all; the first of several processes wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    handle, draft = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}."
+    )  # made with mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(secrets.token_bytes(_KEY_BYTES))

@@ -74,7 +74,9 @@ class Place:
 
 def count(connection: sa.Connection, limits: Limits) -> int:
     """How many rows there are within the limits."""
-    found = connection.execute(sa.select(sa.func.count()).select_from(ROWS).where(*limits.where)).scalar_one()
+    found = connection.execute(
+        sa.select(sa.func.count()).select_from(ROWS).where(*limits.where)
+    ).scalar_one()
     return found if limits.last is None else min(found, limits.last)
 
 
@@ -96,9 +98,13 @@ def start(connection: sa.Connection, limits: Limits) -> Place | None:
     return Place(-1, -1, newest) if found is None else Place(found.time, found.id - 1, newest)
 
 
-def page(connection: sa.Connection, limits: Limits, place: Place) -> tuple[list[TrafficRow], Place | None]:
+def page(
+    connection: sa.Connection, limits: Limits, place: Place
+) -> tuple[list[TrafficRow], Place | None]:
     """The rows after `place`, at most 500 and a few megabytes, and where to go on; None at the end."""
-    after = sa.or_(ROWS.c.time > place.time, sa.and_(ROWS.c.time == place.time, ROWS.c.id > place.id))
+    after = sa.or_(
+        ROWS.c.time > place.time, sa.and_(ROWS.c.time == place.time, ROWS.c.id > place.id)
+    )
     floor = ROWS.c.time >= place.time  # the same again, so that the index is used
     query = (
         sa.select(ROWS)
@@ -116,7 +122,9 @@ def page(connection: sa.Connection, limits: Limits, place: Place) -> tuple[list[
     if not found:
         return [], None
     end = found[-1]
-    following = None if whole and len(found) < _PAGE_ROWS else replace(place, time=end.time, id=end.id)
+    following = (
+        None if whole and len(found) < _PAGE_ROWS else replace(place, time=end.time, id=end.id)
+    )
     return _with_feedback(connection, found), following
 
 
@@ -126,7 +134,9 @@ def find(connection: sa.Connection, key: str) -> TrafficRow | None:
     return _with_feedback(connection, found)[0] if found else None
 
 
-def _with_feedback(connection: sa.Connection, rows: Sequence[sa.Row[tuple[object, ...]]]) -> list[TrafficRow]:
+def _with_feedback(
+    connection: sa.Connection, rows: Sequence[sa.Row[tuple[object, ...]]]
+) -> list[TrafficRow]:
     said: dict[int, list[Feedback]] = defaultdict(list)
     query = sa.select(FEEDBACK).where(FEEDBACK.c.row.in_([row.id for row in rows]))
     for one in connection.execute(query.order_by(FEEDBACK.c.time, FEEDBACK.c.id)):

@@ -84,7 +84,9 @@ def checked_row(row: TrafficRow) -> TrafficRow:
     if not isinstance(row, TrafficRow):
         raise DataError(f"a TrafficRow was expected, not {type(row).__name__}.")
     if not isinstance(row.feedback, tuple) or len(row.feedback) > MAX_FEEDBACK:
-        raise DataError(f"feedback: a tuple of at most {MAX_FEEDBACK} was expected.", hint="Attach more later.")
+        raise DataError(
+            f"feedback: a tuple of at most {MAX_FEEDBACK} was expected.", hint="Attach more later."
+        )
     fresh = replace(
         row,
         key=checked_name("key", row.key, needed=True),
@@ -102,7 +104,10 @@ def checked_row(row: TrafficRow) -> TrafficRow:
     )
     size = row_bytes(fresh)
     if size > MAX_ROW_BYTES:
-        raise DataError(f"the row has {size} bytes of text; at most {MAX_ROW_BYTES} are stored.", hint="Shorten it.")
+        raise DataError(
+            f"the row has {size} bytes of text; at most {MAX_ROW_BYTES} are stored.",
+            hint="Shorten it.",
+        )
     return fresh
 
 
@@ -114,7 +119,9 @@ def checked_feedback(feedback: Feedback) -> Feedback:
     """
     if not isinstance(feedback, Feedback):
         raise DataError(f"a Feedback was expected, not {type(feedback).__name__}.")
-    if feedback.thumb is not None and (type(feedback.thumb) is not int or feedback.thumb not in (-1, 1)):
+    if feedback.thumb is not None and (
+        type(feedback.thumb) is not int or feedback.thumb not in (-1, 1)
+    ):
         raise DataError(f"thumb: -1 or 1 was expected, not {_shown(feedback.thumb)}.")
     fresh = replace(
         feedback,
@@ -125,9 +132,13 @@ def checked_feedback(feedback: Feedback) -> Feedback:
         by=checked_name("by", feedback.by, limit=MAX_USER),
     )
     if fresh.thumb is None and fresh.score is None and not fresh.correction and not fresh.label:
-        raise DataError("the feedback says nothing.", hint="Give a thumb, a score, a correction or a label.")
+        raise DataError(
+            "the feedback says nothing.", hint="Give a thumb, a score, a correction or a label."
+        )
     if len(fresh.correction) > MAX_ROW_BYTES // 4:
-        raise DataError(f"correction: at most {MAX_ROW_BYTES // 4} characters are stored.", hint="Shorten it.")
+        raise DataError(
+            f"correction: at most {MAX_ROW_BYTES // 4} characters are stored.", hint="Shorten it."
+        )
     return fresh
 
 
@@ -191,7 +202,9 @@ def row_from(value: object, *, now: datetime, key: str = "") -> TrafficRow:
     if not isinstance(listed, list | tuple):
         raise DataError("feedback: a list was expected.")
     feedback = tuple(feedback_from(one, now=fields["time"]) for one in listed[: MAX_FEEDBACK + 1])
-    return checked_row(TrafficRow(**{**fields, "key": fields.get("key") or key, "feedback": feedback}))
+    return checked_row(
+        TrafficRow(**{**fields, "key": fields.get("key") or key, "feedback": feedback})
+    )
 
 
 def feedback_from(value: object, *, now: datetime) -> Feedback:
@@ -232,14 +245,19 @@ def _read_time(value: object, now: datetime) -> datetime:
             return _time(datetime.fromtimestamp(value, UTC))
     except (ValueError, OverflowError, OSError):
         pass
-    raise DataError(f"time: {_shown(value)} is no time.", hint="Give ISO 8601 with a zone, or seconds since 1970.")
+    raise DataError(
+        f"time: {_shown(value)} is no time.",
+        hint="Give ISO 8601 with a zone, or seconds since 1970.",
+    )
 
 
 def _time(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise DataError(f"time: a datetime was expected, not {_shown(value)}.")
     if value.utcoffset() is None:
-        raise DataError("time: it has no time zone.", hint="Use datetime.now(UTC), or write +00:00 after it.")
+        raise DataError(
+            "time: it has no time zone.", hint="Use datetime.now(UTC), or write +00:00 after it."
+        )
     try:
         found = value.astimezone(UTC)
     except OverflowError:
@@ -260,7 +278,9 @@ def _number(name: str, value: object, least: float) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{name}: a number was expected, not {_shown(value)}.")
-    if not least <= value <= _MAX_NUMBER or not math.isfinite(value):  # compared before it is made a float: no overflow
+    if not least <= value <= _MAX_NUMBER or not math.isfinite(
+        value
+    ):  # compared before it is made a float: no overflow
         raise DataError(f"{name}: {_shown(value)} is out of range.")
     return float(value)
 

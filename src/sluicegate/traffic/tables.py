@@ -10,10 +10,18 @@ import sqlalchemy as sa
 
 from sluicegate.database import Kind
 from sluicegate.errors import IntegrityError
-from sluicegate.traffic.rows import Feedback, TrafficRow, feedback_identity, from_microseconds, microseconds
+from sluicegate.traffic.rows import (
+    Feedback,
+    TrafficRow,
+    feedback_identity,
+    from_microseconds,
+    microseconds,
+)
 
 SCHEMA = sa.MetaData()
-_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
+_ID = sa.BigInteger().with_variant(
+    sa.Integer, "sqlite"
+)  # SQLite numbers only INTEGER keys by itself
 ROWS = sa.Table(
     "traffic",
     SCHEMA,
@@ -134,4 +142,6 @@ def feedback_of(values: Mapping[str, Any]) -> Feedback:
             by=values["person"],
         )
     except (TypeError, ValueError, OverflowError) as error:
-        raise IntegrityError(f"The traffic log is damaged: feedback {values['id']}: {error}") from error
+        raise IntegrityError(
+            f"The traffic log is damaged: feedback {values['id']}: {error}"
+        ) from error

@@ -10,7 +10,7 @@ from sluicegate.config import TuneParams
 from sluicegate.records import TuneSummary
 
 if TYPE_CHECKING:
-    from sluicegate.backends import LoadedBase, Messages
+    from sluicegate.models import LoadedBase, Messages
 
 __all__ = ["tune"]
 

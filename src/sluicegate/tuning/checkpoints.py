@@ -48,13 +48,17 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         temporary.mkdir(parents=True)
         save_tensors(checkpoint.tensors, temporary / "tensors.safetensors")
         digest = digest_file(temporary / "tensors.safetensors")
-        write_json(temporary / "state.json", {"step": checkpoint.step, "tensors": digest, "state": checkpoint.state})
+        write_json(
+            temporary / "state.json",
+            {"step": checkpoint.step, "tensors": digest, "state": checkpoint.state},
+        )
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         sync_folder(folder)
     except OSError as error:
         raise EnvironmentFailure(
-            f"cannot write a checkpoint in {folder}: {error.strerror}", hint="Free disk space, then run again."
+            f"cannot write a checkpoint in {folder}: {error.strerror}",
+            hint="Free disk space, then run again.",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -68,7 +72,9 @@ def latest(folder: Path) -> Checkpoint | None:
         try:
             record = read_json(path / "state.json")
             if digest_file(path / "tensors.safetensors") == record["tensors"]:
-                return Checkpoint(int(record["step"]), load_file(path / "tensors.safetensors"), record["state"])
+                return Checkpoint(
+                    int(record["step"]), load_file(path / "tensors.safetensors"), record["state"]
+                )
         except (IntegrityError, OSError, SafetensorError, KeyError, TypeError, ValueError):
             continue
     return None

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from sluicegate.adapters import BASE_PREFIX, CONFIG, WEIGHTS, verify_adapter
-from sluicegate.backends import LoadedBase
 from sluicegate.config import TuneParams
 from sluicegate.errors import ConfigError, EnvironmentFailure
 from sluicegate.hashing import sync_folder, write_json
+from sluicegate.models import LoadedBase
 
 
 def chosen_layers(params: TuneParams, count: int) -> list[int] | None:
@@ -33,7 +33,9 @@ def chosen_layers(params: TuneParams, count: int) -> list[int] | None:
         return list(range(count // 2, count))
     layers = sorted({int(layer) for layer in params.layers})
     if not layers or layers[0] < 0 or layers[-1] >= count:
-        raise ConfigError(f"tune.layers: {list(params.layers)}: the base has layers 0 to {count - 1}.")
+        raise ConfigError(
+            f"tune.layers: {list(params.layers)}: the base has layers 0 to {count - 1}."
+        )
     return layers
 
 
@@ -43,10 +45,15 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     Raises:
         ConfigError: the base has no such modules or layers.
     """
-    endings = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if hasattr(module, "weight")}
+    endings = {
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if hasattr(module, "weight")
+    }
     if missing := sorted(set(params.target_modules) - endings):
         raise ConfigError(
-            f"tune.target_modules: the base has no {', '.join(missing)}.", hint=f"It has: {', '.join(sorted(endings))}."
+            f"tune.target_modules: the base has no {', '.join(missing)}.",
+            hint=f"It has: {', '.join(sorted(endings))}.",
         )
     if params.quantization != "none":
         from peft import prepare_model_for_kbit_training
@@ -64,7 +71,9 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     )
     torch.manual_seed(params.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 reads a name that transformers 5 has renamed
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # PEFT 0.21 reads a name that transformers 5 has renamed
         tuned: torch.nn.Module = get_peft_model(model, config)
     return tuned
 
@@ -72,7 +81,10 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
 def adapter_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The adapter's tensors under the names of its file, on the CPU, float32."""
     state: Mapping[str, torch.Tensor] = get_peft_model_state_dict(model)
-    return {name: tensor.detach().to("cpu", torch.float32).contiguous() for name, tensor in sorted(state.items())}
+    return {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in sorted(state.items())
+    }
 
 
 def publish(model: torch.nn.Module, params: TuneParams, base: LoadedBase, out: Path) -> None:
@@ -132,4 +144,6 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
     except (OSError, SafetensorError) as error:
-        raise EnvironmentFailure(f"cannot write {path}: {error}", hint="Free disk space, then run again.") from error
+        raise EnvironmentFailure(
+            f"cannot write {path}: {error}", hint="Free disk space, then run again."
+        ) from error

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sluicegate.backends.weights import encode_chat
 from sluicegate.config import TuneParams
+from sluicegate.models.weights import encode_chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from sluicegate.backends import Messages
+    from sluicegate.models import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ def tokenise(
     rows, skipped = [], 0
     for messages, answer in pairs:
         prompt = encode_chat(tokenizer, messages)
-        whole = encode_chat(tokenizer, [*messages, {"role": "assistant", "content": answer}], answer=False)
+        whole = encode_chat(
+            tokenizer, [*messages, {"role": "assistant", "content": answer}], answer=False
+        )
         if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
             said = whole[len(prompt) :]
         else:  # templates that rewrite the turn before: open it as in generation, then the plain text

@@ -13,12 +13,18 @@ from typing import Any, cast
 import torch
 from torch.nn.functional import cross_entropy
 
-from sluicegate.backends import LoadedBase, Messages
-from sluicegate.backends.attention import Plan, plannable, planned, restarting_positions, use_planned_attention
-from sluicegate.backends.weights import choose_dtype, load_model, load_tokenizer
 from sluicegate.config import TuneParams
 from sluicegate.errors import ConfigError, DataError, ModelError
 from sluicegate.hashing import digest_value
+from sluicegate.models import LoadedBase, Messages
+from sluicegate.models.attention import (
+    Plan,
+    plannable,
+    planned,
+    restarting_positions,
+    use_planned_attention,
+)
+from sluicegate.models.weights import choose_dtype, load_model, load_tokenizer
 from sluicegate.records import TuneSummary
 from sluicegate.tuning import checkpoints as saved
 from sluicegate.tuning.lora import attach, publish
@@ -55,7 +61,8 @@ def run(
     """See `sluicegate.tuning.tune`."""
     if params.method != "lora":
         raise ConfigError(
-            f"tune.method {params.method!r} trains nothing.", hint="Skip the tune stage, or set it to lora."
+            f"tune.method {params.method!r} trains nothing.",
+            hint="Skip the tune stage, or set it to lora.",
         )
     number = choose_dtype(dtype)
     tokenizer = load_tokenizer(base.path)
@@ -74,14 +81,18 @@ def run(
         if packed:
             use_planned_attention(model)
         trainable = [weight for weight in tuned.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=params.learning_rate, weight_decay=params.weight_decay)
+        optimizer = torch.optim.AdamW(
+            trainable, lr=params.learning_rate, weight_decay=params.weight_decay
+        )
         state = _Run(tuned, optimizer, packed)
         folder = saved.run_folder(checkpoints, run_key)
         _restore(state, saved.latest(folder))
         batches = schedule(rows, params)
         _steps(state, batches, held, params, folder, on_step)
         if not state.curve or "validation_loss" not in state.curve[-1]:
-            state.curve[-1]["validation_loss"] = _mean_loss(state, held, params.batch_tokens, state.curve[-1]["loss"])
+            state.curve[-1]["validation_loss"] = _mean_loss(
+                state, held, params.batch_tokens, state.curve[-1]["loss"]
+            )
         publish(tuned, params, base, out)
     shutil.rmtree(folder, ignore_errors=True)
     return TuneSummary(
@@ -116,7 +127,12 @@ def learning_rate(step: int, steps: int, params: TuneParams) -> float:
 
 
 def _steps(
-    state: _Run, batches: list[list[Row]], held: list[Row], params: TuneParams, folder: Path, on_step: OnStep | None
+    state: _Run,
+    batches: list[list[Row]],
+    held: list[Row],
+    params: TuneParams,
+    folder: Path,
+    on_step: OnStep | None,
 ) -> None:
     trainable = [weight for group in state.optimizer.param_groups for weight in group["params"]]
     while state.step < len(batches):
@@ -131,7 +147,8 @@ def _steps(
         loss = _backward(state, batch)
         if not math.isfinite(loss):
             raise ModelError(
-                f"the loss of step {state.step} is {loss}: tuning diverged.", hint="Lower tune.learning_rate."
+                f"the loss of step {state.step} is {loss}: tuning diverged.",
+                hint="Lower tune.learning_rate.",
             )
         torch.nn.utils.clip_grad_norm_(trainable, params.gradient_clip)
         state.optimizer.step()
@@ -170,7 +187,9 @@ def _summed_loss(state: _Run, rows: Sequence[Row]) -> torch.Tensor:
     lengths = tuple(len(row.tokens) for row in rows)
     tokens = torch.tensor([token for row in rows for token in row.tokens], device=place)
     ends = torch.tensor(lengths).cumsum(0).tolist()
-    targets = torch.cat([torch.arange(end - row.answer, end) for row, end in zip(rows, ends, strict=True)]).to(place)
+    targets = torch.cat(
+        [torch.arange(end - row.answer, end) for row, end in zip(rows, ends, strict=True)]
+    ).to(place)
     with planned(Plan(lengths=lengths)):
         out = state.model(
             input_ids=tokens[None],
@@ -215,7 +234,9 @@ def _restore(state: _Run, checkpoint: saved.Checkpoint | None) -> None:
     for number, (name, weight) in enumerate(_named(state).items()):
         with torch.no_grad():
             weight.copy_(checkpoint.tensors[f"weight/{name}"])
-        fresh["state"][number] = {key: checkpoint.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        fresh["state"][number] = {
+            key: checkpoint.tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+        }
     state.optimizer.load_state_dict(fresh)
     state.step = checkpoint.step
     progress = cast(dict[str, Any], checkpoint.state)

@@ -17,7 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluicegate.errors import BudgetError, BusyError, EnvironmentFailure, SluiceError, UsageError, VersioningError
+from sluicegate.errors import (
+    BudgetError,
+    BusyError,
+    EnvironmentFailure,
+    SluiceError,
+    UsageError,
+    VersioningError,
+)
 from sluicegate.hashing import read_json, write_atomic
 from sluicegate.project import Project
 
@@ -51,7 +58,9 @@ def git(root: Path, *arguments: str) -> str:
     if done.returncode:
         raise VersioningError(
             f"git {arguments[0]}: {done.stderr.strip() or 'failed'}",
-            hint="`git init` makes a repository here." if "not a git repository" in done.stderr else "",
+            hint="`git init` makes a repository here."
+            if "not a git repository" in done.stderr
+            else "",
         )
     return done.stdout
 
@@ -67,9 +76,14 @@ def current_commit(root: Path) -> Commit:
     """
     sha = git(root, "rev-parse", "HEAD").strip()
     # dvc.lock is a product of the run itself, not an edit by a person.
-    changed = git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)dvc.lock").strip()
+    changed = git(
+        root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)dvc.lock"
+    ).strip()
     new = (
-        changed or git(root, "ls-files", "--others", "--exclude-standard", "--", "prompts", "registry", "*.py").strip()
+        changed
+        or git(
+            root, "ls-files", "--others", "--exclude-standard", "--", "prompts", "registry", "*.py"
+        ).strip()
     )
     return Commit(sha, bool(new), git(root, "branch", "--show-current").strip())
 
@@ -80,13 +94,17 @@ def ensure_dvc(root: Path) -> None:
         return
     if (root / ".dvc").is_dir():
         # A cache brought back by CI before there was a project around it: `dvc init` refuses, and with --force deletes it.
-        write_atomic(root / ".dvc" / "config", "[core]\n    analytics = false\n    check_update = false\n")
+        write_atomic(
+            root / ".dvc" / "config", "[core]\n    analytics = false\n    check_update = false\n"
+        )
         write_atomic(root / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
         if not (root / ".git").exists():
             _dvc(root, "config", "core.no_scm", "true")
         return
     inside = (
-        subprocess.run(["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False).returncode
+        subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False
+        ).returncode
         == 0
     )
     _dvc(root, "init", *([] if inside and (root / ".git").exists() else ["--no-scm"]))
@@ -118,15 +136,31 @@ def reproduce(
         VersioningError: DVC is missing, or a stage failed for another reason.
     """
     if until is not None and time.time() >= until:
-        raise BudgetError("the time is up; the pipeline was not started.", hint="Run again with more time.")
+        raise BudgetError(
+            "the time is up; the pipeline was not started.", hint="Run again with more time."
+        )
     ensure_dvc(project.root)
     with pipeline_lock(project, until=until) as lock:
         _settle_dvc_locks(project.root, until=until)
-        before = _stage_states(project.root)  # read here, so that what another run did meanwhile is not told as ours
+        before = _stage_states(
+            project.root
+        )  # read here, so that what another run did meanwhile is not told as ours
         failure = project.state / "failure.json"
         failure.unlink(missing_ok=True)
-        variables = {**os.environ, **(environment or {}), "SLUICE_FAILURE": str(failure), "DVC_NO_ANALYTICS": "1"}
-        arguments = [sys.executable, "-m", "dvc", "repro", *(["--quiet"] if quiet else []), *targets]
+        variables = {
+            **os.environ,
+            **(environment or {}),
+            "SLUICE_FAILURE": str(failure),
+            "DVC_NO_ANALYTICS": "1",
+        }
+        arguments = [
+            sys.executable,
+            "-m",
+            "dvc",
+            "repro",
+            *(["--quiet"] if quiet else []),
+            *targets,
+        ]
         code = _run_until(arguments, project.root, variables, lock, until)
         if code:
             raise _stage_error(failure)
@@ -135,12 +169,18 @@ def reproduce(
 
 
 def _run_until(
-    arguments: Sequence[str], root: Path, variables: Mapping[str, str], lock: int, until: float | None
+    arguments: Sequence[str],
+    root: Path,
+    variables: Mapping[str, str],
+    lock: int,
+    until: float | None,
 ) -> int:
     """Exit code of a command that is interrupted at `until`; it inherits the pipeline's lock."""
     left = None if until is None else max(0.0, until - time.time())
     try:
-        process = subprocess.Popen(arguments, cwd=root, env=variables, stdin=subprocess.DEVNULL, pass_fds=(lock,))
+        process = subprocess.Popen(
+            arguments, cwd=root, env=variables, stdin=subprocess.DEVNULL, pass_fds=(lock,)
+        )
     except FileNotFoundError as error:
         raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
     with process:
@@ -162,7 +202,10 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
     import psutil
 
     try:
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        family = [
+            *psutil.Process(process.pid).children(recursive=True),
+            psutil.Process(process.pid),
+        ]
     except psutil.NoSuchProcess:
         return ""
     stage = ""
@@ -184,7 +227,9 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
 
 
 @contextmanager
-def pipeline_lock(project: Project, *, wait: float = 3600.0, until: float | None = None) -> Iterator[int]:
+def pipeline_lock(
+    project: Project, *, wait: float = 3600.0, until: float | None = None
+) -> Iterator[int]:
     """Hold the one lock around the pipeline; a second holder says that it waits.
 
     Yields:
@@ -220,7 +265,9 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _wait_for(ready: Callable[[], bool], wait: float, until: float | None, told: str, late: str) -> None:
+def _wait_for(
+    ready: Callable[[], bool], wait: float, until: float | None, told: str, late: str
+) -> None:
     """Ask `ready` twice a second; say `told` once where it takes time, raise an error that says `late` in the end.
 
     The end is `until` (seconds since 1970; a BudgetError), or, without it, after `wait` seconds (a BusyError).
@@ -231,7 +278,9 @@ def _wait_for(ready: Callable[[], bool], wait: float, until: float | None, told:
     end = time.monotonic() + wait
     while not ready():
         if until is not None and time.time() >= until:
-            raise BudgetError(f"the time is up; {late}", hint="Run again with more time, or when it has ended.")
+            raise BudgetError(
+                f"the time is up; {late}", hint="Run again with more time, or when it has ended."
+            )
         if until is None and time.monotonic() > end:
             raise BusyError(late, hint="Wait for it, or stop it.")
         time.sleep(0.5)
@@ -262,7 +311,10 @@ def _owners(path: Path) -> set[int]:
     """Process numbers in DVC's lock file; none where it is absent or was torn by a kill."""
     try:
         held = json.loads(path.read_text("utf-8"))
-        entries = [*held["write"].values(), *(entry for several in held["read"].values() for entry in several)]
+        entries = [
+            *held["write"].values(),
+            *(entry for several in held["read"].values() for entry in several),
+        ]
         return {int(entry["pid"]) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
@@ -273,7 +325,9 @@ def _runs_dvc(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("dvc" in part for part in process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            "dvc" in part for part in process.cmdline()
+        )
     except psutil.Error:
         return False
 
@@ -297,10 +351,18 @@ def _stage_error(failure: Path) -> SluiceError:
 def _dvc(root: Path, *arguments: str) -> str:
     """Output of a DVC command."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reasons = [
+            line.removeprefix("ERROR: ")
+            for line in done.stderr.splitlines()
+            if line.startswith("ERROR")
+        ]
         raise VersioningError(
             f"dvc {arguments[0]}: {' '.join(reasons) or done.stderr.strip() or 'failed'}",
             hint="`sluice doctor` says what is missing.",

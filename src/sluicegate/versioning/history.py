@@ -30,7 +30,9 @@ def merge_base(root: Path, ref: str) -> str:
                 hint=f"git fetch --deepen=200 origin {spec if ref.startswith('origin/') else branch}   "
                 "(GitHub Actions: fetch-depth: 0; GitLab CI: GIT_DEPTH: 0)",
             )
-        raise UsageError(f"--base: git knows no commit called {ref!r}.", hint="Give a branch, a tag or a commit.")
+        raise UsageError(
+            f"--base: git knows no commit called {ref!r}.", hint="Give a branch, a tag or a commit."
+        )
     found = _answers(root, "merge-base", "HEAD", ref)
     if found:
         return found.split()[0]
@@ -39,13 +41,18 @@ def merge_base(root: Path, ref: str) -> str:
             f"this clone is too shallow to find what HEAD and {ref} have in common.",
             hint=DEEPEN.format(branch=branch),
         )
-    raise UsageError(f"--base: HEAD and {ref} have no history in common.", hint="Name the branch to merge into.")
+    raise UsageError(
+        f"--base: HEAD and {ref} have no history in common.", hint="Name the branch to merge into."
+    )
 
 
 def _answers(root: Path, *arguments: str) -> str:
     """Output of a git command that may say no; empty where it does."""
     done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+        ["git", "--no-optional-locks", "-C", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -53,7 +60,9 @@ def _answers(root: Path, *arguments: str) -> str:
 def file_at(root: Path, sha: str, path: str) -> bytes | None:
     """Bytes of the file `path` (relative to `root`) in commit `sha`; None where it is absent or lies outside."""
     done = subprocess.run(
-        ["git", "-C", str(root), "cat-file", "blob", f"{sha}:./{path}"], capture_output=True, check=False
+        ["git", "-C", str(root), "cat-file", "blob", f"{sha}:./{path}"],
+        capture_output=True,
+        check=False,
     )
     return done.stdout if done.returncode == 0 else None
 
@@ -75,7 +84,9 @@ def files_here(root: Path, sha: str) -> dict[str, str]:
     New files count too where git does not ignore them. Only what differs from `sha` is read.
     """
     found = files_at(root, sha)
-    changed = git(root, "diff", "--name-only", "--relative", "--no-renames", "-z", sha, "--", ".").split("\0")
+    changed = git(
+        root, "diff", "--name-only", "--relative", "--no-renames", "-z", sha, "--", "."
+    ).split("\0")
     changed += git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", ".").split("\0")
     names = sorted(filter(None, changed))
     for name in names:

@@ -59,5 +59,10 @@ def annotated_tags(root: Path, pattern: str) -> dict[str, str]:
     Raises:
         VersioningError: git is missing, or `root` is not in a repository.
     """
-    listed = git(root, "for-each-ref", "--format=%(refname:strip=2)%09%(contents:subject)", f"refs/tags/{pattern}")
+    listed = git(
+        root,
+        "for-each-ref",
+        "--format=%(refname:strip=2)%09%(contents:subject)",
+        f"refs/tags/{pattern}",
+    )
     return dict(line.split("\t", 1) for line in listed.splitlines())

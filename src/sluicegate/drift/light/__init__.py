@@ -39,11 +39,16 @@ _SUMS = {
     "characters": "character_count", "letters": "letter_count", "words": "lexicon_count",
     "syllables": "syllable_count", "polysyllables": "polysyllable_count", "monosyllables": "monosyllable_count",
 }  # fmt: skip
-_TEXTS, _CHARACTERS = 1_000, 300_000  # of a batch: enough for each NumPy call, few enough for a processor's cache
+_TEXTS, _CHARACTERS = (
+    1_000,
+    300_000,
+)  # of a batch: enough for each NumPy call, few enough for a processor's cache
 _LINSEAR = 100
 
 
-def light_metrics(texts: Sequence[str | None]) -> tuple[dict[str, Array], list[tuple[str, ...] | None]]:
+def light_metrics(
+    texts: Sequence[str | None],
+) -> tuple[dict[str, Array], list[tuple[str, ...] | None]]:
     """The light metrics of each text: numeric columns (NaN where the text is None) and the patterns found.
 
     The counts are in characters, words, sentences and syllables; the readability columns in grades or on Flesch's
@@ -146,7 +151,9 @@ def _difficult(found: Scan, texts: int) -> tuple[Array, Array, Array]:
     pairs = np.sort(found.owner[kept] << bits | words.numbers[kept])
     distinct = pairs[np.diff(pairs, prepend=-1) > 0]
     text, count = distinct >> bits, words.syllables[distinct & (1 << bits) - 1]
-    every, hard, two = (np.bincount(text[count >= least], minlength=texts).astype(float) for least in (0, 3, 2))
+    every, hard, two = (
+        np.bincount(text[count >= least], minlength=texts).astype(float) for least in (0, 3, 2)
+    )
     return every, hard, two
 
 
@@ -167,6 +174,9 @@ def _patterns(texts: list[str], found: Scan) -> list[tuple[str, ...]]:
     groups: list[tuple[str, ...]] = [()] * len(texts)
     for i in np.flatnonzero(found.numbers | found.roads | found.email).tolist():
         groups[i] = patterns(
-            texts[i], numbers=bool(found.numbers[i]), roads=bool(found.roads[i]), email=bool(found.email[i])
+            texts[i],
+            numbers=bool(found.numbers[i]),
+            roads=bool(found.roads[i]),
+            email=bool(found.email[i]),
         )
     return groups

@@ -71,7 +71,9 @@ def numbered(letters: Bytes, starts: Places, sizes: Places, others: Sequence[str
             word = others[place - len(starts)]
         numbers[place] = len(words.syllables) + rest.setdefault(word, len(rest))
     count = np.array([syllables(word) for word in rest], np.int32)
-    return Words(numbers, np.append(words.syllables, count), np.append(words.easy, np.zeros(len(rest), bool)))
+    return Words(
+        numbers, np.append(words.syllables, count), np.append(words.easy, np.zeros(len(rest), bool))
+    )
 
 
 def _short(letters: Bytes, starts: Places, sizes: Places) -> Words:
@@ -174,7 +176,9 @@ def _found(lexicon: _Lexicon, front: Keys, back: Keys, mixed: Keys) -> Places:
     """The words' numbers in the lists, -1 for those that are not there."""
     slot = (mixed >> np.uint64(64 - _BITS)).astype(np.intp)
     numbers = lexicon.slots[slot].astype(np.intp)
-    other = np.flatnonzero((numbers >= 0) & ((lexicon.front[numbers] != front) | (lexicon.back[numbers] != back)))
+    other = np.flatnonzero(
+        (numbers >= 0) & ((lexicon.front[numbers] != front) | (lexicon.back[numbers] != back))
+    )
     while len(other):
         slot[other] = (slot[other] + 1) & (len(lexicon.slots) - 1)
         number = lexicon.slots[slot[other]]
@@ -201,6 +205,14 @@ def _lexicon() -> _Lexicon:
         slots[slot[free]] = free
         left = left[slots[slot[left]] != left]
         slot[left] = (slot[left] + 1) & (len(slots) - 1)
-    own = np.append(np.array(count, np.int32), counted(letters, starts[len(words) :], sizes[len(words) :]))
+    own = np.append(
+        np.array(count, np.int32), counted(letters, starts[len(words) :], sizes[len(words) :])
+    )
     plain = frozenset(easy)
-    return _Lexicon(slots, front, back, own, np.fromiter((word in plain for word in words + more), bool, len(sizes)))
+    return _Lexicon(
+        slots,
+        front,
+        back,
+        own,
+        np.fromiter((word in plain for word in words + more), bool, len(sizes)),
+    )

@@ -11,7 +11,9 @@ from collections.abc import Collection
 
 EMAIL = re.compile(r"[A-Za-z0-9._+\-\']@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}")
 GROUPS: dict[str, re.Pattern[str]] = {
-    "SSN": re.compile(r"(?!(\d){3}(-| |)\1{2}\2\1{4})(?!666|000|9\d{2})(\b\d{3}(-| |)(?!00)\d{2}\4(?!0{4})\d{4}\b)"),
+    "SSN": re.compile(
+        r"(?!(\d){3}(-| |)\1{2}\2\1{4})(?!666|000|9\d{2})(\b\d{3}(-| |)(?!00)\d{2}\4(?!0{4})\d{4}\b)"
+    ),
     "credit card number": re.compile(r"\b\d{4}[- ]?(\d{4}[- ]?){2,3}\d{4}\b|\b\d{15}\b"),
     "phone number": re.compile(
         r"((\+\d{1,2}\s)?\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|[0-9]{10}|\+{1}[0-9 ]{11,15}|[0-9]{4} [0-9]{6})"
@@ -25,7 +27,9 @@ GROUPS: dict[str, re.Pattern[str]] = {
 _RUN = re.compile(r"[+(\d][\d\s().+-]{8,}")  # all that the three kinds of number may consist of
 
 
-def patterns(text: str, *, numbers: bool = True, roads: bool = True, email: bool = True) -> tuple[str, ...]:
+def patterns(
+    text: str, *, numbers: bool = True, roads: bool = True, email: bool = True
+) -> tuple[str, ...]:
     """The groups of which `text` holds an instance, in LangKit's order; empty without any.
 
     `numbers`, `roads` and `email` say whether the text could hold a long number, a postal or an email address at all;

@@ -45,7 +45,9 @@ def readability(counts: Mapping[str, Array]) -> dict[str, Array]:
     length = rounded(words / sentences, 1)
     syllables = np.where(spoken, rounded(counts["syllables"] / safe, 1), 0.0)
     ease = rounded(206.835 - 1.015 * length - 84.6 * syllables, 2)
-    index = 4.71 * rounded(counts["characters"] / safe, 2) + 0.5 * rounded(words / sentences, 2) - 21.43
+    index = (
+        4.71 * rounded(counts["characters"] / safe, 2) + 0.5 * rounded(words / sentences, 2) - 21.43
+    )
     index = np.where(spoken, rounded(index, 1), 0.0)
     scores = [
         rounded(0.39 * length + 11.8 * syllables - 15.59, 1),

@@ -138,11 +138,16 @@ def _words(tokens: _Tokens, letters: Counts, digits: Counts) -> tuple[Counts, Fl
     inside[1:] &= ~inside[:-1]
     before, held = tokens.sums(inside)
     # A token of one piece has that word's syllables, one of several ("re-fund") those of its letters together.
-    alone, several = np.flatnonzero(held == 1), np.flatnonzero((held > 1) & (digits == 0) & (letters > 0))
+    alone, several = (
+        np.flatnonzero(held == 1),
+        np.flatnonzero((held > 1) & (digits == 0) & (letters > 0)),
+    )
     bare = letters[several].astype(np.intp)
     read = _read_all([tokens.token(number) for number in foreign.tolist()])
     words = numbered(
-        np.concatenate([tokens.letters, _without_punctuation(tokens, several), np.zeros(LONGEST, np.uint8)]),
+        np.concatenate(
+            [tokens.letters, _without_punctuation(tokens, several), np.zeros(LONGEST, np.uint8)]
+        ),
         np.append(starts, len(tokens.letters) + np.cumsum(bare) - bare),
         np.append(sizes, bare),
         [word for token in read for word in token.words],
@@ -157,7 +162,10 @@ def _words(tokens: _Tokens, letters: Counts, digits: Counts) -> tuple[Counts, Fl
     held_by_text = np.diff(np.append(before[tokens.texts - 1], len(starts)))
     owner = np.append(
         np.repeat(np.arange(len(tokens.texts)), held_by_text),
-        np.repeat(np.searchsorted(tokens.bounds, foreign, "right") - 1, [len(token.words) for token in read]),
+        np.repeat(
+            np.searchsorted(tokens.bounds, foreign, "right") - 1,
+            [len(token.words) for token in read],
+        ),
     )
     return count, monosyllable, words._replace(numbers=np.append(pieces, others)), owner
 
@@ -192,7 +200,11 @@ def _candidates(tokens: _Tokens, digits: Counts) -> tuple[Flags, Flags, Flags]:
     at = at[_BEFORE_AT[letters[at - 1]]]
     houses = np.flatnonzero(kinds[tokens.ends - 1] & kind.DIGIT)
     roads = [house for ahead in (2, 3) for house in _before_road(tokens, houses, ahead)]
-    return tokens.flagged(np.append(near, plus)), tokens.flagged(starts[np.array(roads, np.intp)]), tokens.flagged(at)
+    return (
+        tokens.flagged(np.append(near, plus)),
+        tokens.flagged(starts[np.array(roads, np.intp)]),
+        tokens.flagged(at),
+    )
 
 
 def _before_road(tokens: _Tokens, houses: Places, ahead: int) -> list[int]:

@@ -35,8 +35,14 @@ class _Words(NamedTuple):
 @cache
 def _words() -> _Words:
     modifiers = [line.split("\t") for line in word_list("modifiers.txt")]
-    lexicon = {word: float(mean) for word, mean in (line.split("\t") for line in word_list("vader.txt"))}
-    boosters = {words: _BOOST if way == "up" else -_BOOST for kind, words, way in modifiers if kind == "booster"}
+    lexicon = {
+        word: float(mean) for word, mean in (line.split("\t") for line in word_list("vader.txt"))
+    }
+    boosters = {
+        words: _BOOST if way == "up" else -_BOOST
+        for kind, words, way in modifiers
+        if kind == "booster"
+    }
     idioms = {words: float(value) for kind, words, value in modifiers if kind == "idiom"}
     return _Words(
         lexicon,
@@ -45,7 +51,9 @@ def _words() -> _Words:
         frozenset(words for kind, words, _ in modifiers if kind == "negation"),
         boosters,
         idioms,
-        frozenset(word for phrase in (*idioms, *boosters) if " " in phrase for word in phrase.split()),
+        frozenset(
+            word for phrase in (*idioms, *boosters) if " " in phrase for word in phrase.split()
+        ),
     )
 
 
@@ -166,7 +174,13 @@ def _idiom(value: float, lows: list[str], i: int, words: _Words) -> float:
     if words.parts.isdisjoint(lows[i - 3 : i + 3]):
         return value
     three, two, one, zero = lows[i - 3 : i + 1]
-    for phrase in (f"{one} {zero}", f"{two} {one} {zero}", f"{two} {one}", f"{three} {two} {one}", f"{three} {two}"):
+    for phrase in (
+        f"{one} {zero}",
+        f"{two} {one} {zero}",
+        f"{two} {one}",
+        f"{three} {two} {one}",
+        f"{three} {two}",
+    ):
         if phrase in words.idioms:
             value = words.idioms[phrase]
             break
@@ -200,4 +214,6 @@ def _contrasted(found: list[tuple[int, float]], lows: list[str]) -> list[float]:
 
 def _emphasis(text: str) -> float:
     questions = text.count("?")
-    return min(text.count("!"), 4) * 0.292 + (0 if questions < 2 else questions * 0.18 if questions <= 3 else 0.96)
+    return min(text.count("!"), 4) * 0.292 + (
+        0 if questions < 2 else questions * 0.18 if questions <= 3 else 0.96
+    )

@@ -1,0 +1,1 @@
+"""Compare base models, and run public benchmarks."""

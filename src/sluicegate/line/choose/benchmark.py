@@ -1,0 +1,94 @@
+"""Public benchmarks of this project's base model and of a release that was tuned from it, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sluicegate.errors import UsageError
+from sluicegate.evaluation.files import write_evidence
+from sluicegate.evaluation.public_benchmarks import (
+    BenchmarkRun,
+    Comparison,
+    compare_runs,
+    run_tasks,
+)
+from sluicegate.hashing import digest_value
+from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
+from sluicegate.line.progress import say
+from sluicegate.line.run import open_context
+from sluicegate.project import Project
+
+
+def benchmark(
+    root: str,
+    tasks: Sequence[str],
+    *,
+    of: str = "candidate",
+    limit: int | None = None,
+    chat: bool = False,
+) -> dict[str, Any]:
+    """Run lm-eval `tasks` on the bare base model and on a tuned release; keep every example's score.
+
+    Args:
+        root: the project's folder.
+        tasks: names that lm-eval knows, or YAML files and folders below the project.
+        of: `candidate` (what build/adapter holds) or `champion`.
+        limit: the first so many examples of each task.
+        chat: put prompts into the model's chat template.
+
+    Returns:
+        `comparisons` (see `Comparison`), `left_out` (task to metrics that have no value for each example), the
+        `release`, whether tuning is shown to have made anything `worse`, and the `folder` of the evidence.
+
+    Raises:
+        UsageError: the release has no adapter: there is nothing to compare the base model with.
+        MissingExtraError, ConfigError, EvidenceError: see `run_tasks`.
+    """
+    project = Project(Path(root))
+    context = open_context(project)
+    chosen = candidate_release(context)
+    if of == "champion":
+        chosen = champion_release(context, chosen)
+    if chosen.adapter is None:
+        raise UsageError(
+            f"the {of} is the bare base model: tuning changed nothing that could break.",
+            hint="Run `sluice stage tune` with tune.method lora first, or name --release champion.",
+        )
+    adapter, dtype = chosen.adapter, context.params.release.dtype
+
+    def run(digest: str, weights: Path | None) -> BenchmarkRun:
+        return run_tasks(
+            chosen.base,
+            weights,
+            tasks,
+            digest=digest,
+            dtype=dtype,
+            root=project.root,
+            limit=limit,
+            chat=chat,
+        )
+
+    say(f"benchmark: {chosen.base.name} as it is")
+    base = run(digest_value({"base": chosen.base.digest}), None)
+    say(f"benchmark: {chosen.base.name} as tuned ({of} {chosen.release.digest[:12]})")
+    tuned = run(chosen.release.digest, adapter)
+    folder = project.build / "benchmarks"
+    for name, made in (("base", base), (of, tuned)):
+        for task, evidence in made.evidence.items():
+            write_evidence(folder / f"{task.replace('/', '_')}.{name}.json", evidence)
+    return _result(chosen, compare_runs(base, tuned), base, folder)
+
+
+def _result(
+    chosen: Contender, comparisons: list[Comparison], base: BenchmarkRun, folder: Path
+) -> dict[str, Any]:
+    return {
+        "release": chosen.release.digest,
+        "base": chosen.base.name,
+        "comparisons": comparisons,
+        "left_out": {task: list(names) for task, names in base.left_out.items() if names},
+        "worse": any(one.decision == "worse" for one in comparisons),
+        "folder": str(folder),
+    }

@@ -1,0 +1,236 @@
+"""Base models compared on the golden set: each measured in a process of its own, then one table and one decision."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sluicegate.cards.selection import selection_html, selection_text
+from sluicegate.config import ModelsFile, ModelSpec, load
+from sluicegate.data.examples import read_examples
+from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, SluiceError
+from sluicegate.evaluation import answer, evaluate
+from sluicegate.hashing import digest_file, digest_value, write_atomic, write_json
+from sluicegate.line.choose.page import page_of
+from sluicegate.line.progress import counter, say
+from sluicegate.line.run import Context, open_context
+from sluicegate.metrics import find_metric
+from sluicegate.models import Backend, open_backend, resolve_base
+from sluicegate.project import Project, find_project, model_cache
+from sluicegate.prompts import render
+from sluicegate.records import Evidence, Example, Generation, Release
+from sluicegate.selecting import (
+    Choice,
+    Option,
+    SelectionFile,
+    Speed,
+    Timing,
+    choose,
+    endpoint_cost,
+    local_cost,
+    quantiles,
+    throughput,
+    timed,
+)
+
+PLAN = "selection.yaml"
+OWN = "on-premises"
+"""Where data goes that never leaves: the residency of a local model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The result: every candidate as measured, the decision, and where the report is."""
+
+    options: tuple[Option, ...]
+    choice: Choice
+    text: str
+    page: Path
+
+
+def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
+    """Compare `names`, or the candidates of registry/selection.yaml, and write reports/selection.html and .json.
+
+    Every candidate answers the same golden examples with the project's prompt and generation settings. Answers come from
+    the cache where they were given before; response times are always taken anew.
+
+    Raises:
+        ConfigError: selection.yaml, models.yaml or params.yaml is wrong, or a candidate is not in models.yaml.
+        EvidenceError: the golden set is absent or empty.
+    """
+    project = find_project(Path(root))
+    open_context(project)
+    plan = load(project.registry / PLAN, SelectionFile)
+    if names:
+        plan = plan.model_copy(update={"candidates": tuple(dict.fromkeys(names))})
+    models = load(project.registry / "models.yaml", ModelsFile).models
+    unknown = [name for name in plan.candidates if name not in models]
+    if unknown:
+        raise ConfigError(
+            f"registry/models.yaml has no {', '.join(unknown)}.",
+            hint=f"Known: {', '.join(models)}; add an entry there.",
+        )
+    metric = find_metric(plan.quality)
+    if metric.describes:
+        raise ConfigError(
+            f"registry/{PLAN}: quality: {plan.quality} says how a text is, not how good.",
+            hint="Name another metric.",
+        )
+    _golden(project, plan)
+    options = tuple(_in_a_process(project, name, models[name], plan) for name in plan.candidates)
+    choice = choose(options, plan, direction=metric.direction, bounds=metric.range)
+    page = project.reports / "selection.html"
+    shown = page_of(options, choice, plan)
+    write_atomic(page, selection_html(shown))
+    write_json(
+        project.reports / "selection.json",
+        {
+            "plan": plan.model_dump(mode="json"),
+            "options": [_plain(o) for o in options],
+            "choice": asdict(choice),
+        },
+    )
+    return Selection(options, choice, selection_text(shown), page)
+
+
+def _plain(option: Option) -> dict[str, Any]:
+    """Without every answer: means, intervals and what was counted."""
+    kept = asdict(option)
+    kept["evidence"] = None
+    if option.evidence:
+        kept["quality"] = {
+            name: asdict(summary) for name, summary in option.evidence.summaries.items()
+        }
+        kept["operations"] = dict(option.evidence.operations)
+    return kept
+
+
+def _golden(project: Project, plan: SelectionFile) -> list[Example]:
+    if not project.golden.is_file():
+        raise EvidenceError(
+            f"{project.golden} is missing: there is nothing to compare on.",
+            hint="`sluice stage prepare` makes it from registry/sources.yaml.",
+        )
+    rows = sorted(read_examples(project.golden), key=lambda row: row.id)
+    return rows[: plan.examples] if plan.examples else rows
+
+
+def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionFile) -> Option:
+    """Measure in a fresh process, so that memory is this model's only and a crash is only this candidate's."""
+    say(f"select: {name}")
+    place = spec.residency or ("" if spec.endpoint else OWN)
+    known = (name, "endpoint" if spec.endpoint else "local", spec.licence, spec.commercial, place)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            evidence, speed, failed = pool.submit(measure, str(project.root), name, plan).result()
+        except BrokenProcessPool:
+            evidence, speed, failed = None, None, "its process died; was there enough memory?"
+    if evidence is None or speed is None:
+        return Option(*known, failed=failed)
+    asked, told = (
+        evidence.operations["prompt_tokens_mean"],
+        evidence.operations["output_tokens_mean"],
+    )
+    cost = None
+    if spec.endpoint is None and speed.throughput > 0:
+        cost = local_cost(told, speed.throughput, plan.assumptions)
+    elif spec.endpoint is not None and spec.endpoint.price is not None:
+        cost = endpoint_cost(asked, told, spec.endpoint.price, plan.assumptions)
+    return Option(*known, evidence=evidence, speed=speed, cost=cost)
+
+
+def measure(root: str, name: str, plan: SelectionFile) -> tuple[Evidence | None, Speed | None, str]:
+    """Quality and speed of one candidate; where it fails, why, in place of both."""
+    project = find_project(Path(root))
+    context = open_context(project)
+    golden = _golden(project, plan)
+    spec = load(project.registry / "models.yaml", ModelsFile).models[name]
+    with TemporaryDirectory() as unused:
+        try:
+            return _measured(context, name, spec, plan, golden, Path(unused))
+        except (EnvironmentFailure, EvidenceError, ConfigError) as error:
+            return None, None, _said(error)
+
+
+def _said(error: SluiceError) -> str:
+    return f"{error} {error.hint}".strip()
+
+
+def _measured(
+    context: Context,
+    name: str,
+    spec: ModelSpec,
+    plan: SelectionFile,
+    golden: Sequence[Example],
+    unused: Path,
+) -> tuple[Evidence, Speed, str]:
+    settings = context.params.release.generation.settings()
+    prompts = [render(context.prompt, row.inputs) for row in golden]
+    backend, digest = _open(context, name, spec, context.project.judgements)
+    release = Release(digest, None, context.prompt.digest, settings.digest)
+    outputs = answer(
+        backend,
+        [(row.id, messages) for row, messages in zip(golden, prompts, strict=True)],
+        settings,
+        context.project.generations,
+        digest_value([release.digest, context.params.release.dtype]),
+        counter(name),
+    )
+    evidence = evaluate(
+        release.digest, golden, digest_file(context.project.golden), outputs, plan.metrics
+    )
+    # What is timed must not come out of the cache of answers that an endpoint gave before.
+    fresh = _open(context, name, spec, unused)[0] if spec.endpoint else backend
+    timings, decode = timed(
+        fresh,
+        prompts,
+        settings,
+        new_tokens=plan.latency.new_tokens,
+        repeats=plan.latency.repeats,
+        progress=counter(f"{name}, timed"),
+    )
+    many = replace(
+        settings, max_new_tokens=plan.latency.new_tokens, seed=settings.seed + 1_000_000
+    )  # not the requests of before
+    together = throughput(fresh, prompts[: plan.latency.at_once], many)
+    p50, p95 = _whole(timings, decode, outputs)
+    memory = None if spec.endpoint else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return evidence, Speed(tuple(timings), decode, p50, p95, together, memory), ""
+
+
+def _whole(
+    timings: Sequence[Timing], decode: float | None, outputs: Sequence[Generation]
+) -> tuple[float, float]:
+    """Seconds for golden answers, one at a time: the first token as timed at the middle length, the rest at that pace."""
+    first = statistics.median(timing.p50 for timing in timings[::2])
+    return quantiles(
+        [first + (decode or 0.0) * max(0, output.completion_tokens - 1) for output in outputs]
+    )
+
+
+def _open(context: Context, name: str, spec: ModelSpec, cache: Path) -> tuple[Backend, str]:
+    params = context.params
+    if spec.endpoint:
+        from sluicegate.models.endpoint_backend import open_endpoint, remote_model
+
+        remote = remote_model(spec, name, cache)
+        return open_endpoint(remote, None, dtype="", batch_tokens=0), remote.digest
+    if spec.path:
+        spec = spec.model_copy(update={"path": str(context.project.root / spec.path)})
+    base = resolve_base(spec, name, model_cache(), progress=say)
+    backend = open_backend(
+        "transformers",
+        base,
+        None,
+        dtype=params.release.dtype,
+        batch_tokens=params.evaluate.batch_tokens,
+    )
+    return backend, base.digest

@@ -1,0 +1,1 @@
+"""Calibrate judges, and open the models behind them."""

@@ -1,0 +1,90 @@
+"""The models behind judges: opened by their names in registry/models.yaml, within what the run may still spend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sluicegate.config import ModelsFile, ModelSpec, load
+from sluicegate.errors import ConfigError
+from sluicegate.evaluation.budget import Meter
+from sluicegate.evaluation.metered import Metered, limits_of
+from sluicegate.hashing import read_json, write_json
+from sluicegate.project import Project
+
+if TYPE_CHECKING:
+    from sluicegate.judges import Criterion
+
+FAILURES = "failures.json"
+
+
+def judge_specs(project: Project, names: Sequence[str]) -> dict[str, ModelSpec]:
+    """The entries of registry/models.yaml for a criterion's judges.
+
+    Raises:
+        ConfigError: the file is wrong, or has no such model.
+    """
+    path = project.registry / "models.yaml"
+    models = load(path, ModelsFile).models
+    for name in names:
+        if name not in models:
+            raise ConfigError(
+                f"{path}: there is no model {name!r}, which a judge names.", hint=_known(models)
+            )
+    return {name: models[name] for name in names}
+
+
+def model_identity(spec: ModelSpec) -> dict[str, Any]:
+    """What of a model's entry its answers may depend on: not limits, prices, keys or notes."""
+    if spec.endpoint is not None:
+        return {"url": spec.endpoint.url, "model": spec.endpoint.model}
+    return spec.model_dump(include={"package", "path", "hub", "context"})
+
+
+def open_judges(
+    project: Project, criterion: Criterion, *, dtype: str = "auto", meter: Meter | None = None
+) -> list[Metered]:
+    """Open every model that `criterion` names; a jury shares what the run may still spend in equal parts.
+
+    Raises:
+        ConfigError: a model is not listed, its endpoint is unsafe, or money is limited and it has no price.
+        ModelError: local weights cannot be found.
+    """
+    from sluicegate.models.asking import open_asker
+
+    meter = meter or Meter()
+    specs = judge_specs(project, criterion.judges)
+    return [
+        Metered(
+            open_asker(
+                spec,
+                name,
+                root=project.root,
+                cache=project.judgements,
+                dtype=dtype,
+                limits=limits_of(meter, name, spec, len(specs)),
+            ),
+            spec,
+            meter,
+        )
+        for name, spec in specs.items()
+    ]
+
+
+def failures(project: Project) -> int:
+    """How many evaluations of this project had questions to judges that brought no answer.
+
+    It is part of what the stage evaluate watches: the next run asks those again, and only those. An answer that was no
+    score is an answer: to ask again would bring the same.
+    """
+    path = project.judgements / FAILURES
+    return int(read_json(path)["evaluations"]) if path.is_file() else 0
+
+
+def count_failure(project: Project) -> None:
+    """Note that an evaluation had questions without an answer."""
+    write_json(project.judgements / FAILURES, {"evaluations": failures(project) + 1})
+
+
+def _known(models: Any) -> str:
+    return f"Listed are: {', '.join(models)}."

@@ -1,0 +1,1 @@
+"""Feedback becomes training data and reviews; when retraining may start."""

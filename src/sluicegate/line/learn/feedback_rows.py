@@ -1,0 +1,303 @@
+"""Feedback that becomes data: corrections and liked answers of the traffic log, written as a source to train on.
+
+The file is made anew from the log each time: it holds every row once, and what is purged from the log is gone from it.
+Details of persons are redacted where all data is, by `prepare`. What the golden set holds is left out here, so that an
+unattended retraining does not stop at it; `prepare` checks again, and stops.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sluicegate import releasing
+from sluicegate.config import PrepareParams, SourcesFile, SourceSpec, load
+from sluicegate.data.duplicates import shingles, words
+from sluicegate.data.examples import read_examples
+from sluicegate.data.overlap import find_overlaps
+from sluicegate.data.redaction import redact_all
+from sluicegate.data.rows import Fields, fields_of
+from sluicegate.errors import ConfigError, EnvironmentFailure, PromptError
+from sluicegate.hashing import canonical_json, digest_bytes, digest_value, write_atomic
+from sluicegate.ledger import Ledger
+from sluicegate.line.run import Context, open_context
+from sluicegate.line.watch.window import open_log
+from sluicegate.project import Project, find_project
+from sluicegate.prompts import Prompt, render
+from sluicegate.records import Example
+from sluicegate.traffic import TrafficRow
+
+SOURCE = "feedback"
+"""Name of the entry in registry/sources.yaml whose file is written."""
+MARK = "from_traffic"
+"""A field of every row written here; a file without it is somebody else's, and left alone."""
+MAX_CHARACTERS = 100_000
+_PLACE = "\x02here\x02"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one row of traffic teaches: for these inputs, this answer. `kind`: correction or liked."""
+
+    id: str
+    group: str
+    inputs: Mapping[str, str]
+    answer: str
+    kind: str
+
+    @property
+    def example(self) -> Example:
+        return Example(self.id, self.group, self.inputs, (self.answer,), SOURCE)
+
+
+def bring(root: str) -> dict[str, Any]:
+    """Write the feedback source; a project whose sources.yaml has no entry `feedback` learns from none.
+
+    Returns:
+        `rows` written, `new` ones among them, `corrections`, `liked`, `left_out` (reason to number), `note`.
+
+    Raises:
+        ConfigError: the entry cannot take feedback, or its file was written by somebody else.
+        EnvironmentFailure: the traffic log or the disk fails; the file stays as it was.
+    """
+    project = find_project(Path(root))
+    found = _source(project)
+    if found is None:
+        return _summary(
+            [],
+            0,
+            {},
+            f"registry/sources.yaml has no source {SOURCE}: nothing is learned from feedback",
+        )
+    spec, fields = found
+    path = project.root / spec.path
+    known = _known(path)
+    lessons, left_out = _lessons(open_context(project))
+    lines = [canonical_json(_record(lesson, fields)) for lesson in lessons]
+    new = sum(digest_bytes(line.encode()) not in known for line in lines)
+    if lines or path.exists():
+        write_atomic(path, "".join(f"{line}\n" for line in lines))
+    return _summary(lessons, new, left_out, "")
+
+
+def waiting(root: str) -> int:
+    """How many rows of feedback `bring` would add."""
+    project = find_project(Path(root))
+    found = _source(project)
+    if found is None:
+        return 0
+    spec, fields = found
+    known = _known(project.root / spec.path)
+    lessons, _ = _lessons(open_context(project))
+    return sum(
+        digest_bytes(canonical_json(_record(lesson, fields)).encode()) not in known
+        for lesson in lessons
+    )
+
+
+def _summary(
+    lessons: Sequence[Lesson], new: int, left_out: Mapping[str, int], note: str
+) -> dict[str, Any]:
+    kinds = Counter(lesson.kind for lesson in lessons)
+    return {
+        "rows": len(lessons),
+        "new": new,
+        "corrections": kinds["correction"],
+        "liked": kinds["liked"],
+        "left_out": dict(left_out),
+        "note": note,
+    }
+
+
+def _source(project: Project) -> tuple[SourceSpec, Fields] | None:
+    spec = load(project.registry / "sources.yaml", SourcesFile).sources.get(SOURCE)
+    if spec is None:
+        return None
+    where = f"registry/sources.yaml: {SOURCE}"
+    fields = fields_of(SOURCE, spec)
+    if (spec.kind, spec.role) != ("jsonl", "train") or not spec.path.endswith(".jsonl"):
+        raise ConfigError(
+            f"{where}: feedback goes into a .jsonl file with kind jsonl and role train."
+        )
+    if not fields.id or not fields.group or fields.slices:
+        raise ConfigError(
+            f"{where}.fields: id and group are needed, and slices are not known of traffic."
+        )
+    return spec, fields
+
+
+def _record(lesson: Lesson, fields: Fields) -> dict[str, Any]:
+    """The row as sources.yaml says that it is read."""
+    inputs = {column: lesson.inputs[variable] for variable, column in fields.inputs.items()}
+    return {
+        fields.id: lesson.id,
+        fields.group: lesson.group,
+        **inputs,
+        fields.reference: lesson.answer,
+        MARK: lesson.kind,
+    }
+
+
+def _known(path: Path) -> set[str]:
+    """Digests of the lines that are there already.
+
+    Raises:
+        ConfigError: the file holds a row that was not written here.
+    """
+    try:
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot read {path}: {error.strerror}", hint="Check permissions and disk."
+        ) from error
+    for number, line in enumerate(lines, 1):
+        try:
+            ours = MARK in json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            ours = False
+        if not ours:
+            raise ConfigError(
+                f"{path}, line {number} was not written by `sluice`: the file would be replaced.",
+                hint=f"Give the source {SOURCE} in registry/sources.yaml a path of its own.",
+            )
+    return {digest_bytes(line) for line in lines}
+
+
+def _lessons(context: Context) -> tuple[list[Lesson], dict[str, int]]:
+    """All lessons of the log, one for the same inputs, none that the golden set holds; and what was left out, by reason."""
+    project, left_out = context.project, Counter[str]()
+    log = open_log(project.traffic_url)
+    if log is None:
+        return [], {}
+    prompts = _prompts(context)
+    chosen: dict[str, Lesson] = {}
+    for row in log.window(commented=True):
+        kind, answer = said(row, context.params.monitor.learn_from)
+        if not kind:
+            continue
+        lesson = _lesson(row, kind, answer, prompts)
+        if isinstance(lesson, str):
+            left_out[lesson] += 1
+            continue
+        key = digest_value(dict(lesson.inputs))
+        before = chosen.get(key)
+        left_out["same inputs"] += before is not None
+        if before is None or (before.kind, lesson.kind) != ("correction", "liked"):
+            chosen[key] = (
+                lesson  # rows come oldest first: the latest word counts, a correction more than applause
+            )
+    kept = without_golden(list(chosen.values()), project, context.params.prepare)
+    left_out["in the golden set"] += len(chosen) - len(kept)
+    return sorted(kept, key=lambda lesson: lesson.id), {
+        reason: n for reason, n in left_out.items() if n
+    }
+
+
+def said(row: TrafficRow, learn_from: Iterable[str] = ("correction", "liked")) -> tuple[str, str]:
+    """What the feedback on a row teaches: ("correction", its text), ("liked", the response), or ("", "").
+
+    The latest correction counts; without one, the latest thumb. A correction equal to the response is applause.
+    """
+    told = sorted(row.feedback, key=lambda feedback: feedback.time)
+    corrections = [feedback.correction for feedback in told if feedback.correction.strip()]
+    thumbs = [feedback.thumb for feedback in told if feedback.thumb is not None]
+    liked = bool(thumbs) and thumbs[-1] == 1
+    if corrections and corrections[-1].strip() != row.response.strip():
+        return ("correction", corrections[-1]) if "correction" in learn_from else ("", "")
+    return ("liked", row.response) if (liked or corrections) and "liked" in learn_from else ("", "")
+
+
+def _prompts(context: Context) -> list[Prompt]:
+    """The prompts that traffic may have been sent with: today's, and the champion's."""
+    champion = Ledger(context.project.ledger_url).champion()
+    if champion is None:
+        return [context.prompt]
+    stored = releasing.load_stored(context.project, champion.release).prompt
+    return [context.prompt] if stored.digest == context.prompt.digest else [context.prompt, stored]
+
+
+def _lesson(row: TrafficRow, kind: str, answer: str, prompts: Sequence[Prompt]) -> Lesson | str:
+    """The lesson, or why there is none."""
+    variables = prompts[0].variables
+    inputs = {name: row.inputs[name] for name in variables if name in row.inputs}
+    for prompt in prompts:
+        if len(inputs) < len(variables):
+            inputs = inputs_of(row.prompt, prompt) or inputs
+    if len(inputs) < len(variables):
+        return "the prompt's inputs are not known"
+    texts = [answer, *inputs.values()]
+    if not all(text.strip() for text in texts):
+        return "empty"
+    if any(len(text) > MAX_CHARACTERS for text in texts):
+        return f"longer than {MAX_CHARACTERS} characters"
+    if any("\x00" in text or any("\ud800" <= char <= "\udfff" for char in text) for text in texts):
+        return "not text"
+    name = f"{SOURCE}/{digest_value(row.key)[:16]}"
+    return Lesson(name, " ".join(row.group.split()) or name, inputs, answer, kind)
+
+
+def inputs_of(sent: str, prompt: Prompt) -> dict[str, str]:
+    """Read the one variable of a prompt back from the text that was sent; {} where that is not certain.
+
+    Example:
+        >>> prompt = Prompt("p", "", "Sum up: {{ text }}!", ("text",), "", "")
+        >>> inputs_of("Sum up: my bag is lost!", prompt), inputs_of("Hello", prompt)
+        ({'text': 'my bag is lost'}, {})
+    """
+    if len(prompt.variables) != 1:
+        return {}
+    (name,) = prompt.variables
+    try:
+        before, found, after = render(prompt, {name: _PLACE})[-1]["content"].partition(_PLACE)
+        value = sent[len(before) : len(sent) - len(after)]
+        again = render(prompt, {name: value})[-1]["content"]
+    except PromptError:
+        return {}
+    return {name: value} if found and again == sent else {}
+
+
+def without_golden(lessons: list[Lesson], project: Project, params: PrepareParams) -> list[Lesson]:
+    """The lessons that bring no golden row into training, by the measure of `prepare`, together with the rows there are.
+
+    Before the first `prepare` there is no golden set to compare with.
+    """
+    if not lessons or not project.golden.is_file():
+        return lessons
+    golden = read_examples(project.golden)
+    ids = {lesson.id for lesson in lessons}
+    parts = [project.prepared / f"{name}.jsonl" for name in ("train", "validation")]
+    learned = [
+        row for part in parts if part.is_file() for row in read_examples(part) if row.id not in ids
+    ]
+    left = {lesson.id: _redacted(lesson.example, params) for lesson in lessons}
+    limits: dict[str, Any] = {
+        "ngram": params.overlap_ngram,
+        "share": params.overlap_share,
+        "near": params.near_duplicate,
+    }
+    while found := find_overlaps([*left.values(), *learned], golden, **limits):
+        touched = {overlap.golden for overlap in found}
+        pieces = {
+            piece
+            for row in golden
+            if row.id in touched
+            for piece in shingles(words(row), params.overlap_ngram)
+        }
+        drop = {overlap.train for overlap in found} & left.keys()
+        drop |= {
+            name
+            for name, row in left.items()
+            if not pieces.isdisjoint(shingles(words(row), params.overlap_ngram))
+        }
+        if not drop:
+            break  # the other sources overlap among themselves: `prepare` says so
+        left = {name: row for name, row in left.items() if name not in drop}
+    return [lesson for lesson in lessons if lesson.id in left]
+
+
+def _redacted(row: Example, params: PrepareParams) -> Example:
+    return replace(row, inputs=redact_all(row.inputs, params.redact, Counter()))

@@ -1,0 +1,50 @@
+"""Whether an evaluation says something about today's release: the last check before a verdict, whatever DVC thinks."""
+
+from __future__ import annotations
+
+from sluicegate.data.examples import read_examples
+from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.judging import criteria, judged_metrics, judgement_digest, plain_metrics
+from sluicegate.evaluation.scoring import configuration
+from sluicegate.line.run import Context
+from sluicegate.records import Evidence, judged_metric
+
+_HINT = (
+    "Run `sluice release` or `sluice gate` again. Where that does not help, evaluate in dvc.yaml does not watch "
+    "`metrics` of build/inputs.json."
+)
+
+
+def check_current(context: Context, release: str, evidence: Evidence, champion: Evidence) -> None:
+    """Refuse an evaluation of another release than `release`, or by metrics that are not those of today.
+
+    The judges' own digests are taken as the evaluation has them: DVC watches criteria and models, and a rule on a judge
+    asks for the calibration of exactly that digest.
+
+    Raises:
+        ConfigError, MissingExtraError: a metric or criterion of params.yaml cannot be found.
+        EvidenceError: it is stale.
+    """
+    if evidence.release != release:
+        raise EvidenceError(
+            f"the evaluation is of the release {evidence.release[:12]}, and {release[:12]} is registered.",
+            hint=_HINT,
+        )
+    names, project = context.params.evaluate.metrics, context.project
+    wanted = judged_metrics(names)
+    judged = {judged_metric(name): use.digest for name, use in evidence.judges.items()}
+    current = set(wanted) == set(judged_metrics(list(judged)))
+    if current:
+        texts = {row.id: row.output for row in champion.rows}
+        against = (
+            [texts.get(example.id, "") for example in read_examples(project.golden)]
+            if wanted
+            else []
+        )
+        digests = {
+            one.metric: judgement_digest(one, judged[one.metric], against)
+            for one in criteria(names, project.prompts)
+        }
+        current = evidence.metrics == configuration(plain_metrics(names), digests)
+    if not current:
+        raise EvidenceError("the evaluation was not made by the metrics of today.", hint=_HINT)

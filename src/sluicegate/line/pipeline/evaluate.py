@@ -1,0 +1,250 @@
+"""Candidate, champion and baselines on the golden set: same prompt machinery, same rows, per-example scores kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sluicegate.adapters import adapter_digest, verify_adapter
+from sluicegate.data.examples import read_examples
+from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
+from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
+from sluicegate.hashing import digest_file, digest_value, read_json, write_json
+from sluicegate.line.judge.clients import count_failure, open_judges
+from sluicegate.line.pipeline.base_model import resolve
+from sluicegate.line.pipeline.evaluation_run import track
+from sluicegate.line.progress import counter, say
+from sluicegate.line.run import Context, open_context
+from sluicegate.models import Backend, Messages, open_backend
+from sluicegate.project import Project
+from sluicegate.prompts import Prompt, render
+from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
+
+if TYPE_CHECKING:
+    from sluicegate.judges import Criterion
+    from sluicegate.models.base_models import LoadedBase
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A release with everything needed to run it."""
+
+    release: Release
+    base: LoadedBase
+    adapter: Path | None
+    prompt: Prompt
+    generation: GenerationSettings
+
+
+def run(project: Project) -> None:
+    """Write build/evidence/: candidate and champion, one file per baseline (Parquet), release.json and run.json."""
+    context = open_context(project)
+    golden = read_examples(project.golden)
+    digest = digest_file(project.golden)
+    candidate = candidate_release(context)
+    champion = champion_release(context, candidate)
+    say(
+        f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
+        f"champion {champion.release.digest[:12]}"
+    )
+    metrics = plain_metrics(context.params.evaluate.metrics)
+    chosen = criteria(context.params.evaluate.metrics, project.prompts)
+    answers = {"candidate": _answers(context, candidate, golden, "candidate")}
+    same = champion.release == candidate.release
+    answers["champion"] = (
+        answers["candidate"] if same else _answers(context, champion, golden, "champion")
+    )
+    judgements = _judgements(context, chosen, golden, answers)
+    price = context.params.release.price
+    evidence: dict[str, Evidence] = {}
+    for name, contender in (("candidate", candidate), ("champion", champion)):
+        evidence[name] = (
+            evidence["candidate"]
+            if name == "champion" and same
+            else evaluate(
+                contender.release.digest,
+                golden,
+                digest,
+                answers[name],
+                metrics,
+                price=(price.input, price.output) if price else None,
+                judgements=judgements[name],
+            )
+        )
+    for baseline in context.params.evaluate.baselines:
+        evidence[baseline] = evaluate(
+            digest_value(baseline), golden, digest, BASELINES[baseline](golden), metrics
+        )
+    for name, record in evidence.items():
+        write_evidence(project.evidence / f"{name}.parquet", record)
+    write_json(
+        project.evidence / "release.json",
+        {
+            "candidate": asdict(candidate.release),
+            "champion": asdict(champion.release),
+            "base_name": candidate.base.name,
+        },
+    )
+    write_json(project.evidence / "run.json", {"run_id": track(context, evidence, golden)})
+
+
+BASELINES = {"lead2": lead2}
+
+
+def candidate_release(context: Context) -> Contender:
+    """The release that the working tree describes; its adapter is verified before it is used.
+
+    Raises:
+        AdapterError: build/adapter/ is damaged.
+    """
+    base = resolve(context)
+    adapter = (
+        None
+        if read_json(context.project.build / "tune.json")["method"] == "none"
+        else context.project.adapter
+    )
+    digest = None
+    if adapter is not None:
+        digest = adapter_digest(adapter)
+        verify_adapter(adapter, expected=digest, base_digest=base.digest, base_path=base.path)
+    settings = context.params.release.generation.settings()
+    return Contender(
+        Release(base.digest, digest, context.prompt.digest, settings.digest),
+        base,
+        adapter,
+        context.prompt,
+        settings,
+    )
+
+
+def champion_release(context: Context, candidate: Contender) -> Contender:
+    """The serving release from the store; before the first one, release zero: the bare base model with the same prompt.
+
+    Raises:
+        IntegrityError: a stored part does not have its recorded digest.
+    """
+    from sluicegate.releasing import load_stored
+
+    digest = read_json(context.project.build / "inputs.json")["champion"]
+    if digest == "none":
+        zero = Release(
+            candidate.release.base, None, candidate.release.prompt, candidate.release.generation
+        )
+        return Contender(zero, candidate.base, None, candidate.prompt, candidate.generation)
+    stored = load_stored(context.project, digest)
+    base = (
+        candidate.base
+        if stored.release.base == candidate.base.digest
+        else resolve_stored(context, stored.base_name, stored.release.base)
+    )
+    return Contender(stored.release, base, stored.adapter, stored.prompt, stored.generation)
+
+
+def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
+    """The base model of an older release, by the name it had then.
+
+    Raises:
+        IntegrityError: that name now holds other bytes.
+    """
+    from sluicegate.errors import IntegrityError
+
+    release = context.params.release.model_copy(update={"base": name})
+    base = resolve(
+        Context(
+            context.project, context.params.model_copy(update={"release": release}), context.prompt
+        )
+    )
+    if base.digest != digest:
+        raise IntegrityError(
+            f"base model {name} is {base.digest[:12]}, but the champion was made on {digest[:12]}.",
+            hint="Restore the former model under that name.",
+        )
+    return base
+
+
+def _judgements(
+    context: Context,
+    chosen: Sequence[Criterion],
+    golden: Sequence[Example],
+    answers: Mapping[str, Sequence[Generation]],
+) -> dict[str, list[Judgement]]:
+    """What each judge makes of the candidate's and the champion's answers; equal answers are asked about once."""
+    found: dict[str, list[Judgement]] = {name: [] for name in answers}
+    unanswered = 0
+    for criterion in chosen:
+        askers = open_judges(
+            context.project,
+            criterion,
+            dtype=context.params.release.dtype,
+            meter=Meter.of_this_run(),
+        )
+        for name, outputs in answers.items():
+            label = f"{criterion.metric} of the {name}"
+            judgement = judge_answers(
+                criterion, askers, golden, outputs, answers["champion"], progress=counter(label)
+            )
+            if judgement.use.failed:
+                say(
+                    f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it has no scores"
+                )
+            found[name].append(judgement)
+        unanswered += sum(asker.unanswered for asker in askers)
+    if unanswered:
+        count_failure(context.project)
+    return found
+
+
+def _answers(
+    context: Context, contender: Contender, golden: Sequence[Example], label: str
+) -> list[Generation]:
+    params = context.params
+    return answer(
+        Unopened(contender, params.release.dtype, params.evaluate.batch_tokens),
+        [(row.id, render(contender.prompt, row.inputs)) for row in golden],
+        contender.generation,
+        context.project.generations,
+        digest_value([contender.release.digest, params.release.dtype]),
+        counter(label),
+        meter=Meter.of_this_run(),
+    )
+
+
+class Unopened:
+    """A backend that loads its model at the first question: cached answers cost no model."""
+
+    def __init__(self, contender: Contender, dtype: str, batch_tokens: int) -> None:
+        self._contender, self._dtype, self._batch_tokens = contender, dtype, batch_tokens
+        self._opened: Backend | None = None
+
+    @property
+    def _backend(self) -> Backend:
+        if self._opened is None:
+            who = self._contender
+            self._opened = open_backend(
+                "transformers",
+                who.base,
+                who.adapter,
+                dtype=self._dtype,
+                batch_tokens=self._batch_tokens,
+            )
+        return self._opened
+
+    @property
+    def context(self) -> int:
+        """Context length of the base model in tokens."""
+        return self._contender.base.context
+
+    def count_tokens(self, messages: Messages) -> int:
+        """Tokens of the rendered chat."""
+        return self._backend.count_tokens(messages)
+
+    def generate(
+        self,
+        prompts: Sequence[Messages],
+        settings: GenerationSettings,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """Answer the prompts with the contender's model."""
+        return self._backend.generate(prompts, settings, progress)

@@ -1,0 +1,39 @@
+"""The candidate's prompts and answers in, a text profile out: the reference that monitoring compares with."""
+
+from __future__ import annotations
+
+from sluicegate.data.examples import read_examples
+from sluicegate.drift import langkit_door
+from sluicegate.evaluation import read_evidence
+from sluicegate.line.progress import say
+from sluicegate.line.run import open_context
+from sluicegate.monitoring import profile_reference, text_encoder
+from sluicegate.project import Project
+from sluicegate.prompts import render
+
+
+def run(project: Project) -> None:
+    """Write build/profile/reference.parquet and, where LangKit and whylogs are installed, whylogs.bin beside it."""
+    context = open_context(project)
+    answers = {row.id: row for row in read_evidence(project.evidence / "candidate.parquet").rows}
+    golden = read_examples(project.golden)
+    texts = [
+        {
+            "prompt": render(context.prompt, example.inputs)[-1]["content"],
+            "response": answers[example.id].output,
+            "group": example.group,
+        }
+        for example in golden
+    ]
+    lengths = [answers[example.id].completion_tokens for example in golden]
+    rows = [
+        {**text, "completion_tokens": tokens} for text, tokens in zip(texts, lengths, strict=True)
+    ]
+    encoder = text_encoder(context.params.profile.encoder)
+    profile_reference(rows, project.profile / "reference.parquet", encoder=encoder)
+    kept = langkit_door.installed()
+    if kept:
+        langkit_door.write_whylogs(project.profile / "whylogs.bin", texts)
+    say(
+        f"profile: {len(rows)} prompt and answer pairs{', also as a whylogs profile' if kept else ''}"
+    )

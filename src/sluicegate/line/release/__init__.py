@@ -1,0 +1,1 @@
+"""Register, decide, approve, promote, report: what happens to a candidate."""

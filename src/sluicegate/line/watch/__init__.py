@@ -1,0 +1,1 @@
+"""Is production still like what the champion was judged on?"""

