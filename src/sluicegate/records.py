@@ -45,7 +45,7 @@ class GenerationSettings:
 class Generation:
     """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it.
 
-    `first_token` is the part of `seconds` until its first token was there; None where the backend cannot know.
+    `first_token` is the part of `seconds` until its first token was there; None where the model cannot tell.
     """
 
     text: str
@@ -57,14 +57,18 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One request to a judge model. `alternatives`: how many likely tokens are wanted at each place (0: none)."""
+class Request:
+    """One request. `alternatives`: likely tokens wanted at each place; `response_format`: a server's JSON schema."""
 
     messages: tuple[Mapping[str, str], ...]
     max_tokens: int = 256
     temperature: float = 0.0
     seed: int = 0
     alternatives: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,15 @@ class Reply:
     finished: bool = True
     alternatives: tuple[Mapping[str, float], ...] = ()
     cached: bool = False
+    first_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request that brought no answer; `reason` is for a person and holds no secret."""
+    """A request without an answer; `reason` says in a line why and what to do. `too_long`: for the model's context."""
 
     reason: str
+    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import write_labels
 from sluicegate.line.judge import calibrate as stage
 from sluicegate.project import Project
-from sluicegate.records import Evidence, JudgeUse, Question
+from sluicegate.records import Evidence, JudgeUse, Request
 
 LABELS, WORTH = pairs(60)
 PARAMS = """
@@ -40,7 +40,7 @@ criterion: Which answer does the task?
 
 def right(messages: Sequence[dict[str, str]]) -> str:
     """The oracle, over HTTP."""
-    return oracle(WORTH, 0.1)(Question(tuple(messages)))
+    return oracle(WORTH, 0.1)(Request(tuple(messages)))
 
 
 def first(messages: Sequence[dict[str, str]]) -> str:

@@ -2,22 +2,16 @@
 
 answer(...)      prompts -> generations, each kept as soon as its batch is done
 evaluate(...)    generations -> Evidence
-Meter            what a run may spend on answers, and has spent
 lead2(...)       a baseline that reads nothing: the first two sentences
 write_evidence / read_evidence
 """
 
 from sluicegate.evaluation.answers import answer
 from sluicegate.evaluation.baselines import lead2
-from sluicegate.evaluation.budget import METER, Limits, Meter, Spent
 from sluicegate.evaluation.files import read_evidence, write_evidence
 from sluicegate.evaluation.scoring import evaluate, operations, source_text, summarise
 
 __all__ = [
-    "METER",
-    "Limits",
-    "Meter",
-    "Spent",
     "answer",
     "evaluate",
     "lead2",

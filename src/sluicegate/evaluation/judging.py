@@ -10,9 +10,9 @@ from typing import Literal
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.scoring import source_text
+from sluicegate.generating import Model
 from sluicegate.hashing import digest_value
 from sluicegate.judges import (
-    Asker,
     Criterion,
     JudgeRow,
     criterion_path,
@@ -106,7 +106,7 @@ def measures(metrics: Sequence[str], prompts: Path) -> dict[str, Measure]:
 
 def judge_answers(
     criterion: Criterion,
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     golden: Sequence[Example],
     outputs: Sequence[Generation],
     champion: Sequence[Generation],
@@ -131,7 +131,7 @@ def judge_answers(
         raise EvidenceError(
             f"example {bare[0]}: {criterion.metric} needs a reference and there is none."
         )
-    digest, pairwise = judge_digest(criterion, askers), criterion.form == "pairwise"
+    digest, pairwise = judge_digest(criterion, models), criterion.form == "pairwise"
     bound = judgement_digest(criterion, digest, [answer.text for answer in champion])
     if pairwise and outputs is champion:
         # The champion against itself.
@@ -153,7 +153,7 @@ def judge_answers(
         )
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
-    judged = judge_rows(criterion, rows, askers, progress)
+    judged = judge_rows(criterion, rows, models, progress)
     notes = tuple(
         reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT)
     )

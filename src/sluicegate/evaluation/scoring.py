@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
-from sluicegate.evaluation.metered import RunAsker
+from sluicegate.evaluation.metered import RunModel
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import find_metric, metrics_digest, score_many
@@ -52,9 +52,9 @@ def evaluate(
     scores: dict[str, list[float]] = {}
     opinions: dict[str, JudgeUse] = {}
     for name, metric in table.items():
-        before = RunAsker.asked
+        before = RunModel.asked
         scores[name] = score_many(metric, *texts, references, ids)
-        if metric.asks or RunAsker.asked > before:
+        if metric.asks or RunModel.asked > before:
             opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
     whole = corpus_scores(scores, texts[1], references)
     ranges = {name: metric.range for name, metric in table.items()}

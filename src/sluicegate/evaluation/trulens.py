@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from sluicegate.config import ModelsFile, load
 from sluicegate.errors import ConfigError
-from sluicegate.evaluation.metered import RunAsker
-from sluicegate.models.asking import Asker, AskLimits, open_asker
+from sluicegate.evaluation.metered import RunModel
+from sluicegate.models import open_model
 from sluicegate.project import find_project
 
 if TYPE_CHECKING:
-    from sluicegate.judges.trulens_door import AskerProvider
+    from sluicegate.judges.trulens_door import ModelProvider
 
 
 def trulens_provider(
     model: str, root: Path | None = None, *, max_tokens: int = 512
-) -> AskerProvider:
+) -> ModelProvider:
     """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or above `root`.
 
     In a project's own module, named in params.yaml as `my_metrics:relevance`:
@@ -43,9 +43,5 @@ def trulens_provider(
             f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}."
         )
 
-    def opened(limits: AskLimits) -> Asker:
-        return open_asker(
-            models[model], model, root=project.root, cache=project.judgements, limits=limits
-        )
-
-    return open_provider(RunAsker(model, models[model], opened), max_tokens)
+    opened = open_model(models[model], model, root=project.root, cache=project.judgements)
+    return open_provider(RunModel(opened), max_tokens)

@@ -12,7 +12,7 @@ from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.parsing import Unreadable, check_fields, read_object, readable
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.wording import Asking, Unjudgeable, parts_of, question
-from sluicegate.records import Question, Reply
+from sluicegate.records import Reply, Request
 
 TOKENS_A_CLAIM = 32
 MAX_CLAIMS = 200
@@ -20,7 +20,7 @@ _SUPPORTED = {"claim": int, "supported": bool, "sentence": int}
 _SHAPE = '{"claims": [{"claim": 1, "supported": true, "sentence": 4}, {"claim": 2, "supported": false, "sentence": 0}]}'
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about all claims of `row`.
 
     Raises:

@@ -9,13 +9,13 @@ from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.parsing import read_object, read_score, read_token, readable
 from sluicegate.judges.weighting import first_place, weighted_token
 from sluicegate.judges.wording import ALTERNATIVES, SHORT, Asking, parts_of, question
-from sluicegate.records import Question, Reply
+from sluicegate.records import Reply, Request
 
 FIELDS = {"reason": str, "score": int}
 UNWEIGHTED = "not weighted, the endpoint gave no token probabilities for the score"
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about `row`.
 
     Raises:

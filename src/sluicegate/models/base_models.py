@@ -57,15 +57,15 @@ def resolve_base(
         progress: receives one line of text per step that takes long.
 
     Raises:
-        ConfigError: the entry is an endpoint.
+        ConfigError: the entry has no weights here.
         ModelError: the package, path or hub model is absent, has no safetensors weights or no tokenizer.
         EnvironmentFailure: the disk is full.
     """
     say = progress or _silent
-    if spec.endpoint is not None:
+    if not spec.weights:
         raise ConfigError(
-            f"model {name} is an endpoint: it has no weights here that a release could be built on.",
-            hint="Name a model with package, path or hub as release.base; endpoints serve as judges and in `sluice select`.",
+            f"model {name} has no weights here that a release could be built on.",
+            hint="Name a model with package, path or hub as release.base; others serve as judges and in `sluice select`.",
         )
     if spec.package:
         path = _converted(_package_gguf(spec.package, name), cache, say)
@@ -148,7 +148,7 @@ def _converted(gguf: Path, cache: Path, say: Say) -> Path:
         with FileLock(f"{target}.lock"):
             if _intact(target, source, cache, say):
                 return target
-            from sluicegate.models.gguf import convert
+            from sluicegate.engines.gguf import convert
 
             convert(gguf, target, say)
             write_json(_record(target), {"source": source, "digest": folder_digest(target, cache)})

@@ -50,10 +50,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One candidate. `kind` is local or endpoint; `cost` is None where there is no price; `failed` says why not measured."""
+    """One candidate. `local`: its weights are here; `cost` is None without a price; `failed` says why."""
 
     name: str
-    kind: str
+    local: bool
     licence: str
     commercial: bool | None
     residency: str

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sluicegate.budget import BUDGET_FILE, Budget, Counts
 from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
 from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import BudgetError, UsageError
-from sluicegate.evaluation import METER, Limits, Meter, Spent, read_evidence
+from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.gates import load_policy
 from sluicegate.hashing import read_json
@@ -36,15 +37,6 @@ from sluicegate.records import Champion, Decision, Verdict
 from sluicegate.versioning.history import merge_base
 
 WORST = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Most that one run may spend; None is no limit. `cost` is in the currency of `release.price` in params.yaml."""
-
-    seconds: float | None = None
-    tokens: int | None = None
-    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +96,14 @@ def run_gate(
     started, project = time.time(), find_project(Path(root))
     context = open_context(project)
     policy = load_policy(project.registry / "gates.yaml").digest
-    limits = _limits(context, budget or Budget(), started)
+    budget = _opened(context, budget or Budget(), started)
     sha = merge_base(project.root, base) if base else ""
     change: Change | None = None
     outcome: dict[str, Any] = {"change": None, "against": "nothing yet", "policy": policy}
-    with _meter(project, limits) as meter:
+    with _kept(budget) as kept:
         try:
             # From the first look at the champion and the files to the last read of build/: a run beside it replaces them.
-            with line_lock(root, until=limits.until):
+            with line_lock(root, until=budget.until):
                 champion = Ledger(project.ledger_url).champion()
                 change = compare(project, base, sha) if sha else None
                 outcome |= {
@@ -122,16 +114,16 @@ def run_gate(
                     say(f"gate: {_told(change)}; compared with {outcome['against']}")
                 if change and champion is None and change.certain and not change.parts:
                     outcome["decide"] = _unchanged(change)
-                    return _ended(context, outcome, change, Spent(), started, None)
+                    return _ended(context, outcome, change, Counts(), started, None)
                 opponent = ""
                 if change and champion is None:
-                    opponent = base_release(project, change.base, quiet=quiet, until=limits.until)
-                _judge(root, project, outcome, opponent, limits, quiet=quiet)
-                spent = _counted(project, Meter.open(meter).spent)
-                return _ended(context, outcome, change, spent, started, limits)
+                    opponent = base_release(project, change.base, quiet=quiet, until=budget.until)
+                _judge(root, project, outcome, opponent, budget, quiet=quiet)
+                spent = _counted(project, Budget.open(kept).spent)
+                return _ended(context, outcome, change, spent, started, budget)
         except BudgetError as error:
             return _stopped(
-                context, outcome, change, Meter.open(meter).spent, started, error, limits
+                context, outcome, change, Budget.open(kept).spent, started, error, budget
             )
 
 
@@ -155,60 +147,48 @@ def _judge(
     project: Project,
     outcome: dict[str, Any],
     opponent: str,
-    limits: Limits,
+    budget: Budget,
     *,
     quiet: bool,
 ) -> None:
     """The steps of the line up to the report, each only while there is time."""
-    environment = (
-        {METER: str(_meter_path(project)), OPPONENT: opponent}
-        if opponent
-        else {METER: str(_meter_path(project))}
-    )
+    environment = {BUDGET_FILE: str(budget.path)} | ({OPPONENT: opponent} if opponent else {})
     outcome["reproduce"] = line.reproduce(
-        root, progress=not quiet, environment=environment, until=limits.until
+        root, progress=not quiet, environment=environment, until=budget.until
     )
-    if limits.until is not None and time.time() > limits.until:
-        raise Meter.open(_meter_path(project)).exceeded(f"time budget of {limits.seconds:g} s", 0)
+    if budget.seconds_left == 0 and budget.path is not None:
+        raise Budget.open(budget.path).exceeded(0)
     outcome["register"] = line.register(root, opponent)
     outcome["check_drift"] = line.check_drift(root)
     outcome["decide"] = line.decide(root)
     outcome["report"] = reporting.report(root)
 
 
-def _limits(context: Context, budget: Budget, started: float) -> Limits:
+def _opened(context: Context, budget: Budget, started: float) -> Budget:
+    """The budget as this run's stages find it."""
     price = context.params.release.price
     if budget.cost is not None and price is None:
         raise UsageError(
             "--max-cost needs prices, and params.yaml has none.",
             hint="Set release.price: {input: ..., output: ...}, money per million tokens.",
         )
-    return Limits(
-        until=None if budget.seconds is None else started + budget.seconds,
-        seconds=budget.seconds,
-        tokens=budget.tokens,
-        cost=budget.cost,
-        price_input=price.input if price else 0.0,
-        price_output=price.output if price else 0.0,
-    )
-
-
-def _meter_path(project: Project) -> Path:
-    return project.state / "gate" / f"meter-{os.getpid()}.json"
+    path = context.project.state / "gate" / f"budget-{os.getpid()}.json"
+    prices = (price.input, price.output) if price else (0.0, 0.0)
+    return replace(budget, started=started, price=prices, path=path)
 
 
 @contextmanager
-def _meter(project: Project, limits: Limits) -> Iterator[Path]:
+def _kept(budget: Budget) -> Iterator[Path]:
     """Where this run's stages count; gone afterwards."""
-    path = _meter_path(project)
-    Meter(path, limits).save()
+    assert budget.path is not None
+    budget.save()
     try:
-        yield path
+        yield budget.path
     finally:
-        path.unlink(missing_ok=True)
+        budget.path.unlink(missing_ok=True)
 
 
-def _counted(project: Project, spent: Spent) -> Spent:
+def _counted(project: Project, spent: Counts) -> Counts:
     """All answers that the evidence holds and that this run did not generate came from the cache."""
     candidate, champion = (
         read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
@@ -232,10 +212,10 @@ def _stopped(
     context: Context,
     outcome: dict[str, Any],
     change: Change | None,
-    spent: Spent,
+    spent: Counts,
     started: float,
     error: BudgetError,
-    limits: Limits,
+    budget: Budget,
 ) -> GateRun:
     """A run that a budget ended: HOLD, no verdict, nothing recorded."""
     sentence = f"Not judged: {error}"
@@ -248,7 +228,7 @@ def _stopped(
     }
     outcome["stopped"] = str(error)
     return _ended(
-        context, outcome, change, spent, started, limits, summary=f"{sentence} {error.hint}"
+        context, outcome, change, spent, started, budget, summary=f"{sentence} {error.hint}"
     )
 
 
@@ -256,9 +236,9 @@ def _ended(
     context: Context,
     outcome: dict[str, Any],
     change: Change | None,
-    spent: Spent,
+    spent: Counts,
     started: float,
-    limits: Limits | None,
+    budget: Budget | None,
     *,
     summary: str = "",
 ) -> GateRun:
@@ -293,7 +273,7 @@ def _ended(
     outcome |= {
         "decision": decision.value,
         "generations": {"made": spent.made, "cached": spent.cached},
-        "spent": _spent(spent, limits, seconds),
+        "spent": _spent(spent, budget, seconds),
         "verdict": asdict(verdict) if verdict else None,
         "worst": [pair.id for pair in worst],
     }
@@ -302,14 +282,13 @@ def _ended(
     )
 
 
-def _spent(spent: Spent, limits: Limits | None, seconds: float) -> dict[str, float | int | None]:
+def _spent(spent: Counts, budget: Budget | None, seconds: float) -> dict[str, float | int | None]:
     """What the run cost; money only where there are prices."""
-    priced = limits is not None and (limits.price_input or limits.price_output)
-    cost = Meter(None, limits, spent).cost() if priced else None
+    priced = budget is not None and any(budget.price)
     return {
         "seconds": round(seconds, 3),
         "tokens": spent.tokens,
-        "cost": cost,
+        "cost": spent.cost if priced else None,
         "judge_calls": spent.judge_calls,
     }
 

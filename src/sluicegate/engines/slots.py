@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import Cache, PreTrainedModel
 
-from sluicegate.models.attention import Plan, planned, restarting_positions
+from sluicegate.engines.attention import Plan, planned, restarting_positions
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
@@ -79,15 +79,16 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run `prompts` side by side into free slots; returns next-token logits (prompts, vocabulary), float32."""
-        place, first = self.model.device, self.shared
+        device, first = self.model.device, self.shared
         self._incoming = [len(prompt) - first for prompt in prompts]
         ids = torch.tensor(
-            [self._unread + [token for prompt in prompts for token in prompt[first:]]], device=place
+            [self._unread + [token for prompt in prompts for token in prompt[first:]]],
+            device=device,
         )
-        ends = torch.tensor(self._incoming, device=place).cumsum(0) - 1 + len(self._unread)
-        positions = restarting_positions(self._incoming, place, first)
+        ends = torch.tensor(self._incoming, device=device).cumsum(0) - 1 + len(self._unread)
+        positions = restarting_positions(self._incoming, device, first)
         if self._unread:
-            positions = torch.cat((torch.arange(first, device=place)[None], positions), dim=1)
+            positions = torch.cat((torch.arange(first, device=device)[None], positions), dim=1)
         with planned(Plan(lengths=tuple(self._incoming), shared=first)):
             out = self.model(
                 input_ids=ids,
@@ -102,12 +103,12 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append one token to each slot in use; returns the logits after it (used, vocabulary), float32."""
-        place = self.model.device
-        self._rows = torch.arange(self.used, device=place)
-        self._positions = torch.tensor(self.lengths, device=place)
+        device = self.model.device
+        self._rows = torch.arange(self.used, device=device)
+        self._positions = torch.tensor(self.lengths, device=device)
         self._seen = max(self.lengths) + 1
-        mask = torch.arange(self._seen, device=place) <= self._positions[:, None]
-        ids = torch.tensor(tokens, device=place)[:, None]
+        mask = torch.arange(self._seen, device=device) <= self._positions[:, None]
+        ids = torch.tensor(tokens, device=device)[:, None]
         with planned(Plan(mask=mask[:, None, None, :])):
             out = self.model(
                 input_ids=ids,

@@ -6,23 +6,13 @@ import ipaddress
 import queue
 import socket
 import threading
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import ConfigError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One address of an endpoint. `url` has the number, `host` the name: for the Host header and for TLS."""
-
-    url: str
-    host: str
-    authority: str
-    secure: bool
 
 
 class Unreachable(Exception):
@@ -61,7 +51,7 @@ def check_url(spec: EndpointSpec, name: str) -> None:
         )
 
 
-def find_places(spec: EndpointSpec, name: str, seconds: float) -> list[Place]:
+def find_addresses(spec: EndpointSpec, name: str, seconds: float) -> list[str]:
     """Look the endpoint's host up once; every address must be allowed, and requests go to these numbers only.
 
     A second look-up, which could give another answer (DNS rebinding), never happens.
@@ -76,15 +66,22 @@ def find_places(spec: EndpointSpec, name: str, seconds: float) -> list[Place]:
         Unreachable: there is no address.
     """
     parts = urlsplit(spec.url)
-    host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    places = []
-    for address in _look_up(host, port, seconds):
+    found = _look_up(parts.hostname or "", port, seconds)
+    for address in found:
         _check(address, spec, name)
-        number = f"[{address}]" if address.version == 6 else str(address)
-        url = f"{parts.scheme}://{number}:{port}{parts.path.rstrip('/')}/chat/completions"
-        places.append(Place(url, host, parts.netloc, parts.scheme == "https"))
-    return places
+    return [str(address) for address in found]
+
+
+def proxy_of(spec: EndpointSpec) -> str:
+    """The egress proxy that HTTPS_PROXY and NO_PROXY name for this endpoint; empty for none.
+
+    Only encrypted requests go through a proxy: it would read the key of others.
+    """
+    parts = urlsplit(spec.url)
+    if parts.scheme != "https" or proxy_bypass(parts.netloc):
+        return ""
+    return getproxies().get("https", "")
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[Address]:

@@ -58,7 +58,7 @@ def _write(gguf: Path, folder: Path) -> None:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from sluicegate.models.weights import quiet_transformers
+    from sluicegate.engines.loading import quiet_transformers
 
     with quiet_transformers(bars=sys.stderr.isatty()):
         try:

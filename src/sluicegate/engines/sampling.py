@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from sluicegate.hashing import digest_value
-from sluicegate.records import GenerationSettings
+from sluicegate.records import Request
 
 
 class Picker:
@@ -16,7 +16,7 @@ class Picker:
     The order is that of transformers: repetition penalty over prompt and answer, temperature, top-p.
     """
 
-    def __init__(self, prompt: Sequence[int], settings: GenerationSettings) -> None:
+    def __init__(self, prompt: Sequence[int], settings: Request) -> None:
         self.settings = settings
         self.seen = (
             torch.tensor(sorted(set(prompt))) if settings.repetition_penalty != 1.0 else None

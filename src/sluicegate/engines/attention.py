@@ -69,10 +69,10 @@ def planned(plan: Plan) -> Iterator[None]:
 
 
 def restarting_positions(
-    lengths: Sequence[int], place: torch.device, first: int = 0
+    lengths: Sequence[int], device: torch.device, first: int = 0
 ) -> torch.Tensor:
     """Positions (1, sum of lengths) that start at `first` in every sequence."""
-    return torch.cat([torch.arange(first, first + length, device=place) for length in lengths])[
+    return torch.cat([torch.arange(first, first + length, device=device) for length in lengths])[
         None
     ]
 
