@@ -26,7 +26,7 @@ _README = """# {name}
 
 A Sluicegate project: data, prompts and policy here, the engine in the installed package.
 
-    sluice release --plain     # sample data to champion
+    sluice release --no-server     # sample data to champion
     sluice up && sluice release   # the same as a Prefect flow on local servers
     sluice gate --base main    # what a pull request gets: .github/workflows/sluice-gate.yml, .gitlab-ci.yml
     pytest tests               # this project's own tests

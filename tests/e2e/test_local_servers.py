@@ -33,26 +33,36 @@ def release(root: str = ".", promote: bool = True) -> str:
 SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
-from sluicegate.line.release import approve as approval
-from sluicegate.line.release import steps as line
-from sluicegate.line.release import report as reporting
+from sluicegate.line import sequence
+from sluicegate.line.run import (
+    Approvals, Decided, Promoted, Registered, Reported, Reproduced, TrafficChecked
+)
+from sluicegate.records import Champion, Decision
 said = sys.argv.pop(1)
-def step(name):
-    def run(root: str, progress: bool = True) -> dict:
+decision = Decision(said if said in ("REJECT", "HOLD") else "PROMOTE")
+KNOWN = {"release": "a" * 64, "version": 2, "champion": "b", "champion_version": 1, "unchanged": False}
+FOUND = {
+    "reproduce": Reproduced((), "m"),
+    "register": Registered(**KNOWN),
+    "check_drift": TrafficChecked("OK", 0),
+    "decide": Decided(**KNOWN, decision=decision, markdown=f"# {decision}", text=decision),
+    "approvals": Approvals(
+        release="a" * 64, in_force=True, missing=int(said == "nobody"), text="waiting"),
+    "promote": Promoted(Champion("a" * 64, 2, 2), True),
+    "report": Reported(),
+}
+def step(name, found):
+    def run(run, *_, **__):
         with open("steps.txt", "a") as stream:
             stream.write(name + " ")
         if said == "bad-data" and name == "reproduce":
             raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
         if said == "busy-store" and name == "register" and open("steps.txt").read().count("register") < 2:
             raise TrackingError("database is locked")
-        decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
-        if name == "approvals":
-            return {"missing": int(said == "nobody"), "over": False, "release": "a" * 64, "text": "waiting"}
-        return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
+        return found
     return run
-for name in ("reproduce", "register", "check_drift", "decide", "promote"):
-    setattr(line, name, step(name))
-approval.approvals, reporting.report = step("approvals"), step("report")
+for name, found in FOUND.items():
+    setattr(sequence, name, step(name, found))
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

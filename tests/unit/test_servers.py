@@ -247,4 +247,4 @@ def test_running_the_flow_needs_the_flow_and_the_server(project: Project) -> Non
     (project.root / "flows" / "release.py").write_text("")
     with pytest.raises(EnvironmentFailure, match="not running") as caught:
         servers.run_flow(project)
-    assert "--plain" in caught.value.hint
+    assert "--no-server" in caught.value.hint

@@ -17,10 +17,10 @@ from sluicegate.errors import SluiceError
 COMMANDS = {
     "init": "sluicegate.cli.project:init",
     "doctor": "sluicegate.cli.project:doctor",
-    "release": "sluicegate.cli.line:release",
-    "stage": "sluicegate.cli.line:stage",
-    "gate": "sluicegate.cli.line:gate",
-    "approve": "sluicegate.cli.approval:approve",
+    "release": "sluicegate.cli.release:release",
+    "stage": "sluicegate.cli.pipeline:stage",
+    "gate": "sluicegate.cli.gate:gate",
+    "approve": "sluicegate.cli.release:approve",
     "promote": "sluicegate.cli.ledger:promote",
     "rollback": "sluicegate.cli.ledger:rollback",
     "reconcile": "sluicegate.cli.ledger:reconcile",
@@ -29,12 +29,12 @@ COMMANDS = {
     "lineage": "sluicegate.cli.ledger:lineage",
     "prompt": "sluicegate.cli.prompt:prompt",
     "judge": "sluicegate.cli.judge:judge",
-    "select": "sluicegate.cli.select:select",
-    "benchmark": "sluicegate.cli.benchmark:benchmark",
-    "monitor": "sluicegate.cli.monitor:monitor",
-    "retrain": "sluicegate.cli.monitor:retrain",
+    "select": "sluicegate.cli.choose:select",
+    "benchmark": "sluicegate.cli.choose:benchmark",
+    "monitor": "sluicegate.cli.watch:monitor",
+    "retrain": "sluicegate.cli.learn:retrain",
     "traffic": "sluicegate.cli.traffic:traffic",
-    "feedback": "sluicegate.cli.feedback:feedback",
+    "feedback": "sluicegate.cli.learn:feedback",
     "up": "sluicegate.cli.servers:up",
     "down": "sluicegate.cli.servers:down",
 }
@@ -89,7 +89,7 @@ def sluice() -> None:
     """From a changed prompt, data set or adapter to a champion in production, on recorded evidence.
 
     \b
-    New here:      sluice init my-project && cd my-project && sluice release --plain
+    New here:      sluice init my-project && cd my-project && sluice release --no-server
     What is missing:          sluice doctor
     Every night, as a flow:   sluice up && sluice release
 

@@ -18,7 +18,7 @@ def init(folder: Path) -> None:
 
     files = make(folder)
     go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-    click.echo(f"{folder}: {len(files)} files, one commit.\nnext: {go}sluice release --plain")
+    click.echo(f"{folder}: {len(files)} files, one commit.\nnext: {go}sluice release --no-server")
 
 
 @click.command()

@@ -278,7 +278,7 @@ def run_flow(project: Project, *, promote: bool = True, result: Path | None = No
     if not flow.is_file():
         raise ConfigError(
             f"{flow} is missing.",
-            hint="`sluice init` writes one; `sluice release --plain` needs none.",
+            hint="`sluice init` writes one; `sluice release --no-server` needs none.",
         )
     _require_api(project)
     command = [sys.executable, str(flow), "--root", str(project.root)]
@@ -389,7 +389,7 @@ def _require_api(project: Project) -> str:
     if api is None:
         raise EnvironmentFailure(
             "the local Prefect server is not running.",
-            hint="`sluice up` starts it; `sluice release --plain` needs none.",
+            hint="`sluice up` starts it; `sluice release --no-server` needs none.",
         )
     return api
 
