@@ -1,4 +1,4 @@
-"""The real servers, once: started, used by a deployment and by the flow, and stopped without a trace."""
+"""The real servers, once: started, used by a deployment and the flow, stopped without a trace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def release(root: str = ".", promote: bool = True) -> str:
         stream.write(f"{Path(root).resolve()} {promote}\\n")
     return "done"
 """
-# Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or the name of the step that fails.
+# Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or what fails.
 SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
@@ -43,12 +43,15 @@ def step(name):
             stream.write(name + " ")
         if said == "bad-data" and name == "reproduce":
             raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
-        if said == "busy-store" and name == "register" and open("steps.txt").read().count("register") < 2:
+        tries = open("steps.txt").read().count("register")
+        if said == "busy-store" and name == "register" and tries < 2:
             raise TrackingError("database is locked")
         decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
         if name == "approvals":
-            return {"missing": int(said == "nobody"), "over": False, "release": "a" * 64, "text": "waiting"}
-        return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
+            missing = int(said == "nobody")
+            return {"missing": missing, "over": False, "release": "a" * 64, "text": "waiting"}
+        verdict = {"decision": decision, "markdown": f"# {decision}"}
+        return verdict if name == "decide" else {"step": name}
     return run
 for name in ("reproduce", "register", "check_drift", "decide", "promote"):
     setattr(line, name, step(name))
@@ -130,7 +133,7 @@ def test_a_second_up_starts_nothing(project: Project) -> None:
 
 
 def test_a_scheduled_run_appears(project: Project) -> None:
-    """The scheduler really creates nightly runs: with the wrong SQLAlchemy it looks healthy and never does."""
+    """The scheduler makes nightly runs: with the wrong SQLAlchemy it looks healthy but does not."""
     assert eventually(lambda: any(run["auto_scheduled"] for run in runs(project)), 60.0)
     soonest = min(run["expected_start_time"] for run in runs(project) if run["auto_scheduled"])
     assert "T02:30:00" in soonest
@@ -148,7 +151,7 @@ def test_the_worker_runs_the_deployment_in_the_project(project: Project) -> None
 
 
 def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -> None:
-    """The deployment that looks every five minutes is paused until gates.yaml asks for approvals."""
+    """What looks every five minutes is paused until gates.yaml asks for approvals."""
 
     def paused() -> bool:
         return bool(
@@ -168,7 +171,7 @@ def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -
 
 
 def test_missed_nights_run_once(project: Project) -> None:
-    """With the worker gone, of three overdue nights only the newest stays scheduled when it comes back."""
+    """Of three nights that were missed without a worker only the newest stays scheduled."""
     worker = processes.alive(project, "worker")
     assert worker is not None
     processes.stop(worker, 10.0)
@@ -202,7 +205,7 @@ def test_missed_nights_run_once(project: Project) -> None:
 def test_the_shipped_flow(
     project: Project, tmp_path: Path, said: str, code: int, steps: str
 ) -> None:
-    """The flow's exit code is the verdict's; only PROMOTE promotes; a locked store is tried again, bad data is not."""
+    """The exit code is the verdict's; only PROMOTE promotes; a locked store is tried again."""
     (tmp_path / "scripted.py").write_text(SCRIPTED)
     (tmp_path / "params.yaml").write_text("{}\n")
     command = [

@@ -10,7 +10,7 @@ from sluicegate.cli.output import json_option, print_json
 @click.command()
 @json_option
 def up(as_json: bool) -> None:
-    """Start the local Prefect server, a worker and the MLflow UI, once; loopback only, state under .sluice/."""
+    """Start the local Prefect server, a worker and the MLflow UI, once, on loopback only."""
     from sluicegate import local_services as servers
     from sluicegate.project import find_project
 
