@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from sluicegate import local_services
 from sluicegate.cli import sluice
 from sluicegate.errors import ConfigError, UsageError, VersioningError
 from sluicegate.scaffold import init, template, upgrade
@@ -299,7 +300,12 @@ def test_the_commands(project: Path, shipped: Path, monkeypatch: pytest.MonkeyPa
     told = [line for line in run(sluice, ["doctor"]).output.splitlines() if "template" in line]
     assert told
     assert "flows/a.py" in told[0]
+    monkeypatch.setattr(local_services, "up", lambda project, progress: [])
+    up = run(sluice, ["up"])
+    assert "1 to bring forward: flows/a.py" in up.stderr
+    assert "sluice upgrade" in up.stderr
     assert run(sluice, ["upgrade"], standalone_mode=False).return_value == 0
+    assert run(sluice, ["up"]).stderr == ""
     assert (project / "flows" / "a.py").read_text("utf-8") == NEW_FLOW
 
 

@@ -67,7 +67,7 @@ def doctor(as_json: bool) -> int:
         project = find_project()
     except ConfigError:
         project = None
-    checks = diagnose(project) + ([_files(project.root)] if project else [])
+    checks = diagnose(project) + ([template_check(project.root)] if project else [])
     if as_json:
         print_json(checks)
         return 0 if all(check.ok or not check.required for check in checks) else 3
@@ -79,7 +79,7 @@ def doctor(as_json: bool) -> int:
     return 0 if all(check.ok or not check.required for check in checks) else 3
 
 
-def _files(root: Path) -> Check:
+def template_check(root: Path) -> Check:
     """Are the files that `sluice init` wrote those of the installed version?"""
     from sluicegate.doctor import Check
     from sluicegate.errors import SluiceError

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import time
+import urllib.request
 from typing import Any
-
-import httpx
 
 POOL = "sluicegate"
 DEPLOYMENT = "release/nightly"
@@ -15,6 +16,7 @@ RETRAIN = "retrain/on-alarm"
 DEPLOYMENTS = (DEPLOYMENT, APPROVALS, MONITOR, RETRAIN)
 WORKER = "local"
 RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def request(
@@ -24,16 +26,19 @@ def request(
 
     Proxies of the environment are ignored: everything asked here is on loopback.
     """
+    data = None if body is None else json.dumps(body).encode()
     verb = method or ("GET" if body is None else "POST")
+    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(url, data=data, headers=headers, method=verb)
     try:
-        answer = httpx.request(verb, url, json=body, timeout=timeout, trust_env=False)
-        answer.raise_for_status()
-    except httpx.HTTPError:
+        with _DIRECT.open(asked, timeout=timeout) as answer:
+            text = answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):  # URLError and time-outs are OSErrors
         return None
     try:
-        return answer.json()
+        return json.loads(text)
     except ValueError:
-        return answer.text
+        return text
 
 
 def healthy(health: str) -> bool:
