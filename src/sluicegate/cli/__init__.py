@@ -16,6 +16,7 @@ from sluicegate.errors import SluiceError
 
 COMMANDS = {
     "init": "sluicegate.cli.project:init",
+    "upgrade": "sluicegate.cli.project:upgrade",
     "doctor": "sluicegate.cli.project:doctor",
     "release": "sluicegate.cli.release:release",
     "stage": "sluicegate.cli.pipeline:stage",
@@ -40,6 +41,7 @@ COMMANDS = {
 }
 HELP = {
     "init": "Make a new project from the shipped template.",
+    "upgrade": "Bring a project's flows, pipeline and workflows to this version.",
     "doctor": "Say what is missing and the line that installs it.",
     "release": "Run the whole line: data to champion.",
     "stage": "Run one pipeline stage (DVC calls this).",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from grimp import ImportGraph, build_graph
 
 import sluicegate
 from sluicegate.config import SourceSpec
@@ -27,7 +27,7 @@ OPPONENT = "SLUICE_OPPONENT"
 """Environment variable: the stored release to compare with where nothing serves yet (`sluice gate --base`)."""
 JUDGED = "judge:"
 """As `evaluation.judging.PREFIX`, which would bring more than this stage needs."""
-_NAMED = re.compile(r"sluicegate(?:\.[a-z_0-9]+)+")
+_ENTRY = re.compile(r"(sluicegate(?:\.[a-z_0-9]+)+):")
 
 
 def stage(run: Run) -> None:
@@ -155,21 +155,24 @@ def _bytes(name: str, spec: SourceSpec, root: Path) -> str:
 
 
 def stage_hash(module: str) -> str:
-    """Digest of `module` and of every engine module that it imports, directly or not, by name and content."""
-    seen: dict[str, str] = {}
-    waiting = [module]
+    """Digest of `module` and of every engine module that it imports, directly or not, by name and
+    content: lazy imports and "module:function" entries of tables too, what only a type checker
+    reads not.
+    """
+    graph, seen, waiting = _imports(), dict[str, str](), [module]
     while waiting:
         name = waiting.pop()
-        file = _file(name)
-        if name in seen or file is None or (name in NEUTRAL and name != module):
+        if name in seen or name not in graph.modules or (name in NEUTRAL and name != module):
             continue
+        file = _file(name)
         seen[name] = digest_file(file)
         if file.name == "__init__.py":  # word lists are code, too
             seen |= {
                 str(data.relative_to(PACKAGE)): digest_file(data)
                 for data in sorted(file.parent.glob("*/*.txt"))
             }
-        waiting.extend(_imports(file))
+        waiting.extend(graph.find_modules_directly_imported_by(name))
+        waiting.extend(_ENTRY.findall(file.read_text("utf-8")))
     return digest_value(seen)
 
 
@@ -195,41 +198,12 @@ NEUTRAL = frozenset(
 )
 
 
-def _file(name: str) -> Path | None:
+def _file(name: str) -> Path:
     path = PACKAGE.joinpath(*name.split(".")[1:])
-    for file in (path / "__init__.py", path.with_suffix(".py")):
-        if file.is_file():
-            return file
-    return None
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @cache
-def _imports(file: Path) -> tuple[str, ...]:
-    """Engine modules named in import statements (at any depth) and in "module:function" table entries."""
-    names: set[str] = set()
-    for node in _executed(ast.parse(file.read_text("utf-8"))):
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and node.module.startswith("sluicegate")
-        ):
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names if alias.name.startswith("sluicegate."))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
-            names.update(_NAMED.findall(node.value))
-    return tuple(sorted(names))
-
-
-def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below `tree`, but for what only a type checker reads."""
-    for node in ast.iter_child_nodes(tree):
-        if (
-            isinstance(node, ast.If)
-            and isinstance(node.test, ast.Name)
-            and node.test.id == "TYPE_CHECKING"
-        ):
-            continue
-        yield node
-        yield from _executed(node)
+def _imports() -> ImportGraph:
+    """Who imports whom in the engine; 0.1 s for 270 modules, so nothing is kept on disk."""
+    return build_graph(PACKAGE.name, exclude_type_checking_imports=True, cache_dir=None)
