@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.cards.selection import selection_html, selection_text
-from sluicegate.config import ModelsFile, ModelSpec, load
+from sluicegate.config import ModelSpec, load
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, SluiceError
 from sluicegate.evaluation import answer, evaluate
 from sluicegate.hashing import digest_file, digest_value, write_atomic, write_json
 from sluicegate.line.choose.page import page_of
 from sluicegate.line.progress import counter, say
-from sluicegate.line.run import Context, open_context
+from sluicegate.line.run import Run, open_run
 from sluicegate.metrics import find_metric
 from sluicegate.models import WeightsModel, open_model
-from sluicegate.project import Project, find_project
+from sluicegate.project import Project
 from sluicegate.prompts import render
 from sluicegate.records import Evidence, Example, Generation, Release
 from sluicegate.selecting import (
@@ -55,7 +55,7 @@ class Selection:
     page: Path
 
 
-def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
+def run_selection(run: Run, names: Sequence[str] = ()) -> Selection:
     """Compare `names`, or the candidates of registry/selection.yaml, and write reports/selection.html and .json.
 
     Every candidate answers the same golden examples with the project's prompt and generation settings. Answers come from
@@ -65,12 +65,11 @@ def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
         ConfigError: selection.yaml, models.yaml or params.yaml is wrong, or a candidate is not in models.yaml.
         EvidenceError: the golden set is absent or empty.
     """
-    project = find_project(Path(root))
-    open_context(project)
+    project = run.project
     plan = load(project.registry / PLAN, SelectionFile)
     if names:
         plan = plan.model_copy(update={"candidates": tuple(dict.fromkeys(names))})
-    models = load(project.registry / "models.yaml", ModelsFile).models
+    models = run.models.models
     unknown = [name for name in plan.candidates if name not in models]
     if unknown:
         raise ConfigError(
@@ -148,12 +147,10 @@ def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionF
 
 def measure(root: str, name: str, plan: SelectionFile) -> tuple[Evidence | None, Speed | None, str]:
     """Quality and speed of one candidate; where it fails, why, in place of both."""
-    project = find_project(Path(root))
-    context = open_context(project)
-    golden = _golden(project, plan)
-    spec = load(project.registry / "models.yaml", ModelsFile).models[name]
+    run = open_run(root)  # this is another process
+    golden, spec = _golden(run.project, plan), run.models.models[name]
     try:
-        return _measured(context, name, spec, plan, golden)
+        return _measured(run, name, spec, plan, golden)
     except (EnvironmentFailure, EvidenceError, ConfigError) as error:
         return None, None, _said(error)
 
@@ -163,36 +160,36 @@ def _said(error: SluiceError) -> str:
 
 
 def _measured(
-    context: Context,
+    run: Run,
     name: str,
     spec: ModelSpec,
     plan: SelectionFile,
     golden: Sequence[Example],
 ) -> tuple[Evidence, Speed, str]:
-    settings = context.params.release.generation.settings()
-    prompts = [render(context.prompt, row.inputs) for row in golden]
-    params = context.params
+    settings = run.params.release.generation.settings()
+    prompts = [render(run.prompt, row.inputs) for row in golden]
+    params = run.params
     model = open_model(
         spec,
         name,
-        root=context.project.root,
+        root=run.project.root,
         dtype=params.release.dtype,
         batch_tokens=params.evaluate.batch_tokens,
         say=say,
     )
     # weights by their own digest: then answers that evaluation had of them are found again
     base = model.base.digest if isinstance(model, WeightsModel) else model.identity
-    release = Release(base, None, context.prompt.digest, settings.digest)
+    release = Release(base, None, run.prompt.digest, settings.digest)
     outputs = answer(
         model,
         [(row.id, messages) for row, messages in zip(golden, prompts, strict=True)],
         settings,
-        context.project.generations,
+        run.project.generations,
         digest_value([release.digest, params.release.dtype]),
         counter(name),
     )
     evidence = evaluate(
-        release.digest, golden, digest_file(context.project.golden), outputs, plan.metrics
+        release.digest, golden, digest_file(run.project.golden), outputs, plan.metrics
     )
     timings, decode = timed(
         model,
