@@ -1,6 +1,8 @@
-"""What a run may spend on models: seconds, tokens, money; reserved before a request, settled after it.
+"""What a run may spend on models: seconds, tokens, money; reserved before a request, settled after
+it.
 
-The stages of a run are processes of their own, so limits and counts travel in a file that the environment names.
+The stages of a run are processes of their own, so limits and counts travel in a file that the
+environment names.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from sluicegate.hashing import read_json, write_json
 BUDGET_FILE = "SLUICE_BUDGET"
 """Environment variable that tells a stage where its run's budget is."""
 SAVE_SECONDS = 0.5
-"""At most so often counts are written while requests are answered: what a killed stage may not have counted."""
+"""At most so often counts are written while requests are answered: what a killed stage may not have
+counted."""
 
 Size = tuple[int, int]
 """Tokens of a prompt and of its answer."""
@@ -60,7 +63,8 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Most that a run may spend, and what it has spent; None is no limit. One thread at a time uses it.
+    """Most that a run may spend, and what it has spent; None is no limit. One thread at a time uses
+    it.
 
     Attributes:
         seconds: of wall time, from `started` on.
@@ -74,7 +78,8 @@ class Budget:
         spent: the counts.
 
     Raises:
-        UsageError: a limit is not finite. No comparison with NaN is ever true, so that it would stop nothing.
+        UsageError: a limit is not finite. No comparison with NaN is ever true, so that it would
+            stop nothing.
 
     Example:
         >>> Budget(cost=float("nan"))
@@ -147,7 +152,8 @@ class Budget:
         return self._held.requests
 
     def fits(self, size: Size) -> bool:
-        """Whether a request of at most `size` certainly stays within the limits beside those in the air."""
+        """Whether a request of at most `size` certainly stays within the limits beside those in the
+        air."""
         return not self._over(size)
 
     def reserve(self, size: Size) -> None:
@@ -183,7 +189,8 @@ class Budget:
             self.save()
 
     def exceeded(self, missing: int, size: Size | None = None) -> BudgetError:
-        """The error that stops a run: time is up, or the next request, of at most `size`, does not fit.
+        """The error that stops a run: time is up, or the next request, of at most `size`, does not
+        fit.
 
         Args:
             missing: how many answers are still missing.
@@ -196,7 +203,7 @@ class Budget:
         return BudgetError(
             f"the {name} is spent: {made} answers were generated ({spent.tokens:,} tokens{money}), "
             f"{spent.cached} were in the cache, {missing} are missing.",
-            hint="Run again with a larger budget; what was generated is kept and costs nothing then.",
+            hint="Run again with a larger budget; what was generated is kept.",
         )
 
     def _money(self, size: Size) -> float:

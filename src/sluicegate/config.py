@@ -277,36 +277,24 @@ class ModelSpec(Strict):
     def _other_kind(cls, entry: Any) -> Any:
         if not isinstance(entry, dict) or "other" in entry:
             return entry
-        known = {key: value for key, value in entry.items() if key in cls.model_fields}
-        return {**known, "other": {key: entry[key] for key in entry if key not in known}}
+        other = {key: value for key, value in entry.items() if key not in cls.model_fields}
+        return {key: entry[key] for key in entry if key not in other} | {"other": other}
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelSpec:
         if len(self._origins()) != 1:
             found = ", ".join(self._origins()) or "none"
-            raise ValueError(
-                "exactly one of package, path, hub, endpoint or another kind of model is needed; "
-                f"found: {found}"
-            )
+            raise ValueError(f"exactly one of package, path, hub, endpoint ... is needed: {found}")
         return self
 
     def _origins(self) -> list[str]:
-        named = ("package", "path", "hub", "endpoint")
-        return [name for name in named if getattr(self, name)] + list(self.other)
+        named = [self.package and "package", self.path and "path", self.hub and "hub"]
+        return [name for name in (*named, self.endpoint and "endpoint", *self.other) if name]
 
     @property
     def kind(self) -> str:
         """What kind of model it is: a row of `models.MODELS`."""
         return self._origins()[0]
-
-    @property
-    def price(self) -> PriceParams | None:
-        """Money per million tokens; None where nobody says."""
-        if self.endpoint is not None:
-            return self.endpoint.price
-        settings = self.other.get(self.kind)
-        price = settings.get("price") if isinstance(settings, dict) else None
-        return None if price is None else PriceParams.model_validate(price)
 
     @property
     def weights(self) -> bool:

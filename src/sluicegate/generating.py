@@ -17,11 +17,13 @@ Took = Callable[[int, Reply | Failure], None]
 
 
 class Model(Protocol):
-    """What generates text: weights on this machine, a hosted model, or one of these behind a cache or a budget."""
+    """What generates text: weights on this machine, a hosted model, or one of these behind a cache
+    or a budget."""
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what answers: address and model, or digests of base, adapter and dtype. No secret."""
+        """SHA-256 of what answers: address and model, or digests of base, adapter and dtype. No
+        secret."""
         ...
 
     @property
@@ -53,7 +55,8 @@ class Model(Protocol):
         ...
 
     def count_tokens(self, messages: Messages) -> int:
-        """Tokens of `messages`, the opening of the answer included; more than there can be where nobody knows."""
+        """Tokens of `messages`, the opening of the answer included; more than there can be where
+        nobody knows."""
         ...
 
 
@@ -91,7 +94,8 @@ def least_tokens(text: str) -> int:
 
 
 def most_tokens(messages: Iterable[Mapping[str, str]]) -> int:
-    """More tokens than `messages` can have: a token is a byte at least, and chat templates add their own.
+    """More tokens than `messages` can have: a token is a byte at least, and chat templates add
+    their own.
 
     128 of them for a default system prompt, 16 around each message.
 
@@ -126,7 +130,8 @@ def all_replies(answers: Sequence[Reply | Failure], who: str) -> list[Reply]:
 
 
 def likely_tokens(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Text to log probability; probabilities of tokens with equal text (half letters, say) are added.
+    """Text to log probability; probabilities of tokens with equal text (half letters, say) are
+    added.
 
     Example:
         >>> likely_tokens([("7", -0.5), ("8", -1.5), ("7", -0.5)]).keys()

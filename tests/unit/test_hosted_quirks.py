@@ -1,4 +1,5 @@
-"""What real servers do beside the book: each ends as a reply, or as one line that says what to do."""
+"""What real servers do beside the book: each ends as a reply, or as one line that says what to
+do."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import Asked, ChatServer, certificate, completion, says, send, sends
 from sluicegate.budget import Budget
-from sluicegate.config import EndpointSpec, ModelSpec
+from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.errors import BudgetError, ConfigError, MissingExtraError
-from sluicegate.models import open_model
+from sluicegate.models import open_model, price_of
 from sluicegate.models.reading import FILTER
 from sluicegate.records import Failure, Reply, Request
 
@@ -53,7 +54,8 @@ def one(body: bytes, **more: Any) -> Reply | Failure:
      (None, True)],
 )  # fmt: skip
 def test_finish_reasons_of_other_servers(reason: str | None, finished: bool) -> None:
-    """Only a reason that says so means that the answer was cut; where there is none, its length tells."""
+    """Only a reason that says so means that the answer was cut; where there is none, its length
+    tells."""
     answer = one(completion("one two", finish_reason=reason))
     assert isinstance(answer, Reply)
     assert answer.finished is finished
@@ -76,7 +78,7 @@ def message(**fields: Any) -> bytes:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"<!DOCTYPE html><html>Sign in</html>", "sent a web page, not JSON: is its address right?"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "sent a web page, not JSON: is its address"),
         (b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 0}}', "is empty"),
         (completion("x", finish_reason="content_filter"), FILTER),
         (completion("x", finish_reason="SAFETY"), FILTER),
@@ -101,11 +103,12 @@ def test_no_answer_says_what_to_do(body: bytes, said: str) -> None:
         (completion("let me see</think>\n4"), "\n4"),
         (completion("<think>let me see</think>4"), "4"),
         (without_usage("fine"), "fine"),
-        (message(content=[{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]), "in parts"),
+        (message(content=[{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]), "a b"),
     ],
 )  # fmt: skip
 def test_answers_in_other_forms(body: bytes, text: str) -> None:
-    """Thoughts are no answer, with or without their opening; parts are joined; tokens are counted by us if need be."""
+    """Thoughts are no answer, with or without their opening; parts are joined; tokens are counted
+    by us if need be."""
     answer = one(body)
     assert isinstance(answer, Reply)
     assert answer.text == text
@@ -125,7 +128,8 @@ def test_probabilities_begin_after_the_thoughts() -> None:
 
 
 def test_an_error_of_status_200_is_tried_again() -> None:
-    """A server that reports its trouble as a success is asked again; at last its own words are told."""
+    """A server that reports its trouble as a success is asked again; at last its own words are
+    told."""
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         bad = json.dumps({"error": {"message": "upstream overloaded", "code": 502}}).encode()
@@ -152,7 +156,8 @@ def picky(refused: dict[str, str]) -> Callable[..., Any]:
 
 
 def test_parameters_that_a_server_does_not_take(caplog: pytest.LogCaptureFixture) -> None:
-    """They are left out, or named otherwise, in one more try; that is told once, and remembered for later requests."""
+    """They are left out, or named otherwise, in one more try; that is told once, and remembered for
+    later requests."""
     refused = {
         "max_tokens": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
         "temperature": "'temperature' does not support 0.0 with this model.",
@@ -195,7 +200,8 @@ def test_too_long_for_the_context() -> None:
 
 
 def test_only_what_is_needed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the environment of OpenAI's client goes to another server: no organisation, no machine, no key."""
+    """Nothing of the environment of OpenAI's client goes to another server: no organisation, no
+    machine, no key."""
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "mine-alone-0123456789")
     with ChatServer(says(lambda _: "yes")) as server:
@@ -206,7 +212,8 @@ def test_only_what_is_needed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deployment on Azure is called at its own path, with its version and its own header for the key."""
+    """A deployment on Azure is called at its own path, with its version and its own header for the
+    key."""
     monkeypatch.setenv("AZURE_KEY", "azure-key-0123456789")
     with ChatServer(says(lambda _: "yes")) as server:
         settings = {
@@ -219,12 +226,12 @@ def test_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = server.asked[0]
     assert asked.path == "/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
     assert asked.headers["api-key"] == "azure-key-0123456789"
-    assert spec.price is not None
-    assert spec.price.output == 2.0
+    assert price_of(spec) == PriceParams(input=1.0, output=2.0)
 
 
 class Proxy:
-    """An egress proxy: CONNECT to any name ends at `port` of this machine; `asked` is what came in."""
+    """An egress proxy: CONNECT to any name ends at `port` of this machine; `asked` is what came
+    in."""
 
     def __init__(self, port: int, status: int = 200) -> None:
         self._port, self._status, self.asked = port, status, list[str]()
@@ -257,7 +264,8 @@ class ProxyServer(ChatServer):
 
 
 def test_an_egress_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through HTTPS_PROXY a name is reached that has no address here; TLS goes end to end, so the proxy sees no key."""
+    """Through HTTPS_PROXY a name is reached that has no address here; TLS goes end to end, so the
+    proxy sees no key."""
     monkeypatch.setenv("JUDGE_KEY", "sk-0123456789abcdefghij")
     monkeypatch.setenv("NO_PROXY", "")
     trusted, context = certificate(tmp_path, "judge.invalid")

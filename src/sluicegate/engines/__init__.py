@@ -1,4 +1,5 @@
-"""Engines: what serves open weights on this machine. The table, the protocol, how one is opened; no torch here."""
+"""Engines: what serves open weights on this machine. The table, the protocol, how one is opened; no
+torch here."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Engine(Protocol):
     """Weights in memory, for evaluation, judging and serving alike."""
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
-        """Answer each request, telling `took` as answers arrive, in any order; see `generating.Model`."""
+        """Answer each request, telling `took` as answers arrive, in any order; see
+        `generating.Model`."""
         ...
 
     def count_tokens(self, messages: Messages) -> int:
@@ -53,7 +55,8 @@ def open_engine(
         context: longest prompt plus answer in tokens.
         dtype: `float32` or `bfloat16`.
         batch_tokens: most tokens in work at once.
-        name: a key of `ENGINES`, or `module:function` taking the arguments of this function, `name` aside.
+        name: a key of `ENGINES`, or `module:function` taking the arguments of this function, `name`
+            aside.
 
     Raises:
         ConfigError: no such engine.

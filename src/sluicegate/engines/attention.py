@@ -1,7 +1,9 @@
-"""Attention without padding: several sequences side by side in one row, or one new token for each of many sequences.
+"""Attention without padding: several sequences side by side in one row, or one new token for each
+of many sequences.
 
-transformers looks attention up by name; `use_planned_attention` registers ours, which reads what the caller planned.
-It suits decoders whose layers all attend to everything before them; `plannable` says which those are.
+transformers looks attention up by name; `use_planned_attention` registers ours, which reads what
+the caller planned. It suits decoders whose layers all attend to everything before them; `plannable`
+says which those are.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ class Plan:
     Attributes:
         lengths: causal sequences end to end in a row.
         mask: (batch, 1, 1, span), True where the one new token of each sequence looks.
-        shared: the keys begin with so many tokens that every sequence goes on from; where the queries begin with them too,
-            they are read in this pass.
+        shared: the keys begin with so many tokens that every sequence goes on from; where the
+            queries begin with them too, they are read in this pass.
     """
 
     lengths: tuple[int, ...] = ()
@@ -40,7 +42,8 @@ _PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
 def plannable(config: Any) -> bool:
-    """Whether the model of this configuration can run under a plan: a known family, full attention in every layer."""
+    """Whether the model of this configuration can run under a plan: a known family, full attention
+    in every layer."""
     kinds = getattr(config, "layer_types", None) or []
     windowed = getattr(config, "sliding_window", None) and getattr(
         config, "use_sliding_window", True
@@ -87,7 +90,8 @@ def _attend(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads, span, size)."""
+    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads,
+    span, size)."""
     del module, attention_mask, rest
     plan = _PLAN.get()
     if plan is None:

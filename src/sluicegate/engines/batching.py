@@ -1,10 +1,12 @@
-"""Batched generation with transformers: prompts side by side without padding, finished answers make room at once.
+"""Batched generation with transformers: prompts side by side without padding, finished answers make
+room at once.
 
-Prompts run sorted by length. Each gets a slot of the key-value cache; several prompts are read in one pass, then every
-slot in use grows by a token a step, and a finished one is refilled. What all prompts of a cache begin with (a judge's
-criterion, a system prompt) is read once. Greedy answers equal those of one-by-one generation in float32: company moves
-log probabilities by 5e-5 at most (SmolLM2, all tokens of the vocabulary; as much with a shared beginning as without), so
-only a tie that close could go the other way. In bfloat16 rounding now and then changes a word.
+Prompts run sorted by length. Each gets a slot of the key-value cache; several prompts are read in
+one pass, then every slot in use grows by a token a step, and a finished one is refilled. What all
+prompts of a cache begin with (a judge's criterion, a system prompt) is read once. Greedy answers
+equal those of one-by-one generation in float32: company moves log probabilities by 5e-5 at most
+(SmolLM2, all tokens of the vocabulary; as much with a shared beginning as without), so only a tie
+that close could go the other way. In bfloat16 rounding now and then changes a word.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ PREFILL_TOKENS = 2048
 SIMILAR = 0.6
 """Prompts share a cache while the shortest needs at least this share of the longest's room."""
 SHARING = 8
-"""The common beginning of prompts is read once where that saves so many tokens: there it was faster already."""
+"""The common beginning of prompts is read once where that saves so many tokens: there it was faster
+already."""
 
 
 class _TimeIsUp(Exception):
@@ -41,9 +44,11 @@ class _TimeIsUp(Exception):
 
 @dataclass(slots=True)
 class Row:
-    """One prompt in work: `room` tokens for its answer; `likely[place]`: token ids and log probabilities, if asked.
+    """One prompt in work: `room` tokens for its answer; `likely[place]`: token ids and log
+    probabilities, if asked.
 
-    `seconds` is its share of the passes so far, `first` what that was when its first token was there.
+    `seconds` is its share of the passes so far, `first` what that was when its first token was
+    there.
     """
 
     index: int
@@ -93,13 +98,15 @@ class BatchingEngine:
         return len(encode_chat(self.tokenizer, messages))
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
-        """See `Engine.generate`. Texts have no special tokens, no space around, no stop string or what follows.
+        """See `Engine.generate`. Texts have no special tokens, no space around, no stop string or
+        what follows.
 
-        A request that leaves no room for an answer is a failure. `seconds` of the replies add up to the time spent in
-        the model; `first_token` is the part of it for the prompt.
+        A request that leaves no room for an answer is a failure. `seconds` of the replies add up to
+        the time spent in the model; `first_token` is the part of it for the prompt.
 
         Raises:
-            BudgetError: the next request does not fit, or time is up, which is seen between two tokens.
+            BudgetError: the next request does not fit, or time is up, which is seen between two
+                tokens.
         """
         rows = []
         for index, request in enumerate(requests):
@@ -152,7 +159,8 @@ class BatchingEngine:
     def _pick(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Add a token to the answer of each row, from its next-token `logits` (rows, vocabulary).
 
-        The log probabilities that are kept for rows that ask for `alternatives` are those at temperature 1.
+        The log probabilities that are kept for rows that ask for `alternatives` are those at
+        temperature 1.
         """
         if self._late():
             raise _TimeIsUp
@@ -219,7 +227,8 @@ class BatchingEngine:
                     yield row
 
     def _one_by_one(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """For model families that cannot be planned: transformers' own cache, one prompt at a time."""
+        """For model families that cannot be planned: transformers' own cache, one prompt at a
+        time."""
         for row in rows:
             started = time.perf_counter()
             past, ids = None, torch.tensor([row.prompt], device=self.model.device)

@@ -1,4 +1,5 @@
-"""Model and tokenizer into memory: device, dtype by measurement, chat template; torch is imported inside."""
+"""Model and tokenizer into memory: device, dtype by measurement, chat template; torch is imported
+inside."""
 
 from __future__ import annotations
 
@@ -62,9 +63,11 @@ def use_all_cores() -> None:
 
 
 def matmul_rate(dtype: str) -> float:
-    """Measured rate of a (512, 576) x (576, 1536) product on this machine in GFLOP/s, best of some in half a second.
+    """Measured rate of a (512, 576) x (576, 1536) product on this machine in GFLOP/s, best of some
+    in half a second.
 
-    Whether bfloat16 is fast is a property of the processor: with AVX512-BF16 or AMX it is several times as fast as
+    Whether bfloat16 is fast is a property of the processor: with AVX512-BF16 or AMX it is several
+        times as fast as
     float32, without them far slower.
     """
     import torch
@@ -91,8 +94,8 @@ def matmul_rate(dtype: str) -> float:
 def faster_dtype() -> str:
     """`bfloat16` if it multiplies 1.5 times as fast as float32 here, else `float32`.
 
-    Measured once per machine, torch version and core count and kept in the model cache, so that two stages of one
-    line, or champion and candidate, never get different answers from a busy machine.
+    Measured once per machine, torch version and core count and kept in the model cache, so that two
+    stages of one line, or champion and candidate, never get different answers from a busy machine.
     """
     import torch
 
@@ -112,12 +115,14 @@ def faster_dtype() -> str:
 
 
 def choose_dtype(asked: str = "auto", *, exact: bool = False) -> str:
-    """`float32` or `bfloat16`: as asked, or for `auto` whichever a measurement on this machine favours.
+    """`float32` or `bfloat16`: as asked, or for `auto` whichever a measurement on this machine
+    favours.
 
     Args:
         asked: `float32`, `bfloat16` or `auto`.
-        exact: the answers must not depend on how rows are batched. In bfloat16 they do (rounding differs with the batch
-            size), so on a processor `auto` then means float32; on a GPU, where models are large, it stays measured.
+        exact: the answers must not depend on how rows are batched. In bfloat16 they do (rounding
+            differs with the batch size), so on a processor `auto` then means float32; on a GPU,
+            where models are large, it stays measured.
     """
     if asked != "auto":
         return asked
@@ -161,9 +166,11 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 def encode_chat(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, answer: bool = True
 ) -> list[int]:
-    """Token ids of `messages` under the chat template; with `answer` the opening of the assistant's turn is added.
+    """Token ids of `messages` under the chat template; with `answer` the opening of the assistant's
+    turn is added.
 
-    With `answer`, a last message of the assistant's is a turn that has begun: what is generated goes on with it.
+    With `answer`, a last message of the assistant's is a turn that has begun: what is generated
+    goes on with it.
 
     Raises:
         DataError: the template refuses these messages.
@@ -222,7 +229,8 @@ def load_model(path: Path, dtype: str, *, quantization: str = "none") -> PreTrai
 def load_tuned(
     weights: Path, adapter: Path | None, dtype: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer; the adapter is merged into the weights in float32, then all is cast to `dtype`.
+    """Model and tokenizer; the adapter is merged into the weights in float32, then all is cast to
+    `dtype`.
 
     Raises:
         ModelError: base or adapter cannot be loaded.

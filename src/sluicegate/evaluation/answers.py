@@ -1,4 +1,5 @@
-"""Answers of one release, kept in a cache by content: nothing is generated twice, and a killed run goes on."""
+"""Answers of one release, kept in a cache by content: nothing is generated twice, and a killed run
+goes on."""
 
 from __future__ import annotations
 
@@ -31,17 +32,19 @@ def answer(
 ) -> list[Generation]:
     """Generate one answer per (example id, messages) pair, in the order given.
 
-    Answers are looked up first in `cache` (a folder; one SQLite file) by `key` (the release digest, plus whatever else
-    changes the text, such as the dtype), settings and messages; equal messages are generated once. A new one is written
-    as it arrives, so a killed run loses what was in work at most. `progress(done, total)` counts cached answers as done.
-    With `temperature` above 0 a resumed run may sample other texts than an uninterrupted one. `budget` counts what is
-    made and what was found.
+    Answers are looked up first in `cache` (a folder; one SQLite file) by `key` (the release digest,
+    plus whatever else changes the text, such as the dtype), settings and messages; equal messages
+    are generated once. A new one is written as it arrives, so a killed run loses what was in work
+    at most. `progress(done, total)` counts cached answers as done. With `temperature` above 0 a
+    resumed run may sample other texts than an uninterrupted one. `budget` counts what is made and
+    what was found.
 
     Raises:
         BudgetError: the budget allows no further answer; those made so far are in the cache.
         DataError: a prompt is longer than the model's context.
         EnvironmentFailure: a prompt got no answer; or the cache cannot be read or written.
-        EvidenceError: an example id occurs twice, or the model returned another number of answers than asked.
+        EvidenceError: an example id occurs twice, or the model returned another number of answers
+            than asked.
     """
     if len({example for example, _ in rendered}) != len(rendered):
         raise EvidenceError("an example id occurs twice among the prompts.")
@@ -92,7 +95,8 @@ def _kept(cache: Cache, key: str, reply: Reply) -> Generation:
 
 
 def _restored(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Generation]:
-    """Stored answers, without those of a version that kept other fields: they are generated again."""
+    """Stored answers, without those of a version that kept other fields: they are generated
+    again."""
     found = {}
     for key, row in rows.items():
         with suppress(TypeError):

@@ -1,4 +1,5 @@
-"""Models that are asked within what the run may still spend, and counted: judges, and a project's own TruLens metrics."""
+"""Models that are asked within what the run may still spend, and counted: judges, and a project's
+own TruLens metrics."""
 
 from __future__ import annotations
 
@@ -52,10 +53,11 @@ class JudgeModel:
 
 
 class RunModel:
-    """A model for metrics that open theirs when they are imported: the run's budget is looked up at every request.
+    """A model for metrics that open theirs when they are imported: the run's budget is looked up at
+    every request.
 
-    `asked` counts the requests of all of them in this process, so that who scores can tell that a model was asked.
-    One thread at a time: the budget is a file that is read and written.
+    `asked` counts the requests of all of them in this process, so that who scores can tell that a
+    model was asked. One thread at a time: the budget is a file that is read and written.
     """
 
     asked: ClassVar[int] = 0

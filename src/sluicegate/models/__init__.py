@@ -1,4 +1,5 @@
-"""Models: what generates text, by its entry in registry/models.yaml. The table and how one is opened; no torch here.
+"""Models: what generates text, by its entry in registry/models.yaml. The table and how one is
+opened; no torch here.
 
 model = open_model(spec, "my-judge", root=project.root, cache=project.judgements)
 model.generate([Request(messages)], budget=Budget(seconds=60))
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from sluicegate.budget import Budget
-from sluicegate.config import ModelSpec
+from sluicegate.config import ModelSpec, PriceParams
 from sluicegate.engines import BATCH_TOKENS
 from sluicegate.errors import ConfigError
 from sluicegate.generating import Messages, Model, Progress, Took, all_replies, request_of
@@ -33,8 +34,8 @@ MODELS: dict[str, str] = {
 }
 
 __all__ = [
-    "MODELS", "Budget", "CachedModel", "Entry", "Failure", "LoadedBase", "Messages", "Model", "Progress", "Reply",
-    "Request", "Took", "WeightsModel", "all_replies", "open_model", "request_of", "resolve_base",
+    "MODELS", "Budget", "CachedModel", "Entry", "Failure", "LoadedBase", "Messages", "Model",
+    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "open_model", "price_of", "request_of", "resolve_base",
 ]  # fmt: skip
 
 
@@ -77,21 +78,24 @@ def open_model(
     adapter: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Model:
-    """Open the model that `spec` describes. Weights are loaded, and addresses called, at the first request.
+    """Open the model that `spec` describes. Weights are loaded, and addresses called, at the first
+    request.
 
     Args:
-        spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that takes an `Entry`.
+        spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that
+            takes an `Entry`.
         name: the name under which it is listed; used in messages.
         root: folder that a relative `path` in `spec` starts from.
-        cache: folder of answers (`project.judgements`); what is in it is never asked again. None for no cache.
+        cache: folder of answers (`project.judgements`); what is in it is never asked again. None
+            for no cache.
         dtype: `float32`, `bfloat16` or `auto`; of open weights.
         batch_tokens: most tokens in work at once; of open weights.
         adapter: a verified LoRA folder; open weights only.
         say: receives one line of text per step that takes long.
 
     Raises:
-        ConfigError: there is no such kind, its settings are wrong, an address is unsafe, a key is missing, or an
-            adapter is asked of a model without weights here.
+        ConfigError: there is no such kind, its settings are wrong, an address is unsafe, a key is
+            missing, or an adapter is asked of a model without weights here.
         ModelError: open weights cannot be found.
     """
     module, _, function = MODELS.get(spec.kind, spec.kind).partition(":")
@@ -111,3 +115,12 @@ def open_model(
         ) from error
     model = cast(Model, opener(Entry(spec, name, root, adapter, dtype, batch_tokens, say)))
     return model if cache is None else CachedModel(model, cache)
+
+
+def price_of(spec: ModelSpec) -> PriceParams | None:
+    """Money per million tokens of a model of models.yaml; None where nobody says."""
+    if spec.endpoint is not None:
+        return spec.endpoint.price
+    settings = spec.other.get(spec.kind)
+    found = settings.get("price") if isinstance(settings, dict) else None
+    return None if found is None else PriceParams.model_validate(found)

@@ -47,12 +47,13 @@ def check_url(spec: EndpointSpec, name: str) -> None:
     if parts.scheme != "https" and not spec.allow_private:
         raise ConfigError(
             f"{where}: {shown(spec)} is not encrypted.",
-            hint="Use https; http only with `allow_private: true`, for a server in your own network.",
+            hint="Use https; http only with `allow_private: true`, for a server of your own.",
         )
 
 
 def find_addresses(spec: EndpointSpec, name: str, seconds: float) -> list[str]:
-    """Look the endpoint's host up once; every address must be allowed, and requests go to these numbers only.
+    """Look the endpoint's host up once; every address must be allowed, and requests go to these
+    numbers only.
 
     A second look-up, which could give another answer (DNS rebinding), never happens.
 
@@ -85,7 +86,8 @@ def proxy_of(spec: EndpointSpec) -> str:
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[Address]:
-    """Addresses of `host`, in the system's order. In a thread of its own, which a silent name server may keep."""
+    """Addresses of `host`, in the system's order. In a thread of its own, which a silent name
+    server may keep."""
     found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
 
     def look() -> None:
@@ -106,7 +108,8 @@ def _look_up(host: str, port: int, seconds: float) -> list[Address]:
 
 
 def _check(address: Address, spec: EndpointSpec, name: str) -> None:
-    """Refuse what is not public, unless the configuration allows private networks; some things are never allowed."""
+    """Refuse what is not public, unless the configuration allows private networks; some things are
+    never allowed."""
     inner = _inside(address)
     never = inner.is_multicast or inner.is_unspecified or inner.is_link_local
     public = inner.is_global and not never

@@ -1,4 +1,5 @@
-"""Answers by content digest in one SQLite file, and a model that never generates the same thing twice."""
+"""Answers by content digest in one SQLite file, and a model that never generates the same thing
+twice."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from sluicegate.records import Failure, Reply, Request
 
 FILE = "replies.db"
 _UNSET = {"top_p": 1.0, "repetition_penalty": 1.0, "stop": (), "response_format": None}
-"""What requests had not at first: it counts in their keys only where it is set, so old keys still hold."""
+"""What requests had not at first: it counts in their keys only where it is set, so old keys still
+hold."""
 
 
 class Cache:
@@ -28,7 +30,8 @@ class Cache:
         self._database, self._table = database, table
 
     def load(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The fields under those of `keys` that are there; a row whose bytes changed is not there."""
+        """The fields under those of `keys` that are there; a row whose bytes changed is not
+        there."""
         query = f"SELECT value, digest FROM {self._table} WHERE key = ?"
         rows = {key: self._database.execute(query, (key,)).fetchone() for key in keys}
         return {
@@ -49,7 +52,8 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
     """The cache in the file `path`, made if need be; several processes may have it open.
 
     Raises:
-        EnvironmentFailure: it cannot be read or written (disk full, not a database), then or inside the block.
+        EnvironmentFailure: it cannot be read or written (disk full, not a database), then or inside
+            the block.
     """
     schema = "(key TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)"
     try:
@@ -59,7 +63,8 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
             f"{path}: {error.strerror}", hint="Free disk space or fix permissions."
         ) from error
     try:
-        # no transaction is ever open between two statements; one thread at a time uses it, not always the same
+        # no transaction is ever open between two statements;
+        # one thread at a time uses it, not always the same
         database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         try:
             database.execute("PRAGMA journal_mode=WAL")
@@ -75,7 +80,8 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
 
 
 class CachedModel:
-    """See `Model`. Equal requests are made once; failures are not kept, so a later run makes them again."""
+    """See `Model`. Equal requests are made once; failures are not kept, so a later run makes them
+    again."""
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder

@@ -1,7 +1,8 @@
-"""A hosted model: many requests in the air, each bounded in time, size, tries and cost, whatever door they go through.
+"""A hosted model: many requests in the air, each bounded in time, size, tries and cost, whatever
+door they go through.
 
-A door (`openai_door`, `litellm_door`) sends one request and says how it ended. Failures are values; their texts are
-made here and in `reading`, and never quote a header.
+A door (`openai_door`, `litellm_door`) sends one request and says how it ended. Failures are values;
+their texts are made here and in `reading`, and never quote a header.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from sluicegate.models.rates import TokenBucket
 from sluicegate.records import Failure, Reply, Request
 
 GIVE_UP = 8
-"""So many requests in a row without any answer (or as many as are in the air at once): the rest is not made."""
+"""So many requests in a row without any answer (or as many as are in the air at once): the rest is
+not made."""
 REFUSABLE = ("temperature", "seed", "max_tokens")
 """Parameters that a request can do without, or under another name."""
 logger = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ class Outcome:
 
 @dataclass(slots=True)
 class Run:
-    """What the workers of one call of `generate` share; `start` and `end` go around every try of a request."""
+    """What the workers of one call of `generate` share; `start` and `end` go around every try of a
+    request."""
 
     budget: Budget
     requests: TokenBucket
@@ -119,7 +122,8 @@ class Door(Protocol):
     def opened(self, connections: int) -> AbstractAsyncContextManager[Send]:
         """Inside the block requests may be sent: fields of a chat completion in, an outcome out.
 
-        What is sent is started (`Run.start`) before each try, and ended (`Run.end`) after each that brought no reply.
+        What is sent is started (`Run.start`) before each try, and ended (`Run.end`) after each that
+        brought no reply.
 
         Raises:
             ConfigError: the address is not allowed.
@@ -129,7 +133,8 @@ class Door(Protocol):
 
 
 class HostedModel:
-    """See `Model`. One set of rate limits for its life; what a server refuses once is not sent to it again."""
+    """See `Model`. One set of rate limits for its life; what a server refuses once is not sent to
+    it again."""
 
     def __init__(self, door: Door, spec: EndpointSpec, name: str, context: int) -> None:
         self._door, self._spec, self._name, self.context = door, spec, name, context
@@ -155,13 +160,14 @@ class HostedModel:
     ) -> list[Reply | Failure]:
         """See `Model.generate`; at most `concurrency` requests at once.
 
-        What a failed request may have cost counts at its upper bound. An answer costs what the server reports, and at
-        least a token for every 8 bytes of prompt and answer.
+        What a failed request may have cost counts at its upper bound. An answer costs what the
+        server reports, and at least a token for every 8 bytes of prompt and answer.
 
         Raises:
-            BudgetError: a limit is reached; requests in the air were waited for first (not when time was up).
-            ConfigError: the address is not allowed, money is limited and there is no price, or a request holds what
-                the interface does not have.
+            BudgetError: a limit is reached; requests in the air were waited for first (not when
+                time was up).
+            ConfigError: the address is not allowed, money is limited and there is no price, or a
+                request holds what the interface does not have.
         """
         budget = self._checked(requests, budget or Budget())
         answers: list[Reply | Failure] = [Failure("not asked")] * len(requests)
@@ -195,7 +201,7 @@ class HostedModel:
         ):
             raise ConfigError(
                 f"registry/models.yaml: {self._name}: a limit on money needs a price.",
-                hint="Set `price: {input: ..., output: ...}` of this model, money per million tokens.",
+                hint="Set its `price: {input: ..., output: ...}`, money per million tokens.",
             )
         return budget
 
@@ -287,7 +293,8 @@ class HostedModel:
 
 
 def _bounded(reply: Reply, request: Request) -> Reply:
-    """Tokens as reported but never fewer than the texts have: a server that says 0, or nothing, is not free."""
+    """Tokens as reported but never fewer than the texts have: a server that says 0, or nothing, is
+    not free."""
     asked = sum(least_tokens(message["content"]) for message in request.messages)
     answered = min(least_tokens(reply.text), request.max_tokens)
     return replace(
@@ -298,7 +305,8 @@ def _bounded(reply: Reply, request: Request) -> Reply:
 
 
 def _run_now(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `job` to its end, also where an event loop is running already (a notebook, an asynchronous flow)."""
+    """Run `job` to its end, also where an event loop is running already (a notebook, an
+    asynchronous flow)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

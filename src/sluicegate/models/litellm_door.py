@@ -1,6 +1,8 @@
-"""The one door to LiteLLM (extra `litellm`): models of vendors with an interface of their own, by LiteLLM's names.
+"""The one door to LiteLLM (extra `litellm`): models of vendors with an interface of their own, by
+LiteLLM's names.
 
-LiteLLM makes its own connections and tries, so addresses are not checked here; budget, rates and reading are ours.
+LiteLLM makes its own connections and tries, so addresses are not checked here; budget, rates and
+reading are ours.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 
 class LiteLLMSpec(EndpointSpec):
-    """As an endpoint; `model` is LiteLLM's name (`anthropic/claude-...`), `url` an address other than the vendor's."""
+    """As an endpoint; `model` is LiteLLM's name (`anthropic/claude-...`), `url` an address other
+    than the vendor's."""
 
     url: Annotated[str, Field(pattern=r"^(https://[^\s@]+)?$")] = ""
 
@@ -38,7 +41,8 @@ class LiteLLMDoor:
     """See `hosted.Door`."""
 
     def __init__(self, spec: LiteLLMSpec, name: str) -> None:
-        """Raises MissingExtraError: LiteLLM is not installed; ConfigError: no key in the environment."""
+        """Raises MissingExtraError: LiteLLM is not installed; ConfigError: no key in the
+        environment."""
         try:
             self._litellm = importlib.import_module("litellm")
         except ModuleNotFoundError as error:

@@ -1,7 +1,10 @@
-"""The door to OpenAI-compatible servers and Azure: the `openai` client, its tries and all, behind our own transport.
+"""The door to OpenAI-compatible servers and Azure: the `openai` client, its tries and all, behind
+our own transport.
 
-Every try passes the transport: it starts within the budget and the rate limits, goes to an address that was checked, or
-through the egress proxy, is read up to a limit, and ends at its deadline. No redirect is followed, TLS is verified.
+Every try passes the transport: it starts within the budget and the rate limits, goes to an address
+    that was checked, or
+through the egress proxy, is read up to a limit, and ends at its deadline. No redirect is followed,
+TLS is verified.
 """
 
 from __future__ import annotations
@@ -63,11 +66,13 @@ for _name in LOGGERS:
 
 
 class Unusable(Exception):
-    """What came back, or did not, is of no use and is not tried again; the text is fit for a person."""
+    """What came back, or did not, is of no use and is not tried again; the text is fit for a
+    person."""
 
 
 class AzureSpec(EndpointSpec):
-    """A deployment on Azure: `url` is https://NAME.openai.azure.com, `model` the deployment's name."""
+    """A deployment on Azure: `url` is https://NAME.openai.azure.com, `model` the deployment's
+    name."""
 
     api_version: str
 
@@ -88,7 +93,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """One try. A refusal in a body of status 200 comes back as 503, so that the client tries again."""
+        """One try. A refusal in a body of status 200 comes back as 503, so that the client tries
+        again."""
         call = _CALL.get()
         assert call is not None, "the transport serves `OpenAIDoor` only"
         await call.run.start(call.size)
@@ -282,7 +288,8 @@ def open_azure(entry: Entry) -> HostedModel:
     """Row of `MODELS`: `azure: {url, model, api_version, key_env, ...}`, otherwise as `endpoint`.
 
     Raises:
-        ConfigError: a setting is wrong or missing, the address is unsafe, or there is no key in the environment.
+        ConfigError: a setting is wrong or missing, the address is unsafe, or there is no key in the
+            environment.
     """
     spec = read_settings(entry, AzureSpec)
     door = OpenAIDoor(spec, entry.name, spec.api_version)

@@ -14,8 +14,9 @@ BURST = 0.1
 class TokenBucket:
     """At most `per_minute` units in any 60 seconds; 0 is no limit. A unit is a request or a token.
 
-    It holds a tenth of a minute's allowance and fills at nine tenths of the rate, so that burst and refill together
-    stay within the limit. What is larger than the bucket waits until it is full and leaves it in debt.
+    It holds a tenth of a minute's allowance and fills at nine tenths of the rate, so that burst and
+    refill together stay within the limit. What is larger than the bucket waits until it is full and
+    leaves it in debt.
 
     Example:
         >>> bucket = TokenBucket(60, clock=lambda: 0.0)

@@ -1,4 +1,5 @@
-"""What a hosted model sent back, read strictly: a reply, or why it is none. Nothing here may repeat the API key."""
+"""What a hosted model sent back, read strictly: a reply, or why it is none. Nothing here may repeat
+the API key."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from sluicegate.generating import likely_tokens
 from sluicegate.records import Failure, Reply
 
 SECRET = 16
-"""Keys of fewer characters are placeholders ("EMPTY", "ollama"), which an answer may well contain."""
+"""Keys of fewer characters are placeholders ("EMPTY", "ollama"), which an answer may well
+contain."""
 THOUGHT = "</think>"
 CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "model_length"})
 FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content"})
@@ -29,7 +31,8 @@ OVERFLOW = re.compile(
 MEANING = {
     401: "the API key was refused: is the variable that key_env names set to a key of this server?",
     403: "the API key was refused: may it use this model?",
-    404: "no such path or model: the address ends in /v1 with most servers, and `model` is the server's name for it",
+    404: "no such path or model: the address ends in /v1 with most servers, "
+    "and `model` is the server's name for it",
     413: "the request is too large",
 }
 
@@ -98,11 +101,13 @@ class Key:
 
     def within(self, text: str | bytes) -> bool:
         """Whether `text` repeats the key."""
-        found = self.text if isinstance(text, str) else self.text.encode("ascii")
-        return len(self.text) >= SECRET and found in text  # type: ignore[operator]  # both are of one type
+        if len(self.text) < SECRET:
+            return False
+        return self.text in (text if isinstance(text, str) else text.decode("latin-1"))
 
     def out_of(self, text: str) -> str:
-        """`text`, short and printable, without any word that has six characters in a row of the key."""
+        """`text`, short and printable, without any word that has six characters in a row of the
+        key."""
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         starts = range(max(1, len(self.text) - 5)) if self.text else ()
         pieces = {self.text[start : start + 6] for start in starts}
@@ -130,7 +135,8 @@ def read_answer(body: bytes, seconds: float, key: Key, max_tokens: int) -> Reply
         return leak
     if body.lstrip()[:1] == b"<":
         return Failure(
-            "the endpoint sent a web page, not JSON: is its address right? With most servers it ends in /v1"
+            "the endpoint sent a web page, not JSON: is its address right? "
+            "With most servers it ends in /v1"
         )
     try:
         answer = _Answer.model_validate_json(body)
@@ -177,7 +183,8 @@ def _reply(
 def _without_thoughts(
     text: str, places: Sequence[Mapping[str, float]]
 ) -> tuple[str, tuple[Mapping[str, float], ...]]:
-    """What follows `</think>`, whose opening many servers leave out, and the places of its tokens."""
+    """What follows `</think>`, whose opening many servers leave out, and the places of its
+    tokens."""
     before, found, after = text.rpartition(THOUGHT)
     if not found:
         return text, tuple(places)
@@ -190,7 +197,8 @@ def _without_thoughts(
 
 
 def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
-    """Likely tokens of each place with their log probabilities, the chosen one first; equal texts are one token."""
+    """Likely tokens of each place with their log probabilities, the chosen one first; equal texts
+    are one token."""
     places: list[Mapping[str, float]] = []
     for place in (found.content if found else None) or ():
         likely = likely_tokens((one.token, one.logprob) for one in place.top_logprobs)
@@ -200,7 +208,8 @@ def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
 
 
 def read_error(body: bytes) -> dict[str, Any] | None:
-    """The error object in a body, whatever the status: `message`, and `code` and `param` where a server tells them."""
+    """The error object in a body, whatever the status: `message`, and `code` and `param` where a
+    server tells them."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -236,10 +245,11 @@ def read_refusal(status: int, error: Mapping[str, Any] | None, key: Key) -> Fail
 
 
 def refused_parameter(status: int, error: Mapping[str, Any] | None) -> str:
-    """The parameter that a server does not take, as far as it tells; empty where it is about something else.
+    """The parameter that a server does not take, as far as it tells; empty where it is about
+    something else.
 
     Example:
-        >>> refused_parameter(400, {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"})
+        >>> refused_parameter(400, {"message": "Unsupported parameter: 'max_tokens'"})
         'max_tokens'
     """
     if status not in (400, 422) or not error:

@@ -1,4 +1,5 @@
-"""The fakes that ship: answers by a function, or the last line of what was asked. No torch, no network."""
+"""The fakes that ship: answers by a function, or the last line of what was asked. No torch, no
+network."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class ScriptedModel:
     """A Model whose replies come from `answer`, one call per request; tokens are words.
 
-    `answer` returns the text, which is cut at the request's `stop` and `max_tokens`, a whole `Reply` (with
-    `alternatives`, say), or a `Failure`; what it raises is not caught.
+    `answer` returns the text, which is cut at the request's `stop` and `max_tokens`, a whole
+    `Reply` (with `alternatives`, say), or a `Failure`; what it raises is not caught.
 
     Attributes:
         answer: from request to answer.
@@ -109,5 +110,6 @@ def echo(context: int = 2048) -> ScriptedModel:
 
 
 def open_echo(entry: Entry) -> ScriptedModel:
-    """Row of `MODELS`: `echo: {}` in registry/models.yaml, for trying a line out without a model."""
+    """Row of `MODELS`: `echo: {}` in registry/models.yaml, for trying a line out without a
+    model."""
     return echo(entry.spec.context)

@@ -1,4 +1,5 @@
-"""Open weights on this machine as a model: named by digest, loaded into an engine at the first request."""
+"""Open weights on this machine as a model: named by digest, loaded into an engine at the first
+request."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class WeightsModel:
-    """See `Model`. Nothing is loaded until a request comes, so what is cached costs no model; then it stays in memory."""
+    """See `Model`. Nothing is loaded until a request comes, so what is cached costs no model; then
+    it stays in memory."""
 
     def __init__(
         self,
@@ -35,8 +37,10 @@ class WeightsModel:
         Args:
             base: the model.
             adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None.
-            dtype: `float32`, `bfloat16` or `auto` (float32 on a processor, so that batching changes nothing).
-            batch_tokens: most tokens (prompts and room for answers) in work at once; one prompt always is.
+            dtype: `float32`, `bfloat16` or `auto` (float32 on a processor, so that batching changes
+                nothing).
+            batch_tokens: most tokens (prompts and room for answers) in work at once; one prompt
+                always is.
         """
         self.base, self._adapter = base, adapter
         self._asked_dtype, self._batch_tokens = dtype, batch_tokens
@@ -84,7 +88,8 @@ class WeightsModel:
         budget: Budget | None = None,
         took: Took | None = None,
     ) -> list[Reply | Failure]:
-        """See `Model.generate`. Local tokens cost what the budget's price says; a base model's own price is 0."""
+        """See `Model.generate`. Local tokens cost what the budget's price says; a base model's own
+        price is 0."""
         if not requests:
             return []
         answers: list[Reply | Failure] = [Failure("not asked")] * len(requests)

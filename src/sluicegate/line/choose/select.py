@@ -22,7 +22,7 @@ from sluicegate.line.choose.page import page_of
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run, open_run
 from sluicegate.metrics import find_metric
-from sluicegate.models import WeightsModel, open_model
+from sluicegate.models import WeightsModel, open_model, price_of
 from sluicegate.project import Project
 from sluicegate.prompts import render
 from sluicegate.records import Evidence, Example, Generation, Release
@@ -140,7 +140,7 @@ def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionF
     cost = None
     if spec.weights and speed.throughput > 0:
         cost = local_cost(answer_tokens, speed.throughput, plan.assumptions)
-    elif (price := spec.price) is not None:
+    elif (price := price_of(spec)) is not None:
         cost = endpoint_cost(prompt_tokens, answer_tokens, price, plan.assumptions)
     return Option(*known, evidence=evidence, speed=speed, cost=cost)
 

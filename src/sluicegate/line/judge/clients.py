@@ -1,4 +1,5 @@
-"""The models behind judges: opened by their names in registry/models.yaml, within what the run may still spend."""
+"""The models behind judges: opened by their names in registry/models.yaml, within what the run may
+still spend."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def open_judges(
 def failures(project: Project) -> int:
     """How many evaluations of this project had questions to judges that brought no answer.
 
-    It is part of what the stage evaluate watches: the next run asks those again, and only those. An answer that was no
+    It is part of what the stage evaluate watches: the next run asks those again, and only those. An
+        answer that was no
     score is an answer: to ask again would bring the same.
     """
     path = project.judgements / FAILURES
