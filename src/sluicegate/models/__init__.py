@@ -35,7 +35,8 @@ MODELS: dict[str, str] = {
 
 __all__ = [
     "MODELS", "Budget", "CachedModel", "Entry", "Failure", "LoadedBase", "Messages", "Model",
-    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "open_model", "price_of", "request_of", "resolve_base",
+    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "open_model", "price_of",
+    "request_of", "resolve_base",
 ]  # fmt: skip
 
 

@@ -84,6 +84,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self, spec: EndpointSpec, key: Key, addresses: Sequence[str], proxy: str, connections: int
     ) -> None:
         self._spec, self._key, self._addresses, self._turn = spec, key, addresses, 0
+        self._urls: dict[str, httpx2.URL] = {}
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         verify: ssl.SSLContext | bool = True
         if not spec.url.startswith("https:"):  # reading the trusted list takes 10 ms in vain
@@ -136,7 +137,10 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         url, extensions = request.url, dict[str, Any]()
         if self._addresses:
             extensions["sni_hostname"] = url.host
-            url = url.copy_with(host=self._addresses[self._turn % len(self._addresses)])
+            address = self._addresses[self._turn % len(self._addresses)]
+            if address not in self._urls:  # one path is called, again and again
+                self._urls[address] = url.copy_with(host=address)
+            url = self._urls[address]
         return httpx2.Request(
             request.method,
             url,
