@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
+from sluicegate.records import RELEASE_PARTS, Decision, Lineage, Release, RuleResult, Verdict
 
 ABSENT = "-"
+NO_PART = "none (the bare base model)"
+"""What stands for a part that a release may lack: today only the adapter."""
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -203,10 +205,7 @@ def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
     """Name and whole digest of everything that a release is made of and came from, in reading order."""
     parts = [
         ("release", release.digest),
-        ("base model", release.base),
-        ("adapter", release.adapter or "none (the bare base model)"),
-        ("prompt", release.prompt),
-        ("generation settings", release.generation),
+        *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),
         ("training data", lineage.data),
         ("golden set", lineage.golden),
         *((f"source {name}", digest) for name, digest in sorted(lineage.sources.items())),
