@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 from sluicegate.cards.wording import number
+from sluicegate.gates.rules import RULES
 from sluicegate.records import RuleResult, Summary
 
 MOST_POINTS = 400
@@ -128,7 +129,8 @@ def bounds(rule: RuleResult) -> Markup:
     """A rule's difference with its interval, against zero and the allowed margin; empty without a difference."""
     if rule.difference is None:
         return Markup("")
-    margin = rule.margin if rule.margin and rule.kind == "not_worse_than_champion" else 0.0
+    loss = rule.kind in RULES and RULES[rule.kind].allows_loss
+    margin = rule.margin if rule.margin and loss else 0.0
     shown = [
         value
         for value in (rule.difference, rule.low, rule.high, 0.0, -margin, margin)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from sluicegate.gates.rules import RULES
 from sluicegate.records import Evidence, Example, ScoredExample, Verdict
 
 MOST_CHARACTERS = 6000
@@ -38,7 +39,7 @@ def primary_metric(verdict: Verdict, candidate: Evidence) -> str:
     compared = [
         rule.metric
         for rule in verdict.rules
-        if "champion" in rule.kind and rule.metric in candidate.summaries
+        if rule.metric in candidate.summaries and rule.kind in RULES and RULES[rule.kind].compares
     ]
     return next(iter(compared or candidate.summaries), "")
 

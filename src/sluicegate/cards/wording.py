@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sluicegate.gates.rules import RULES
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
 
 ABSENT = "-"
@@ -117,11 +118,9 @@ def limit(rule: RuleResult) -> str:
         >>> limit(RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", margin=0.2))
         '>= 0.200'
     """
-    words = {
-        "at_least": ">= ", "at_most": "<= ", "not_worse_than_champion": "loss < ", "better_than_champion": "gain > ",
-        "any_better_than_champion": "gain > ",
-    }  # fmt: skip
-    return ABSENT if rule.margin is None else words.get(rule.kind, "") + number(rule.margin)
+    if rule.margin is None:
+        return ABSENT
+    return (RULES[rule.kind].asks if rule.kind in RULES else "") + number(rule.margin)
 
 
 def titled(rule: RuleResult) -> str:

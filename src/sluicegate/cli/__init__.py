@@ -8,59 +8,110 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
 from sluicegate import __version__
 from sluicegate.errors import SluiceError
 
+
+class Command(NamedTuple):
+    """One row: where the click command is (`module:function`), and its line in `sluice --help`."""
+
+    target: str
+    help: str
+
+
 COMMANDS = {
-    "init": "sluicegate.cli.project:init",
-    "doctor": "sluicegate.cli.project:doctor",
-    "release": "sluicegate.cli.line:release",
-    "stage": "sluicegate.cli.line:stage",
-    "gate": "sluicegate.cli.line:gate",
-    "approve": "sluicegate.cli.approval:approve",
-    "promote": "sluicegate.cli.ledger:promote",
-    "rollback": "sluicegate.cli.ledger:rollback",
-    "reconcile": "sluicegate.cli.ledger:reconcile",
-    "verify": "sluicegate.cli.ledger:verify",
-    "history": "sluicegate.cli.ledger:history",
-    "lineage": "sluicegate.cli.ledger:lineage",
-    "prompt": "sluicegate.cli.prompt:prompt",
-    "judge": "sluicegate.cli.judge:judge",
-    "select": "sluicegate.cli.select:select",
-    "benchmark": "sluicegate.cli.benchmark:benchmark",
-    "monitor": "sluicegate.cli.monitor:monitor",
-    "retrain": "sluicegate.cli.monitor:retrain",
-    "traffic": "sluicegate.cli.traffic:traffic",
-    "feedback": "sluicegate.cli.feedback:feedback",
-    "up": "sluicegate.cli.servers:up",
-    "down": "sluicegate.cli.servers:down",
-}
-HELP = {
-    "init": "Make a new project from the shipped template.",
-    "doctor": "Say what is missing and the line that installs it.",
-    "release": "Run the whole line: data to champion.",
-    "stage": "Run one pipeline stage (DVC calls this).",
-    "gate": "Evaluate and judge what is checked out; promote nothing.",
-    "approve": "Consent to a release whose policy asks for it.",
-    "promote": "Make a release with a PROMOTE verdict the champion.",
-    "rollback": "Make a former champion serve again.",
-    "reconcile": "Repair MLflow's aliases and tags from the ledger.",
-    "verify": "Check the ledger's chain and every stored byte.",
-    "history": "What served when, and who let it.",
-    "lineage": "What a release is made of and where it came from.",
-    "prompt": "List, show, compare and render prompts.",
-    "judge": "List and try judges, hold them against people.",
-    "select": "Compare base models: quality, speed, licence, cost.",
-    "benchmark": "Ask lm-eval tasks before and after tuning.",
-    "monitor": "Compare recent traffic with what the champion was judged on.",
-    "retrain": "Bring feedback into the data, then run the line.",
-    "traffic": "Take in, show, export and forget production traffic.",
-    "feedback": "Bring reviews of evaluated answers from MLflow as labels.",
-    "up": "Start the local Prefect server, worker and MLflow UI.",
-    "down": "Stop them.",
+    "init": Command(
+        "sluicegate.cli.project:init",
+        "Make a new project from the shipped template.",
+    ),
+    "doctor": Command(
+        "sluicegate.cli.project:doctor",
+        "Say what is missing and the line that installs it.",
+    ),
+    "release": Command(
+        "sluicegate.cli.line:release",
+        "Run the whole line: data to champion.",
+    ),
+    "stage": Command(
+        "sluicegate.cli.line:stage",
+        "Run one pipeline stage (DVC calls this).",
+    ),
+    "gate": Command(
+        "sluicegate.cli.line:gate",
+        "Evaluate and judge what is checked out; promote nothing.",
+    ),
+    "approve": Command(
+        "sluicegate.cli.approval:approve",
+        "Consent to a release whose policy asks for it.",
+    ),
+    "promote": Command(
+        "sluicegate.cli.ledger:promote",
+        "Make a release with a PROMOTE verdict the champion.",
+    ),
+    "rollback": Command(
+        "sluicegate.cli.ledger:rollback",
+        "Make a former champion serve again.",
+    ),
+    "reconcile": Command(
+        "sluicegate.cli.ledger:reconcile",
+        "Repair MLflow's aliases and tags from the ledger.",
+    ),
+    "verify": Command(
+        "sluicegate.cli.ledger:verify",
+        "Check the ledger's chain and every stored byte.",
+    ),
+    "history": Command(
+        "sluicegate.cli.ledger:history",
+        "What served when, and who let it.",
+    ),
+    "lineage": Command(
+        "sluicegate.cli.ledger:lineage",
+        "What a release is made of and where it came from.",
+    ),
+    "prompt": Command(
+        "sluicegate.cli.prompt:prompt",
+        "List, show, compare and render prompts.",
+    ),
+    "judge": Command(
+        "sluicegate.cli.judge:judge",
+        "List and try judges, hold them against people.",
+    ),
+    "select": Command(
+        "sluicegate.cli.select:select",
+        "Compare base models: quality, speed, licence, cost.",
+    ),
+    "benchmark": Command(
+        "sluicegate.cli.benchmark:benchmark",
+        "Ask lm-eval tasks before and after tuning.",
+    ),
+    "monitor": Command(
+        "sluicegate.cli.monitor:monitor",
+        "Compare recent traffic with what the champion was judged on.",
+    ),
+    "retrain": Command(
+        "sluicegate.cli.monitor:retrain",
+        "Bring feedback into the data, then run the line.",
+    ),
+    "traffic": Command(
+        "sluicegate.cli.traffic:traffic",
+        "Take in, show, export and forget production traffic.",
+    ),
+    "feedback": Command(
+        "sluicegate.cli.feedback:feedback",
+        "Bring reviews of evaluated answers from MLflow as labels.",
+    ),
+    "up": Command(
+        "sluicegate.cli.servers:up",
+        "Start the local Prefect server, worker and MLflow UI.",
+    ),
+    "down": Command(
+        "sluicegate.cli.servers:down",
+        "Stop them.",
+    ),
 }
 
 
@@ -73,14 +124,14 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -255,7 +255,9 @@ def _means(
     if before is None or after is None or not before.n or not after.n:
         return None, None, None
     spread = math.sqrt(before.squares / max(before.n - 1, 1))
-    return before.mean, after.mean, (after.mean - before.mean) / spread if spread else None
+    # Below this a spread is the rounding of equal values, and a change in units of it says nothing.
+    varies = spread > 1e-9 * max(abs(before.mean), abs(after.mean), 1e-300)
+    return before.mean, after.mean, (after.mean - before.mean) / spread if varies else None
 
 
 def _moments(profile: Profile, column: str) -> Moments | None:

@@ -1,7 +1,7 @@
-"""The kinds of rules: one function each, listed in `RULES` with the policy fields that it takes.
+"""The kinds of rules: one function each, listed in `RULES` with all that others need to know of it.
 
-Every function gets a `Case` and a `Rule` and returns a `RuleResult`. What is missing or too little is HOLD; only what
-is shown passes, and only what is shown to be bad is REJECT.
+Every function gets a `Case` and a `Rule` and returns a `RuleResult`. What is missing or too little
+is HOLD; only what is shown passes, and only what is shown to be bad is REJECT.
 """
 
 from __future__ import annotations
@@ -18,11 +18,22 @@ from sluicegate.records import Decision, RuleResult
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of rule: its function, the fields it needs, and those it may have."""
+    """A kind of rule; tables, charts and `check_rule` read everything about it here.
+
+    Attributes:
+        check: decides.
+        needs, may: the policy fields that it needs, and those it may have.
+        asks: what stands before its threshold or margin where that is shown, e.g. `>= `.
+        compares: whether it compares with another release; its metric then orders the examples.
+        allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
+    """
 
     check: Check
     needs: tuple[str, ...]
     may: tuple[str, ...] = ()
+    asks: str = ""
+    compares: bool = False
+    allows_loss: bool = False
 
 
 def at_least(case: Case, rule: Rule) -> RuleResult:
@@ -103,17 +114,38 @@ _CHAMPION = ("direction", "range")
 _SLICE = ("slice", "minimum_slice")
 RULES: dict[str, Kind] = {
     "at_least": Kind(
-        in_every_slice(at_least), ("metric", "threshold"), ("compare", "range", *_SLICE)
+        in_every_slice(at_least),
+        ("metric", "threshold"),
+        ("compare", "range", *_SLICE),
+        asks=">= ",
     ),
     "at_most": Kind(
-        in_every_slice(at_most), ("metric", "threshold"), ("compare", "range", *_SLICE)
+        in_every_slice(at_most),
+        ("metric", "threshold"),
+        ("compare", "range", *_SLICE),
+        asks="<= ",
     ),
     "not_worse_than_champion": Kind(
-        in_every_slice(not_worse_than_champion), ("metric", "margin"), (*_CHAMPION, *_SLICE)
+        in_every_slice(not_worse_than_champion),
+        ("metric", "margin"),
+        (*_CHAMPION, *_SLICE),
+        asks="loss < ",
+        compares=True,
+        allows_loss=True,
     ),
-    "better_than_champion": Kind(better_than_champion, ("metric",), ("margin", *_CHAMPION)),
+    "better_than_champion": Kind(
+        better_than_champion,
+        ("metric",),
+        ("margin", *_CHAMPION),
+        asks="gain > ",
+        compares=True,
+    ),
     "any_better_than_champion": Kind(
-        any_better_than_champion, ("metrics",), ("margin", *_CHAMPION)
+        any_better_than_champion,
+        ("metrics",),
+        ("margin", *_CHAMPION),
+        asks="gain > ",
+        compares=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }
@@ -135,9 +167,10 @@ def check_rule(rule: Rule, where: str) -> None:
             raise ConfigError(f"{where}: rule {rule.name!r}: {field} is missing.")
     for field in sorted(given - {*kind.needs, *kind.may}):
         raise ConfigError(f"{where}: rule {rule.name!r}: {rule.kind} takes no {field}.")
-    if rule.kind == "not_worse_than_champion" and not plain(rule.margin) > 0:
+    if kind.allows_loss and not plain(rule.margin) > 0:
         raise ConfigError(
-            f"{where}: rule {rule.name!r}: margin must be above 0; no sample shows a loss of exactly 0."
+            f"{where}: rule {rule.name!r}: margin must be above 0; "
+            "no sample shows a loss of exactly 0."
         )
     if rule.minimum_slice is not None and not rule.slice:
         raise ConfigError(
