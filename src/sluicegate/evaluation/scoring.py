@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
+from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.metered import RunAsker
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
-from sluicegate.metrics import find_metric, metrics_digest, score_many
+from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
 from sluicegate.records import Evidence, Example, Generation, JudgeUse, ScoredExample, Summary
-
-if TYPE_CHECKING:
-    from sluicegate.evaluation.judging import Judgement
 
 OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
 """The note of such a metric among the judges of the evidence."""
@@ -44,19 +41,10 @@ def evaluate(
     """
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
-    texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
-    references, ids = (
-        [example.reference for example in golden],
-        [f"example {example.id}" for example in golden],
+    scores, opinions = _computed(table, golden, outputs)
+    whole = corpus_scores(
+        scores, [output.text for output in outputs], [example.reference for example in golden]
     )
-    scores: dict[str, list[float]] = {}
-    opinions: dict[str, JudgeUse] = {}
-    for name, metric in table.items():
-        before = RunAsker.asked
-        scores[name] = score_many(metric, *texts, references, ids)
-        if metric.asks or RunAsker.asked > before:
-            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-    whole = corpus_scores(scores, texts[1], references)
     ranges = {name: metric.range for name, metric in table.items()}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
     scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
@@ -86,6 +74,24 @@ def evaluate(
         judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
         | opinions,
     )
+
+
+def _computed(
+    table: Mapping[str, Metric], golden: Sequence[Example], outputs: Sequence[Generation]
+) -> tuple[dict[str, list[float]], dict[str, JudgeUse]]:
+    """The scores of each computed metric, and a note of those that asked a model."""
+    sources = [source_text(example.inputs) for example in golden]
+    answers = [output.text for output in outputs]
+    references = [example.reference for example in golden]
+    names = [f"example {example.id}" for example in golden]
+    scores: dict[str, list[float]] = {}
+    opinions: dict[str, JudgeUse] = {}
+    for name, metric in table.items():
+        before = RunAsker.asked
+        scores[name] = score_many(metric, sources, answers, references, names)
+        if metric.asks or RunAsker.asked > before:
+            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
+    return scores, opinions
 
 
 def _check(

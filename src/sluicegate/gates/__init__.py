@@ -82,20 +82,11 @@ def decide(
     left = allowance(looks, policy)
     alpha = left or allowance((), policy)
     following = allowance((*looks, False), policy) or allowance((), policy)
-    case = Case(
-        candidate,
-        champion,
-        obstacle,
-        policy,
-        facts,
-        directions or {},
-        ranges or {},
-        alpha,
-        alpha,
-        following,
-    )
+    measured = directions or {}, ranges or {}
+    case = Case(candidate, champion, obstacle, policy, facts, *measured, alpha, alpha, following)
     results = _results(case, spent=left == 0.0)
     decision = _overall(results)
+    reasons = _reasons(decision, results) if left else (_used_up(len(looks), policy.submissions),)
     return Verdict(
         decision=decision,
         candidate=candidate.release,
@@ -105,9 +96,7 @@ def decide(
         evidence=candidate.digest,
         champion_evidence=champion.digest if champion is not None else None,
         rules=results,
-        reasons=_reasons(decision, results)
-        if left
-        else (_used_up(len(looks), policy.submissions),),
+        reasons=reasons,
         alpha=left,
         look=len(looks) + 1,
         looks=policy.submissions,

@@ -13,7 +13,8 @@ from sluicegate.judges.criteria import (
     list_criteria,
     load_criterion,
 )
-from sluicegate.judges.jury import FORMS, judge_digest, judge_rows
+from sluicegate.judges.forms import FORMS
+from sluicegate.judges.jury import judge_digest, judge_rows
 
 __all__ = [
     "FORMS",

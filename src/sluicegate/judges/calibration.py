@@ -19,6 +19,7 @@ from sluicegate.hashing import canonical_json, digest_value, read_json, write_js
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
 from sluicegate.judges.base import Asker, Judged, Progress
+from sluicegate.judges.checks import Check, checks_of
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.jury import PRAISE, judge_digest, judge_rows
 from sluicegate.judges.labels import LabelledRow, Labels
@@ -26,15 +27,6 @@ from sluicegate.judges.measuring import Point, Sample
 
 FOLDER = "calibrations"
 MOST_REASONS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that a judge has to show, whether it did, and the figures in words."""
-
-    name: str
-    passed: bool
-    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class _Runs:
     bad: Judged
     bad_rows: Sequence[str]
 
-    def told(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """The fields of a calibration that count calls and failures."""
         every = (self.first, self.again, self.bad)
         return {
@@ -148,7 +140,7 @@ def calibrate(
     missed = _missed(criterion, runs)
     groups, raters = {row.group for row in rows}, {rater for row in rows for rater in row.raters}
     known = {"groups": len(groups), "failed": runs.first.failed, "sentinels": len(runs.bad_rows)}
-    checks = _checks(data, measured, above, missed, known, params)
+    checks = checks_of(data, measured, above, missed, known, params)
     return Calibration(
         name=criterion.name,
         form=criterion.form,
@@ -169,19 +161,19 @@ def calibrate(
         points=measuring.points(data),
         missed=missed,
         thresholds=params.model_dump(mode="json"),
-        **runs.told(),
+        **runs.counts(),
     )
 
 
 def record(folder: Path, calibration: Calibration) -> Path:
     """Write the calibration below `folder` (`project.judgements`), under the judge's digest; the last one counts."""
-    path, value = folder / FOLDER / f"{calibration.digest}.json", plain(calibration)
+    path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
     write_json(path, {**value, "seal": digest_value(value)})
     return path
 
 
-def plain(calibration: Calibration) -> dict[str, Any]:
-    """The calibration as plain values, as its record holds them."""
+def as_json(calibration: Calibration) -> dict[str, Any]:
+    """The calibration as JSON values, as its record holds them."""
     value: dict[str, Any] = json.loads(canonical_json(calibration))
     return value
 
@@ -283,82 +275,9 @@ def _measured(
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:
     """Known-bad answers that were praised, or got no verdict; a pair of equals is not noticed either."""
-    pairwise = criterion.form == "pairwise"
+    pairwise = criterion.compares
     return tuple(
         name
         for name, score in zip(runs.bad_rows, runs.bad.scores, strict=True)
         if score is None or (score > 0.0 if pairwise else abs(score - criterion.worst) > PRAISE)
     )
-
-
-def _checks(
-    data: Sample,
-    measured: Mapping[str, Interval],
-    above: Mapping[str, Interval],
-    missed: Sequence[str],
-    known: Mapping[str, int],
-    params: CalibrationParams,
-) -> tuple[Check, ...]:
-    """What has to be shown, in the order of reading; a measure that is missing has not been shown."""
-    enough = known["groups"] >= params.minimum_groups
-    checks = [
-        Check(
-            "enough rows",
-            enough,
-            f"{known['groups']} independent rows, {params.minimum_groups} are asked for",
-        ),
-        Check("every row judged", not known["failed"], f"{known['failed']} rows without a verdict"),
-        _at_least(
-            "agrees with people",
-            data.headline,
-            measured,
-            params.accuracy if data.pairwise else params.correlation,
-        ),
-        *(
-            Check(
-                f"better than '{name}'",
-                found.low > 0.0,
-                f"{data.headline} {_figures(found, signed=True)} above it",
-            )
-            for name, found in above.items()
-        ),
-    ]
-    if data.pairwise:
-        checks.append(_at_most("order of the answers", "position_bias", measured, params.position))
-    checks.append(_at_most("length", "length_bias", measured, params.length))
-    checks.append(_at_least("same answer again", "self_consistency", measured, params.consistency))
-    noticed, total = known["sentinels"] - len(missed), known["sentinels"]
-    share = noticed / total if total else 0.0
-    said = f"{noticed} of {total} noticed, a share of {params.sentinels:g} is asked for"
-    checks.append(
-        Check(
-            "known-bad answers",
-            share >= params.sentinels,
-            said if total else "there are none to notice",
-        )
-    )
-    return tuple(checks)
-
-
-def _at_least(title: str, name: str, measured: Mapping[str, Interval], threshold: float) -> Check:
-    found = measured.get(name)
-    if found is None:
-        return Check(title, False, f"{name} could not be measured")
-    return Check(
-        title,
-        found.low >= threshold,
-        f"{name} {_figures(found)}, at least {threshold:g} is asked for",
-    )
-
-
-def _at_most(title: str, name: str, measured: Mapping[str, Interval], threshold: float) -> Check:
-    found = measured.get(name)
-    if found is None:
-        return Check(title, False, f"{name} could not be measured")
-    passed = max(abs(found.low), abs(found.high)) <= threshold
-    return Check(title, passed, f"{name} {_figures(found)}, at most {threshold:g} is allowed")
-
-
-def _figures(found: Interval, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{found.value:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"

@@ -159,7 +159,7 @@ def settled(
     if "output" not in criterion.shows:
         return None
     flaw = no_answer(criterion, row, row.output, canned[0])
-    if criterion.form != "pairwise":
+    if not criterion.compares:
         return (
             Opinion(criterion.worst, f"{flaw}: the worst score, without asking a judge")
             if flaw

@@ -4,41 +4,28 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.judges import claims, direct, geval, pairwise, rubric
 from sluicegate.judges.base import Asker, Judged, JudgeRow, Opinion, Progress
 from sluicegate.judges.criteria import PARTS, Criterion
 from sluicegate.judges.defence import canned_answers, settled
+from sluicegate.judges.forms import FORMS
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.wording import Unjudgeable
 from sluicegate.records import Failure, Question, Reply
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A form of judging: `questions` about a row, and the `opinion` that the replies to all of them make."""
-
-    questions: Callable[[Criterion, JudgeRow, int], tuple[Question, ...]]
-    opinion: Callable[[Criterion, JudgeRow, Sequence[Reply]], Opinion]
-
-
-FORMS: dict[str, Kind] = {
-    "direct": Kind(direct.questions, direct.opinion),
-    "geval": Kind(geval.questions, geval.opinion),
-    "rubric": Kind(rubric.questions, rubric.opinion),
-    "pairwise": Kind(pairwise.questions, pairwise.opinion),
-    "claims": Kind(claims.questions, claims.opinion),
-}
 PRAISE = 0.5
 """A judge that gives a known-bad answer more than this, 1 being best, has failed."""
-_SCORING = ("base", "claims", "criteria", "defence", "direct", "geval", "jury", "pairwise", "parsing", "rubric", "sentences",
-            "weighting", "wording")  # fmt: skip
+_APART = (
+    "__init__", "agreement", "calibration", "checks", "label_files", "labels", "measuring",
+    "trulens_door",
+)  # fmt: skip
+"""Files that hold judges against people: all others of this folder make scores."""
 
 
 @dataclass(slots=True)
@@ -129,8 +116,8 @@ def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
 
 @cache
 def _code_digest() -> str:
-    here = Path(__file__).parent
-    return digest_value({name: digest_file(here / f"{name}.py") for name in _SCORING})
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return digest_value({file.stem: digest_file(file) for file in files if file.stem not in _APART})
 
 
 def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
@@ -156,8 +143,9 @@ def _canned(
 def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
     """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel shows that it is none."""
     criterion, problem = run.criterion, ""
-    if criterion.form == "geval" and not criterion.steps:
-        criterion, reply, problem = geval.ask_steps(criterion, asker)
+    form = FORMS[criterion.form]
+    if form.steps and not criterion.steps:
+        criterion, reply, problem = form.code.ask_steps(criterion, asker)
         run.bill.add([reply or Failure(problem)])
     problem = problem or _caught(
         criterion, _opinions(run, criterion, criterion.sentinels, asker, None)

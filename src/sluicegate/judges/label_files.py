@@ -100,10 +100,7 @@ def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as
     """
     records = []
     for row, group in rows:
-        if (
-            criterion.form == "pairwise"
-            and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2
-        ):
+        if criterion.compares and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2:
             row = replace(row, id=f"{row.id}-turned", output=row.other, other=row.output)
         records.append({**_record(row, group), "label": "", "rater": ""})
     if not as_csv:
@@ -200,7 +197,7 @@ def _known(fields: Mapping[str, str]) -> Mapping[str, str]:
 
 def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow:
     output, other = _text(found["output"], "output", where), _text(found["other"], "other", where)
-    if criterion.form == "pairwise" and not other.strip():
+    if criterion.compares and not other.strip():
         raise DataError(
             f"{where}: other is missing.",
             hint="A pairwise label is about two answers: output and other.",
@@ -224,9 +221,7 @@ def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow
             f"{where}: {', '.join(lacking)} is missing; judge {criterion.name} is shown it."
         )
     name = _text(found["id"], "id", where) or digest_value([source, output, other, inputs])[:16]
-    return JudgeRow(
-        name, source, output, references, other if criterion.form == "pairwise" else "", inputs
-    )
+    return JudgeRow(name, source, output, references, other if criterion.compares else "", inputs)
 
 
 def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]:

@@ -63,7 +63,7 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
         (0.75, 0.0)
     """
     text = str(said).strip().casefold()
-    if criterion.form == "pairwise":
+    if criterion.compares:
         text = f"{float(text):g}" if _is_number(text) else text
         value = {**_BETTER, **_EQUAL}.get(text)
         if value is None:
@@ -121,7 +121,7 @@ def same_answer(before: LabelledRow, new: LabelledRow, where: str) -> None:
 
 def spoken_label(value: float, criterion: Criterion) -> str | float:
     """A label as people write it: in the criterion's scale, or which answer is better."""
-    if criterion.form == "pairwise":
+    if criterion.compares:
         return {1.0: "output", 0.5: "tie", 0.0: "other"}[value]
     low, high = criterion.scale
     number = round(low + value * (high - low), 9)

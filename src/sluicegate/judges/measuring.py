@@ -15,10 +15,10 @@ from sluicegate.judges import agreement
 from sluicegate.judges.agreement import Floats, Interval, bootstrap, mean_interval
 from sluicegate.judges.base import Judged, JudgeRow, depends_on_order
 from sluicegate.judges.criteria import Criterion
+from sluicegate.judges.forms import FORMS
 from sluicegate.judges.labels import LabelledRow
 
 FEWEST_WORDS = 6
-_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) ->
         length=np.array([_length(row.row, criterion) for row, _ in kept], float),
         groups=tuple(row.group for row, _ in kept),
         levels=levels_of(criterion),
-        pairwise=criterion.form == "pairwise",
+        pairwise=criterion.compares,
     )
 
 
@@ -76,15 +76,11 @@ def levels_of(criterion: Criterion) -> tuple[float, ...]:
         >>> levels_of(Criterion("c", "direct", "Is it clear?", ("m",), (1, 5)))
         (0.0, 0.25, 0.5, 0.75, 1.0)
     """
-    if criterion.form == "pairwise":
-        return (0.0, 0.5, 1.0)
     low, high = criterion.scale
-    steps = min(high - low, 10)
-    return (
-        _QUARTERS
-        if criterion.form == "claims"
-        else tuple(number / steps for number in range(steps + 1))
-    )
+    steps = FORMS[criterion.form].levels - 1
+    if steps < 0:
+        steps = min(high - low, 10)
+    return tuple(number / steps for number in range(steps + 1))
 
 
 def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
@@ -208,7 +204,7 @@ def made_sentinels(
     Only for pairwise criteria; which rows is decided by their digests. An answer of another row is bad only where the
     judge sees more than the answers.
     """
-    if criterion.form != "pairwise" or not count:
+    if not criterion.compares or not count:
         return ()
     kept = [(row, _preferred(row)) for row in rows if row.human != 0.5]
     kept = sorted(
@@ -248,7 +244,7 @@ def _trivial(data: Sample) -> Mapping[str, Floats]:
 
 def _length(row: JudgeRow, criterion: Criterion) -> float:
     own = float(np.log1p(len(row.output)))
-    return own - float(np.log1p(len(row.other))) if criterion.form == "pairwise" else own
+    return own - float(np.log1p(len(row.other))) if criterion.compares else own
 
 
 def _rounded(values: Floats, levels: Sequence[float]) -> Floats:

@@ -6,8 +6,9 @@ read. It decides nothing: the ledger does. Everything here can be deleted and pr
 
 from __future__ import annotations
 
+from sluicegate.tracking.human_words import HumanWord
 from sluicegate.tracking.runs import RunHandle
 from sluicegate.tracking.service import Tracking
-from sluicegate.tracking.traces import About, HumanWord, Opinion, TracedAnswer
+from sluicegate.tracking.traces import About, Opinion, TracedAnswer
 
 __all__ = ["About", "HumanWord", "Opinion", "RunHandle", "TracedAnswer", "Tracking"]

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sluicegate.records import Release
 from sluicegate.tracking import registry, traces
 from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
+from sluicegate.tracking.human_words import HumanWord, human_words
 from sluicegate.tracking.runs import RunHandle
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class Tracking:
                 self.client, self.url, run.experiment_id, run.id, about, answers
             )
 
-    def human_words(self, experiment: str) -> tuple[list[traces.HumanWord], set[str]]:
+    def human_words(self, experiment: str) -> tuple[list[HumanWord], set[str]]:
         """What people wrote on the traces of generated answers, oldest trace first, and the ids of all such traces."""
-        return traces.human_words(self.client, self.experiment(experiment))
+        return human_words(self.client, self.experiment(experiment))
 
     def register_version(
         self,

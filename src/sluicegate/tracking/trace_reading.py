@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.errors import ConfigError
 from sluicegate.tracking.connection import translated
-from sluicegate.tracking.traces import EXAMPLE_TAG, RELEASE_TAG
+from sluicegate.tracking.human_words import EXAMPLE_TAG, RELEASE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sluicegate.errors import UsageError, VersioningError
-from sluicegate.versioning import _dvc, ensure_dvc, git
+from sluicegate.versioning.commits import git
+from sluicegate.versioning.dvc_calls import ensure_dvc, run_dvc
 
 DEEPEN = "git fetch --deepen=200 origin {branch}   (GitHub Actions: fetch-depth: 0; GitLab CI: GIT_DEPTH: 0)"
 
@@ -134,9 +135,9 @@ def _share_cache(root: Path, there: Path) -> None:
             shutil.copy(root / ".dvc" / name, there / ".dvc" / name)
     if not (there / ".dvc" / "config").is_file():
         (there / ".dvc" / "config").touch()
-    cache = _dvc(root, "cache", "dir").strip()
-    _dvc(there, "config", "--local", "cache.dir", str((root / cache).resolve()))
-    _dvc(there, "config", "--local", "core.no_scm", "true")
+    cache = run_dvc(root, "cache", "dir").strip()
+    run_dvc(there, "config", "--local", "cache.dir", str((root / cache).resolve()))
+    run_dvc(there, "config", "--local", "core.no_scm", "true")
 
 
 def fetch_data(root: Path, targets: Sequence[str]) -> None:
@@ -148,6 +149,6 @@ def fetch_data(root: Path, targets: Sequence[str]) -> None:
     if not targets:
         return
     try:
-        _dvc(root, "checkout", *targets)
+        run_dvc(root, "checkout", *targets)
     except VersioningError:
-        _dvc(root, "pull", *targets)
+        run_dvc(root, "pull", *targets)

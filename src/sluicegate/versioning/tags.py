@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sluicegate.errors import VersioningError
-from sluicegate.versioning import git
+from sluicegate.versioning.commits import git
 
 
 def commit_authors(root: Path, since: str = "") -> tuple[str, ...]:

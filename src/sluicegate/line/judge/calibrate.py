@@ -146,7 +146,7 @@ def calibrate(
         now=now or datetime.now(UTC),
         progress=counter(f"judge {criterion.name}"),
     )
-    record = records.plain(found)
+    record = records.as_json(found)
     text, page = calibration_text(record), project.reports / f"judge_{criterion.name}.html"
     write_atomic(page, calibration_html(record))
     write_atomic(page.with_suffix(".txt"), text)

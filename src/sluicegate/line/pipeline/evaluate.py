@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
-from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import resolve
