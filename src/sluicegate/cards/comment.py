@@ -1,4 +1,6 @@
-"""The gate's comment on a pull or merge request: Markdown that hostile text can neither break nor use to call people."""
+"""The gate's comment on a pull or merge request: Markdown that hostile text can neither break nor
+use to call people.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 
 
 def marker(model: str) -> str:
-    """The hidden first line by which the comment is found again, to be replaced rather than repeated."""
+    """The hidden first line by which the comment is found again, to be replaced rather than
+    repeated.
+    """
     return f"<!-- sluice-gate {re.sub(r'[^A-Za-z0-9_.]', '-', model).strip('-')} -->"
 
 
 def safe(text: str, most: int = 300) -> str:
-    """Text from outside for a table cell: one line, no Markdown, no HTML, nothing that becomes a mention or a link.
+    """Text from outside for a table cell: one line, no Markdown, no HTML, nothing that becomes a
+    mention or a link.
 
     Example:
         >>> safe("a|b `x` <i>").encode("ascii", "backslashreplace").decode()
@@ -53,12 +58,16 @@ def safe(text: str, most: int = 300) -> str:
 
 
 def _broken(call: str) -> str:
-    """The same characters with an invisible gap, so that neither GitHub nor GitLab makes a reference of them."""
+    """The same characters with an invisible gap, so that neither GitHub nor GitLab makes a
+    reference of them.
+    """
     return call.replace("://", f":{_GAP}//") if "://" in call else f"{call}{_GAP}"
 
 
 def comment_markdown(report: GateReport) -> str:
-    """Verdict, rule table, worst regressions side by side, what changed; under 60,000 characters whatever comes in."""
+    """Verdict, rule table, worst regressions side by side, what changed; under 60,000 characters
+    whatever comes in.
+    """
     for length in _LENGTHS:
         text = _comment(report, length)
         if len(text) < LONGEST:
@@ -183,7 +192,10 @@ def _example(pair: ExamplePair, metric: str, length: int) -> str:
         for text, score in zip(texts, scores, strict=True)
     ]
     reference = safe(_first(pair.references), length)
-    return f"| {safe(pair.id, 80) or '-'}<br>{number(pair.gain, signed=True)} | {' | '.join(cells)} | {reference} |"
+    return (
+        f"| {safe(pair.id, 80) or '-'}<br>{number(pair.gain, signed=True)} | "
+        f"{' | '.join(cells)} | {reference} |"
+    )
 
 
 def _first(references: Sequence[str]) -> str:

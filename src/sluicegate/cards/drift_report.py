@@ -1,4 +1,6 @@
-"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact shows."""
+"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact
+shows.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _LONGEST = 1_200
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a column's values are distributed, as shares: between `edges` (one more than shares), or over `labels`."""
+    """How a column's values are distributed, as shares: between `edges` (one more than shares), or
+    over `labels`.
+    """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -37,7 +41,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example text for a moved column; `side` is `before` (reference) or `after` (window), `value` what it has there."""
+    """An example text for a moved column; `side` is `before` (reference) or `after` (window),
+    `value` what it has there.
+    """
 
     column: str
     side: str
@@ -76,7 +82,8 @@ def drift_report_html(page: DriftPage) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
+        A complete HTML document: no script, no address is loaded, every value from outside is
+            escaped, and text that is
         not valid Unicode is replaced so that the file can always be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -114,7 +121,9 @@ def drift_report_html(page: DriftPage) -> str:
 
 
 def drift_markdown(page: DriftPage) -> str:
-    """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the golden set lacks."""
+    """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the
+    golden set lacks.
+    """
     report = page.report
     lines = [
         f"## {HEADLINES.get(report.status, report.status)}",
@@ -165,10 +174,12 @@ def titled(column: str) -> str:
 
 
 def spread_chart(spread: Spread, title: str) -> Markup:
-    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side for labels.
+    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side
+    for labels.
 
     Example:
-        >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)), "prompt: length")
+        >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)),
+        ...     "prompt: length")
         True
     """
     return _bars(spread, title) if spread.labels else _steps(spread, title)
@@ -203,7 +214,8 @@ def _steps(spread: Spread, title: str) -> Markup:
         return f"M{left} {bottom}{steps}V{bottom}"
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before and now">'
+        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before '
+        'and now">'
     ]
     parts.append(
         f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>'
@@ -212,7 +224,8 @@ def _steps(spread: Spread, title: str) -> Markup:
     for tick in ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
         parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" text-anchor="{anchor}">{tick:,g}</text>'
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" '
+            f'text-anchor="{anchor}">{tick:,g}</text>'
         )
     return Markup("".join(parts) + "</svg>")
 
@@ -221,7 +234,8 @@ def _bars(spread: Spread, title: str) -> Markup:
     height = 34 * len(spread.labels) + 6
     tallest = max([*spread.before, *spread.after, 1e-12])
     parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: before and now">'
+        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: '
+        'before and now">'
     ]
     for place, (label, before, after) in enumerate(
         zip(spread.labels, spread.before, spread.after, strict=True)
@@ -233,7 +247,8 @@ def _bars(spread: Spread, title: str) -> Markup:
         for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
             width = round(170 * share / tallest, 1)
             parts.append(
-                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" height="10"/>'
+                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" '
+                'height="10"/>'
             )
             parts.append(
                 f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>'

@@ -1,4 +1,6 @@
-"""The release report: one HTML file that needs nothing else, readable in light and dark and on paper."""
+"""The release report: one HTML file that needs nothing else, readable in light and dark and on
+paper.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ class ReportContext:
         timings: seconds by step of the line.
         links: name to address (http, https or relative).
         directions: `higher` or `lower` by metric; `higher` where it is silent.
-        primary: the metric that orders the examples; by default the first one compared with the champion.
+        primary: the metric that orders the examples; by default the first one compared with the
+            champion.
         title, created: the project's name and a date, as they shall be shown.
         version, champion_version: MLflow versions.
         slices: every metric on every slice.
@@ -73,7 +76,8 @@ def report_html(context: ReportContext) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
+        A complete HTML document: no script, no address is loaded, every value from outside is
+            escaped, and text that is
         not valid Unicode is replaced so that the file can always be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -88,8 +92,10 @@ def report_html(context: ReportContext) -> str:
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., Any]] = {
-        "number": wording.number, "short": wording.short, "seconds": wording.seconds, "spoken": wording.spoken,
-        "interval": wording.interval, "why": wording.why, "limit": wording.limit, "outcome": wording.outcome,
+        "number": wording.number, "short": wording.short, "seconds": wording.seconds,
+        "spoken": wording.spoken,
+        "interval": wording.interval, "why": wording.why, "limit": wording.limit,
+        "outcome": wording.outcome,
         "safe_link": safe_link, "bounds": charts.bounds, "titled": wording.titled,
     }  # fmt: skip
     environment.filters.update(filters)
@@ -110,11 +116,14 @@ def report_html(context: ReportContext) -> str:
 
 
 def safe_link(address: str) -> str:
-    """`address` where it is http, https or a relative path; else `#`, so that no `javascript:` is ever clickable.
+    """`address` where it is http, https or a relative path; else `#`, so that no `javascript:` is
+    ever clickable.
 
     Example:
-        >>> safe_link("http://127.0.0.1:5000/#/runs"), safe_link(" JavaScript:alert(1)"), safe_link("verdict.md")
-        ('http://127.0.0.1:5000/#/runs', '#', 'verdict.md')
+        >>> safe_link("http://127.0.0.1:5000/#/runs"), safe_link(" JavaScript:alert(1)")
+        ('http://127.0.0.1:5000/#/runs', '#')
+        >>> safe_link("verdict.md")
+        'verdict.md'
     """
     start = address.strip().partition("/")[0]
     return address if ":" not in start or start.lower() in ("http:", "https:", "file:") else "#"
@@ -159,7 +168,9 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
-    """(name, one text for each contender that generates); baselines that measured nothing have no column."""
+    """(name, one text for each contender that generates); baselines that measured nothing have no
+    column.
+    """
     measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
     names = list(context.candidate.operations)
     return [

@@ -30,7 +30,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it in all respects."""
+    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it
+    in all respects.
+    """
 
     name: str
     cost: float
@@ -104,19 +106,23 @@ def pareto_plot(page: SelectionPage) -> Markup:
         return round(bottom - (bottom - top) * (value - y0) / (y1 - y0), 1)
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} against cost">'
+        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} '
+        'against cost">'
     ]
     for tick in ticks(y0, y1):
         parts.append(f'<path class="grid" d="M{left} {up(tick)}H{right}"/>')
         parts.append(
-            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" text-anchor="end">{tick:g}</text>'
+            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" '
+            f'text-anchor="end">{tick:g}</text>'
         )
     for tick in ticks(max(x0, 0.0), x1, 6):
         parts.append(
-            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>'
+            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" '
+            f'text-anchor="middle">{tick:,g}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{right}" y="{bottom + 38}" text-anchor="end">{escape(page.across)}</text>'
+        f'<text class="tick" x="{right}" y="{bottom + 38}" '
+        f'text-anchor="end">{escape(page.across)}</text>'
     )
     parts.append(f'<text class="tick" x="{left}" y="{top - 2}">{escape(page.up)}</text>')
     for point in page.points:
@@ -124,7 +130,10 @@ def pareto_plot(page: SelectionPage) -> Markup:
         parts.append(f'<path class="line {kind}" d="M{x} {up(point.low)}V{up(point.high)}"/>')
         parts.append(f'<circle class="dot {kind}" cx="{x}" cy="{up(point.quality)}" r="5"/>')
         end = x > (left + right) / 2
-        place = f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" text-anchor="{"end" if end else "start"}"'
+        place = (
+            f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" '
+            f'text-anchor="{"end" if end else "start"}"'
+        )
         parts.append(f'<text class="tick" {place}>{escape(point.name)}</text>')
     return Markup("".join(parts) + "</svg>")
 

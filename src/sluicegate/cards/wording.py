@@ -73,7 +73,9 @@ def spoken(name: str) -> str:
 
 
 def bounds_difference(rule: RuleResult) -> bool:
-    """True where `low` and `high` bound the difference from the champion, False where they bound the value itself."""
+    """True where `low` and `high` bound the difference from the champion, False where they bound
+    the value itself.
+    """
     return rule.difference is not None
 
 
@@ -81,7 +83,8 @@ def interval(rule: RuleResult) -> str:
     """The rule's bounds; one-sided ones are said as such.
 
     Example:
-        >>> rule = RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", value=0.4, low=0.35)
+        >>> rule = RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", value=0.4,
+        ...     low=0.35)
         >>> interval(rule)
         '>= 0.350'
     """
@@ -110,10 +113,12 @@ def outcome(rule: RuleResult) -> str:
 
 
 def limit(rule: RuleResult) -> str:
-    """What the rule asks for: a bound on the value, or a margin on the difference from the champion.
+    """What the rule asks for: a bound on the value, or a margin on the difference from the
+    champion.
 
     Example:
-        >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "", margin=0.02))
+        >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "",
+        ...     margin=0.02))
         'loss < 0.020'
         >>> limit(RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", margin=0.2))
         '>= 0.200'
@@ -127,14 +132,16 @@ def titled(rule: RuleResult) -> str:
     """The rule's name, with the slice that its numbers are about where there is one.
 
     Example:
-        >>> titled(RuleResult("kept", "at_least", "rougeL", Decision.HOLD, "block", "", slice="industry=airline"))
+        >>> titled(RuleResult("kept", "at_least", "rougeL", Decision.HOLD, "block", "",
+        ...     slice="industry=airline"))
         'kept [industry=airline]'
     """
     return f"{rule.name} [{rule.slice}]" if rule.slice else rule.name
 
 
 def look(verdict: Verdict) -> str:
-    """Which look at this golden set the verdict was, and at what error rate; empty where that was not recorded.
+    """Which look at this golden set the verdict was, and at what error rate; empty where that was
+    not recorded.
 
     Example:
         >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
@@ -151,7 +158,8 @@ def look(verdict: Verdict) -> str:
 
 
 def why(rule: RuleResult) -> str:
-    """The rule's reason, with the examples that would settle it where the reason does not say so itself.
+    """The rule's reason, with the examples that would settle it where the reason does not say so
+    itself.
 
     Example:
         >>> why(RuleResult("r", "k", "m", Decision.HOLD, "block", "Too close.", more_examples=40))
@@ -199,7 +207,9 @@ def _of(part: int, whole: int) -> str:
 
 
 def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
-    """Name and whole digest of everything that a release is made of and came from, in reading order."""
+    """Name and whole digest of everything that a release is made of and came from, in reading
+    order.
+    """
     parts = [
         ("release", release.digest),
         ("base model", release.base),

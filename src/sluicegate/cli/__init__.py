@@ -1,6 +1,7 @@
 """The command `sluice`: a lazy group, so that `sluice --help` imports nothing heavy.
 
-One file per family of commands; every command is a thin call into the engine. The one `except Exception` is here.
+One file per family of commands; every command is a thin call into the engine. The one `except
+Exception` is here.
 """
 
 from __future__ import annotations
@@ -144,7 +145,8 @@ def sluice() -> None:
     What is missing:          sluice doctor
     Every night, as a flow:   sluice up && sluice release
 
-    Exit codes: 0 yes, 1 REJECT, 2 wrong use or configuration, 3 the environment failed, 4 HOLD (not enough evidence).
+    Exit codes: 0 yes, 1 REJECT, 2 wrong use or configuration, 3 the environment failed, 4 HOLD (not
+    enough evidence).
     """
 
 
@@ -173,7 +175,8 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == 28:
             click.echo(
-                "error: the disk is full.\n  what to do: free some space and run the same command again.",
+                "error: the disk is full.\n  what to do: free some space and run the same command "
+                "again.",
                 err=True,
             )
             sys.exit(3)
@@ -189,7 +192,9 @@ def main() -> None:
 
 
 def _left_for_pipeline(error: SluiceError) -> bool:
-    """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that command."""
+    """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that
+    command.
+    """
     place = os.environ.get("SLUICE_FAILURE")
     if not place:
         return False

@@ -1,7 +1,7 @@
 """Has the traffic moved away from the reference? Text metrics, profiles, and a table of detectors.
 
-A detector compares two tables of counts and returns a distance; `compare` sets its threshold. To add one, write a file
-and a row in `DETECTORS`.
+A detector compares two tables of counts and returns a distance; `compare` sets its threshold. To
+add one, write a file and a row in `DETECTORS`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from sluicegate.records import DriftScore
 __all__ = [
     "ALPHA", "DETECTORS", "OPTIONAL", "VECTOR_DETECTORS",
     "Detector", "Embedded", "Moments", "Profile", "TextEncoder", "VectorDetector",
-    "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows", "read_profile",
+    "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows",
+    "read_profile",
     "smallest", "write_profile",
 ]  # fmt: skip
 
@@ -108,7 +109,8 @@ def compare(
     from (see `calibration`). With `side` only columns of the prompt or of the response.
 
     Raises:
-        DataError: the window lacks a column of the reference, or holds nothing but nulls in one that is not optional.
+        DataError: the window lacks a column of the reference, or holds nothing but nulls in one
+            that is not optional.
         KeyError: no such detector.
     """
     family = {

@@ -1,4 +1,5 @@
-"""A release and a golden set become Evidence: cached answers, scores per example, means with intervals.
+"""A release and a golden set become Evidence: cached answers, scores per example, means with
+intervals.
 
 answer(...)      prompts -> generations, each kept as soon as its batch is done
 evaluate(...)    generations -> Evidence

@@ -1,4 +1,6 @@
-"""Answers that cost nothing, to be shown beside every release: what a model must beat to be worth its price."""
+"""Answers that cost nothing, to be shown beside every release: what a model must beat to be worth
+its price.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,18 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'\u201d\u2019)]*\s+")
 
 
 def lead2(examples: Sequence[Example]) -> list[Generation]:
-    """The first two sentences of each example's inputs, speaker labels removed; a line break also ends a sentence.
+    """The first two sentences of each example's inputs, speaker labels removed; a line break also
+    ends a sentence.
 
     Example:
-        >>> row = Example("1", "g", {"conversation": "Customer: Hi! My bag is lost. Help\\nAgent: Sure."}, ("-",), "s")
+        >>> row = Example("1", "g",
+        ...     {"conversation": "Customer: Hi! My bag is lost. Help\\nAgent: Sure."}, ("-",), "s")
         >>> lead2([row])[0].text
         'Hi! My bag is lost.'
     """
     return [
-        Generation(text=" ".join(_sentences(source_text(example.inputs))[:2]), prompt_tokens=0, completion_tokens=0,
+        Generation(text=" ".join(_sentences(source_text(example.inputs))[:2]), prompt_tokens=0,
+        completion_tokens=0,
                    seconds=0.0, finished=True)
         for example in examples
     ]  # fmt: skip

@@ -39,8 +39,9 @@ class BenchmarkRun:
 class Comparison:
     """Base and tuned model on one metric of one task, example by example.
 
-    `difference` is tuned minus base, turned so that positive is better, with its 95 % interval; `decision` holds at 95 %
-    for all comparisons of a table together. `better` and `worse` count examples.
+    `difference` is tuned minus base, turned so that positive is better, with its 95 % interval;
+    `decision` holds at 95 % for all comparisons of a table together. `better` and `worse` count
+    examples.
     """
 
     task: str

@@ -13,7 +13,8 @@ class Judgement:
 
     Attributes:
         metric: `judge:<name>`.
-        digest: of judge, prompt and settings; for a pairwise judge also of the answers compared with.
+        digest: of judge, prompt and settings; for a pairwise judge also of the answers compared
+            with.
         scores: one in [0, 1] for each row, in the order asked; empty where any row failed.
         reasons: the judge's words, likewise.
         use: how many rows were scored, how many failed and why.

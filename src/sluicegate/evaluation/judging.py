@@ -1,4 +1,6 @@
-"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no score at all."""
+"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no
+score at all.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from sluicegate.records import Example, Generation, JudgeUse
 
 PREFIX = "judge:"
 REASONS_KEPT = 5
-UNWEIGHTED = "the scores are the judge's own numbers: the model gives no token probabilities to weight them by"
+UNWEIGHTED = (
+    "the scores are the judge's own numbers: the model gives no token probabilities to "
+    "weight them by"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,8 @@ def judge_answers(
 ) -> Judgement:
     """Judge `outputs[i]` as the answer to `golden[i]`.
 
-    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without a call. `outputs is
-    champion` says that it is the champion that is judged.
+    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without
+    a call. `outputs is champion` says that it is the champion that is judged.
 
     Raises:
         EvidenceError: lengths differ, or the criterion needs references and an example has none.
@@ -153,5 +158,7 @@ def _judgement(criterion: Criterion, digest: str, bound: str, judged: Judged) ->
 
 
 def judgement_digest(criterion: Criterion, judge: str, champion: Sequence[str]) -> str:
-    """What a judgement's scores depend on: the judge and, where it compares, the champion's answers in golden order."""
+    """What a judgement's scores depend on: the judge and, where it compares, the champion's answers
+    in golden order.
+    """
     return digest_value([judge, digest_value(list(champion))]) if criterion.compares else judge

@@ -1,10 +1,12 @@
-"""lm-evaluation-harness tasks, example by example: did tuning break anything? Needs the extra `benchmarks`.
+"""lm-evaluation-harness tasks, example by example: did tuning break anything? Needs the extra
+`benchmarks`.
 
-A task is a name that lm-eval knows, or a YAML file (or a folder of them) of your own. It runs on the bare base model and
-on the tuned weights, both through lm-eval's own `HFLM` in this process, so that the numbers are those that it publishes;
-tasks bring their own prompts, and what a release says to its users plays no part. Every example's score is kept as
-Evidence, and the two are compared pair by pair. Nothing is downloaded where `HF_HUB_OFFLINE=1`; a task of your own whose
-data is a local file needs no network at all. A task's YAML may name Python functions, which lm-eval runs.
+A task is a name that lm-eval knows, or a YAML file (or a folder of them) of your own. It runs on
+the bare base model and on the tuned weights, both through lm-eval's own `HFLM` in this process, so
+that the numbers are those that it publishes; tasks bring their own prompts, and what a release says
+to its users plays no part. Every example's score is kept as Evidence, and the two are compared pair
+by pair. Nothing is downloaded where `HF_HUB_OFFLINE=1`; a task of your own whose data is a local
+file needs no network at all. A task's YAML may name Python functions, which lm-eval runs.
 """
 
 from __future__ import annotations
@@ -127,12 +129,14 @@ def _refusals(names: Sequence[str]) -> Iterator[None]:
     except _REFUSALS as error:
         raise EvidenceError(
             f"lm-eval cannot run {', '.join(names)}: {type(error).__name__}: {error}"[:500],
-            hint="Its data must be in the local datasets cache, or in a local file that the task's YAML names.",
+            hint="Its data must be in the local datasets cache, or in a local file that the "
+            "task's YAML names.",
         ) from error
 
 
 def _prepare(tasks: Iterable[Any]) -> None:
-    """What `lm_eval.simple_evaluate` does first: no worked examples unless the task asks for them, and its seeds.
+    """What `lm_eval.simple_evaluate` does first: no worked examples unless the task asks for them,
+    and its seeds.
 
     It also asks pip and the machine about everything installed, after each run; that is left out.
     """
@@ -145,7 +149,10 @@ def _prepare(tasks: Iterable[Any]) -> None:
 
 
 def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
-    """The names of the tasks and what knows them. lm-eval's own 14,000 are only read where one of them is named."""
+    """The names of the tasks and what knows them.
+
+    lm-eval's own 14,000 are only read where one of them is named.
+    """
     if not tasks:
         raise ConfigError(
             "no task is named.", hint="Name an lm-eval task, or a YAML file of your own."
@@ -255,8 +262,10 @@ def _task_rows(
     ways = {name: way for name, way in ways.items() if name not in without}
     if not ways or any(not ways.keys() <= row.keys() for row in scores.values()):
         raise EvidenceError(
-            f"{task} has no metric with a value for each example ({', '.join(sorted(without)) or 'none at all'}).",
-            hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of examples.",
+            f"{task} has no metric with a value for each example "
+            f"({', '.join(sorted(without)) or 'none at all'}).",
+            hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of "
+            "examples.",
         )
     rows = [
         ScoredExample(doc, doc, outputs[doc], {name: scores[doc][name] for name in ways}, 0.0, 0, 0)

@@ -1,6 +1,7 @@
 """The gate: (candidate, champion, policy) -> verdict. Pure: no files, no clock, no chance.
 
-`RULES` lists the kinds of rules; a new kind is a function and a row there. The statistics are in `bounds`.
+`RULES` lists the kinds of rules; a new kind is a function and a row there. The statistics are in
+`bounds`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def load_policy(path: Path) -> Policy:
     """Read registry/gates.yaml.
 
     Raises:
-        ConfigError: missing, malformed, an unknown kind, or a rule without a field it needs; names rule and field.
+        ConfigError: missing, malformed, an unknown kind, or a rule without a field it needs; names
+            rule and field.
     """
     policy = load(path, Policy)
     for rule in policy.rules:
@@ -53,25 +55,31 @@ def decide(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     looks: Sequence[bool] = (),
 ) -> Verdict:
-    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the order of their rows.
+    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the
+    order of their rows.
 
-    PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD. Rules that warn never
-    decide. In each result `low` and `high` bound `difference` where there is one and `value` otherwise, each at
-    one-sided confidence 1 - alpha; `difference` is candidate minus champion in the metric's own unit. Alpha is what
-    `allowance` leaves to this look at the golden set; once that is nothing the verdict is HOLD, and the bounds are
-    those of a first look at one.
+    PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD.
+    Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
+    one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
+    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this look at the
+    golden set; once that is nothing the verdict is HOLD, and the bounds are those of a first look
+    at one.
 
     Args:
         candidate: evidence on the release that wants to serve.
-        champion: evidence on the one that does, on the same golden and metrics digests; None holds all comparisons.
-        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the metric
-            `judge:<name>` holds unless the fact of that name is `ok` and the judge answered for every row.
+        champion: evidence on the one that does, on the same golden and metrics digests; None holds
+            all comparisons.
+        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
+            metric `judge:<name>` holds unless the fact of that name is `ok` and the judge answered
+            for every row.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
-        looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see `former_looks`.
+        looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
+            `former_looks`.
 
     Raises:
-        EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do not match.
+        EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
+            not match.
         ConfigError: the policy was not made by `load_policy` and has an unknown rule.
     """
     for rule in policy.rules:
@@ -108,7 +116,8 @@ _SPENT = "the golden set's share of error is used up"
 
 def _used_up(given: int, allowed: int) -> str:
     return (
-        f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would say nothing sure; "
+        f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would "
+        "say nothing sure; "
         "put fresh examples in its place"
     )
 
@@ -144,7 +153,9 @@ def _too_few(result: RuleResult, missing: int, minimum: int) -> RuleResult:
 
 
 def _reasons(decision: Decision, results: tuple[RuleResult, ...]) -> tuple[str, ...]:
-    """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings after them."""
+    """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings
+    after them.
+    """
     decisive = [
         result for result in results if result.severity == "block" and result.decision is decision
     ]

@@ -1,10 +1,12 @@
-"""A golden set's share of error, spent look by look, and the correction where any of several metrics may decide.
+"""A golden set's share of error, spent look by look, and the correction where any of several
+metrics may decide.
 
-Each verdict is one more look at the same golden set. With 20 looks at 5 % each an equal candidate gets through in one
-case of three or so; here all looks of a golden set share one alpha. Online fallback (J. Tian and A. Ramdas, "Online
-control of the familywise error rate", Statistical Methods in Medical Research 30, 2021): look k has
-alpha * gamma_k, gamma_k proportional to k^-2, and a look that promotes hands its share on to the next one. The chance
-that any look promotes what it must not is at most alpha, whatever the dependence between looks.
+Each verdict is one more look at the same golden set. With 20 looks at 5 % each an equal candidate
+gets through in one case of three or so; here all looks of a golden set share one alpha. Online
+fallback (J. Tian and A. Ramdas, "Online control of the familywise error rate", Statistical Methods
+in Medical Research 30, 2021): look k has alpha * gamma_k, gamma_k proportional to k^-2, and a look
+that promotes hands its share on to the next one. The chance that any look promotes what it must not
+is at most alpha, whatever the dependence between looks.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from sluicegate.records import Decision, LedgerEntry
 
 
 def allowance(looks: Sequence[bool], policy: Policy) -> float:
-    """Error rate of the next look after `looks` (True: it promoted, oldest first); 0.0 when all are used up.
+    """Error rate of the next look after `looks` (True: it promoted, oldest first); 0.0 when all are
+    used up.
 
     Example:
-        >>> policy = Policy.model_validate({"rules": [{"name": "r", "kind": "requires", "fact": "f"}]})
+        >>> policy = Policy.model_validate({"rules": [{"name": "r", "kind": "requires",
+        ...     "fact": "f"}]})
         >>> [round(allowance([False] * count, policy), 4) for count in (0, 1, 19, 20)]
         [0.0313, 0.0078, 0.0001, 0.0]
         >>> round(allowance([True], policy), 4)
@@ -43,10 +47,12 @@ def former_looks(
     champion_evidence: str | None,
     policy: str,
 ) -> tuple[bool, ...]:
-    """What the ledger holds of earlier looks at `golden`, oldest first; True where the verdict was PROMOTE.
+    """What the ledger holds of earlier looks at `golden`, oldest first; True where the verdict was
+    PROMOTE.
 
-    One look is one triple (evidence, champion's evidence, policy), however often it was judged. The triple that is
-    judged now counts only what came before its own first verdict, so that a re-run gives the same bytes.
+    One look is one triple (evidence, champion's evidence, policy), however often it was judged. The
+    triple that is judged now counts only what came before its own first verdict, so that a re-run
+    gives the same bytes.
     """
     now = (evidence, champion_evidence, policy)
     looks: dict[tuple[str, str | None, str], bool] = {}
@@ -62,7 +68,9 @@ def former_looks(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values, in the order given (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+    """Holm's adjusted p values, in the order given (S.
+
+    Holm, Scandinavian Journal of Statistics 6, 1979).
 
     Each is compared with alpha itself; the chance of any false discovery is then at most alpha.
 

@@ -37,7 +37,9 @@ class Kind:
 
 
 def at_least(case: Case, rule: Rule) -> RuleResult:
-    """`metric` is at least `threshold`: its confidence bound (default) or its mean; an operation's value as it is."""
+    """`metric` is at least `threshold`: its confidence bound (default) or its mean; an operation's
+    value as it is.
+    """
     return against_threshold(case, rule, 1.0)
 
 
@@ -57,10 +59,12 @@ def better_than_champion(case: Case, rule: Rule) -> RuleResult:
 
 
 def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
-    """A gain larger than `margin` (default 0) is shown on at least one of `metrics`, corrected for the choice (Holm).
+    """A gain larger than `margin` (default 0) is shown on at least one of `metrics`, corrected for
+    the choice (Holm).
 
-    The numbers are those of the metric with the smallest p, the bounds at alpha / number of metrics (which is where
-    Holm's procedure begins), p is Holm's adjusted one. REJECT only where the gain is ruled out on every metric.
+    The numbers are those of the metric with the smallest p, the bounds at alpha / number of metrics
+    (which is where Holm's procedure begins), p is Holm's adjusted one. REJECT only where the gain
+    is ruled out on every metric.
     """
     count = len(rule.metrics)
     strict = replace(case, alpha=case.alpha / count, next_alpha=case.next_alpha / count)
@@ -98,7 +102,9 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
 
 
 def requires(case: Case, rule: Rule) -> RuleResult:
-    """A recorded `fact` has one of the values in `accept` (default: ok), upper or lower case; anything else holds."""
+    """A recorded `fact` has one of the values in `accept` (default: ok), upper or lower case;
+    anything else holds.
+    """
     found = case.facts.get(rule.fact)
     accepted = tuple(value.casefold() for value in rule.accept or ("ok",))
     if found is None:
@@ -152,7 +158,8 @@ RULES: dict[str, Kind] = {
 
 
 def check_rule(rule: Rule, where: str) -> None:
-    """Refuse a rule of unknown kind, one that lacks a field, and one with a field its kind does not take.
+    """Refuse a rule of unknown kind, one that lacks a field, and one with a field its kind does not
+    take.
 
     Raises:
         ConfigError: names file, rule and field.

@@ -27,7 +27,7 @@ def checks_of(
     known: Mapping[str, int],
     params: CalibrationParams,
 ) -> tuple[Check, ...]:
-    """What has to be shown, in the order of reading; a measure that is missing has not been shown."""
+    """What has to be shown, in reading order; a measure that is missing has not been shown."""
     enough = known["groups"] >= params.minimum_groups
     found = [
         Check(

@@ -1,4 +1,7 @@
-"""Criteria: prompts/judge_<name>.yaml, read strictly. What is judged, in which form, by which models."""
+"""Criteria: prompts/judge_<name>.yaml, read strictly.
+
+What is judged, in which form, by which models.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class SentinelFile(Strict):
-    """A known-bad answer with all that the judge sees of its row. `other`: a good answer (pairwise only)."""
+    """A known-bad answer with all that the judge sees of its row.
+
+    `other`: a good answer (pairwise only).
+    """
 
     output: str = ""
     source: str = ""
@@ -78,11 +84,13 @@ class Criterion:
         levels: score to description (rubric).
         direction: whether the high end of the scale is good (`higher`) or bad (`lower`).
         needs_reference: whether the judge is shown a right answer.
-        shows: what the judge sees: source, output, reference or names of the prompt's variables, in this order.
-        answer: `json`, or `token` for models too small to write JSON: the first token of an opened answer is the score;
-            of a pair, the likelier of the two tokens is the choice.
+        shows: what the judge sees: source, output, reference or names of the prompt's variables, in
+            this order.
+        answer: `json`, or `token` for models too small to write JSON: the first token of an opened
+            answer is the score; of a pair, the likelier of the two tokens is the choice.
         max_tokens, temperature: of one answer.
-        repeats: `worst`: one answer to many different sources scores the worst without a call; `judged`: it is judged.
+        repeats: `worst`: one answer to many different sources scores the worst without a call;
+            `judged`: it is judged.
         min_words, max_characters: shorter or longer answers score the worst without a call.
         sentinels: known-bad answers; a judge that praises one has failed.
     """
@@ -124,7 +132,9 @@ class Criterion:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but owner, notes and the names of the judges (whose identities are their own)."""
+        """SHA-256 of everything but owner, notes and the names of the judges (whose identities are
+        their own).
+        """
         left_out = ("owner", "notes", "judges", "sentinels")
         said = {
             name: getattr(self, name) for name in sorted(self.__slots__) if name not in left_out
@@ -140,12 +150,14 @@ def load_criterion(path: Path) -> Criterion:
     """Read one criterion file.
 
     Raises:
-        ConfigError: missing, malformed, a field that its form does not take, or a name that is not the file's.
+        ConfigError: missing, malformed, a field that its form does not take, or a name that is not
+            the file's.
     """
     file = load(path, CriterionFile)
     if path.stem != f"{PREFIX}{file.name}" or not _NAME.fullmatch(file.name):
         raise ConfigError(
-            f"{path}: name: {file.name!r} must be the file's name without `{PREFIX}` and hold only a-z, 0-9, _ and -.",
+            f"{path}: name: {file.name!r} must be the file's name without `{PREFIX}` and hold "
+            "only a-z, 0-9, _ and -.",
             hint=f"Name the file {PREFIX}{file.name}.yaml, or change `name`.",
         )
     scale = file.scale or ((min(file.levels), max(file.levels)) if file.levels else (0, 1))
@@ -166,7 +178,8 @@ def list_criteria(folder: Path) -> list[Criterion]:
 
 
 def criterion_path(folder: Path, metric: str) -> Path:
-    """Where the criterion of the metric `judge:<name>` (or of a bare name) is; the file may be absent.
+    """Where the criterion of the metric `judge:<name>` (or of a bare name) is; the file may be
+    absent.
 
     Raises:
         ConfigError: the name has characters that no criterion's has.
@@ -214,7 +227,10 @@ def _scale_problem(file: CriterionFile) -> str:
     if file.scale and not -1000 <= file.scale[0] < file.scale[1] <= 1000:
         return "scale: two integers between -1000 and 1000, the lower first"
     if (form.scale == "levels") != bool(file.levels):
-        return f"levels: a {file.form} criterion {'has none' if file.levels else 'describes each score'}"
+        return (
+            f"levels: a {file.form} criterion "
+            f"{'has none' if file.levels else 'describes each score'}"
+        )
     if file.levels and (
         len(file.levels) < 2 or max(file.levels) - min(file.levels) != len(file.levels) - 1
     ):

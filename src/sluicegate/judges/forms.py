@@ -1,4 +1,4 @@
-"""The forms of judging: a row of `FORMS` says where a form is and what a criterion in it may have."""
+"""The forms of judging: a row says where a form is and what a criterion in it may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Rows, a criterion and one or several judges become scores; sentinels show first whether the judges are any."""
+"""Rows, a criterion and one or several judges become scores; sentinels show first whether the
+judges are any.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,9 @@ def judge_rows(
 ) -> Judged:
     """Judge every row by `criterion`; the scores of several judges are their median.
 
-    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the criterion are asked about
-    first: a judge that praises one, or does not answer, has failed; then no row is asked about, and none has a score.
+    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the
+    criterion are asked about first: a judge that praises one, or does not answer, has failed; then
+    no row is asked about, and none has a score.
 
     Args:
         criterion: what is asked, and how.
@@ -78,12 +81,14 @@ def judge_rows(
 
     Raises:
         BudgetError: a budget is spent; what was answered stays in the cache of the askers.
-        ConfigError: not one asker per judge, or no row at all has an input that the criterion shows.
+        ConfigError: not one asker per judge, or no row at all has an input that the criterion
+            shows.
         EvidenceError: an asker did not answer each question.
     """
     if len(askers) != len(criterion.judges):
         raise ConfigError(
-            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} were opened.",
+            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} "
+            "were opened.",
             hint="Open one asker for each name under `judges`.",
         )
     _check_inputs(criterion, rows)
@@ -101,9 +106,11 @@ def judge_rows(
 
 
 def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
-    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and this code.
+    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and
+    this code.
 
-    A calibration holds for one digest; another model, wording, scale or way of parsing is another judge.
+    A calibration holds for one digest; another model, wording, scale or way of parsing is another
+    judge.
     """
     return digest_value(
         {
@@ -126,7 +133,8 @@ def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
             known = ", ".join(sorted({key for row in rows for key in row.inputs})) or "none"
             raise ConfigError(
                 f"{criterion.metric} shows {name!r}, which no row has.",
-                hint=f"Inputs of these rows: {known}. Name one under `shows` in prompts/judge_{criterion.name}.yaml.",
+                hint=f"Inputs of these rows: {known}. Name one under `shows` in "
+                f"prompts/judge_{criterion.name}.yaml.",
             )
 
 
@@ -141,7 +149,9 @@ def _canned(
 
 
 def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel shows that it is none."""
+    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel
+    shows that it is none.
+    """
     criterion, problem = run.criterion, ""
     form = FORMS[criterion.form]
     if form.steps and not criterion.steps:
@@ -248,7 +258,9 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 
 
 def _finite(view: Opinion) -> Opinion:
-    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else gets out."""
+    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else
+    gets out.
+    """
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
         return (
             view

@@ -1,7 +1,8 @@
 """MLflow as a notebook of what happened: the only module that imports it.
 
-MLflow holds runs, curves, tables and artefacts, and a projection of releases, prompts and the champion for people to
-read. It decides nothing: the ledger does. Everything here can be deleted and projected again.
+MLflow holds runs, curves, tables and artefacts, and a projection of releases, prompts and the
+champion for people to read. It decides nothing: the ledger does. Everything here can be deleted and
+projected again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Generated answers as MLflow traces.
 
-Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on a database keeps 21
-to 27 of 50 traces and says nothing. Ids come from the run and the example, so that writing again adds nothing twice.
+Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on
+a database keeps 21 to 27 of 50 traces and says nothing. Ids come from the run and the example, so
+that writing again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ SPANS_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a judge said of an answer. `value` is in the judge's own scale; `by` is its name and digest."""
+    """What a judge said of an answer.
+
+    `value` is in the judge's own scale; `by` is its name and digest.
+    """
 
     name: str
     value: Value
@@ -73,7 +77,8 @@ class About:
     Attributes:
         release, golden, adapter: digests; `adapter` is `none` for the bare base model.
         base: the model's name.
-        prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None where it has none.
+        prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None
+            where it has none.
         settings: of the generation.
     """
 
@@ -98,7 +103,8 @@ def log_answers(
     """Write one trace for each answer, then count what is stored.
 
     Raises:
-        TrackingError: MLflow refuses, or holds fewer traces or assessments afterwards than were written.
+        TrackingError: MLflow refuses, or holds fewer traces or assessments afterwards than were
+            written.
     """
     from mlflow.tracing.client import TracingClient
 
@@ -235,7 +241,10 @@ def _span(
 
 
 def _assessment(key: str, opinion: Opinion) -> Assessment:
-    """A judge's opinion. `sluice.value` keeps what it said, so that a change in place is noticed."""
+    """A judge's opinion.
+
+    `sluice.value` keeps what it said, so that a change in place is noticed.
+    """
     from mlflow.entities import AssessmentSource, Feedback
 
     made = Feedback(
@@ -252,7 +261,9 @@ def _assessment(key: str, opinion: Opinion) -> Assessment:
 def _verify(
     client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]
 ) -> None:
-    """What is stored must be what was written: silence about lost rows would be a better mean than there is."""
+    """What is stored must be what was written: silence about lost rows would be a better mean than
+    there is.
+    """
     found = list(search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
     opinions = sum(len(answer.opinions) for answer in answers)
     kept = sum(
@@ -260,7 +271,8 @@ def _verify(
     )
     if len(found) != len(answers) or kept != opinions:
         raise TrackingError(
-            f"MLflow holds {len(found)} of {len(answers)} traces and {kept} of {opinions} assessments of run {run_id}.",
+            f"MLflow holds {len(found)} of {len(answers)} traces and {kept} of {opinions} "
+            f"assessments of run {run_id}.",
             hint="Look at the log of the tracking server and the free disk space, then run again.",
         )
 

@@ -1,4 +1,6 @@
-"""The training loop: packed batches, loss on answers only, AdamW with warmup and cosine, checkpoints, exact resume."""
+"""The training loop: packed batches, loss on answers only, AdamW with warmup and cosine,
+checkpoints, exact resume.
+"""
 
 from __future__ import annotations
 
@@ -118,11 +120,13 @@ def _started(model: Any, params: TuneParams) -> _Run:
 
 
 def learning_rate(step: int, steps: int, params: TuneParams) -> float:
-    """Rate of step 1 to `steps`: linear warmup over `warmup_fraction`, then a half cosine towards 0.
+    """Rate of step 1 to `steps`: linear warmup over `warmup_fraction`, then a half cosine towards
+    0.
 
     Example:
         >>> from sluicegate.config import TuneParams
-        >>> [round(learning_rate(s, 4, TuneParams(learning_rate=1, warmup_fraction=0.25)), 2) for s in (1, 2, 3, 4)]
+        >>> [round(learning_rate(s, 4, TuneParams(learning_rate=1, warmup_fraction=0.25)), 2)
+        ...     for s in (1, 2, 3, 4)]
         [1.0, 1.0, 0.75, 0.25]
     """
     warmup = math.ceil(params.warmup_fraction * steps)
@@ -188,7 +192,9 @@ def _backward(state: _Run, batch: Sequence[Row]) -> float:
 
 
 def _summed_loss(state: _Run, rows: Sequence[Row]) -> torch.Tensor:
-    """Summed negative log-likelihood of the answers of `rows`; the vocabulary is projected at their positions only."""
+    """Summed negative log-likelihood of the answers of `rows`; the vocabulary is projected at their
+    positions only.
+    """
     device = next(state.model.parameters()).device
     lengths = tuple(len(row.tokens) for row in rows)
     tokens = torch.tensor([token for row in rows for token in row.tokens], device=device)

@@ -11,7 +11,9 @@ from sluicegate.errors import VersioningError
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Where the code is: full hash, whether files differ from it (`current_commit`), branch ('' when detached)."""
+    """Where the code is: full hash, whether files differ from it (`current_commit`), branch (''
+    when detached).
+    """
 
     sha: str
     dirty: bool
@@ -19,7 +21,8 @@ class Commit:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Run git in `root` and return its output; bytes that are no UTF-8, as in file names, stay as lone surrogates.
+    """Run git in `root` and return its output; bytes that are no UTF-8, as in file names, stay as
+    lone surrogates.
 
     Raises:
         VersioningError: git is missing or refused.
@@ -48,8 +51,8 @@ def git(root: Path, *arguments: str) -> str:
 def current_commit(root: Path) -> Commit:
     """The checked-out commit; works on a detached head and in a shallow clone.
 
-    It is dirty where a tracked file differs, or where the project has a prompt, a registry file or Python code that git
-    neither tracks nor ignores: the line may use those.
+    It is dirty where a tracked file differs, or where the project has a prompt, a registry file or
+    Python code that git neither tracks nor ignores: the line may use those.
 
     Raises:
         VersioningError: not a repository, or no commit yet.

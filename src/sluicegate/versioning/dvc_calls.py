@@ -15,7 +15,8 @@ def ensure_dvc(root: Path) -> None:
     if (root / ".dvc" / "config").is_file():
         return
     if (root / ".dvc").is_dir():
-        # A cache brought back by CI before there was a project around it: `dvc init` refuses, and with --force deletes it.
+        # A cache brought back by CI before there was a project around it: `dvc init` refuses, and
+        # with --force deletes it.
         write_atomic(
             root / ".dvc" / "config", "[core]\n    analytics = false\n    check_update = false\n"
         )

@@ -22,10 +22,12 @@ def pipeline_lock(
     """Hold the one lock around the pipeline; a second holder says that it waits.
 
     Yields:
-        The lock's file descriptor. A child that inherits it keeps the lock where its parent is killed.
+        The lock's file descriptor. A child that inherits it keeps the lock where its parent is
+        killed.
 
     Raises:
-        BudgetError: the lock was not free at `until` (seconds since 1970), which, where given, goes before `wait`.
+        BudgetError: the lock was not free at `until` (seconds since 1970), which, where given, goes
+            before `wait`.
         BusyError: the lock was not free within `wait` seconds.
     """
     try:
@@ -57,9 +59,11 @@ def _locked(descriptor: int) -> bool:
 def _wait_for(
     ready: Callable[[], bool], wait: float, until: float | None, told: str, late: str
 ) -> None:
-    """Ask `ready` twice a second; say `told` once where it takes time, raise an error that says `late` in the end.
+    """Ask `ready` twice a second; say `told` once where it takes time, raise an error that says
+    `late` in the end.
 
-    The end is `until` (seconds since 1970; a BudgetError), or, without it, after `wait` seconds (a BusyError).
+    The end is `until` (seconds since 1970; a BudgetError), or, without it, after `wait` seconds (a
+    BusyError).
     """
     if ready():
         return
@@ -78,8 +82,8 @@ def _wait_for(
 def settle_dvc_locks(root: Path, *, wait: float = 3600.0, until: float | None = None) -> None:
     """Wait for a DVC that a person started, then drop what dead ones left in DVC's own lock file.
 
-    DVC takes any process with the recorded number for the owner: a zombie, or a stranger that got the number since,
-    would block the pipeline for ever.
+    DVC takes any process with the recorded number for the owner: a zombie, or a stranger that got
+    the number since, would block the pipeline for ever.
 
     Raises:
         BudgetError: another DVC still runs at `until`, which, where given, goes before `wait`.

@@ -33,7 +33,8 @@ def reproduce(
         quiet: print nothing of DVC's own.
         targets: stages to run, with those they need; by default all.
         environment: variables for the stages, beside those of this process.
-        until: time (seconds since 1970) at which waiting ends, and a stage that still runs is interrupted as by Ctrl-C.
+        until: time (seconds since 1970) at which waiting ends, and a stage that still runs is
+            interrupted as by Ctrl-C.
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
@@ -94,8 +95,10 @@ def _run_until(
         except subprocess.TimeoutExpired:
             stage = _interrupt(process)
             raise BudgetError(
-                f"the time is up; {f'the stage {stage} was' if stage else 'the pipeline was'} still at work.",
-                hint="Run again with more time; finished stages, training checkpoints and answers are kept.",
+                f"the time is up; {f'the stage {stage} was' if stage else 'the pipeline was'} "
+                "still at work.",
+                hint="Run again with more time; finished stages, training checkpoints and answers "
+                "are kept.",
             ) from None
         except BaseException:
             process.kill()
@@ -103,7 +106,10 @@ def _run_until(
 
 
 def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
-    """End DVC, and its stages as Ctrl-C would; by force after `wait` seconds. Returns the stage that was at work."""
+    """End DVC, and its stages as Ctrl-C would; by force after `wait` seconds.
+
+    Returns the stage that was at work.
+    """
     import psutil
 
     try:
@@ -118,7 +124,8 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
         try:
             words = member.cmdline()
             working = "stage" in words[:-1]
-            # DVC itself would print a traceback for SIGINT; what it leaves when it ends is settled at the next start.
+            # DVC itself would print a traceback for SIGINT; what it leaves when it ends is settled
+            # at the next start.
             member.send_signal(signal.SIGINT if working else signal.SIGTERM)
         except psutil.Error:
             continue
@@ -132,7 +139,9 @@ def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
 
 
 def _stage_error(failure: Path) -> SluiceError:
-    """The error that stopped a stage, as the stage left it; DVC itself passes on only that it failed."""
+    """The error that stopped a stage, as the stage left it; DVC itself passes on only that it
+    failed.
+    """
     again = "run again; finished stages are kept."
     if not failure.is_file():
         return VersioningError("the pipeline stopped; the reason is above.", hint=f"Then {again}")
