@@ -18,100 +18,129 @@ from sluicegate.errors import SluiceError
 
 
 class Command(NamedTuple):
-    """One row: where the click command is (`module:function`), and its line in `sluice --help`."""
+    """One row of the command line.
+
+    Attributes:
+        target: where the click command is, `module:function`.
+        help: its line in `sluice --help`.
+        example: a call that works; it ends the command's own help.
+    """
 
     target: str
     help: str
+    example: str
 
 
 COMMANDS = {
     "init": Command(
         "sluicegate.cli.project:init",
         "Make a new project from the shipped template.",
+        "sluice init my-project",
     ),
     "doctor": Command(
         "sluicegate.cli.project:doctor",
         "Say what is missing and the line that installs it.",
+        "sluice doctor",
     ),
     "release": Command(
         "sluicegate.cli.line:release",
         "Run the whole line: data to champion.",
+        "sluice release --no-promote",
     ),
     "stage": Command(
         "sluicegate.cli.line:stage",
         "Run one pipeline stage (DVC calls this).",
+        "sluice stage evaluate",
     ),
     "gate": Command(
         "sluicegate.cli.line:gate",
         "Evaluate and judge what is checked out; promote nothing.",
+        "sluice gate --base origin/main --junit gate.xml",
     ),
     "approve": Command(
         "sluicegate.cli.approval:approve",
         "Consent to a release whose policy asks for it.",
+        'sluice approve 3f9c2a71 --reason "read 20 answers"',
     ),
     "promote": Command(
         "sluicegate.cli.ledger:promote",
         "Make a release with a PROMOTE verdict the champion.",
+        "sluice promote 3f9c2a71",
     ),
     "rollback": Command(
         "sluicegate.cli.ledger:rollback",
         "Make a former champion serve again.",
+        'sluice rollback --reason "answers in the wrong language"',
     ),
     "reconcile": Command(
         "sluicegate.cli.ledger:reconcile",
         "Repair MLflow's aliases and tags from the ledger.",
+        "sluice reconcile",
     ),
     "verify": Command(
         "sluicegate.cli.ledger:verify",
         "Check the ledger's chain and every stored byte.",
+        "sluice verify --offline",
     ),
     "history": Command(
         "sluicegate.cli.ledger:history",
         "What served when, and who let it.",
+        "sluice history --on 2026-03-01",
     ),
     "lineage": Command(
         "sluicegate.cli.ledger:lineage",
         "What a release is made of and where it came from.",
+        "sluice lineage champion",
     ),
     "prompt": Command(
         "sluicegate.cli.prompt:prompt",
         "List, show, compare and render prompts.",
+        "sluice prompt show summarize",
     ),
     "judge": Command(
         "sluicegate.cli.judge:judge",
         "List and try judges, hold them against people.",
+        "sluice judge calibrate coherence",
     ),
     "select": Command(
         "sluicegate.cli.select:select",
         "Compare base models: quality, speed, licence, cost.",
+        "sluice select small my-endpoint",
     ),
     "benchmark": Command(
         "sluicegate.cli.benchmark:benchmark",
         "Ask lm-eval tasks before and after tuning.",
+        "sluice benchmark arc_easy --limit 50",
     ),
     "monitor": Command(
         "sluicegate.cli.monitor:monitor",
         "Compare recent traffic with what the champion was judged on.",
+        "sluice monitor --hours 24",
     ),
     "retrain": Command(
         "sluicegate.cli.monitor:retrain",
         "Bring feedback into the data, then run the line.",
+        "sluice retrain --force",
     ),
     "traffic": Command(
         "sluicegate.cli.traffic:traffic",
         "Take in, show, export and forget production traffic.",
+        "sluice traffic export rows.jsonl",
     ),
     "feedback": Command(
         "sluicegate.cli.feedback:feedback",
         "Bring reviews of evaluated answers from MLflow as labels.",
+        "sluice feedback pull",
     ),
     "up": Command(
         "sluicegate.cli.servers:up",
         "Start the local Prefect server, worker and MLflow UI.",
+        "sluice up",
     ),
     "down": Command(
         "sluicegate.cli.servers:down",
         "Stop them.",
+        "sluice down",
     ),
 }
 
@@ -128,6 +157,7 @@ class LazyGroup(click.Group):
         module, _, name = COMMANDS[cmd_name].target.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
+        command.epilog = f"Example: {COMMANDS[cmd_name].example}"
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
