@@ -9,11 +9,9 @@ from collections.abc import Sequence
 
 from sluicegate.cards.examples import ExamplePair
 from sluicegate.cards.gate_report import GateReport
-from sluicegate.cards.verdict import MARKS, SIGNS, escaped
+from sluicegate.cards.verdict import SIGNS, escaped, rules_markdown
 from sluicegate.cards.wording import (
     by_weight,
-    interval,
-    limit,
     look,
     number,
     outcome,
@@ -21,7 +19,7 @@ from sluicegate.cards.wording import (
     titled,
     why,
 )
-from sluicegate.records import Decision, RuleResult
+from sluicegate.records import Decision
 
 LONGEST = 60_000
 """Characters; GitHub takes 65,536, GitLab a million."""
@@ -131,12 +129,7 @@ def _rules(report: GateReport) -> list[str]:
     if report.verdict is None:
         return []
     rules = by_weight(report.verdict.rules)
-    lines = [
-        "### Rules",
-        "",
-        "| | rule | candidate | champion | difference | interval | asked for | n |",
-    ]
-    lines += ["|:--|:--|--:|--:|--:|:-:|--:|--:|", *(_row(rule) for rule in rules[:_RULES])]
+    lines = rules_markdown(rules[:_RULES], lambda text: safe(text, 160))
     if len(rules) > _RULES:
         lines += ["", f"{len(rules) - _RULES} more rules are in the report."]
     unsettled = [rule for rule in rules[:_RULES] if outcome(rule) != "pass"]
@@ -153,21 +146,6 @@ def _rules(report: GateReport) -> list[str]:
         lines += [f"- **{safe(titled(rule), 160)}**: {safe(why(rule), 400)}" for rule in unsettled]
         lines += [f"- {safe(reason, 400)}" for reason in reasons]
     return [*lines, ""]
-
-
-def _row(rule: RuleResult) -> str:
-    metric = f" ({safe(rule.metric, 60)})" if rule.metric and rule.metric != rule.name else ""
-    cells = (
-        MARKS[outcome(rule)],
-        safe(titled(rule), 160) + metric,
-        number(rule.value),
-        number(rule.champion_value),
-        number(rule.difference, signed=True),
-        safe(interval(rule)),
-        safe(limit(rule)),
-        str(rule.n) if rule.n else "-",
-    )
-    return f"| {' | '.join(cells)} |"
 
 
 def _worst(report: GateReport, length: int) -> list[str]:

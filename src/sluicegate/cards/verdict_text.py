@@ -7,21 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sluicegate.cards.wording import (
-    by_weight,
-    headline,
-    interval,
-    limit,
-    look,
-    number,
-    outcome,
-    short,
-    titled,
-    why,
-)
+from sluicegate.cards.wording import COLUMNS, by_weight, cells, headline, look, outcome, short, why
 from sluicegate.records import Verdict
 
-HEADER = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
 _LEFT = frozenset({0, 1})
 _COLOURS = {
     "pass": "32",
@@ -54,19 +42,7 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
     ]
     lines += [f"  {look(verdict)}", ""] if verdict.looks else [""]
     rules = by_weight(verdict.rules)
-    rows = [
-        (
-            outcome(rule),
-            _plain(titled(rule)),
-            number(rule.value),
-            number(rule.champion_value),
-            number(rule.difference, signed=True),
-            interval(rule),
-            limit(rule),
-            str(rule.n) if rule.n else "-",
-        )
-        for rule in rules
-    ]
+    rows = [cells(rule, _plain) for rule in rules]
     lines += _table(rows, colour)
     open_ = [rule for rule in rules if outcome(rule) != "pass"]
     if open_ or verdict.reasons:
@@ -81,14 +57,14 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
 
 
 def _table(rows: Sequence[tuple[str, ...]], colour: bool) -> list[str]:
-    widths = [max(len(row[column]) for row in (HEADER, *rows)) for column in range(len(HEADER))]
+    widths = [max(len(row[column]) for row in (COLUMNS, *rows)) for column in range(len(COLUMNS))]
     lines = []
-    for row in (HEADER, *rows):
+    for row in (COLUMNS, *rows):
         cells = [
             text.ljust(width) if column in _LEFT else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
-        if row is not HEADER:
+        if row is not COLUMNS:
             cells[0] = _paint(row[0], cells[0], colour)
         lines.append(("  " + "  ".join(cells)).rstrip())
     lines.insert(1, "  " + "  ".join("-" * width for width in widths))

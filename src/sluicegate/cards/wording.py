@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sluicegate.gates.rules import RULES
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
 
@@ -137,6 +139,24 @@ def titled(rule: RuleResult) -> str:
         'kept [industry=airline]'
     """
     return f"{rule.name} [{rule.slice}]" if rule.slice else rule.name
+
+
+COLUMNS = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
+
+
+def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
+    """A rule as a row under `COLUMNS`; `shown` makes text from outside safe for the table."""
+    metric = f" ({shown(rule.metric)})" if rule.metric and rule.metric != rule.name else ""
+    return (
+        outcome(rule),
+        shown(titled(rule)) + metric,
+        number(rule.value),
+        number(rule.champion_value),
+        number(rule.difference, signed=True),
+        shown(interval(rule)),
+        shown(limit(rule)),
+        str(rule.n) if rule.n else ABSENT,
+    )
 
 
 def look(verdict: Verdict) -> str:
