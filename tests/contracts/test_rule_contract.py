@@ -118,8 +118,12 @@ def test_unscored_rows_never_pass(kind: str) -> None:
     broken = [
         replace(whole, rows=()),
         replace(whole, rows=(replace(rows[0], scores={}), *rows[1:])),
-        replace(whole, rows=(replace(rows[0], scores={"clarity": math.nan, "wit": 0.9}), *rows[1:])),
-        replace(whole, rows=(replace(rows[0], scores={"clarity": math.inf, "wit": 0.9}), *rows[1:])),
+        replace(
+            whole, rows=(replace(rows[0], scores={"clarity": math.nan, "wit": 0.9}), *rows[1:])
+        ),
+        replace(
+            whole, rows=(replace(rows[0], scores={"clarity": math.inf, "wit": 0.9}), *rows[1:])
+        ),
     ]
     for one in broken:
         for candidate, champion in ((one, whole), (whole, one)):
@@ -200,7 +204,9 @@ def test_every_rendering_says_what_was_asked(kind: str, level: float) -> None:
     shown = limit(rule)
     assert (shown == "-") == (rule.margin is None)
     for name, text in renderings(verdict).items():
-        plain = text.replace("&gt;", ">").replace("&lt;", "<").replace("\\", "").replace("<wbr>", "")
+        plain = (
+            text.replace("&gt;", ">").replace("&lt;", "<").replace("\\", "").replace("<wbr>", "")
+        )
         assert "held" in plain, name
         assert rule.metric in plain, name
         assert shown in plain, name
