@@ -16,7 +16,18 @@ MIDDLE = np.array([[5.0, 20.0, 50.0, 20.0, 5.0]])
 LATER = np.array([[1.0, 5.0, 20.0, 50.0, 24.0]])
 EMPTY = np.zeros((1, 5))
 VALUES = np.arange(1.0, 6.0)
-WORDS = ["order", "refund", "late", "parcel", "account", "invoice", "password", "address", "delivery", "change"]
+WORDS = [
+    "order",
+    "refund",
+    "late",
+    "parcel",
+    "account",
+    "invoice",
+    "password",
+    "address",
+    "delivery",
+    "change",
+]
 
 everyone = pytest.mark.parametrize("name", DETECTORS)
 every_vector = pytest.mark.parametrize("name", VECTOR_DETECTORS)
