@@ -5,8 +5,9 @@ its price.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from sluicegate.errors import ConfigError
 from sluicegate.evaluation.scoring import source_text
 from sluicegate.records import Example, Generation
 
@@ -25,11 +26,27 @@ def lead2(examples: Sequence[Example]) -> list[Generation]:
         'Hi! My bag is lost.'
     """
     return [
-        Generation(text=" ".join(_sentences(source_text(example.inputs))[:2]), prompt_tokens=0,
-        completion_tokens=0,
-                   seconds=0.0, finished=True)
+        Generation(" ".join(_sentences(source_text(example.inputs))[:2]), 0, 0, 0.0, finished=True)
         for example in examples
-    ]  # fmt: skip
+    ]
+
+
+BASELINES: dict[str, Callable[[Sequence[Example]], list[Generation]]] = {"lead2": lead2}
+"""By the names that `evaluate.baselines` of params.yaml uses."""
+
+
+def find_baseline(name: str) -> Callable[[Sequence[Example]], list[Generation]]:
+    """The row of `BASELINES` called `name`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in BASELINES:
+        raise ConfigError(
+            f"params.yaml: evaluate.baselines: {name!r} is unknown.",
+            hint=f"Baselines: {', '.join(BASELINES)}.",
+        )
+    return BASELINES[name]
 
 
 def _sentences(text: str) -> list[str]:

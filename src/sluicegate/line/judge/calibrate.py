@@ -184,7 +184,7 @@ def run(
         "failed": judged.failed,
         "calls": judged.calls,
         "weighted": judged.weighted,
-        "order_dependent": judged.order_dependent if criterion.form == "pairwise" else None,
+        "order_dependent": judged.order_dependent if criterion.compares else None,
     }
 
 
@@ -264,11 +264,11 @@ def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, s
         example = examples.get(scored.id)
         if example is None:
             raise DataError(f"{project.golden}: the evaluated example {scored.id!r} is not in it.")
-        other = champion[scored.id] if criterion.form == "pairwise" else ""
+        other = champion[scored.id] if criterion.compares else ""
         if (
             not scored.output.strip()
             or scored.output == other
-            or (criterion.form == "pairwise" and not other.strip())
+            or (criterion.compares and not other.strip())
         ):
             continue
         name = f"{scored.id}-{digest_value([scored.output, other])[:8]}"

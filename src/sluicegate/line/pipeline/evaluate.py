@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
+from sluicegate.evaluation import Meter, answer, evaluate, find_baseline, write_evidence
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
@@ -76,7 +76,7 @@ def run(project: Project) -> None:
         )
     for baseline in context.params.evaluate.baselines:
         evidence[baseline] = evaluate(
-            digest_value(baseline), golden, digest, BASELINES[baseline](golden), metrics
+            digest_value(baseline), golden, digest, find_baseline(baseline)(golden), metrics
         )
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)
@@ -89,9 +89,6 @@ def run(project: Project) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(context, evidence, golden)})
-
-
-BASELINES = {"lead2": lead2}
 
 
 def candidate_release(context: Context) -> Contender:
