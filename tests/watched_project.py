@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import evaluate, write_evidence
-from sluicegate.evaluation.baselines import lead2
+from sluicegate.evaluation import evaluate, lead2, write_evidence
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.ledger import Ledger
 from sluicegate.line.pipeline import prepare

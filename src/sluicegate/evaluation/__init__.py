@@ -9,7 +9,7 @@ write_evidence / read_evidence
 """
 
 from sluicegate.evaluation.answers import answer
-from sluicegate.evaluation.baselines import find_baseline
+from sluicegate.evaluation.baselines import find_baseline, lead2
 from sluicegate.evaluation.budget import METER, Limits, Meter, Spent
 from sluicegate.evaluation.files import read_evidence, write_evidence
 from sluicegate.evaluation.scoring import evaluate, operations, source_text, summarise
@@ -22,6 +22,7 @@ __all__ = [
     "answer",
     "evaluate",
     "find_baseline",
+    "lead2",
     "operations",
     "read_evidence",
     "source_text",

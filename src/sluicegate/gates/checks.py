@@ -53,7 +53,7 @@ Check = Callable[[Case, Rule], RuleResult]
 
 def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
     """The metric against `threshold`; `sign` is 1 for at least, -1 for at most."""
-    threshold, n = plain(rule.threshold), len(case.candidate.rows)
+    threshold, n = amount(rule.threshold), len(case.candidate.rows)
     word = "at least" if sign > 0 else "at most"
     if rule.metric not in case.candidate.rows[0].scores:
         if rule.metric not in case.candidate.operations:
@@ -159,7 +159,7 @@ def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleR
     return RuleResult(rule.name, rule.kind, subject, decision, rule.severity, reason, **kept)
 
 
-def plain(value: float | None) -> float:
+def amount(value: float | None) -> float:
     """A field's value; 0.0 where it was left out."""
     return 0.0 if value is None else float(value)
 

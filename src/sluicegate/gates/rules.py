@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import holm
-from sluicegate.gates.checks import Case, Check, against_champion, against_threshold, plain, result
+from sluicegate.gates.checks import Case, Check, against_champion, against_threshold, amount, result
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -50,12 +50,12 @@ def at_most(case: Case, rule: Rule) -> RuleResult:
 
 def not_worse_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Non-inferiority: the loss against the champion is shown to be smaller than `margin`."""
-    return against_champion(case, rule, -plain(rule.margin), planned_truth=0.0)
+    return against_champion(case, rule, -amount(rule.margin), planned_truth=0.0)
 
 
 def better_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Superiority: the gain over the champion is shown to be larger than `margin` (default 0)."""
-    return against_champion(case, rule, plain(rule.margin), planned_truth=None)
+    return against_champion(case, rule, amount(rule.margin), planned_truth=None)
 
 
 def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
@@ -70,7 +70,7 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
     strict = replace(case, alpha=case.alpha / count, next_alpha=case.next_alpha / count)
     one_each = {metric: rule.model_copy(update={"metric": metric}) for metric in rule.metrics}
     found = {
-        metric: against_champion(strict, one, plain(rule.margin), planned_truth=None)
+        metric: against_champion(strict, one, amount(rule.margin), planned_truth=None)
         for metric, one in one_each.items()
     }
     unmeasured = [part for part in found.values() if part.p is None]
@@ -91,7 +91,7 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
     if decision is Decision.REJECT:
         said = "ruled out on all"
     figures = found[best].reason.partition(":")[0]
-    reason = f"best of {count}, {best} {figures}: a gain above {plain(rule.margin):.4g} is {said}"
+    reason = f"best of {count}, {best} {figures}: a gain above {amount(rule.margin):.4g} is {said}"
     return replace(
         found[best],
         decision=decision,
@@ -174,7 +174,7 @@ def check_rule(rule: Rule, where: str) -> None:
             raise ConfigError(f"{where}: rule {rule.name!r}: {field} is missing.")
     for field in sorted(given - {*kind.needs, *kind.may}):
         raise ConfigError(f"{where}: rule {rule.name!r}: {rule.kind} takes no {field}.")
-    if kind.allows_loss and not plain(rule.margin) > 0:
+    if kind.allows_loss and not amount(rule.margin) > 0:
         raise ConfigError(
             f"{where}: rule {rule.name!r}: margin must be above 0; "
             "no sample shows a loss of exactly 0."
