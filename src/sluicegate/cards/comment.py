@@ -12,11 +12,11 @@ from sluicegate.cards.gate_report import GateReport
 from sluicegate.cards.verdict import SIGNS, escaped, rules_markdown
 from sluicegate.cards.wording import (
     by_weight,
-    look,
     number,
     outcome,
     short,
     titled,
+    which_evaluation,
     why,
 )
 from sluicegate.records import Decision
@@ -98,8 +98,8 @@ def _comment(report: GateReport, length: int) -> str:
 
 
 def _counts(report: GateReport) -> str:
-    judged = f" {look(report.verdict)}" if report.verdict and report.verdict.looks else ""
-    return f"{report.made} answers generated, {report.cached} from the cache.{judged}"
+    judged = which_evaluation(report.verdict) if report.verdict else ""
+    return f"{report.made} answers generated, {report.cached} from the cache. {judged}".strip()
 
 
 def _changed(report: GateReport) -> list[str]:

@@ -102,7 +102,9 @@ def report_html(context: ReportContext) -> str:
     page = environment.get_template("report.html.jinja").render(
         context=context,
         verdict=context.verdict,
-        headline=f"{wording.headline(context.verdict)} {wording.look(context.verdict)}".strip(),
+        headline=" ".join(
+            (wording.headline(context.verdict), wording.which_evaluation(context.verdict))
+        ).strip(),
         rules=wording.by_weight(context.verdict.rules),
         forests=_forests(context),
         worst=worst_slices(context.slices),

@@ -12,11 +12,11 @@ from sluicegate.cards.wording import (
     by_weight,
     cells,
     headline,
-    look,
     made_of,
     outcome,
     short,
     titled,
+    which_evaluation,
     why,
 )
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
@@ -83,7 +83,7 @@ def verdict_markdown(
     lines.append(
         f"against {f'champion `{short(verdict.champion)}`' if verdict.champion else 'no champion'}."
     )
-    lines += [look(verdict)] if verdict.looks else []
+    lines += [which_evaluation(verdict)] if verdict.looks else []
     if links:
         lines += ["", "### Read on", ""]
         lines += [f"- {_link(name, address)}" for name, address in links.items()]

@@ -7,7 +7,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sluicegate.cards.wording import COLUMNS, by_weight, cells, headline, look, outcome, short, why
+from sluicegate.cards.wording import (
+    COLUMNS,
+    by_weight,
+    cells,
+    headline,
+    outcome,
+    short,
+    which_evaluation,
+    why,
+)
 from sluicegate.records import Verdict
 
 _LEFT = frozenset({0, 1})
@@ -40,7 +49,7 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
         f"{_paint(word, word, colour)}  release {short(verdict.candidate)}",
         f"  {_plain(headline(verdict))}",
     ]
-    lines += [f"  {look(verdict)}", ""] if verdict.looks else [""]
+    lines += [f"  {which_evaluation(verdict)}", ""] if verdict.looks else [""]
     rules = by_weight(verdict.rules)
     rows = [cells(rule, _plain) for rule in rules]
     lines += _table(rows, colour)

@@ -159,22 +159,23 @@ def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
     )
 
 
-def look(verdict: Verdict) -> str:
-    """Which look at this golden set the verdict was, and at what error rate; empty where that was
+def which_evaluation(verdict: Verdict) -> str:
+    """Which evaluation on this golden set it was, and at what error rate; empty where that was
     not recorded.
 
     Example:
         >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
-        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
-        'Look 2 of 20 at this golden set, alpha 0.0078.'
-        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
+        >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
+        'Evaluation 2 of 20 on this golden set, alpha 0.0078.'
+        >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
         'This golden set has given its 20 verdicts: it decides nothing more.'
     """
     if not verdict.looks:
         return ""
     if not verdict.alpha:
         return f"This golden set has given its {verdict.looks} verdicts: it decides nothing more."
-    return f"Look {verdict.look} of {verdict.looks} at this golden set, alpha {verdict.alpha:.2g}."
+    which = f"Evaluation {verdict.look} of {verdict.looks} on this golden set"
+    return f"{which}, alpha {verdict.alpha:.2g}."
 
 
 def why(rule: RuleResult) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sluicegate.config import load
-from sluicegate.gates.budget import allowance, former_looks
+from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case
 from sluicegate.gates.judges import held_by_judge
 from sluicegate.gates.pairing import checked, unpaired
@@ -27,7 +27,7 @@ __all__ = [
     "Rule",
     "allowance",
     "decide",
-    "former_looks",
+    "earlier_evaluations",
     "load_policy",
 ]
 
@@ -53,7 +53,7 @@ def decide(
     facts: Mapping[str, str],
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
-    looks: Sequence[bool] = (),
+    earlier: Sequence[bool] = (),
 ) -> Verdict:
     """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the
     order of their rows.
@@ -62,8 +62,8 @@ def decide(
     Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
     one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
     minus champion in the metric's own unit. Alpha is what `allowance` leaves to this look at the
-    golden set; once that is nothing the verdict is HOLD, and the bounds are those of a first look
-    at one.
+    golden set; once that is nothing the verdict is HOLD, and the bounds are those of a first
+    evaluation at one.
 
     Args:
         candidate: evidence on the release that wants to serve.
@@ -74,8 +74,8 @@ def decide(
             for every row.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
-        looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
-            `former_looks`.
+        earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
+            `earlier_evaluations`.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
@@ -87,14 +87,14 @@ def decide(
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
     obstacle = unpaired(candidate, champion) if champion is not None else ""
-    left = allowance(looks, policy)
+    left = allowance(earlier, policy)
     alpha = left or allowance((), policy)
-    following = allowance((*looks, False), policy) or allowance((), policy)
+    following = allowance((*earlier, False), policy) or allowance((), policy)
     measured = directions or {}, ranges or {}
     case = Case(candidate, champion, obstacle, policy, facts, *measured, alpha, alpha, following)
     results = _results(case, spent=left == 0.0)
     decision = _overall(results)
-    reasons = _reasons(decision, results) if left else (_used_up(len(looks), policy.submissions),)
+    reasons = _reasons(decision, results) if left else (_used_up(len(earlier), policy.submissions),)
     return Verdict(
         decision=decision,
         candidate=candidate.release,
@@ -106,7 +106,7 @@ def decide(
         rules=results,
         reasons=reasons,
         alpha=left,
-        look=len(looks) + 1,
+        look=len(earlier) + 1,
         looks=policy.submissions,
     )
 

@@ -22,10 +22,10 @@ class Case:
 
     Attributes:
         obstacle: why candidate and champion cannot be compared, or empty.
-        alpha: error rate at which something is shown in this look.
+        alpha: error rate at which something is shown in this evaluation.
         reject_alpha: the same for what counts against the candidate; smaller where several slices
             may each do so.
-        next_alpha: error rate of the next look, for plans.
+        next_alpha: error rate of the next evaluation, for plans.
     """
 
     candidate: Evidence

@@ -78,8 +78,8 @@ class Policy(Strict):
     """The whole of gates.yaml.
 
     Attributes:
-        alpha: one-sided error rate: the chance that any of a golden set's looks promotes a release
-            that is exactly at the margin is at most this.
+        alpha: one-sided error rate: the chance that any evaluation on a golden set promotes a
+            release that is exactly at the margin is at most this.
         power: chance of a pass at the number of examples that the gate recommends.
         minimum_examples: below this nothing is promoted, whatever the scores.
         submissions: how many verdicts one golden set may give before its share of error is used up.

@@ -23,7 +23,7 @@ from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.gates import decide as judge_evidence
-from sluicegate.gates import former_looks, load_policy
+from sluicegate.gates import earlier_evaluations, load_policy
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.ledger import Ledger
 from sluicegate.line.pipeline.current import check_current
@@ -201,7 +201,7 @@ def decide(root: str) -> dict[str, Any]:
         champion = read_evidence(project.evidence / "champion.parquet")
         check_current(context, registered["release"], evidence, champion)
         policy = load_policy(project.registry / "gates.yaml")
-        looks = former_looks(
+        looks = earlier_evaluations(
             Ledger(project.ledger_url).entries("verdict"),
             golden=evidence.golden,
             evidence=evidence.digest,
@@ -215,7 +215,7 @@ def decide(root: str) -> dict[str, Any]:
             facts=facts(project, evidence),
             directions={name: metric.direction for name, metric in metrics.items()},
             ranges={name: metric.range for name, metric in metrics.items()},
-            looks=looks,
+            earlier=looks,
         )
         stored = releasing.load_stored(project, verdict.candidate)
         markdown = verdict_markdown(
