@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from sluicegate.cards.page import html_page
 from sluicegate.cards.verdict import escaped
 from sluicegate.cards.wording import number, spoken
 from sluicegate.records import DriftReport, DriftScore
@@ -83,28 +83,13 @@ def drift_report_html(page: DriftPage) -> str:
 
     Returns:
         A complete HTML document: no script, no address is loaded, every value from outside is
-            escaped, and text that is
-        not valid Unicode is replaced so that the file can always be written.
+        escaped, and text that is not valid Unicode is replaced so that the file can always be
+        written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from sluicegate.cards.report import safe_link
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": number,
-        "titled": titled,
-        "safe_link": safe_link,
-        "shown": _shown,
-        "chance": _chance,
-    }
-    text = environment.get_template("drift_report.html.jinja").render(
+    filters = {"number": number, "titled": titled, "shown": _shown, "chance": _chance}
+    return html_page(
+        "drift_report.html.jinja",
+        filters,
         page=page,
         report=page.report,
         headline=HEADLINES.get(page.report.status, page.report.status),
@@ -117,7 +102,6 @@ def drift_report_html(page: DriftPage) -> str:
         scores=sorted(page.report.scores, key=lambda score: (not score.alarm, -surplus(score))),
         groups=_grouped(page.samples),
     )
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
 
 
 def drift_markdown(page: DriftPage) -> str:

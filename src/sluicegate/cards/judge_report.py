@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sluicegate.cards.charts import forest
-from sluicegate.cards.wording import short, spoken
+from sluicegate.cards.wording import columns, short, spoken
 from sluicegate.records import Summary
 
 Record = Mapping[str, Any]
@@ -39,10 +39,10 @@ def calibration_text(record: Record) -> str:
     checks = [
         ("pass" if one["passed"] else "FAIL", one["name"], one["said"]) for one in record["checks"]
     ]
-    lines += _columns(checks)
+    lines += columns(checks)
     if record["measures"]:
         lines += ["", "  measure, with its 95 % interval"]
-        lines += _columns(
+        lines += columns(
             [(spoken(name), _figures(found), _MEANING[name]) for name, found in _measures(record)]
         )
     if record["baselines"]:
@@ -51,7 +51,7 @@ def calibration_text(record: Record) -> str:
             f"  {record['headline']} of judges that read nothing, and how far this one is above "
             "them",
         ]
-        lines += _columns(
+        lines += columns(
             [
                 (name, _figures(found), _figures(record["above"][name], signed=True))
                 for name, found in record["baselines"].items()
@@ -212,15 +212,6 @@ def _facts(record: Record) -> list[str]:
 def _figures(found: Mapping[str, Any], *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _shown(text: str) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sluicegate.cards import wording
 from sluicegate.cards.examples import ExamplePair, counts, paired, primary_metric, shown_text
+from sluicegate.cards.page import html_page
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow, spreads, worst_slices
 from sluicegate.records import (
     DriftReport,
@@ -24,7 +24,6 @@ from sluicegate.records import (
     Verdict,
 )
 
-TEMPLATES = Path(__file__).parent
 EXAMPLES_SHOWN = 5
 
 
@@ -77,29 +76,20 @@ def report_html(context: ReportContext) -> str:
 
     Returns:
         A complete HTML document: no script, no address is loaded, every value from outside is
-            escaped, and text that is
-        not valid Unicode is replaced so that the file can always be written.
+        escaped, and text that is not valid Unicode is replaced so that the file can always be
+        written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     from sluicegate.cards import charts
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     filters: dict[str, Callable[..., Any]] = {
         "number": wording.number, "short": wording.short, "seconds": wording.seconds,
-        "spoken": wording.spoken,
-        "interval": wording.interval, "why": wording.why, "limit": wording.limit,
-        "outcome": wording.outcome,
-        "safe_link": safe_link, "bounds": charts.bounds, "titled": wording.titled,
+        "spoken": wording.spoken, "interval": wording.interval, "why": wording.why,
+        "limit": wording.limit, "outcome": wording.outcome, "titled": wording.titled,
+        "bounds": charts.bounds,
     }  # fmt: skip
-    environment.filters.update(filters)
-    page = environment.get_template("report.html.jinja").render(
+    return html_page(
+        "report.html.jinja",
+        filters,
         context=context,
         verdict=context.verdict,
         headline=" ".join(
@@ -114,21 +104,6 @@ def report_html(context: ReportContext) -> str:
         timing_bars=_timings(context.timings),
         **_examples(context),
     )
-    return page.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
-
-
-def safe_link(address: str) -> str:
-    """`address` where it is http, https or a relative path; else `#`, so that no `javascript:` is
-    ever clickable.
-
-    Example:
-        >>> safe_link("http://127.0.0.1:5000/#/runs"), safe_link(" JavaScript:alert(1)")
-        ('http://127.0.0.1:5000/#/runs', '#')
-        >>> safe_link("verdict.md")
-        'verdict.md'
-    """
-    start = address.strip().partition("/")[0]
-    return address if ":" not in start or start.lower() in ("http:", "https:", "file:") else "#"
 
 
 def _direction(context: ReportContext, metric: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from markupsafe import Markup, escape
 
 from sluicegate.cards.charts import padded, ticks
+from sluicegate.cards.page import html_page
+from sluicegate.cards.wording import columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def selection_text(page: SelectionPage) -> str:
     """For a terminal: the table, the way to the decision, what the costs assume."""
     lines = []
     for table in page.tables:
-        lines += [table.title, *_columns([table.headings, *table.rows]), ""]
+        lines += [table.title, *columns([table.headings, *table.rows]), ""]
     lines.append("The way to the decision")
     for number, question in enumerate(page.questions, start=1):
         lines.append(f"  {number}. {question.text}")
@@ -79,16 +80,7 @@ def selection_text(page: SelectionPage) -> str:
 
 def selection_html(page: SelectionPage) -> str:
     """One self-contained page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
-    )
-    style = Markup((folder / "report.css").read_text("utf-8"))
-    return environment.get_template("selection.html.jinja").render(
-        page=page, style=style, plot=pareto_plot(page)
-    )
+    return html_page("selection.html.jinja", {}, page=page, plot=pareto_plot(page))
 
 
 def pareto_plot(page: SelectionPage) -> Markup:
@@ -136,12 +128,3 @@ def pareto_plot(page: SelectionPage) -> Markup:
         )
         parts.append(f'<text class="tick" {place}>{escape(point.name)}</text>')
     return Markup("".join(parts) + "</svg>")
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sluicegate.gates.rules import RULES
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
@@ -245,3 +245,13 @@ def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
         ("parent release", lineage.parent or "none"),
     ]
     return [(name, value or "not recorded") for name, value in parts]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
