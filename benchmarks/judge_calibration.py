@@ -27,9 +27,9 @@ import numpy as np
 
 from sluicegate.cards.judge_report import calibration_html, calibration_text
 from sluicegate.config import CalibrationParams, ModelSpec
-from sluicegate.hashing import digest_value
+from sluicegate.hashing import as_json, digest_value
 from sluicegate.judges import Asker, Criterion, JudgeRow, load_criterion
-from sluicegate.judges.calibration import Calibration, calibrate, as_json
+from sluicegate.judges.calibration import Calibration, calibrate
 from sluicegate.judges.label_files import read_labels
 from sluicegate.judges.labels import LabelledRow, Labels
 from sluicegate.metrics.encoder import encoder_digest, open_encoder

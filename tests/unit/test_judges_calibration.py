@@ -28,6 +28,7 @@ from labelled_pairs import (
 )
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
+from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
 from sluicegate.judges.calibration import (
     Calibration,

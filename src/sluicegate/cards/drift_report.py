@@ -4,8 +4,9 @@ shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -86,7 +87,12 @@ def drift_report_html(page: DriftPage) -> str:
         escaped, and text that is not valid Unicode is replaced so that the file can always be
         written.
     """
-    filters = {"number": number, "titled": titled, "shown": _shown, "chance": _chance}
+    filters: dict[str, Callable[..., Any]] = {
+        "number": number,
+        "titled": titled,
+        "shown": _shown,
+        "chance": _chance,
+    }
     return html_page(
         "drift_report.html.jinja",
         filters,

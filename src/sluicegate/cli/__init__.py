@@ -37,28 +37,33 @@ COMMANDS = {
         "Make a new project from the shipped template.",
         "sluice init my-project",
     ),
+    "upgrade": Command(
+        "sluicegate.cli.project:upgrade",
+        "Bring a project's flows, pipeline and workflows to this version.",
+        "sluice upgrade",
+    ),
     "doctor": Command(
         "sluicegate.cli.project:doctor",
         "Say what is missing and the line that installs it.",
         "sluice doctor",
     ),
     "release": Command(
-        "sluicegate.cli.line:release",
+        "sluicegate.cli.release:release",
         "Run the whole line: data to champion.",
         "sluice release --no-promote",
     ),
     "stage": Command(
-        "sluicegate.cli.line:stage",
+        "sluicegate.cli.pipeline:stage",
         "Run one pipeline stage (DVC calls this).",
         "sluice stage evaluate",
     ),
     "gate": Command(
-        "sluicegate.cli.line:gate",
+        "sluicegate.cli.gate:gate",
         "Evaluate and judge what is checked out; promote nothing.",
         "sluice gate --base origin/main --junit gate.xml",
     ),
     "approve": Command(
-        "sluicegate.cli.approval:approve",
+        "sluicegate.cli.release:approve",
         "Consent to a release whose policy asks for it.",
         'sluice approve 3f9c2a71 --reason "read 20 answers"',
     ),
@@ -103,22 +108,22 @@ COMMANDS = {
         "sluice judge calibrate coherence",
     ),
     "select": Command(
-        "sluicegate.cli.select:select",
+        "sluicegate.cli.choose:select",
         "Compare base models: quality, speed, licence, cost.",
         "sluice select small my-endpoint",
     ),
     "benchmark": Command(
-        "sluicegate.cli.benchmark:benchmark",
+        "sluicegate.cli.choose:benchmark",
         "Ask lm-eval tasks before and after tuning.",
         "sluice benchmark arc_easy --limit 50",
     ),
     "monitor": Command(
-        "sluicegate.cli.monitor:monitor",
+        "sluicegate.cli.watch:monitor",
         "Compare recent traffic with what the champion was judged on.",
         "sluice monitor --hours 24",
     ),
     "retrain": Command(
-        "sluicegate.cli.monitor:retrain",
+        "sluicegate.cli.learn:retrain",
         "Bring feedback into the data, then run the line.",
         "sluice retrain --force",
     ),
@@ -128,7 +133,7 @@ COMMANDS = {
         "sluice traffic export rows.jsonl",
     ),
     "feedback": Command(
-        "sluicegate.cli.feedback:feedback",
+        "sluicegate.cli.learn:feedback",
         "Bring reviews of evaluated answers from MLflow as labels.",
         "sluice feedback pull",
     ),
@@ -171,7 +176,7 @@ def sluice() -> None:
     """From a changed prompt, data set or adapter to a champion in production, on recorded evidence.
 
     \b
-    New here:      sluice init my-project && cd my-project && sluice release --plain
+    New here:      sluice init my-project && cd my-project && sluice release --no-server
     What is missing:          sluice doctor
     Every night, as a flow:   sluice up && sluice release
 

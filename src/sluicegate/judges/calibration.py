@@ -8,7 +8,6 @@ prompt, settings and code.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from typing import Any
 
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError, IntegrityError
-from sluicegate.hashing import canonical_json, digest_value, read_json, write_json
+from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
 from sluicegate.judges.base import Asker, Judged, Progress
@@ -177,12 +176,6 @@ def record(folder: Path, calibration: Calibration) -> Path:
     path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
     write_json(path, {**value, "seal": digest_value(value)})
     return path
-
-
-def as_json(calibration: Calibration) -> dict[str, Any]:
-    """The calibration as JSON values, as its record holds them."""
-    value: dict[str, Any] = json.loads(canonical_json(calibration))
-    return value
 
 
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
