@@ -32,7 +32,6 @@ from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
 from sluicegate.judges.calibration import (
     Calibration,
-    as_json,
     calibrate,
     record,
     recorded,
