@@ -55,15 +55,13 @@ def decide(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     earlier: Sequence[bool] = (),
 ) -> Verdict:
-    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the
-    order of their rows.
+    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes.
 
     PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD.
     Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
     one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
-    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this look at the
-    golden set; once that is nothing the verdict is HOLD, and the bounds are those of a first
-    evaluation at one.
+    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this
+    evaluation; once that is nothing the verdict is HOLD, and the bounds are those of a first one.
 
     Args:
         candidate: evidence on the release that wants to serve.
@@ -88,8 +86,10 @@ def decide(
     champion = checked(champion, "champion") if champion is not None else None
     obstacle = unpaired(candidate, champion) if champion is not None else ""
     left = allowance(earlier, policy)
-    alpha = left or allowance((), policy)
-    following = allowance((*earlier, False), policy) or allowance((), policy)
+    alpha, following = (
+        allowance(before, policy) or allowance((), policy)
+        for before in (earlier, (*earlier, False))
+    )
     measured = directions or {}, ranges or {}
     case = Case(candidate, champion, obstacle, policy, facts, *measured, alpha, alpha, following)
     results = _results(case, spent=left == 0.0)
@@ -117,8 +117,7 @@ _SPENT = "the golden set's share of error is used up"
 def _used_up(given: int, allowed: int) -> str:
     return (
         f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would "
-        "say nothing sure; "
-        "put fresh examples in its place"
+        "say nothing sure; put fresh examples in its place"
     )
 
 
