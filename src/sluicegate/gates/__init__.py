@@ -84,14 +84,8 @@ def decide(
         check_rule(rule, "policy")
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
-    obstacle = unpaired(candidate, champion) if champion is not None else ""
     left = allowance(earlier, policy)
-    alpha, following = (
-        allowance(before, policy) or allowance((), policy)
-        for before in (earlier, (*earlier, False))
-    )
-    measured = directions or {}, ranges or {}
-    case = Case(candidate, champion, obstacle, policy, facts, *measured, alpha, alpha, following)
+    case = _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier)
     results = _results(case, spent=left == 0.0)
     decision = _overall(results)
     reasons = _reasons(decision, results) if left else (_used_up(len(earlier), policy.submissions),)
@@ -108,6 +102,25 @@ def decide(
         alpha=left,
         look=len(earlier) + 1,
         looks=policy.submissions,
+    )
+
+
+def _case(
+    candidate: Evidence,
+    champion: Evidence | None,
+    policy: Policy,
+    facts: Mapping[str, str],
+    directions: Mapping[str, str],
+    ranges: Mapping[str, tuple[float, float]],
+    earlier: Sequence[bool],
+) -> Case:
+    obstacle = unpaired(candidate, champion) if champion is not None else ""
+    alpha, following = (
+        allowance(before, policy) or allowance((), policy)
+        for before in (earlier, (*earlier, False))
+    )
+    return Case(
+        candidate, champion, obstacle, policy, facts, directions, ranges, alpha, alpha, following
     )
 
 
