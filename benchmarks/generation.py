@@ -32,10 +32,10 @@ def conversations(path: Path, count: int) -> list[tuple[str, str]]:
 def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[no-untyped-def]  # imported in main
     """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and half after."""
     from sluicegate.engines import batching
+    from sluicegate.generating import Reply, Request
     from sluicegate.judges import load_criterion, pairwise
     from sluicegate.judges.label_files import read_labels
     from sluicegate.models import WeightsModel
-    from sluicegate.records import Reply, Request
 
     criterion = load_criterion(ROOT / "prompts" / "judge_preference.yaml")
     columns = {"source": "input", "output": "output_1", "other": "output_2"}

@@ -133,8 +133,8 @@ def with_threads(url: str, asked: list[str], concurrency: int) -> None:
 def ours(url: str, asked: list[str], concurrency: int) -> None:
     """A hosted model with an empty cache."""
     from sluicegate.config import EndpointSpec, ModelSpec
+    from sluicegate.generating import Reply, Request
     from sluicegate.models import open_model
-    from sluicegate.records import Reply, Request
 
     spec = ModelSpec(
         endpoint=EndpointSpec(url=url, model="judge", allow_private=True, concurrency=concurrency)

@@ -17,7 +17,7 @@ import unicodedata
 import urllib.parse
 from dataclasses import dataclass
 
-from sluicegate.records import Request
+from sluicegate.generating import Request
 
 _ROLE = re.compile(
     r"<\s*\|[^\n]{0,40}?\|\s*>|<\s*/?\s*(?:s|bos|eos|think|start_of_turn|end_of_turn)\s*>|<<\s*/?\s*SYS\s*>>"

@@ -7,10 +7,10 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
+from sluicegate.generating import Request
 from sluicegate.hashing import digest_value
 from sluicegate.judges import Criterion, JudgeRow
 from sluicegate.judges.labels import LabelledRow, Labels
-from sluicegate.records import Request
 
 PAIRWISE = Criterion("better", "pairwise", "Which answer does the task?", ("fake",), (0, 1))
 DIRECT = Criterion(

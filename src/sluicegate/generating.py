@@ -4,11 +4,66 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sluicegate.budget import Budget
 from sluicegate.errors import DataError, EnvironmentFailure
-from sluicegate.records import Failure, GenerationSettings, Reply, Request
+from sluicegate.records import GenerationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to a model.
+
+    Attributes:
+        messages: of a chat.
+        max_tokens: of the answer.
+        temperature: 0 is greedy.
+        seed: of sampling.
+        alternatives: how many likely tokens are wanted at each place; 0 for none.
+        top_p, repetition_penalty, stop: as in `GenerationSettings`.
+        response_format: a JSON schema for servers that take one; weights here cannot be held to it.
+    """
+
+    messages: tuple[Mapping[str, str], ...]
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+    alternatives: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model answered.
+
+    `alternatives[place]` maps likely tokens to log probabilities; empty if none were given.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finished: bool = True
+    alternatives: tuple[Mapping[str, float], ...] = ()
+    cached: bool = False
+    first_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request without an answer.
+
+    `reason` says in a line why and what to do, without a secret; `too_long`: for the context.
+    """
+
+    reason: str
+    too_long: bool = False
+
 
 Messages = list[dict[str, str]]
 Progress = Callable[[int, int], None]

@@ -57,43 +57,6 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One request. `alternatives`: likely tokens wanted at each place; `response_format`: a server's JSON schema."""
-
-    messages: tuple[Mapping[str, str], ...]
-    max_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    alternatives: int = 0
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
-    response_format: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model answered. `alternatives[place]` maps likely tokens to log probabilities; empty if none were given."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    finished: bool = True
-    alternatives: tuple[Mapping[str, float], ...] = ()
-    cached: bool = False
-    first_token: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A request without an answer; `reason` says in a line why and what to do. `too_long`: for the model's context."""
-
-    reason: str
-    too_long: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Release:
     """What ships: four digests. `adapter` is None for the bare base model."""
 
@@ -105,6 +68,15 @@ class Release:
     @property
     def digest(self) -> str:
         return digest_value(self)
+
+
+RELEASE_PARTS = {
+    "base": "base model",
+    "adapter": "adapter",
+    "prompt": "prompt",
+    "generation": "generation settings",
+}
+"""The fields of `Release`, by their names for people: cards, change detection and serving say them alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +173,14 @@ class Evidence:
 
     def head(self) -> dict[str, Any]:
         """`plain()` without the rows."""
-        value: dict[str, Any] = {
-            name: getattr(self, name) for name in self.__slots__ if name != "rows"
-        }
+        names = [name for name in self.__slots__ if name != "rows"]
+        value: dict[str, Any] = {name: getattr(self, name) for name in names}
         for name in ("summaries", "judges"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        return (
-            value
-            if self.judges
-            else {name: part for name, part in value.items() if name != "judges"}
-        )
+        if not self.judges:
+            del value["judges"]
+        return value
 
     @property
     def digest(self) -> str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_rows
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Failure, Reply, Request
 
 ROW = JudgeRow(
     "r",

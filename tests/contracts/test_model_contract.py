@@ -17,8 +17,8 @@ from chat_server import Asked, ChatServer, completion, send
 from sluicegate.budget import Budget
 from sluicegate.config import ModelSpec
 from sluicegate.errors import BudgetError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.models import MODELS, Model, open_model
-from sluicegate.records import Failure, Reply, Request
 from tiny_model import build_tiny_model
 
 KEY = "sk-contract-0123456789abcdef"
@@ -29,6 +29,7 @@ def request(text: str, **more: Any) -> Request:
     return Request(({"role": "user", "content": text},), **{"max_tokens": 6, **more})
 
 
+pytestmark = pytest.mark.parametrize("kind", MODELS)
 LONG = request("word " * 400)
 """More than the context of the models here."""
 
@@ -99,11 +100,11 @@ def entries(
 Opened = Callable[[], Model]
 
 
-@pytest.fixture(params=MODELS)
-def opened(request: pytest.FixtureRequest, entries: dict[str, dict[str, Any]]) -> Opened:
+@pytest.fixture
+def opened(kind: str, entries: dict[str, dict[str, Any]]) -> Opened:
     """Opens the model of one row; a row without an entry above fails here."""
-    spec = ModelSpec.model_validate({**entries[request.param], "context": CONTEXT})
-    return lambda: open_model(spec, request.param, root=Path(), dtype="float32")
+    spec = ModelSpec.model_validate({**entries[kind], "context": CONTEXT})
+    return lambda: open_model(spec, kind, root=Path(), dtype="float32")
 
 
 def texts(answers: list[Reply | Failure]) -> list[str]:

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import ChatServer, says
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError
+from sluicegate.generating import Reply, Request
 from sluicegate.models import open_model
 from sluicegate.models.addresses import Unreachable, check_url, find_addresses, proxy_of
-from sluicegate.records import Reply, Request
 
 
 def spec(url: str, *, private: bool = False, **more: Any) -> EndpointSpec:

@@ -17,10 +17,10 @@ from sluicegate.engines.batching import BatchingEngine
 from sluicegate.engines.loading import choose_dtype, encode_chat, load_model, load_tokenizer
 from sluicegate.engines.slots import shared_start
 from sluicegate.errors import ConfigError, DataError, ModelError
-from sluicegate.generating import all_replies, request_of
+from sluicegate.generating import Reply, Request, all_replies, request_of
 from sluicegate.models import LoadedBase, Messages, WeightsModel, resolve_base
 from sluicegate.models.scripted import ScriptedModel, last_line
-from sluicegate.records import GenerationSettings, Reply, Request
+from sluicegate.records import GenerationSettings
 from tiny_model import build_tiny_model
 
 WORDS = [

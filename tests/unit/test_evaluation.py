@@ -25,18 +25,11 @@ from sluicegate.evaluation import (
     summarise,
     write_evidence,
 )
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.hashing import canonical_json, digest_bytes
 from sluicegate.models import Messages
 from sluicegate.models.scripted import ScriptedModel, last_line
-from sluicegate.records import (
-    Evidence,
-    Example,
-    Failure,
-    Generation,
-    GenerationSettings,
-    Reply,
-    Request,
-)
+from sluicegate.records import Evidence, Example, Generation, GenerationSettings
 
 METRICS = ("rouge1", "rougeL", "copied_numbers")
 

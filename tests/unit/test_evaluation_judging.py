@@ -16,8 +16,10 @@ from judge_server import judge_server, model
 from sluicegate.budget import Budget
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import evaluate, read_evidence, write_evidence
-from sluicegate.evaluation.judging import Judgement, judge_answers, measures
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import judge_answers, measures
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import Criterion
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline import fingerprint
@@ -25,7 +27,7 @@ from sluicegate.line.pipeline.fingerprint import inputs, stage_hash
 from sluicegate.line.run import open_run
 from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
-from sluicegate.records import Decision, Evidence, Example, Failure, Generation, Reply, Request
+from sluicegate.records import Decision, Evidence, Example, Generation
 from sluicegate.scaffold import init
 
 CLEAR = Criterion(
@@ -309,9 +311,7 @@ def test_money_needs_a_price(project: Project) -> None:
     with judge_server() as judge:
         use(project, judge.url)
         with pytest.raises(ConfigError, match="fake: a limit on money needs a price"):
-            judge_answers(
-                CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said()
-            )
+            judge_answers(CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said())
         assert not judge.asked
         models = project.registry / "models.yaml"
         models.write_text(
@@ -322,4 +322,6 @@ def test_money_needs_a_price(project: Project) -> None:
         found = judge_answers(
             CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said()
         )
-    assert budget.spent.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
+    assert budget.spent.cost == pytest.approx(
+        (found.prompt_tokens + 2 * found.completion_tokens) / 1e6
+    )

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import Asked, ChatServer, certificate, completion, says, send, sends
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.models import open_model, openai_door
 from sluicegate.models.reading import FILTER, MEANING
-from sluicegate.records import Failure, Reply, Request
 
 
 @pytest.fixture(autouse=True)

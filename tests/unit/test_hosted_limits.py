@@ -18,10 +18,9 @@ from chat_server import Asked, ChatServer, completion, says, sends
 from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.errors import BudgetError, ConfigError
-from sluicegate.generating import least_tokens, most_tokens
+from sluicegate.generating import Failure, Reply, Request, least_tokens, most_tokens
 from sluicegate.models import open_model
 from sluicegate.models.rates import TokenBucket
-from sluicegate.records import Failure, Reply, Request
 
 PRICE = PriceParams(input=10.0, output=100.0)
 

@@ -21,9 +21,9 @@ from chat_server import Asked, ChatServer, certificate, completion, says, send, 
 from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.errors import BudgetError, ConfigError, MissingExtraError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.models import open_model, price_of
 from sluicegate.models.reading import FILTER
-from sluicegate.records import Failure, Reply, Request
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gullible_judge import Gullible, content, obeys, seen
 from judge_attacks import ATTACKS, attacks, filled
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Reply
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import clean, key_of, no_answer
 from sluicegate.judges.parsing import Unreadable, read_object
@@ -24,7 +25,7 @@ from sluicegate.judges.sentences import claims
 from sluicegate.judges.weighting import weighted_score
 from sluicegate.judges.wording import parts_of
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Decision, Evidence, JudgeUse, Reply, ScoredExample, Summary
+from sluicegate.records import Decision, Evidence, JudgeUse, ScoredExample, Summary
 from soak_scale import scaled
 
 SOURCES = tuple(

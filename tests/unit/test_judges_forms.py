@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges import Criterion, JudgeRow, judge_rows
 from sluicegate.judges.base import Judged, depends_on_order
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.weighting import weighted_score, weighted_token
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Reply, Request
 
 ROW = JudgeRow(
     "r",

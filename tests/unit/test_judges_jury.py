@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import canned_answers
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Failure, Reply, Request
 
 CRITERION = Criterion("c", "direct", "How good.", ("j",), (0, 4))
 JURY = replace(CRITERION, judges=("a", "b", "c"))

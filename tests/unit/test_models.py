@@ -27,11 +27,11 @@ from chat_server import Asked, ChatServer, completion, says, send
 from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError, EnvironmentFailure, SluiceError
-from sluicegate.generating import all_replies, request_of
+from sluicegate.generating import Failure, Reply, Request, all_replies, request_of
 from sluicegate.models import MODELS, Entry, open_model, price_of, resolve_base
 from sluicegate.models.cache import FILE
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Failure, GenerationSettings, Reply, Request
+from sluicegate.records import GenerationSettings
 from soak_scale import scaled
 
 
@@ -173,7 +173,7 @@ import sys
 from pathlib import Path
 from sluicegate.models import open_model
 from sluicegate.config import EndpointSpec, ModelSpec
-from sluicegate.records import Request, Reply
+from sluicegate.generating import Request, Reply
 fields = {"url": sys.argv[1], "model": "m", "allow_private": True, "concurrency": 4}
 spec = ModelSpec(endpoint=EndpointSpec(**fields))
 asked = [Request(({"role": "user", "content": f"question {n}"},)) for n in range(int(sys.argv[3]))]

@@ -12,8 +12,9 @@ import pytest
 from sluicegate.config import PriceParams
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation import summarise
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.models.scripted import ScriptedModel, last_line
-from sluicegate.records import Evidence, Failure, GenerationSettings, Reply, Request, ScoredExample
+from sluicegate.records import Evidence, GenerationSettings, ScoredExample
 from sluicegate.selecting import (
     Choice,
     Cost,

@@ -24,12 +24,13 @@ from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.trulens import trulens_provider
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.trulens_door import open_provider, read_feedback
 from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.metrics.scorers import scorer_metric
 from sluicegate.models.scripted import ScriptedModel
-from sluicegate.records import Decision, Example, Failure, Generation, Reply, Request
+from sluicegate.records import Decision, Example, Generation
 from tiny_model import build_tiny_model
 
 REASONED = '{"criteria": "on topic", "supporting_evidence": "the order", "score": 2}'

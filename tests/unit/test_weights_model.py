@@ -17,8 +17,8 @@ from sluicegate.budget import Budget
 from sluicegate.config import ModelSpec
 from sluicegate.engines.loading import encode_chat, load_model, load_tokenizer
 from sluicegate.errors import BudgetError, ModelError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.models import open_model
-from sluicegate.records import Failure, Reply, Request
 from tiny_model import build_tiny_model
 
 WORDS = (

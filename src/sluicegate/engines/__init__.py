@@ -10,8 +10,7 @@ from typing import Protocol, cast
 
 from sluicegate.budget import Budget
 from sluicegate.errors import ConfigError
-from sluicegate.generating import Messages, Took
-from sluicegate.records import Request
+from sluicegate.generating import Messages, Request, Took
 
 ENGINES: dict[str, str] = {
     "transformers": "sluicegate.engines.batching:open_engine",

@@ -26,8 +26,7 @@ from sluicegate.engines.loading import encode_chat, load_tuned
 from sluicegate.engines.sampling import Picker, pick_all
 from sluicegate.engines.slots import SlotCache, shared_start
 from sluicegate.errors import DataError
-from sluicegate.generating import Messages, Took, likely_tokens
-from sluicegate.records import Failure, Reply, Request
+from sluicegate.generating import Failure, Messages, Reply, Request, Took, likely_tokens
 
 PREFILL_TOKENS = 2048
 """Most prompt tokens read in one pass (one prompt at least)."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from sluicegate.generating import Request
 from sluicegate.hashing import digest_value
-from sluicegate.records import Request
 
 
 class Picker:

@@ -12,10 +12,10 @@ from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError
-from sluicegate.generating import Messages, Model, Progress, all_replies, request_of
+from sluicegate.generating import Failure, Messages, Model, Progress, Reply, all_replies, request_of
 from sluicegate.hashing import digest_value
 from sluicegate.models.cache import Cache, open_cache
-from sluicegate.records import Failure, Generation, GenerationSettings, Reply
+from sluicegate.records import Generation, GenerationSettings
 
 FILE = "answers.db"
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sluicegate.budget import Budget
-from sluicegate.generating import Messages, Model, Took
-from sluicegate.records import Failure, Reply, Request
+from sluicegate.generating import Failure, Messages, Model, Reply, Request, Took
 
 
 @dataclass(slots=True)

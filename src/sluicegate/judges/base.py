@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class JudgeRow:
-    """One answer to judge. `other`: the champion's answer (pairwise only); `inputs`: the prompt's
-    variables by name."""
+    """One answer to judge.
+
+    `other`: the champion's answer (pairwise only); `inputs`: the prompt's variables by name.
+    """
 
     id: str
     source: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from sluicegate.generating import Request
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.direct import asking, opinion, scoring_task
 from sluicegate.judges.wording import parts_of, question
-from sluicegate.records import Request
 
 __all__ = ["opinion", "questions"]
 

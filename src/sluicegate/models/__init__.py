@@ -17,11 +17,20 @@ from sluicegate.budget import Budget
 from sluicegate.config import ModelSpec, PriceParams
 from sluicegate.engines import BATCH_TOKENS
 from sluicegate.errors import ConfigError
-from sluicegate.generating import Messages, Model, Progress, Took, all_replies, request_of
+from sluicegate.generating import (
+    Failure,
+    Messages,
+    Model,
+    Progress,
+    Reply,
+    Request,
+    Took,
+    all_replies,
+    request_of,
+)
 from sluicegate.models.base_models import LoadedBase, resolve_base
 from sluicegate.models.cache import CachedModel
 from sluicegate.models.weights import WeightsModel
-from sluicegate.records import Failure, Reply, Request
 
 MODELS: dict[str, str] = {
     "package": "sluicegate.models.weights:open_weights",

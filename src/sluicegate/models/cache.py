@@ -13,9 +13,8 @@ from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EnvironmentFailure
-from sluicegate.generating import Messages, Model, Took
+from sluicegate.generating import Failure, Messages, Model, Reply, Request, Took
 from sluicegate.hashing import canonical_json, digest_bytes, digest_value
-from sluicegate.records import Failure, Reply, Request
 
 FILE = "replies.db"
 _UNSET = {"top_p": 1.0, "repetition_penalty": 1.0, "stop": (), "response_format": None}

@@ -18,10 +18,9 @@ from typing import Any, Protocol
 from sluicegate.budget import Budget, Size
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import ConfigError
-from sluicegate.generating import Messages, Took, least_tokens, most_tokens
+from sluicegate.generating import Failure, Messages, Reply, Request, Took, least_tokens, most_tokens
 from sluicegate.models.addresses import Unreachable
 from sluicegate.models.rates import TokenBucket
-from sluicegate.records import Failure, Reply, Request
 
 GIVE_UP = 8
 """So many requests in a row without any answer (or as many as are in the air at once): the rest is

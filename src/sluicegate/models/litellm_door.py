@@ -20,11 +20,11 @@ from pydantic import Field
 
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import MissingExtraError
+from sluicegate.generating import Failure
 from sluicegate.hashing import digest_value
 from sluicegate.models.hosted import Call, HostedModel, Outcome, Send
 from sluicegate.models.openai_door import read_key, read_settings
 from sluicegate.models.reading import Key, read_answer, read_refusal, refused_parameter
-from sluicegate.records import Failure
 
 if TYPE_CHECKING:
     from sluicegate.models import Entry

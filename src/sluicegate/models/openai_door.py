@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import ConfigError
+from sluicegate.generating import Failure
 from sluicegate.hashing import digest_value
 from sluicegate.models.addresses import Unreachable, check_url, find_addresses, proxy_of, shown
 from sluicegate.models.hosted import Call, HostedModel, Outcome, Send
@@ -36,7 +37,6 @@ from sluicegate.models.reading import (
     read_refusal,
     refused_parameter,
 )
-from sluicegate.records import Failure
 
 if TYPE_CHECKING:
     from sluicegate.models import Entry

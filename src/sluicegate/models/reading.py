@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sluicegate.generating import likely_tokens
-from sluicegate.records import Failure, Reply
+from sluicegate.generating import Failure, Reply, likely_tokens
 
 SECRET = 16
 """Keys of fewer characters are placeholders ("EMPTY", "ollama"), which an answer may well

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
-from sluicegate.generating import Messages, Took
+from sluicegate.generating import Failure, Messages, Reply, Request, Took
 from sluicegate.hashing import digest_value
-from sluicegate.records import Failure, Reply, Request
 
 if TYPE_CHECKING:
     from sluicegate.models import Entry

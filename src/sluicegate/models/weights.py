@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
 from sluicegate.engines import BATCH_TOKENS, Engine, open_engine
-from sluicegate.generating import Messages, Took
+from sluicegate.generating import Failure, Messages, Reply, Request, Took
 from sluicegate.hashing import digest_folder, digest_value
 from sluicegate.models.base_models import LoadedBase, resolve_base
 from sluicegate.project import model_cache
-from sluicegate.records import Failure, Reply, Request
 
 if TYPE_CHECKING:
     from sluicegate.models import Entry
