@@ -1,5 +1,6 @@
 """A real local HTTP server that speaks /chat/completions, well or as badly as a test wants; in a
-thread of its own."""
+thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ def sends(body: bytes, status: int = 200, **headers: str) -> Behaviour:
 @dataclass
 class ChatServer:
     """`with ChatServer(behaviour) as server:` serves at `server.url` until the block ends; `asked`
-    is what came in."""
+    is what came in.
+    """
 
     behave: Behaviour
     tls: ssl.SSLContext | None = None

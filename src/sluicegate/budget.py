@@ -22,7 +22,8 @@ BUDGET_FILE = "SLUICE_BUDGET"
 """Environment variable that tells a stage where its run's budget is."""
 SAVE_SECONDS = 0.5
 """At most so often counts are written while requests are answered: what a killed stage may not have
-counted."""
+counted.
+"""
 
 Size = tuple[int, int]
 """Tokens of a prompt and of its answer."""
@@ -153,7 +154,8 @@ class Budget:
 
     def fits(self, size: Size) -> bool:
         """Whether a request of at most `size` certainly stays within the limits beside those in the
-        air."""
+        air.
+        """
         return not self._over(size)
 
     def reserve(self, size: Size) -> None:

@@ -73,12 +73,14 @@ Took = Callable[[int, Reply | Failure], None]
 
 class Model(Protocol):
     """What generates text: weights on this machine, a hosted model, or one of these behind a cache
-    or a budget."""
+    or a budget.
+    """
 
     @property
     def identity(self) -> str:
         """SHA-256 of what answers: address and model, or digests of base, adapter and dtype. No
-        secret."""
+        secret.
+        """
         ...
 
     @property
@@ -111,7 +113,8 @@ class Model(Protocol):
 
     def count_tokens(self, messages: Messages) -> int:
         """Tokens of `messages`, the opening of the answer included; more than there can be where
-        nobody knows."""
+        nobody knows.
+        """
         ...
 
 

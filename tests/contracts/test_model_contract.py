@@ -1,5 +1,6 @@
 """What every row of MODELS keeps, whatever stands behind it: order, failures as values, budget, an
-identity."""
+identity.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ def test_order_is_kept(opened: Opened) -> None:
 
 def test_failures_are_values(opened: Opened) -> None:
     """A request that is too long fails alone, in its place, with its reason; the others are
-    answered."""
+    answered.
+    """
     answers = opened().generate([request("one"), LONG, request("two")])
     assert [isinstance(answer, Failure) for answer in answers] == [False, True, False]
     assert isinstance(answers[1], Failure)
@@ -138,7 +140,8 @@ def test_nothing_gives_nothing(opened: Opened) -> None:
 
 def test_the_budget_holds(opened: Opened) -> None:
     """Tokens are never overdrawn, what was answered is told and counted; without time nothing
-    starts."""
+    starts.
+    """
     model, budget, told = opened(), Budget(tokens=700), list[Reply | Failure]()
     asked = [request(f"say {n}") for n in range(300)]
     with pytest.raises(BudgetError, match="token budget of 700"):

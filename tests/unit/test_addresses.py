@@ -1,5 +1,6 @@
 """Where an endpoint may be: what is not allowed is refused before anything is sent, and names are
-looked up once."""
+looked up once.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def spec(url: str, *, private: bool = False, **more: Any) -> EndpointSpec:
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Let names lead to the addresses given, one list for each look-up in turn; returns the names
-    looked up."""
+    looked up.
+    """
 
     def set_names(*answers: list[str]) -> list[str]:
         asked: list[str] = []
@@ -70,7 +72,8 @@ def test_addresses_that_are_not_public_are_refused(
     names: Callable[..., list[str]], address: str
 ) -> None:
     """Private, loopback, link-local and such, also wrapped in IPv6, are refused even if another
-    address is public."""
+    address is public.
+    """
     names(["93.184.216.34", address])
     with pytest.raises(ConfigError, match="not a public address"):
         find_addresses(spec("https://judge.example/v1"), "judge", 1)
@@ -116,7 +119,8 @@ def test_which_requests_go_through_a_proxy(
     monkeypatch: pytest.MonkeyPatch, url: str, around: str, proxied: bool
 ) -> None:
     """HTTPS_PROXY is for encrypted requests, NO_PROXY makes exceptions; blank variables are
-    none."""
+    none.
+    """
     for name in ("https_proxy", "no_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "")
@@ -160,7 +164,8 @@ def test_unsafe_endpoints_raise_through_the_door(
 
 def test_rebinding_changes_nothing(names: Callable[..., list[str]], tmp_path: Path) -> None:
     """The address that was checked is the one called: a name that later leads elsewhere is not
-    looked up again."""
+    looked up again.
+    """
     looked = names(["127.0.0.1"], ["10.255.255.1"])
     with ChatServer(says(lambda _: "here")) as server:
         model = ModelSpec(

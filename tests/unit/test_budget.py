@@ -31,7 +31,8 @@ def run(budget: Budget, cache: Path, count: int = 20) -> int:
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.floats(0, 1)), max_size=50))
 def test_a_budget_is_never_overdrawn(requests: list[tuple[int, int, float]]) -> None:
     """Whatever is reserved where it fits and settled at no more than that, the limits hold at every
-    moment."""
+    moment.
+    """
     budget = Budget(tokens=1000, cost=0.05, price=(10, 100))
     held: list[tuple[int, int]] = []
     for prompt, answer_tokens, share in requests:
@@ -49,7 +50,8 @@ def test_a_budget_is_never_overdrawn(requests: list[tuple[int, int, float]]) -> 
 @pytest.mark.parametrize("tokens", [15, 100, 299])
 def test_tokens(tmp_path: Path, tokens: int) -> None:
     """A token budget is never exceeded, as much as fits is generated and kept, and the error says
-    how far it got."""
+    how far it got.
+    """
     budget = Budget(tokens=tokens, path=tmp_path / "budget.json")
     with pytest.raises(BudgetError, match=f"token budget of {tokens}") as caught:
         run(budget, tmp_path)
@@ -86,7 +88,8 @@ def test_cost(tmp_path: Path) -> None:
 
 def test_another_price_is_the_same_budget(tmp_path: Path) -> None:
     """What a judge spends at its own price is gone for the answers too, and is counted as the
-    judge's."""
+    judge's.
+    """
     budget = Budget(cost=1.0, price=(10.0, 20.0), path=tmp_path / "budget.json")
     judge = budget.priced((0.0, 0.5e6), judging=True)
     judge.reserve((1, 1))
@@ -116,7 +119,8 @@ def test_a_limit_is_a_number(name: str, value: float) -> None:
 
 def test_shared_with_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits and counts travel by a file named in the environment; without one nothing is
-    limited."""
+    limited.
+    """
     monkeypatch.delenv(BUDGET_FILE, raising=False)
     assert Budget.of_this_run().tokens is None
     path = tmp_path / "budget.json"

@@ -99,7 +99,8 @@ def test_batched_greedy_equals_one_by_one(
     base: LoadedBase, one_by_one: list[str], batch_tokens: int
 ) -> None:
     """However many prompts share a batch, each greedy answer is the one generate gives alone, in
-    the order asked."""
+    the order asked.
+    """
     backend = opened(base, batch_tokens)
     answers = ask(backend, PROMPTS, GenerationSettings(max_new_tokens=24))
     assert [answer.text for answer in answers] == one_by_one
@@ -119,7 +120,8 @@ SYSTEM = {
 
 def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are those without sharing and those given alone; the common beginning goes through
-    the model once a pool."""
+    the model once a pool.
+    """
     prompts: list[Messages] = [[SYSTEM, *messages] for messages in PROMPTS]
     backend = opened(base, 1200)
     read: list[int] = []
@@ -219,7 +221,8 @@ def test_repetition_penalty_equals_transformers(base: LoadedBase) -> None:
 
 def test_unknown_families_run_one_by_one(base: LoadedBase, one_by_one: list[str]) -> None:
     """A model that cannot be planned still gives the same answers, through transformers' own
-    cache."""
+    cache.
+    """
     model = load_model(base.path, "float32")
     model.config.sliding_window = 4096
     model.config.layer_types = ["sliding_attention"] * model.config.num_hidden_layers
@@ -289,7 +292,8 @@ def test_damaged_weights_are_a_model_error(base: LoadedBase, tmp_path: Path) -> 
 
 def test_a_script_is_cut_as_answers_are() -> None:
     """The fake answers from its script or repeats the last line, cut at the length limit and at
-    stop strings."""
+    stop strings.
+    """
     script = {"hi": "hello there"}
     fake = ScriptedModel(lambda asked: script.get(asked.messages[0]["content"]) or last_line(asked))
     texts = ("hi", "a\nb c d", "")
@@ -305,7 +309,8 @@ def test_a_script_is_cut_as_answers_are() -> None:
 
 def test_dtype_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` writes its measurement into the model cache; exact work on a processor stays
-    float32."""
+    float32.
+    """
     from sluicegate.engines import loading
 
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path))

@@ -1,5 +1,6 @@
 """Endpoints, good and bad: every request ends in bounded time as a reply or a failure, and nothing
-unsafe is called."""
+unsafe is called.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def reasons(answers: Sequence[Reply | Failure]) -> list[str]:
 
 def test_answers_come_in_order(ask: Ask) -> None:
     """Replies are in the order of the questions, whatever order they came in, and no more are in
-    the air than allowed."""
+    the air than allowed.
+    """
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.01 + 0.03 * (asked.number % 3))
@@ -111,7 +113,8 @@ def test_the_request_says_what_the_question_says(ask: Ask, monkeypatch: pytest.M
 
 def test_probabilities_become_alternatives(ask: Ask) -> None:
     """Log probabilities of likely tokens are kept per place, equal texts added; where none came
-    there are none."""
+    there are none.
+    """
     place = {"token": "4", "logprob": -0.1, "bytes": [52]}
     others = [
         {"token": "4", "logprob": -0.1},
@@ -133,7 +136,8 @@ def test_probabilities_become_alternatives(ask: Ask) -> None:
 
 def test_endpoint_down(ask: Ask) -> None:
     """Where nobody listens, every question is a failure, soon: after some in a row the rest is not
-    tried."""
+    tried.
+    """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         started = time.monotonic()
@@ -152,7 +156,8 @@ def test_an_unknown_name(ask: Ask) -> None:
 
 def test_slow_and_dripping_answers_are_cut(ask: Ask) -> None:
     """One deadline holds over the whole request, however steadily bytes trickle in, and it is not
-    tried again."""
+    tried again.
+    """
 
     async def drip(asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.number % 2:
@@ -173,7 +178,8 @@ def test_slow_and_dripping_answers_are_cut(ask: Ask) -> None:
 
 def test_a_short_storm_of_refusals_is_sat_out(ask: Ask) -> None:
     """After 429 and 503 the same question is asked again, no sooner than Retry-After says, and
-    nothing is lost."""
+    nothing is lost.
+    """
     times: list[float] = []
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -324,7 +330,8 @@ def test_one_wrong_answer_spoils_no_other(ask: Ask) -> None:
 )
 def test_refusals_say_why(ask: Ask, status: int, body: bytes, said: str) -> None:
     """Status and the server's words reach the person, short and printable; only what may pass is
-    tried again."""
+    tried again.
+    """
     with ChatServer(sends(body, status)) as server:
         assert reasons(ask(server.url, questions(1))) == [said]
         assert len(server.asked) == 1
@@ -385,7 +392,8 @@ def test_tls_is_verified_for_the_name(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The certificate must be trusted and be for the name in the address, though a number is
-    called."""
+    called.
+    """
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real("127.0.0.1", *a, **k))
     good, context = certificate(tmp_path, "judge.example")
@@ -404,7 +412,8 @@ def test_tls_is_verified_for_the_name(
 
 def test_tls_cut(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that breaks during the handshake, or inside the encrypted answer, is a
-    failure."""
+    failure.
+    """
 
     async def always(asked: Asked, writer: asyncio.StreamWriter) -> None:
         cut_mid_body(asked, writer)

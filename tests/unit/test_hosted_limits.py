@@ -48,7 +48,8 @@ def opened(server: ChatServer, folder: Path, **more: Any) -> Any:
 @given(st.integers(1, 5000), st.lists(st.floats(0, 30), min_size=1, max_size=60), st.integers(1, 9))
 def test_no_minute_exceeds_the_limit(per_minute: int, waits: list[float], units: int) -> None:
     """However requests come, no 60 seconds hold more units than allowed, one request that fills the
-    bucket aside."""
+    bucket aside.
+    """
     now = 0.0
     bucket = TokenBucket(per_minute, clock=lambda: now)
     taken: list[tuple[float, int]] = []
@@ -111,7 +112,8 @@ def test_tokens_per_minute(tmp_path: Path) -> None:
 )
 def test_tokens_and_money(tmp_path: Path, limits: dict[str, Any], word: str) -> None:
     """At the limit asking stops with what was answered kept; a second run with more budget pays
-    only for the rest."""
+    only for the rest.
+    """
     with ChatServer(says(lambda _: "one two three")) as server:
         with pytest.raises(BudgetError, match=word) as caught:
             opened(server, tmp_path, price=PRICE).generate(questions(200), budget=Budget(**limits))
@@ -128,7 +130,8 @@ def test_tokens_and_money(tmp_path: Path, limits: dict[str, Any], word: str) -> 
 @pytest.mark.parametrize("limits", [{"tokens": 1000}, {"cost": 0.05}])
 def test_a_server_that_reports_nothing_is_not_free(tmp_path: Path, limits: dict[str, Any]) -> None:
     """Answers cost at least a token for every 8 bytes, also where the server says 0, and the caller
-    sees that count."""
+    sees that count.
+    """
     body = json.loads(completion("x" * 60))
     body["usage"] = {"prompt_tokens": 0, "completion_tokens": 0}
     with ChatServer(sends(json.dumps(body).encode())) as server:

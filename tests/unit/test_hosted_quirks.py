@@ -1,5 +1,6 @@
 """What real servers do beside the book: each ends as a reply, or as one line that says what to
-do."""
+do.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ def one(body: bytes, **more: Any) -> Reply | Failure:
 )  # fmt: skip
 def test_finish_reasons_of_other_servers(reason: str | None, finished: bool) -> None:
     """Only a reason that says so means that the answer was cut; where there is none, its length
-    tells."""
+    tells.
+    """
     answer = one(completion("one two", finish_reason=reason))
     assert isinstance(answer, Reply)
     assert answer.finished is finished
@@ -108,7 +110,8 @@ def test_no_answer_says_what_to_do(body: bytes, said: str) -> None:
 )  # fmt: skip
 def test_answers_in_other_forms(body: bytes, text: str) -> None:
     """Thoughts are no answer, with or without their opening; parts are joined; tokens are counted
-    by us if need be."""
+    by us if need be.
+    """
     answer = one(body)
     assert isinstance(answer, Reply)
     assert answer.text == text
@@ -129,7 +132,8 @@ def test_probabilities_begin_after_the_thoughts() -> None:
 
 def test_an_error_of_status_200_is_tried_again() -> None:
     """A server that reports its trouble as a success is asked again; at last its own words are
-    told."""
+    told.
+    """
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
         bad = json.dumps({"error": {"message": "upstream overloaded", "code": 502}}).encode()
@@ -157,7 +161,8 @@ def picky(refused: dict[str, str]) -> Callable[..., Any]:
 
 def test_parameters_that_a_server_does_not_take(caplog: pytest.LogCaptureFixture) -> None:
     """They are left out, or named otherwise, in one more try; that is told once, and remembered for
-    later requests."""
+    later requests.
+    """
     refused = {
         "max_tokens": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
         "temperature": "'temperature' does not support 0.0 with this model.",
@@ -201,7 +206,8 @@ def test_too_long_for_the_context() -> None:
 
 def test_only_what_is_needed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the environment of OpenAI's client goes to another server: no organisation, no
-    machine, no key."""
+    machine, no key.
+    """
     for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "mine-alone-0123456789")
     with ChatServer(says(lambda _: "yes")) as server:
@@ -213,7 +219,8 @@ def test_only_what_is_needed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deployment on Azure is called at its own path, with its version and its own header for the
-    key."""
+    key.
+    """
     monkeypatch.setenv("AZURE_KEY", "azure-key-0123456789")
     with ChatServer(says(lambda _: "yes")) as server:
         settings = {
@@ -231,7 +238,8 @@ def test_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Proxy:
     """An egress proxy: CONNECT to any name ends at `port` of this machine; `asked` is what came
-    in."""
+    in.
+    """
 
     def __init__(self, port: int, status: int = 200) -> None:
         self._port, self._status, self.asked = port, status, list[str]()
@@ -265,7 +273,8 @@ class ProxyServer(ChatServer):
 
 def test_an_egress_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through HTTPS_PROXY a name is reached that has no address here; TLS goes end to end, so the
-    proxy sees no key."""
+    proxy sees no key.
+    """
     monkeypatch.setenv("JUDGE_KEY", "sk-0123456789abcdefghij")
     monkeypatch.setenv("NO_PROXY", "")
     trusted, context = certificate(tmp_path, "judge.invalid")

@@ -1,5 +1,6 @@
 """Models by their entries: nothing is asked twice, a kill loses nothing, and a key is found
-nowhere."""
+nowhere.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def ask(url: str, folder: Path, asked: list[Request], **more: Any) -> list[Reply
 
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
     """Equal questions are asked once, in one call and in later ones; the copies say that they cost
-    nothing."""
+    nothing.
+    """
     place = {"token": "5", "logprob": -0.25, "top_logprobs": [{"token": "5", "logprob": -0.25}]}
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -134,7 +136,8 @@ def test_failures_are_not_kept(tmp_path: Path) -> None:
 
 def test_every_answer_is_told_once(tmp_path: Path) -> None:
     """`took` is told of each request once, cached and repeated ones among them; no request, no
-    answer."""
+    answer.
+    """
     seen: list[int] = []
     with ChatServer(says(lambda _: "x")) as server:
         client = open_model(model(server.url), "j", root=tmp_path, cache=tmp_path)
@@ -146,7 +149,8 @@ def test_every_answer_is_told_once(tmp_path: Path) -> None:
 
 def test_a_changed_cache_is_not_believed(tmp_path: Path) -> None:
     """A row whose bytes are not those written is asked for again; a file that is no database is an
-    error with a hint."""
+    error with a hint.
+    """
     with ChatServer(says(lambda asked: str(asked.number))) as server:
         ask(server.url, tmp_path, questions(2))
         with sqlite3.connect(tmp_path / "cache" / FILE) as database:
@@ -186,7 +190,8 @@ print(sum(not a.cached for a in answers))
 
 def test_a_kill_pays_for_nothing_twice(tmp_path: Path) -> None:
     """Killed at any moment and run again, only questions that were in the air are asked a second
-    time."""
+    time.
+    """
     chance = random.Random(4)
     count, kills, killed = 120, scaled(2, 60), 0
     for trial in range(kills):
@@ -248,7 +253,8 @@ def test_canary_keys_are_found_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of 20 planted keys none is in a cache, an answer, an error with its chain and local
-    variables, or a debug log."""
+    variables, or a debug log.
+    """
     caplog.set_level(logging.DEBUG, logger="")
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     chance = random.Random(0)
@@ -308,7 +314,8 @@ def test_canary_keys_are_found_nowhere(
 
 def test_settings_of_a_release_reach_the_server(tmp_path: Path) -> None:
     """A hosted model answers in order with the settings of a release; what it does not have is
-    refused."""
+    refused.
+    """
     settings = GenerationSettings(
         max_new_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("##",)
     )
@@ -366,7 +373,8 @@ def test_a_kind_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_scripted_model() -> None:
     """The fake that ships answers by function: text, whole replies or failures, and remembers what
-    it was asked."""
+    it was asked.
+    """
     replies: dict[str, str | Reply | Failure] = {
         "question 0": "fine",
         "question 1": Reply("x", 1, 1, 0.0, alternatives=({"x": -0.1},)),

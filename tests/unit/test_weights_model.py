@@ -71,7 +71,8 @@ def test_alternatives_are_the_models_probabilities(
     spec: ModelSpec, tmp_path: Path, planned: bool
 ) -> None:
     """At each place the likely tokens have the log probabilities of a plain forward pass, batched
-    or one by one."""
+    or one by one.
+    """
     asked_of = opened(spec, tmp_path)
     count = torch.iinfo(torch.int16).max if planned else 5
     if not planned:
@@ -104,7 +105,8 @@ def test_a_common_beginning_leaves_the_probabilities(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading the criterion once for all questions moves no token's probability by 1e-5, also where
-    slots are refilled."""
+    slots are refilled.
+    """
     rules = {
         "role": "system",
         "content": "Say whether the customer got the parcel in time or not. " * 6,
@@ -142,7 +144,8 @@ def _one_by_one(spec: ModelSpec) -> Any:
 
 def test_settings_of_questions_may_differ(spec: ModelSpec, tmp_path: Path) -> None:
     """Greedy and sampled questions, seeds and lengths share a batch; each answer is the one it gets
-    alone."""
+    alone.
+    """
     asked = [
         question(5), question(5, temperature=0.9), question(5, temperature=0.9, seed=1), question(5, max_tokens=3),
         question(5, temperature=0.9, seed=2, alternatives=2), question(40),
@@ -179,7 +182,8 @@ def test_too_long_is_a_failure(spec: ModelSpec, tmp_path: Path) -> None:
 
 def test_identity_says_what_answers(spec: ModelSpec, tmp_path: Path) -> None:
     """Other weights, another adapter or number format is another identity; another name or cache
-    folder is not."""
+    folder is not.
+    """
     other = ModelSpec(path=str(build_tiny_model(tmp_path / "tiny", seed=1)), context=256)
     adapter = tmp_path / "adapter"
     adapter.mkdir()
@@ -198,7 +202,8 @@ def test_identity_says_what_answers(spec: ModelSpec, tmp_path: Path) -> None:
 
 def test_tokens_are_limited(spec: ModelSpec, tmp_path: Path) -> None:
     """No question starts that might exceed the budget; what was answered stays, and the rest
-    follows with more budget."""
+    follows with more budget.
+    """
     asked = [question(8, start) for start in range(12)]
     with pytest.raises(BudgetError, match="token budget of 300") as caught:
         opened(spec, tmp_path).generate(asked, budget=Budget(tokens=300))

@@ -1,5 +1,6 @@
 """Engines: what serves open weights on this machine. The table, the protocol, how one is opened; no
-torch here."""
+torch here.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Engine(Protocol):
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
         """Answer each request, telling `took` as answers arrive, in any order; see
-        `generating.Model`."""
+        `generating.Model`.
+        """
         ...
 
     def count_tokens(self, messages: Messages) -> int:

@@ -43,7 +43,8 @@ _PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 def plannable(config: Any) -> bool:
     """Whether the model of this configuration can run under a plan: a known family, full attention
-    in every layer."""
+    in every layer.
+    """
     kinds = getattr(config, "layer_types", None) or []
     windowed = getattr(config, "sliding_window", None) and getattr(
         config, "use_sliding_window", True
@@ -91,7 +92,8 @@ def _attend(
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads,
-    span, size)."""
+    span, size).
+    """
     del module, attention_mask, rest
     plan = _PLAN.get()
     if plan is None:

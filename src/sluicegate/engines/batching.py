@@ -34,7 +34,8 @@ SIMILAR = 0.6
 """Prompts share a cache while the shortest needs at least this share of the longest's room."""
 SHARING = 8
 """The common beginning of prompts is read once where that saves so many tokens: there it was faster
-already."""
+already.
+"""
 
 
 class _TimeIsUp(Exception):
@@ -227,7 +228,8 @@ class BatchingEngine:
 
     def _one_by_one(self, rows: Sequence[Row]) -> Iterator[Row]:
         """For model families that cannot be planned: transformers' own cache, one prompt at a
-        time."""
+        time.
+        """
         for row in rows:
             started = time.perf_counter()
             past, ids = None, torch.tensor([row.prompt], device=self.model.device)

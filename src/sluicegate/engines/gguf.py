@@ -14,7 +14,8 @@ from sluicegate.hashing import sync_folder
 
 SPACE_FACTOR = 10
 """Free space asked for, in sizes of the GGUF file: a 4-bit file grows about eightfold as
-float32."""
+float32.
+"""
 
 
 def convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:

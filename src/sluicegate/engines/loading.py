@@ -1,5 +1,6 @@
 """Model and tokenizer into memory: device, dtype by measurement, chat template; torch is imported
-inside."""
+inside.
+"""
 
 from __future__ import annotations
 

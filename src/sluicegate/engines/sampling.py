@@ -1,5 +1,6 @@
 """From logits to the next token: greedy, or sampled with a random stream per prompt: batching
-changes nothing."""
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ class Picker:
 
 def pick_all(pickers: Sequence[Picker], logits: torch.Tensor) -> list[int]:
     """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else
-    is asked."""
+    is asked.
+    """
     if all(picker.plain for picker in pickers):
         return [int(token) for token in logits.argmax(-1).tolist()]
     rows = logits.cpu()

@@ -1,5 +1,6 @@
 """A key-value cache with one slot per sequence in work: rows of different length side by side, no
-padding."""
+padding.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Called by each attention layer: stores what is new and returns what the query may look
-        at."""
+        at.
+        """
         if layer_idx == len(self.keys):
             _, heads, _, size = key_states.shape
             shape = (self.slots, heads, self.span, size)
@@ -83,7 +85,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
         """Run `prompts` side by side into free slots; returns next-token logits (prompts,
-        vocabulary), float32."""
+        vocabulary), float32.
+        """
         device, first = self.model.device, self.shared
         self._incoming = [len(prompt) - first for prompt in prompts]
         ids = torch.tensor(
@@ -108,7 +111,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """Append one token to each slot in use; returns the logits after it (used, vocabulary),
-        float32."""
+        float32.
+        """
         device = self.model.device
         self._rows = torch.arange(self.used, device=device)
         self._positions = torch.tensor(self.lengths, device=device)
@@ -128,7 +132,8 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     def release(self, slot: int) -> None:
         """Free `slot`; the last slot in use takes its place (the caller moves its own row the same
-        way)."""
+        way).
+        """
         last = self.used - 1
         if slot != last:
             length = self.lengths[last]

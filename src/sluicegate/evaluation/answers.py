@@ -1,5 +1,6 @@
 """Answers of one release, kept in a cache by content: nothing is generated twice, and a killed run
-goes on."""
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +97,8 @@ def _kept(cache: Cache, key: str, reply: Reply) -> Generation:
 
 def _restored(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Generation]:
     """Stored answers, without those of a version that kept other fields: they are generated
-    again."""
+    again.
+    """
     found = {}
     for key, row in rows.items():
         with suppress(TypeError):

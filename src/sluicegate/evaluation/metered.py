@@ -1,5 +1,6 @@
 """Models that are asked within what the run may still spend, and counted: judges, and a project's
-own TruLens metrics."""
+own TruLens metrics.
+"""
 
 from __future__ import annotations
 

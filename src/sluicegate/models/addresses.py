@@ -87,7 +87,8 @@ def proxy_of(spec: EndpointSpec) -> str:
 
 def _look_up(host: str, port: int, seconds: float) -> list[Address]:
     """Addresses of `host`, in the system's order. In a thread of its own, which a silent name
-    server may keep."""
+    server may keep.
+    """
     found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
 
     def look() -> None:
@@ -109,7 +110,8 @@ def _look_up(host: str, port: int, seconds: float) -> list[Address]:
 
 def _check(address: Address, spec: EndpointSpec, name: str) -> None:
     """Refuse what is not public, unless the configuration allows private networks; some things are
-    never allowed."""
+    never allowed.
+    """
     inner = _inside(address)
     never = inner.is_multicast or inner.is_unspecified or inner.is_link_local
     public = inner.is_global and not never

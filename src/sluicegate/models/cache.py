@@ -1,5 +1,6 @@
 """Answers by content digest in one SQLite file, and a model that never generates the same thing
-twice."""
+twice.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from sluicegate.hashing import canonical_json, digest_bytes, digest_value
 FILE = "replies.db"
 _UNSET = {"top_p": 1.0, "repetition_penalty": 1.0, "stop": (), "response_format": None}
 """What requests had not at first: it counts in their keys only where it is set, so old keys still
-hold."""
+hold.
+"""
 
 
 class Cache:
@@ -30,7 +32,8 @@ class Cache:
 
     def load(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The fields under those of `keys` that are there; a row whose bytes changed is not
-        there."""
+        there.
+        """
         query = f"SELECT value, digest FROM {self._table} WHERE key = ?"
         rows = {key: self._database.execute(query, (key,)).fetchone() for key in keys}
         return {
@@ -80,7 +83,8 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
 
 class CachedModel:
     """See `Model`. Equal requests are made once; failures are not kept, so a later run makes them
-    again."""
+    again.
+    """
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder

@@ -24,7 +24,8 @@ from sluicegate.models.rates import TokenBucket
 
 GIVE_UP = 8
 """So many requests in a row without any answer (or as many as are in the air at once): the rest is
-not made."""
+not made.
+"""
 REFUSABLE = ("temperature", "seed", "max_tokens")
 """Parameters that a request can do without, or under another name."""
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Outcome:
 @dataclass(slots=True)
 class Run:
     """What the workers of one call of `generate` share; `start` and `end` go around every try of a
-    request."""
+    request.
+    """
 
     budget: Budget
     requests: TokenBucket
@@ -133,7 +135,8 @@ class Door(Protocol):
 
 class HostedModel:
     """See `Model`. One set of rate limits for its life; what a server refuses once is not sent to
-    it again."""
+    it again.
+    """
 
     def __init__(self, door: Door, spec: EndpointSpec, name: str, context: int) -> None:
         self._door, self._spec, self._name, self.context = door, spec, name, context
@@ -293,7 +296,8 @@ class HostedModel:
 
 def _bounded(reply: Reply, request: Request) -> Reply:
     """Tokens as reported but never fewer than the texts have: a server that says 0, or nothing, is
-    not free."""
+    not free.
+    """
     asked = sum(least_tokens(message["content"]) for message in request.messages)
     answered = min(least_tokens(reply.text), request.max_tokens)
     return replace(
@@ -305,7 +309,8 @@ def _bounded(reply: Reply, request: Request) -> Reply:
 
 def _run_now(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `job` to its end, also where an event loop is running already (a notebook, an
-    asynchronous flow)."""
+    asynchronous flow).
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 class LiteLLMSpec(EndpointSpec):
     """As an endpoint; `model` is LiteLLM's name (`anthropic/claude-...`), `url` an address other
-    than the vendor's."""
+    than the vendor's.
+    """
 
     url: Annotated[str, Field(pattern=r"^(https://[^\s@]+)?$")] = ""
 
@@ -42,7 +43,8 @@ class LiteLLMDoor:
 
     def __init__(self, spec: LiteLLMSpec, name: str) -> None:
         """Raises MissingExtraError: LiteLLM is not installed; ConfigError: no key in the
-        environment."""
+        environment.
+        """
         try:
             self._litellm = importlib.import_module("litellm")
         except ModuleNotFoundError as error:

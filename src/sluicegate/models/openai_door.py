@@ -67,12 +67,14 @@ for _name in LOGGERS:
 
 class Unusable(Exception):
     """What came back, or did not, is of no use and is not tried again; the text is fit for a
-    person."""
+    person.
+    """
 
 
 class AzureSpec(EndpointSpec):
     """A deployment on Azure: `url` is https://NAME.openai.azure.com, `model` the deployment's
-    name."""
+    name.
+    """
 
     api_version: str
 
@@ -95,7 +97,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """One try. A refusal in a body of status 200 comes back as 503, so that the client tries
-        again."""
+        again.
+        """
         call = _CALL.get()
         assert call is not None, "the transport serves `OpenAIDoor` only"
         await call.run.start(call.size)

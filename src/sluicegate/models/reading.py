@@ -1,5 +1,6 @@
 """What a hosted model sent back, read strictly: a reply, or why it is none. Nothing here may repeat
-the API key."""
+the API key.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from sluicegate.generating import Failure, Reply, likely_tokens
 
 SECRET = 16
 """Keys of fewer characters are placeholders ("EMPTY", "ollama"), which an answer may well
-contain."""
+contain.
+"""
 THOUGHT = "</think>"
 CUT = frozenset({"length", "max_tokens", "max_length", "max_output_tokens", "model_length"})
 FILTERED = frozenset({"content_filter", "safety", "recitation", "blocklist", "prohibited_content"})
@@ -106,7 +108,8 @@ class Key:
 
     def out_of(self, text: str) -> str:
         """`text`, short and printable, without any word that has six characters in a row of the
-        key."""
+        key.
+        """
         text = "".join(letter if letter.isprintable() else " " for letter in text)
         starts = range(max(1, len(self.text) - 5)) if self.text else ()
         pieces = {self.text[start : start + 6] for start in starts}
@@ -183,7 +186,8 @@ def _without_thoughts(
     text: str, places: Sequence[Mapping[str, float]]
 ) -> tuple[str, tuple[Mapping[str, float], ...]]:
     """What follows `</think>`, whose opening many servers leave out, and the places of its
-    tokens."""
+    tokens.
+    """
     before, found, after = text.rpartition(THOUGHT)
     if not found:
         return text, tuple(places)
@@ -197,7 +201,8 @@ def _without_thoughts(
 
 def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
     """Likely tokens of each place with their log probabilities, the chosen one first; equal texts
-    are one token."""
+    are one token.
+    """
     places: list[Mapping[str, float]] = []
     for place in (found.content if found else None) or ():
         likely = likely_tokens((one.token, one.logprob) for one in place.top_logprobs)
@@ -208,7 +213,8 @@ def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
 
 def read_error(body: bytes) -> dict[str, Any] | None:
     """The error object in a body, whatever the status: `message`, and `code` and `param` where a
-    server tells them."""
+    server tells them.
+    """
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,5 +1,6 @@
 """The fakes that ship: answers by a function, or the last line of what was asked. No torch, no
-network."""
+network.
+"""
 
 from __future__ import annotations
 
@@ -110,5 +111,6 @@ def echo(context: int = 2048) -> ScriptedModel:
 
 def open_echo(entry: Entry) -> ScriptedModel:
     """Row of `MODELS`: `echo: {}` in registry/models.yaml, for trying a line out without a
-    model."""
+    model.
+    """
     return echo(entry.spec.context)

@@ -1,5 +1,6 @@
 """Open weights on this machine as a model: named by digest, loaded into an engine at the first
-request."""
+request.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 class WeightsModel:
     """See `Model`. Nothing is loaded until a request comes, so what is cached costs no model; then
-    it stays in memory."""
+    it stays in memory.
+    """
 
     def __init__(
         self,
@@ -88,7 +90,8 @@ class WeightsModel:
         took: Took | None = None,
     ) -> list[Reply | Failure]:
         """See `Model.generate`. Local tokens cost what the budget's price says; a base model's own
-        price is 0."""
+        price is 0.
+        """
         if not requests:
             return []
         answers: list[Reply | Failure] = [Failure("not asked")] * len(requests)

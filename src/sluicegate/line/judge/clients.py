@@ -1,5 +1,6 @@
 """The models behind judges: opened by their names in registry/models.yaml, within what the run may
-still spend."""
+still spend.
+"""
 
 from __future__ import annotations
 
