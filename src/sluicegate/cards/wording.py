@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sluicegate.gates.rules import RULES
-from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
+from sluicegate.records import RELEASE_PARTS, Decision, Lineage, Release, RuleResult, Verdict
 
 ABSENT = "-"
+NO_PART = "none (the bare base model)"
+"""What stands for a part that a release may lack: today only the adapter."""
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -233,10 +235,7 @@ def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
     """
     parts = [
         ("release", release.digest),
-        ("base model", release.base),
-        ("adapter", release.adapter or "none (the bare base model)"),
-        ("prompt", release.prompt),
-        ("generation settings", release.generation),
+        *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),
         ("training data", lineage.data),
         ("golden set", lineage.golden),
         *((f"source {name}", digest) for name, digest in sorted(lineage.sources.items())),
