@@ -16,9 +16,9 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """Base of all file schemas: frozen, no unknown field."""
+    """Base of all file schemas: frozen, no unknown field, no infinite number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GenerationParams(Strict):

@@ -219,8 +219,12 @@ def test_examples_are_read_as_written_and_the_digest_is_stable(tmp_path: Path) -
             "line 2: field inputs",
         ),
         (
-            '{"group":"g","id":"a","inputs":{"t":"x"},"reference":[],"source":"s"}',
+            '{"group":"g","id":"a","inputs":{"t":"x"},"reference":[""],"source":"s"}',
             "line 2: field reference",
+        ),
+        (
+            '{"group":"g","id":"a","inputs":{"t":""},"reference":["y"],"source":"s"}',
+            "line 2: field inputs",
         ),
         (
             '{"group":"g","id":"r001","inputs":{"t":"x"},"reference":["y"],"source":"s"}',
@@ -257,3 +261,12 @@ def test_a_limit_of_zero_only_refuses_what_is_shared() -> None:
     """With a limit of 0 any shared n-gram counts, but rows that share nothing still pass."""
     assert find_overlaps([row(1)], [row(2)], ngram=8, share=0.0, near=0.85) == []
     assert find_overlaps([], [row(2)], ngram=8, share=0.5, near=0.85) == []
+
+
+def test_golden_rows_alone_are_enough_where_nothing_is_trained() -> None:
+    """Without tuning the other two sets are empty; with it that is refused."""
+    golden = {"g": ("golden", [row(n) for n in range(5)])}
+    made = prepare(golden, PARAMS, trains=False)
+    assert (len(made.golden), made.train, made.validation) == (5, [], [])
+    with pytest.raises(DataError, match="no rows are left to train on"):
+        prepare(golden, PARAMS)

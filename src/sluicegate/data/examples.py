@@ -15,7 +15,8 @@ from sluicegate.records import Example
 
 
 def write_examples(path: Path, rows: Sequence[Example]) -> str:
-    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes written.
+    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes
+    written.
 
     Raises:
         DataError: two rows have the same id.
@@ -32,10 +33,14 @@ def read_examples(path: Path) -> list[Example]:
     """Read rows that `write_examples` wrote. An empty file gives an empty list.
 
     Raises:
-        DataError: missing, malformed, or two rows with the same id; the message names file, line and field.
+        DataError: missing, malformed, or two rows with the same id; the message names file, line
+            and field.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing.", hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.")
+        raise DataError(
+            f"{path} is missing.",
+            hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.",
+        )
     rows: list[Example] = []
     seen: set[str] = set()
     for number, record in json_lines(path, read_bytes(path)):
@@ -54,17 +59,32 @@ def _plain(row: Example) -> dict[str, Any]:
 
 
 def _example(record: dict[str, Any], where: str) -> Example:
-    expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
+    expected: dict[str, type] = {
+        "id": str,
+        "group": str,
+        "inputs": dict,
+        "reference": list,
+        "source": str,
+    }
     if "slices" in record:
         expected["slices"] = dict
     if set(record) != set(expected):
         wrong = min(set(record) ^ set(expected))
-        raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
+        raise DataError(
+            f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}."
+        )
     for field, kind in expected.items():
         value = record[field]
-        texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
-            raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
+        texts = list(
+            value.values() if isinstance(value, dict) else value if kind is list else [value]
+        )
+        blank = field == "inputs" and any(texts)  # one of several inputs may be blank
+        sound = isinstance(value, kind) and (texts or kind is list)
+        if not sound or not all(isinstance(text, str) and (text or blank) for text in texts):
+            raise DataError(
+                f"{where}: field {field}: not empty text was expected, "
+                f"found {json.dumps(value)[:60]}."
+            )
     known = {**record, "reference": tuple(record["reference"])}
     return Example(**known)
 

@@ -1,7 +1,7 @@
 """Traffic: what was asked and answered in production, and what people said about it.
 
-    rows, log        `TrafficRow`, `Feedback`, `TrafficLog`: durable when `write` returns, an equal key is no second row
-    tables, reading  the tables, and reading them a page at a time
+    rows, log        `TrafficRow`, `Feedback`, `TrafficLog`: durable when `write` returns, an equal
+    key is no second row tables, reading  the tables, and reading them a page at a time
     group_commit     many writers share one transaction
     people           names as keyed hashes
     erasing, parquet retention, export

@@ -2,18 +2,20 @@
 
     app.include_router(traffic_router(TrafficLog(url)), prefix="/traffic")
 
-    POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a request or none of it
-    POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
+    POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a
+    request or none of it POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
     GET  /counts    how many rows, ?since= ?until= ?release=
-    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token needed
+    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token
+    needed
 
-Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused (with the reason),
-500 the server is not set up, 503 the database refuses (send again, with the same keys). Every write is plain data:
-nothing in a row is run.
+Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused
+(with the reason), 500 the server is not set up, 503 the database refuses (send again, with the same
+keys). Every write is plain data: nothing in a row is run.
 
-Where there is no token, any web page that somebody on this machine opens could send a request here. So a request must
-then name a loopback address as its Host (else 403; no other name leads here, also if its DNS entry says so), and what it
-posts must be `application/json` (else 415; a browser sends that to another site only after asking, and nobody agrees).
+Where there is no token, any web page that somebody on this machine opens could send a request here.
+So a request must then name a loopback address as its Host (else 403; no other name leads here, also
+if its DNS entry says so), and what it posts must be `application/json` (else 415; a browser sends
+that to another site only after asking, and nobody agrees).
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def traffic_router(
 
     Args:
         token_variable: environment variable that holds the token, at least 16 characters; read now.
-        allow_anonymous: where the variable is not set, let any program of this machine write and count.
+        allow_anonymous: where the variable is not set, let any program of this machine write and
+            count.
         most_bytes: largest body of a request.
         most_rows: most rows of a request.
 

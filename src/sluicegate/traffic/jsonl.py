@@ -21,9 +21,9 @@ def read_jsonl(
 ) -> Iterator[TrafficRow | Refused]:
     """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not know are ignored.
 
-    A line without a key gets one made of its bytes and its number, so that importing a file again, also a longer one,
-    adds only what is new. A line without a time gets the time at which the file was last changed; a row that is stored
-    already keeps its own.
+    A line without a key gets one made of its bytes and its number, so that importing a file again,
+    also a longer one, adds only what is new. A line without a time gets the time at which the file
+    was last changed; a row that is stored already keeps its own.
 
     Args:
         fields: our name of a field to the file's, where they differ.
@@ -83,7 +83,8 @@ def parse(text: bytes) -> Any:
     """A JSON value, read strictly.
 
     Raises:
-        DataError: not UTF-8, not JSON, too deep, or a number that JSON does not have (NaN, Infinity).
+        DataError: not UTF-8, not JSON, too deep, or a number that JSON does not have (NaN,
+            Infinity).
     """
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_no_number)

@@ -44,15 +44,17 @@ class TrafficLog:
 
     Args:
         url: `sqlite:////path/traffic.db`, or `postgresql://user@host/name` (extra `postgres`).
-        key_file: where the key for the hashes of user names is, or will be made; by default `traffic.key` beside the
-            SQLite file. `SLUICE_TRAFFIC_KEY` overrides it, and is needed with PostgreSQL.
+        key_file: where the key for the hashes of user names is, or will be made; by default
+            `traffic.key` beside the SQLite file. `SLUICE_TRAFFIC_KEY` overrides it, and is needed
+            with PostgreSQL.
         wait: seconds to wait for another process's transaction before `BusyError`.
 
     Raises (every method):
         BusyError: another process held the log for longer than `wait`.
         ConfigError: a user name was given and there is no key to hash it with.
         EnvironmentFailure: the disk is full, or the database cannot be opened or written.
-        IntegrityError: the database is damaged, or the key is not the one that its names were hashed with.
+        IntegrityError: the database is damaged, or the key is not the one that its names were
+            hashed with.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
 
@@ -75,11 +77,13 @@ class TrafficLog:
     def write(self, rows: Iterable[TrafficRow]) -> int:
         """Store rows and return how many of them are new; when it returns they survive a kill or a power cut.
 
-        A row whose key is in the log already is left out: the first one stays. Rows of several threads share a
-        transaction. Where it raises, some batches of 1,000 rows may be stored: write all again, with the same keys.
+        A row whose key is in the log already is left out: the first one stays. Rows of several
+        threads share a transaction. Where it raises, some batches of 1,000 rows may be stored:
+        write all again, with the same keys.
 
         Raises:
-            DataError: a row cannot be stored; the message names its key and field. Nothing of its batch is stored.
+            DataError: a row cannot be stored; the message names its key and field. Nothing of its
+                batch is stored.
         """
         new = 0
         for batch, size in _batches(rows):
@@ -120,8 +124,9 @@ class TrafficLog:
     def attach_from(self, rows: Iterable[TrafficRow]) -> int:
         """Add the feedback that `rows` bring to those that are in the log, in one transaction; how much of it is new.
 
-        Feedback of its row's time has none of its own: it takes the time of the stored row, so that rows which are read
-        again at another moment bring nothing new. Rows that are not in the log are passed over.
+        Feedback of its row's time has none of its own: it takes the time of the stored row, so that
+        rows which are read again at another moment bring nothing new. Rows that are not in the log
+        are passed over.
 
         Raises:
             DataError: a row cannot be stored.
@@ -224,7 +229,8 @@ class TrafficLog:
     def forget(self, *, user: str | None = None, before: datetime | None = None) -> int:
         """Erase the rows of a user (and what that user said about others' rows), or those before a time; how many.
 
-        With both: that user's rows before that time. What is erased from SQLite is overwritten in its files.
+        With both: that user's rows before that time. What is erased from SQLite is overwritten in
+        its files.
 
         Raises:
             UsageError: neither was given.

@@ -1,7 +1,8 @@
 """Chat messages as tracing tools record them, and the two texts that a row holds of them.
 
-The prompt is what the last message of the user says: the same text that the reference profile is made of. The
-response is what the first answer says. Parts that are no text (images, tool calls) are left out.
+The prompt is what the last message of the user says: the same text that the reference profile is
+made of. The response is what the first answer says. Parts that are no text (images, tool calls) are
+left out.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ def prompt_of(value: Any) -> str:
     """The text of the last user message; of the last message at all, where none is a user's; empty if there is none.
 
     Args:
-        value: a text, a list of messages, an object that holds one under `messages`, or the JSON text of these.
+        value: a text, a list of messages, an object that holds one under `messages`, or the JSON
+            text of these.
 
     Example:
-        >>> prompt_of([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
-        'Hi'
+        >>> prompt_of([{"role": "system", "content": "Be brief."}, {"role": "user", "content":
+        "Hi"}]) 'Hi'
     """
     found = _messages(_decoded(value))
     if isinstance(found, str):

@@ -1,13 +1,14 @@
 """Traffic from OpenTelemetry: the spans of generative AI calls in OTLP JSON, in every convention since 1.26.
 
-    since 1.37   attributes `gen_ai.input.messages`, `gen_ai.output.messages`, on the span or on an event of it
-    1.28 - 1.36  events `gen_ai.user.message`, `gen_ai.choice`, ... on the span
-    1.26, 1.27   events `gen_ai.content.prompt`, `gen_ai.content.completion` with `gen_ai.prompt`, `gen_ai.completion`
-    OpenLLMetry  attributes `gen_ai.prompt.0.content`, `gen_ai.completion.0.content`, ...
+    since 1.37   attributes `gen_ai.input.messages`, `gen_ai.output.messages`, on the span or on an
+    event of it 1.28 - 1.36  events `gen_ai.user.message`, `gen_ai.choice`, ... on the span
+    1.26, 1.27   events `gen_ai.content.prompt`, `gen_ai.content.completion` with `gen_ai.prompt`,
+    `gen_ai.completion` OpenLLMetry  attributes `gen_ai.prompt.0.content`,
+    `gen_ai.completion.0.content`, ...
 
-A file holds one export request a line, as the collector's file exporter writes them, or one over many lines.
-Messages that were sent as log records, not with the span, cannot be joined to it here: such spans are refused with
-that reason.
+A file holds one export request a line, as the collector's file exporter writes them, or one over
+many lines. Messages that were sent as log records, not with the span, cannot be joined to it here:
+such spans are refused with that reason.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _ROLES = {f"gen_ai.{role}.message": role for role in ("system", "user", "assista
 def read_otel(path: Path) -> Iterator[TrafficRow | Refused]:
     """Yield a row for each span of a generating call, or why there is none; other spans are passed over.
 
-    The key is made of trace and span, so that importing twice adds nothing. `group` is `gen_ai.conversation.id`, `user`
-    is `user.id` or `enduser.id`, `release` the attribute `sluice.release`; the events `gen_ai.evaluation.result` become
-    feedback.
+    The key is made of trace and span, so that importing twice adds nothing. `group` is
+    `gen_ai.conversation.id`, `user` is `user.id` or `enduser.id`, `release` the attribute
+    `sluice.release`; the events `gen_ai.evaluation.result` become feedback.
 
     Raises:
         DataError: the file cannot be read.

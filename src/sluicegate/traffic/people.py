@@ -1,7 +1,8 @@
 """Names of people become keyed hashes: the log can count and erase a user's rows, and cannot say who that is.
 
-The key is 32 random bytes, made once, in a file that only its owner reads; or the text of `SLUICE_TRAFFIC_KEY`, where
-several machines write to one database. Without the key a name cannot be found by trying all names.
+The key is 32 random bytes, made once, in a file that only its owner reads; or the text of
+`SLUICE_TRAFFIC_KEY`, where several machines write to one database. Without the key a name cannot be
+found by trying all names.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def read_key(path: Path | None) -> bytes:
     """The key of `SLUICE_TRAFFIC_KEY`, or the one in the file `path`, which is made, at random, if absent.
 
     Raises:
-        ConfigError: the variable's text is shorter than 16 characters, or there is neither a variable nor a path.
+        ConfigError: the variable's text is shorter than 16 characters, or there is neither a
+            variable nor a path.
         EnvironmentFailure: the file cannot be read or made.
         IntegrityError: the file does not hold a key.
     """

@@ -47,9 +47,9 @@ class Feedback:
 class TrafficRow:
     """One prompt as it was sent and the answer as it came, at `time` (with a time zone).
 
-    `key` makes a second write of the row harmless; an empty one is replaced by a random one. `latency` is in seconds,
-    `group` is the conversation, customer or document, `user` a name of which the log stores a keyed hash only,
-    `inputs` are the values of the prompt's variables.
+    `key` makes a second write of the row harmless; an empty one is replaced by a random one.
+    `latency` is in seconds, `group` is the conversation, customer or document, `user` a name of
+    which the log stores a keyed hash only, `inputs` are the values of the prompt's variables.
 
     Example:
         >>> row = TrafficRow("", datetime(2026, 1, 1, tzinfo=UTC), "Hi", "Hello!")

@@ -1,7 +1,8 @@
 """LangKit's patterns: numbers of social insurance, credit cards and telephones, postal and email addresses.
 
-The expressions are LangKit 0.0.35's (`pattern_groups.json`, Apache-2.0), in its order. Two begin with one character
-where LangKit's take any number of them: the same texts match, and a run of n digits or letters takes n steps, not n².
+The expressions are LangKit 0.0.35's (`pattern_groups.json`, Apache-2.0), in its order. Two begin
+with one character where LangKit's take any number of them: the same texts match, and a run of n
+digits or letters takes n steps, not n².
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def patterns(
 ) -> tuple[str, ...]:
     """The groups of which `text` holds an instance, in LangKit's order; empty without any.
 
-    `numbers`, `roads` and `email` say whether the text could hold a long number, a postal or an email address at all;
-    with False the expressions that need one are not tried.
+    `numbers`, `roads` and `email` say whether the text could hold a long number, a postal or an
+    email address at all; with False the expressions that need one are not tried.
 
     Example:
         >>> patterns("Call 555-123-4567 or write to me@example.org")
@@ -53,8 +54,8 @@ def instances(text: str, groups: Collection[str]) -> int:
     """How many instances of the named groups `text` holds; what belongs to two groups counts in both.
 
     Example:
-        >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email address"))
-        3
+        >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email
+        address")) 3
     """
     if not groups:
         return 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import sluicegate
 from sluicegate.config import SourcesFile, SourceSpec, load
-from sluicegate.data import is_absent
+from sluicegate.data import is_absent, needs_file
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.ledger import Ledger
@@ -151,7 +151,7 @@ def _bytes(name: str, spec: SourceSpec, root: Path) -> str:
         return digest_folder(path)
     if path.is_file():
         return digest_file(path)
-    if spec.kind == "huggingface":
+    if not needs_file(spec.kind):
         return spec.path
     raise DataError(
         f"registry/sources.yaml: {name}: path: there is no {path}.",

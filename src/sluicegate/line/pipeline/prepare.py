@@ -15,11 +15,13 @@ from sluicegate.project import Project
 
 def run(project: Project) -> None:
     """Write data/prepared/, data/golden/golden.jsonl and build/prepare.json."""
-    params = load(project.params, Params).prepare
+    params = load(project.params, Params)
     specs = load(project.registry / "sources.yaml", SourcesFile).sources
     read = {name: read_source(name, spec, project.root) for name, spec in specs.items()}
     prepared = prepare(
-        {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()}, params
+        {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()},
+        params.prepare,
+        trains=params.tune.method != "none",
     )
     for name, rows in (("train", prepared.train), ("validation", prepared.validation)):
         write_examples(project.prepared / f"{name}.jsonl", rows)

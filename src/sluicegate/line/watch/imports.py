@@ -53,8 +53,8 @@ def import_traces(
 ) -> Imported:
     """Import the traces of an MLflow experiment, one row each, with their assessments as feedback.
 
-    Prompt and answer are the inputs and outputs of the root span: chat messages, a text, or what is there as JSON. The
-    key is made of the trace's id, so that importing again adds only what is new.
+    Prompt and answer are the inputs and outputs of the root span: chat messages, a text, or what is
+    there as JSON. The key is made of the trace's id, so that importing again adds only what is new.
 
     Raises:
         ConfigError: there is no such experiment.
