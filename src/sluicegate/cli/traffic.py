@@ -110,6 +110,8 @@ def _report(found: Imported, as_json: bool) -> None:
         click.echo(
             f"{found.new} new rows, {found.present} were there already, {found.refused} refused"
         )
+        for reason, count in found.left_out.items():
+            click.echo(f"{count} left out: {reason}")
     for reason in found.reasons:
         click.echo(f"refused: {reason}", err=True)
     if found.refused:

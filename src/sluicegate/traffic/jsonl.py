@@ -83,11 +83,12 @@ def parse(text: bytes) -> Any:
     """A JSON value, read strictly.
 
     Raises:
-        DataError: not UTF-8, not JSON, too deep, or a number that JSON does not have (NaN,
-            Infinity).
+        DataError: not UTF-8, not JSON, too deep, a key twice, or a number that JSON does not have.
     """
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_no_number)
+        return json.loads(
+            text.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_unique
+        )
     except RecursionError as error:
         raise DataError("not JSON: nested too deep.") from error
     except ValueError as error:
@@ -96,6 +97,15 @@ def parse(text: bytes) -> Any:
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:40]!r} appears twice")
+        found[key] = value
+    return found
 
 
 def _changed(path: Path) -> datetime:

@@ -13,9 +13,14 @@ from sluicegate.line.run import open_tracking
 from sluicegate.project import Project, find_project
 from sluicegate.tracking.trace_reading import Assessed, TraceValues, read_traces
 from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
-from sluicegate.traffic.importing import Imported, Refused, import_rows
+from sluicegate.traffic.importing import Imported, LeftOut, Refused, import_rows
 from sluicegate.traffic.jsonl import parse, read_jsonl, read_lines
-from sluicegate.traffic.messages import prompt_of, response_of
+from sluicegate.traffic.messages import (
+    NoAnswerError,
+    looks_like_messages,
+    prompt_of,
+    response_of,
+)
 from sluicegate.traffic.otel import read_otel
 from sluicegate.traffic.rows import checked_row, from_microseconds
 
@@ -79,11 +84,15 @@ def _is_otel(path: Path) -> bool:
     return b'"resourceSpans"' in beginning or b'"resource_spans"' in beginning
 
 
-def _row(trace: TraceValues) -> TrafficRow | Refused:
+def _row(trace: TraceValues) -> TrafficRow | Refused | LeftOut:
     try:
+        if trace.failed:
+            raise NoAnswerError("the call failed.")
         prompt, response = _said(trace.inputs, prompt_of), _said(trace.outputs, response_of)
-        if not prompt and not response:
-            raise DataError("the trace has neither inputs nor outputs.")
+        if not prompt.strip():
+            raise DataError("the trace has no inputs.")
+        if not response.strip():
+            raise NoAnswerError("there is no answer.")
         return checked_row(
             TrafficRow(
                 key=f"mlflow-{trace.id}",
@@ -101,19 +110,36 @@ def _row(trace: TraceValues) -> TrafficRow | Refused:
                 ),
             )
         )
+    except NoAnswerError as error:
+        return LeftOut(str(error))
     except DataError as error:
         return Refused(f"trace {trace.id}", str(error))
 
 
 def _said(value: Any, read: Callable[[Any], str]) -> str:
-    """The text: of messages; of the one argument that there is; else the value as JSON."""
-    found = read(value)
-    if found or value in (None, "", {}, []):
-        return found
+    """The text: of messages; of the one argument that there is; else the value as JSON.
+
+    Raises:
+        DataError: there are messages, but no certain text.
+    """
+    if value in (None, "", {}, []):
+        return ""
+    if isinstance(value, str) or _holds_messages(value):
+        return read(value)
     if isinstance(value, Mapping) and len(value) == 1:
         only = next(iter(value.values()))
         return only if isinstance(only, str) else _said(only, read)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _holds_messages(value: Any) -> bool:
+    """Are these messages, or an object around them, as chat models take and return them?"""
+    if looks_like_messages(value):
+        return True
+    if not isinstance(value, Mapping):
+        return False
+    held = (value.get(name) for name in ("messages", "input", "output", "generations"))
+    return any(isinstance(one, list) and one and isinstance(one[0], Mapping | list) for one in held)
 
 
 def _feedback(one: Assessed, trace: TraceValues) -> Feedback | None:
