@@ -100,9 +100,7 @@ def _page(
 
 
 def _clean(sample: Sample) -> Sample:
-    prompt, response = (
-        redact(text[:_CUT], KINDS)[0] for text in (sample.prompt, sample.response)
-    )
+    prompt, response = (redact(text[:_CUT], KINDS)[0] for text in (sample.prompt, sample.response))
     return replace(sample, prompt=prompt, response=response)
 
 
