@@ -23,7 +23,9 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-from collections.abc import Callable
+import re
+from asyncio import timeout
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -46,6 +48,8 @@ from sluicegate.traffic.rows import TrafficRow, feedback_from, row_from
 
 TOKEN_VARIABLE = "SLUICE_TRAFFIC_TOKEN"
 _SHORTEST_TOKEN = 16
+_BODY_SECONDS = 30.0
+_HOST = re.compile(r"(?:(?P<name>[a-z0-9.]{1,15})|\[(?P<six>[0-9a-f:.]{2,45})\])(?::\d{1,5})?")
 _LOG = logging.getLogger(__name__)
 
 
@@ -128,38 +132,48 @@ def _token_check(token: str) -> Callable[[Request], None]:
             found.strip().encode("latin-1", "replace"), wanted
         )
         if not right:
-            raise HTTPException(
-                401, "A bearer token is needed.", headers={"WWW-Authenticate": "Bearer"}
-            )
+            raise _refusal(401, "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
 
     return check
 
 
 def _check_local(request: Request) -> None:
-    """Refuse what a page of another site can make a browser send."""
-    host = request.headers.get("host", "").lower()
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    """Refuse what a page of another site can make a browser send, and a Host in any odd form."""
+    hosts = request.headers.getlist("host")
+    match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
     try:
+        name = (match["six"] or match["name"]) if match else ""
         local = name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         local = False
     if not local:
-        raise HTTPException(
-            403, "Without a token only requests to a loopback address are answered."
-        )
+        raise _refusal(403, "Without a token only requests to a loopback address are answered.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
-        raise HTTPException(415, "Without a token the Content-Type has to be application/json.")
+        raise _refusal(415, "Without a token the Content-Type has to be application/json.")
+
+
+def _refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HTTPException:
+    """A refusal of a request whose body is not read: the connection ends with it."""
+    return HTTPException(status, detail, headers={**(headers or {}), "Connection": "close"})
 
 
 async def _json(request: Request, most: int) -> Any:
     """The body as JSON; it is never read further than `most` bytes, whatever its header says."""
+    too_large = _refusal(413, f"The body is larger than {most} bytes.")
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and (len(told) > 18 or int(told) > most):
+        raise too_large
     parts, size = list[bytes](), 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise HTTPException(413, f"The body is larger than {most} bytes.")
-        parts.append(part)
+    try:
+        async with timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise _refusal(408, f"The body did not come within {_BODY_SECONDS:g} s.") from error
     try:
         return await run_in_threadpool(parse, b"".join(parts))
     except DataError as error:
