@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,3 +271,10 @@ def test_golden_rows_alone_are_enough_where_nothing_is_trained() -> None:
     assert (len(made.golden), made.train, made.validation) == (5, [], [])
     with pytest.raises(DataError, match="no rows are left to train on"):
         prepare(golden, PARAMS)
+
+
+def test_only_their_owner_reads_the_sets(tmp_path: Path) -> None:
+    """The files hold what people wrote."""
+    path = tmp_path / "golden.jsonl"
+    write_examples(path, [row(1)])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

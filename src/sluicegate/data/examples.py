@@ -10,13 +10,14 @@ from typing import Any
 
 from sluicegate.data.rows import json_lines, read_bytes
 from sluicegate.errors import DataError
-from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
+from sluicegate.hashing import atomic_file, canonical_json, digest_bytes
 from sluicegate.records import Example
 
 
 def write_examples(path: Path, rows: Sequence[Example]) -> str:
-    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes
-    written.
+    """Write rows as canonical JSON Lines, sorted by id, atomically; return the bytes' SHA-256.
+
+    Only the owner of the file can read it.
 
     Raises:
         DataError: two rows have the same id.
@@ -25,7 +26,8 @@ def write_examples(path: Path, rows: Sequence[Example]) -> str:
     if len({row.id for row in rows}) != len(rows):
         raise DataError(f"{path}: two rows have the same id; nothing was written.")
     data = "".join(canonical_json(_plain(row)) + "\n" for row in by_id(rows)).encode("utf-8")
-    write_atomic(path, data)
+    with atomic_file(path, mode=0o600) as stream:  # it holds what people wrote
+        stream.write(data)
     return digest_bytes(data)
 
 
