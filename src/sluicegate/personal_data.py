@@ -1,7 +1,8 @@
 """What is personal or secret in a text: the one notion that redaction, metrics and reports share.
 
 Phone numbers are Google's (`phonenumbers`), IBANs and check digits python-stdnum's, most secrets
-detect-secrets' rules. Names and postal addresses are not recognised. Hostile text costs linear time.
+detect-secrets' rules. Names and postal addresses are not recognised. Hostile text costs linear
+time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _IBAN = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}\d{{2}}(?:{_GAP}?[A-Za-z0-9])
 _DIGITS = re.compile(rf"(?<![\w.,+{_DASHES}])\d(?:{_GAP}?\d){{11,40}}(?!\w)(?![.,]\d)")
 # Issuers' first digits and lengths: what merely passes Luhn (an IMEI, one EAN in ten) is no card.
 _ISSUED = re.compile(
-    r"4\d{12}|4\d{15}|4\d{18}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Visa, MC
+    r"4\d{12}|4\d{15}|4\d{18}|5[1-5]\d{14}"  # Visa, Mastercard
+    r"|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
     r"|3[47]\d{13}|3(?:0[0-5]|095|[689]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}"  # Amex, Diners, JCB
     r"|(?:2131|1800)\d{11}|6(?:011|5\d\d|4[4-9]\d)\d{12}|62\d{14,17}"  # JCB, Discover, UnionPay
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}"  # Maestro
@@ -178,7 +180,8 @@ _PRIVATE_KEY = re.compile(
 )
 _VENDORS = re.compile(
     r"(?<![\w-])(?:github_pat_\w{22,255}|sk-(?:ant-|proj-|or-)?[\w-]{20,200}|AIza[\w-]{35}"
-    r"|hf_[A-Za-z0-9]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}|ya29\.[\w-]{20,}|dop_v1_[0-9a-f]{64}|npm_[A-Za-z0-9]{36}"
+    r"|hf_[A-Za-z0-9]{30,}|(?:AKIA|ASIA)[A-Z0-9]{16}|ya29\.[\w-]{20,}"
+    r"|dop_v1_[0-9a-f]{64}|npm_[A-Za-z0-9]{36}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{2,}\.[\w-]*)"
 )
 _NAMED = re.compile(
@@ -221,7 +224,8 @@ def _random(match: re.Match[str]) -> bool:
 
 @cache
 def _rules() -> tuple[re.Pattern[str], ...]:
-    """detect-secrets' regular expressions; its entropy and keyword rules are made for source code."""
+    """detect-secrets' regular expressions; its entropy and keyword rules are made for source
+    code."""
     from detect_secrets.plugins import (
         artifactory,
         aws,

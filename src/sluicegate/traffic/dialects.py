@@ -1,4 +1,5 @@
-"""Where each convention of tracing keeps the two texts of a call: a table of dialects, newest first.
+"""Where each convention of tracing keeps the two texts of a call: a table of dialects, newest
+first.
 
 Either the texts are certain, or the span is refused with the reason.
 """

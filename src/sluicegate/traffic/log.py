@@ -1,4 +1,5 @@
-"""`TrafficLog`: prompts and answers of production with the feedback on them; a row that was acknowledged stays."""
+"""`TrafficLog`: prompts and answers of production with the feedback on them; a row that was
+acknowledged stays."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ class TrafficLog:
         _OPEN.add(self)
 
     def write(self, rows: Iterable[TrafficRow]) -> int:
-        """Store rows and return how many of them are new; when it returns they survive a kill or a power cut.
+        """Store rows and return how many of them are new; when it returns they survive a kill or a
+        power cut.
 
         A row whose key is in the log already is left out: the first one stays. Rows of several
         threads share a transaction. Where it raises, some batches of 1,000 rows may be stored:
@@ -100,7 +102,7 @@ class TrafficLog:
         checked_name("key", key)
         checked = self._hashed_feedback(checked_feedback(feedback))
         with self._transaction(write=True) as connection:
-            # Where a server has row locks: held, so that a row that is being forgotten gets no feedback afterwards.
+            # Where a server has row locks: a row that is being forgotten gets no feedback later.
             held = (
                 sa.select(ROWS.c.id)
                 .where(ROWS.c.key == key)
@@ -122,7 +124,8 @@ class TrafficLog:
             )
 
     def attach_from(self, rows: Iterable[TrafficRow]) -> int:
-        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how much of it is new.
+        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how
+        much of it is new.
 
         Feedback of its row's time has none of its own: it takes the time of the stored row, so that
         rows which are read again at another moment bring nothing new. Rows that are not in the log
@@ -171,7 +174,8 @@ class TrafficLog:
         release: str = "",
         commented: bool = False,
     ) -> Iterator[TrafficRow]:
-        """Yield rows, oldest first, a few at a time: memory does not grow with the window, and no lock is held.
+        """Yield rows, oldest first, a few at a time: memory does not grow with the window, and no
+        lock is held.
 
         Rows that are written while it runs are left out; rows erased meanwhile may be missing.
 
@@ -217,7 +221,8 @@ class TrafficLog:
         last: int | None = None,
         release: str = "",
     ) -> int:
-        """Write the window to a Parquet file, in place of one that is there, and return the number of its rows.
+        """Write the window to a Parquet file, in place of one that is there, and return the number
+        of its rows.
 
         Raises:
             EnvironmentFailure: the disk refuses; a file that was there before stays as it was.
@@ -227,7 +232,8 @@ class TrafficLog:
         )
 
     def forget(self, *, user: str | None = None, before: datetime | None = None) -> int:
-        """Erase the rows of a user (and what that user said about others' rows), or those before a time; how many.
+        """Erase the rows of a user (and what that user said about others' rows), or those before a
+        time; how many.
 
         With both: that user's rows before that time. What is erased from SQLite is overwritten in
         its files.
@@ -298,7 +304,8 @@ class TrafficLog:
             if known != values["value"]:
                 raise IntegrityError(
                     "The key for user names is not the one that this log was written with.",
-                    hint=f"Restore {self._key_file or people.KEY_VARIABLE}: with another one nobody could be forgotten.",
+                    hint=f"Restore {self._key_file or people.KEY_VARIABLE}: "
+                    "with another one nobody could be forgotten.",
                 )
             self._key = key
         return people.hashed(name, self._key)
@@ -359,7 +366,8 @@ def _insert_new(
 
 
 def _close_all() -> None:
-    """A SQLite connection must not pass into a forked process: there is none while the fork happens."""
+    """A SQLite connection must not pass into a forked process: there is none while the fork
+    happens."""
     for log in list(_OPEN):
         log.close()
 

@@ -30,7 +30,8 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said about an answer: at least one of `thumb` (-1, 1), `score`, `correction` and `label`.
+    """What somebody said about an answer: at least one of `thumb` (-1, 1), `score`, `correction`
+    and `label`.
 
     `by` names who said it; the log stores a keyed hash of that.
     """
@@ -76,7 +77,8 @@ class TrafficRow:
 
 
 def checked_row(row: TrafficRow) -> TrafficRow:
-    """The row as it will be stored: times in UTC; what no database takes as text (NUL, lone surrogates) becomes U+FFFD.
+    """The row as it will be stored: times in UTC; what no database takes as text (NUL, lone
+    surrogates) becomes U+FFFD.
 
     Raises:
         DataError: a field has the wrong type, is out of range or too long; the message names it.
@@ -143,7 +145,8 @@ def checked_feedback(feedback: Feedback) -> Feedback:
 
 
 def checked_name(name: str, value: object, *, needed: bool = False, limit: int = MAX_NAME) -> str:
-    """`value`, if it is a name: a text of printable characters. Nothing is replaced, so that two never become one.
+    """`value`, if it is a name: a text of printable characters. Nothing is replaced, so that two
+    never become one.
 
     Raises:
         DataError: it is none, too long, or absent where it is needed.
@@ -182,7 +185,8 @@ def from_microseconds(value: int) -> datetime:
 
 
 def row_from(value: object, *, now: datetime, key: str = "") -> TrafficRow:
-    """The row that a JSON object describes: the fields of `TrafficRow`, of which only `prompt` and `response` are needed.
+    """The row that a JSON object describes: the fields of `TrafficRow`, of which only `prompt` and
+    `response` are needed.
 
     Times are ISO 8601 texts with a zone, or seconds since 1970.
 
@@ -219,7 +223,8 @@ def feedback_from(value: object, *, now: datetime) -> Feedback:
 
 
 def feedback_identity(key: str, feedback: Feedback) -> str:
-    """The same for equal feedback on the same row: a second attempt to attach it changes nothing."""
+    """The same for equal feedback on the same row: a second attempt to attach it changes
+    nothing."""
     values = (feedback.thumb, feedback.score, feedback.correction, feedback.label, feedback.by)
     return digest_value([key, microseconds(feedback.time), *values])
 

@@ -26,7 +26,8 @@ from sluicegate.traffic.rows import checked_row, from_microseconds
 
 
 def open_log(project: Project) -> TrafficLog:
-    """The project's traffic log. The key for user names is beside a SQLite file; else in the project's state folder."""
+    """The project's traffic log. The key for user names is beside a SQLite file; else in the
+    project's state folder."""
     file = project.traffic_url.startswith("sqlite")
     return TrafficLog(project.traffic_url, key_file=None if file else project.state / "traffic.key")
 
@@ -71,7 +72,8 @@ def import_traces(
 
 
 def _is_otel(path: Path) -> bool:
-    """Does the file begin as an OTLP export does? Read as JSON where an early line is, else by its beginning."""
+    """Does the file begin as an OTLP export does? Read as JSON where an early line is, else by its
+    beginning."""
     for _, line in islice(read_lines(path), 10):
         try:
             value = parse(line or b"")
@@ -143,7 +145,8 @@ def _holds_messages(value: Any) -> bool:
 
 
 def _feedback(one: Assessed, trace: TraceValues) -> Feedback | None:
-    """A truth value is a thumb, a number a score, a text a label; an expectation that is a text, a correction."""
+    """A truth value is a thumb, a number a score, a text a label; an expectation that is a text, a
+    correction."""
     time = from_microseconds((one.milliseconds or trace.milliseconds) * 1000)
     if one.expectation:
         return (
