@@ -533,7 +533,7 @@ def test_turns_without_an_answer_are_counted(project: Project) -> None:
     calls = [one.read_text() for one in (CASES / "toolcall_out.jsonl", CASES / "error_span.jsonl")]
     path = project.root / "spans.jsonl"
     path.write_text("\n".join([*calls, calls[0]]))
-    found = import_file(str(project.root), path)
+    found = import_file(project, path)
     counted = {"the answer only calls a tool.": 2, "the call failed.": 1}
     assert (found.new, found.refused, found.left_out) == (0, 0, counted)
     done = run("import", str(path))
@@ -543,9 +543,9 @@ def test_turns_without_an_answer_are_counted(project: Project) -> None:
 
 def test_lines_are_read_strictly(project: Project) -> None:
     """A byte-order mark is no part of the first row; a key that is there twice is refused."""
-    assert import_file(str(project.root), CASES / "bom.jsonl").new == 1
+    assert import_file(project, CASES / "bom.jsonl").new == 1
     twice = lines(project.root / "x.jsonl", '{"prompt": "a", "prompt": "b", "response": "c"}')
-    found = import_file(str(project.root), twice)
+    found = import_file(project, twice)
     assert (found.new, found.refused) == (0, 1)
     assert "'prompt' appears twice" in found.reasons[0]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sluicegate.config import SourceSpec
 from sluicegate.data import rows
+from sluicegate.data.lines import Faults
 from sluicegate.errors import ConfigError, DataError
 
 _LARGEST_CELL = 16 * 1024 * 1024
@@ -34,7 +35,7 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
         )
     separator = str(options.get("reference_separator", ""))
     encoding = str(options.get("encoding", "utf-8"))
-    fields, faults = rows.fields_of(name, spec), rows.Faults()
+    fields, faults = rows.fields_of(name, spec), Faults()
     files = rows.source_files(name, spec, root, ".csv")
     parts = [(path, rows.read_bytes(path)) for path in files]
 
@@ -69,7 +70,7 @@ def _decode(path: Path, data: bytes, encoding: str, name: str) -> str:
 
 
 def _records(
-    path: Path, text: str, delimiter: str | None, fields: rows.Fields, faults: rows.Faults
+    path: Path, text: str, delimiter: str | None, fields: rows.Fields, faults: Faults
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(_LARGEST_CELL)
     reader = csv.reader(

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sluicegate.data.rows import json_lines, read_bytes
+from sluicegate.data.lines import json_lines
+from sluicegate.data.rows import read_bytes
 from sluicegate.errors import DataError
 from sluicegate.hashing import atomic_file, canonical_json, digest_bytes
 from sluicegate.records import Example

@@ -100,8 +100,14 @@ def prepare(
     validation = by_id(row for row in learn if row.group in chosen)
     say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
     sets = {"train": train, "validation": validation, "golden": golden}
+    counts = _counts(read, sets, dropped)
+    dropped.sort(key=lambda item: (item.source, item.id))
+    return Prepared(train, validation, golden, counts, dict(redactions), dropped)
+
+
+def _counts(read: int, sets: Mapping[str, list[Example]], dropped: list[Dropped]) -> dict[str, int]:
     reasons = Counter(item.reason for item in dropped)
-    counts = {
+    return {
         "read": read,
         **{name: len(rows) for name, rows in sets.items()},
         **{f"{name}_groups": len({row.group for row in rows}) for name, rows in sets.items()},
@@ -109,8 +115,6 @@ def prepare(
             reason: reasons[reason] for reason in ("duplicate", "near_duplicate", "group_in_golden")
         },
     }
-    dropped.sort(key=lambda item: (item.source, item.id))
-    return Prepared(train, validation, golden, counts, dict(redactions), dropped)
 
 
 def _redacted_by_role(

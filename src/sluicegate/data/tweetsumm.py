@@ -19,6 +19,7 @@ from typing import Any
 
 from sluicegate.config import SourceSpec
 from sluicegate.data import rows
+from sluicegate.data.lines import Faults, json_lines
 from sluicegate.data.splitting import position
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_value
@@ -48,11 +49,11 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
     fields = rows.fields_of(name, spec.model_copy(update={"fields": _fields(spec)}))
     files = rows.source_files(name, spec, root, ".jsonl")
     parts = [(path, rows.read_bytes(path)) for path in files]
-    faults = rows.Faults()
+    faults = Faults()
     records = [
         (f"{path}, line {number}", record)
         for path, data in parts
-        for number, record in rows.json_lines(path, data, faults)
+        for number, record in json_lines(path, data, faults)
     ]
     digest = rows.digest_parts(parts)
     tweets: Tweets = {}
@@ -81,7 +82,7 @@ def _fields(spec: SourceSpec) -> dict[str, Any]:
 
 
 def _whole(
-    records: list[tuple[str, dict[str, Any]]], tweets: Tweets, faults: rows.Faults, *, skip: bool
+    records: list[tuple[str, dict[str, Any]]], tweets: Tweets, faults: Faults, *, skip: bool
 ) -> tuple[list[rows.Raw], int]:
     """The conversations with their texts, and how many were skipped."""
     found: list[rows.Raw] = []

@@ -73,17 +73,7 @@ def traffic_router(
     Raises:
         ConfigError: there is no token, or it is too short.
     """
-    token = os.environ.get(token_variable, "")
-    if not token and not allow_anonymous:
-        raise ConfigError(
-            f"{token_variable} is not set: anybody could write traffic.",
-            hint=f"Set it to a random text of {_SHORTEST_TOKEN} characters or more.",
-        )
-    if token and len(token) < _SHORTEST_TOKEN:
-        raise ConfigError(
-            f"{token_variable} is too short.",
-            hint=f"Use {_SHORTEST_TOKEN} random characters or more.",
-        )
+    token = _token(token_variable, needed=not allow_anonymous)
     router = APIRouter(tags=["traffic"])
     guarded = [Depends(_token_check(token))]
     body_limit = most_bytes
@@ -117,6 +107,21 @@ def traffic_router(
         return _health(log)
 
     return router
+
+
+def _token(token_variable: str, *, needed: bool) -> str:
+    token = os.environ.get(token_variable, "")
+    if not token and needed:
+        raise ConfigError(
+            f"{token_variable} is not set: anybody could write traffic.",
+            hint=f"Set it to a random text of {_SHORTEST_TOKEN} characters or more.",
+        )
+    if token and len(token) < _SHORTEST_TOKEN:
+        raise ConfigError(
+            f"{token_variable} is too short.",
+            hint=f"Use {_SHORTEST_TOKEN} random characters or more.",
+        )
+    return token
 
 
 def _token_check(token: str) -> Callable[[Request], None]:

@@ -11,31 +11,36 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from sluicegate.database import open_engine, parse_url, transaction, translated
-from sluicegate.errors import ConfigError, DataError, IntegrityError, UsageError
+from sluicegate.errors import ConfigError, IntegrityError, UsageError
 from sluicegate.traffic import erasing, parquet, people, reading
 from sluicegate.traffic.group_commit import GroupCommit
 from sluicegate.traffic.rows import (
+    BATCH_BYTES,
     MAX_USER,
     Feedback,
     TrafficRow,
+    batches,
     checked_feedback,
     checked_name,
     checked_row,
     from_microseconds,
-    row_bytes,
 )
-from sluicegate.traffic.tables import FEEDBACK, KIND, ROWS, SETTINGS, feedback_values, row_values
+from sluicegate.traffic.tables import (
+    FEEDBACK,
+    KIND,
+    ROWS,
+    SETTINGS,
+    feedback_values,
+    insert_new,
+    row_values,
+)
 
-_BATCH_ROWS = 1_000
-_BATCH_BYTES = 8 << 20
 _GATHER = 0.002
 _OPEN: WeakSet[TrafficLog] = WeakSet()
 
@@ -88,7 +93,7 @@ class TrafficLog:
                 batch is stored.
         """
         new = 0
-        for batch, size in _batches(rows):
+        for batch, size in batches(rows):
             new += self._group.write([self._hashed(row) for row in batch], size)
         return new
 
@@ -115,7 +120,7 @@ class TrafficLog:
                     hint="`sluice traffic show` lists keys.",
                 )
             return bool(
-                _insert_new(
+                insert_new(
                     connection,
                     FEEDBACK,
                     [feedback_values(number, key, checked)],
@@ -156,7 +161,7 @@ class TrafficLog:
                 ]
             ]
             return (
-                len(_insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
+                len(insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
             )
 
     def get(self, key: str) -> TrafficRow | None:
@@ -261,13 +266,13 @@ class TrafficLog:
         self._engine: sa.Engine | None = None
         self._key: bytes | None = None
         self._group: GroupCommit[TrafficRow] = GroupCommit(
-            self._commit, gather=_GATHER, most=_BATCH_BYTES
+            self._commit, gather=_GATHER, most=BATCH_BYTES
         )
 
     def _commit(self, batches: Sequence[Sequence[TrafficRow]]) -> list[int]:
         rows = list(chain.from_iterable(batches))
         with self._transaction(write=True) as connection:
-            new = _insert_new(
+            new = insert_new(
                 connection, ROWS, [row_values(row) for row in rows], ROWS.c.key, ROWS.c.id
             )
             numbers = dict(new)
@@ -278,7 +283,7 @@ class TrafficLog:
                 for one in row.feedback
             ]
             if said:
-                _insert_new(connection, FEEDBACK, said, FEEDBACK.c.identity)
+                insert_new(connection, FEEDBACK, said, FEEDBACK.c.identity)
         return [sum(numbers.pop(row.key, None) is not None for row in batch) for batch in batches]
 
     def _hashed(self, row: TrafficRow) -> TrafficRow:
@@ -297,7 +302,7 @@ class TrafficLog:
             key = people.read_key(self._key_file)
             with self._transaction(write=True) as connection:
                 values = {"name": "key", "value": people.fingerprint(key)}
-                _insert_new(connection, SETTINGS, [values], SETTINGS.c.name)
+                insert_new(connection, SETTINGS, [values], SETTINGS.c.name)
                 known = connection.execute(
                     sa.select(SETTINGS.c.value).where(SETTINGS.c.name == "key")
                 ).scalar()
@@ -322,47 +327,12 @@ class TrafficLog:
             raise translated(error, KIND) from error
 
 
-def _batches(rows: Iterable[TrafficRow]) -> Iterator[tuple[list[TrafficRow], int]]:
-    """Checked rows, as many at a time as make a good transaction, with their bytes."""
-    batch, size = list[TrafficRow](), 0
-    for row in rows:
-        try:
-            batch.append(checked_row(row))
-        except DataError as error:
-            key = getattr(row, "key", None)
-            raise DataError(
-                f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)
-            ) from error
-        size += row_bytes(batch[-1])
-        if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
-            yield batch, size
-            batch, size = [], 0
-    if batch:
-        yield batch, size
-
-
 def _first(rows: Iterable[TrafficRow]) -> Iterable[TrafficRow]:
     """Of rows with the same key, the first: the one that is stored."""
     found: dict[str, TrafficRow] = {}
     for row in rows:
         found.setdefault(row.key, row)
     return found.values()
-
-
-def _insert_new(
-    connection: sa.Connection,
-    table: sa.Table,
-    values: list[dict[str, Any]],
-    unique: Any,
-    *more: Any,
-) -> Sequence[Any]:
-    """Insert what is not there yet and return, of each new one, its unique column and `more`."""
-    statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
-    if (
-        connection.dialect.name != "sqlite"
-    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
-        statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
-    return connection.execute(statement.returning(unique, *more), values).all()
 
 
 def _close_all() -> None:

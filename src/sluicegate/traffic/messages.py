@@ -41,8 +41,8 @@ def prompt_of(value: Any) -> str:
         DataError: there are messages, but which text the user sent is not certain.
 
     Example:
-        >>> prompt_of([{"role": "system", "content": "Be brief."}, {"role": "user", "content":
-        "Hi"}]) 'Hi'
+        >>> prompt_of([{"role": "system", "content": "s"}, {"role": "user", "content": "Hi"}])
+        'Hi'
     """
     found = _messages(_decoded(value))
     if isinstance(found, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,9 @@ MAX_USER = 1_000
 MAX_INPUTS = 100
 MAX_FEEDBACK = 100
 """Feedback that a row may bring along; more can be attached later."""
+BATCH_ROWS = 1_000
+BATCH_BYTES = 8 << 20
+"""A transaction is no larger than one of these."""
 _MAX_COUNT = 2**31 - 1
 _MAX_NUMBER = 1e12
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -168,6 +171,25 @@ def row_bytes(row: TrafficRow) -> int:
     texts += [part for item in row.inputs.items() for part in item]
     texts += [text for one in row.feedback for text in (one.correction, one.label, one.by)]
     return sum(len(text) if text.isascii() else len(text.encode("utf-8")) for text in texts)
+
+
+def batches(rows: Iterable[TrafficRow]) -> Iterator[tuple[list[TrafficRow], int]]:
+    """Checked rows, as many at a time as make a good transaction, with their bytes."""
+    batch, size = list[TrafficRow](), 0
+    for row in rows:
+        try:
+            batch.append(checked_row(row))
+        except DataError as error:
+            key = getattr(row, "key", None)
+            raise DataError(
+                f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)
+            ) from error
+        size += row_bytes(batch[-1])
+        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size
 
 
 def microseconds(time: datetime) -> int:

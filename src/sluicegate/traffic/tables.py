@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from sluicegate.database import Kind
 from sluicegate.errors import IntegrityError
@@ -147,3 +148,19 @@ def feedback_of(values: Mapping[str, Any]) -> Feedback:
         raise IntegrityError(
             f"The traffic log is damaged: feedback {values['id']}: {error}"
         ) from error
+
+
+def insert_new(
+    connection: sa.Connection,
+    table: sa.Table,
+    values: list[dict[str, Any]],
+    unique: Any,
+    *more: Any,
+) -> Sequence[Any]:
+    """Insert what is not there yet and return, of each new one, its unique column and `more`."""
+    statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
+    if (
+        connection.dialect.name != "sqlite"
+    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
+        statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
+    return connection.execute(statement.returning(unique, *more), values).all()
