@@ -52,7 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
     """The gate, run once in a session; an error of it fails every test that asks."""
     from sluicegate.errors import SluiceError
-    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.run import Budget, run_gate
 
     config = request.config
     base = config.getoption("--sluice-base")

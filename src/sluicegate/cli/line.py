@@ -89,7 +89,8 @@ def gate(
     In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
     Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
     """
-    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.run import Budget, run_gate
     from sluicegate.project import find_project
 
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.hashing import read_json, write_json
 from sluicegate.records import Generation
@@ -97,7 +97,7 @@ class Meter:
     @classmethod
     def of_this_run(cls) -> Meter:
         """The meter named in the environment; without one, a meter that limits nothing."""
-        place = os.environ.get(METER)
+        place = read_variable(METER)
         return cls.open(Path(place)) if place else cls()
 
     def save(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, EnvironmentFailure
 from sluicegate.hashing import digest_bytes
 from sluicegate.local_services import processes
@@ -169,7 +170,7 @@ def environment(project: Project) -> dict[str, str]:
         "NO_PROXY": direct,
         "no_proxy": direct,
         "PREFECT_HOME": str(project.state / "prefect"),
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": os.environ.get("SLUICE_LOG_LEVEL", "WARNING"),
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": read_variable("SLUICE_LOG_LEVEL", "WARNING"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_CONCURRENCY_INITIAL_DEPLOYMENT_LEASE_DURATION": "60",

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -30,6 +29,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import (
     ConfigError,
     DataError,
@@ -66,7 +66,7 @@ def traffic_router(
     Raises:
         ConfigError: there is no token, or it is too short.
     """
-    token = os.environ.get(token_variable, "")
+    token = read_variable(token_variable)
     if not token and not allow_anonymous:
         raise ConfigError(
             f"{token_variable} is not set: anybody could write traffic.",

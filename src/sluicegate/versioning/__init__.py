@@ -11,12 +11,14 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import (
     BudgetError,
     BusyError,
@@ -152,6 +154,7 @@ def reproduce(
             **(environment or {}),
             "SLUICE_FAILURE": str(failure),
             "DVC_NO_ANALYTICS": "1",
+            "PATH": _own_programs_first(),
         }
         arguments = [
             sys.executable,
@@ -166,6 +169,15 @@ def reproduce(
             raise _stage_error(failure)
         after = _stage_states(project.root)
     return [name for name, state in after.items() if before.get(name) != state]
+
+
+def _own_programs_first() -> str:
+    """PATH on which `sluice`, `python` and all that a stage calls are first looked for beside this interpreter.
+
+    Called by its full path (cron, systemd, an editor), `sluice` has no virtual environment on the PATH.
+    """
+    own = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
+    return os.pathsep.join([*dict.fromkeys(own), read_variable("PATH", os.defpath)])
 
 
 def _run_until(

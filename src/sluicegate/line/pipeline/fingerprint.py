@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 import sluicegate
 from sluicegate.config import SourcesFile, SourceSpec, load
 from sluicegate.data import is_absent
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.ledger import Ledger
@@ -64,7 +64,7 @@ def inputs(project: Project) -> dict[str, Any]:
         },
         "prompt": context.prompt.digest,
         "base": digest_value(_base(context)),
-        "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
+        "champion": champion.release if champion else read_variable(OPPONENT, "none"),
         "price": digest_value(
             context.params.release.price.model_dump() if context.params.release.price else None
         ),

@@ -19,6 +19,7 @@ from sluicegate import releasing
 from sluicegate.cards import verdict_markdown, verdict_text
 from sluicegate.config import Params, load
 from sluicegate.drift import write_profile
+from sluicegate.environment import read_variable
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
@@ -45,7 +46,7 @@ def actor() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return os.environ.get("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
+    return read_variable("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
 
 
 def reproduce(
