@@ -56,34 +56,37 @@ def run(script: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
     )
 
 
-def sluice(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command, without the extra `local`."""
-    return run("from sluicegate.cli import main; main()", *arguments, folder=folder)
+COMMANDS = """
+import os
+
+import click
+from sluicegate.cli import sluice
+
+sluice.main(["init", "mine"], standalone_mode=False)
+os.chdir("mine")
+for line in (
+    "doctor", "prompt list", "judge --help", "gate --help", "traffic show", "history", "verify",
+    "stage fingerprint", "stage prepare",
+):
+    code = sluice.main(line.split(), standalone_mode=False)
+    assert not code, (line, code)
+print("torch" in sys.modules)
+sys.argv[1:] = ["stage", "tune"]
+from sluicegate.cli import main
+main()
+"""
 
 
 def test_the_core_does_without_open_weights(tmp_path: Path) -> None:
-    """A project is made and looked at, prompts, judges, ledger and traffic are worked with, all without torch."""
-    made = sluice("init", "mine", folder=tmp_path)
-    assert made.returncode == 0, made.stderr
-    folder = tmp_path / "mine"
-    for command in (
-        ["doctor"],
-        ["prompt", "list"],
-        ["judge", "--help"],
-        ["gate", "--help"],
-        ["traffic", "show"],
-        ["history"],
-        ["verify"],
-        ["stage", "fingerprint"],
-        ["stage", "prepare"],
-    ):
-        done = sluice(*command, folder=folder)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-    watched = sluice("monitor", folder=folder)
-    assert "nothing serves yet" in watched.stderr
-    tuned = sluice("stage", "tune", folder=folder)
-    assert "defect" not in tuned.stderr
-    assert "pip install" in tuned.stderr
+    """A project is made and looked at, prompts, judges, ledger and traffic are worked with, without torch.
+
+    Tuning ends with the line that installs what it needs.
+    """
+    done = run(COMMANDS, folder=tmp_path)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert done.returncode in (2, 3)
+    assert "defect" not in done.stderr
+    assert "pip install" in done.stderr
 
 
 MODULES = (

@@ -15,6 +15,7 @@ import certifi
 import httpcore
 
 from sluicegate.config import EndpointSpec
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 from sluicegate.models.endpoint_address import Place, shown
 from sluicegate.models.endpoint_answer import Key, read_answer, read_refusal
@@ -71,9 +72,7 @@ def read_key(spec: EndpointSpec, name: str) -> Key:
     """
     if not spec.key_env:
         return Key("")
-    key = Key(
-        os.environ.get(spec.key_env, "").strip()
-    )  # never a plain local: tracebacks may show those
+    key = Key(read_variable(spec.key_env).strip())  # never a plain local: tracebacks may show those
     where = f"registry/models.yaml: {name}: the environment variable {spec.key_env}"
     if not key.text:
         raise ConfigError(
@@ -93,7 +92,7 @@ def trusted(places: Sequence[Place]) -> ssl.SSLContext:
     """
     if not any(place.secure for place in places):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    file, folder = read_variable("SSL_CERT_FILE"), read_variable("SSL_CERT_DIR") or None
     return ssl.create_default_context(
         cafile=file or (None if folder else certifi.where()), capath=folder
     )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import threading
 import urllib.request
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+
+from sluicegate.environment import read_variable
 
 SECONDS = 10.0
 """What a message may take, all in all: looking up the name, connecting, sending, the answer."""
@@ -40,7 +41,7 @@ def send(text: str, variable: str, *, seconds: float = SECONDS) -> str:
     """
     if not variable:
         return ""
-    url = os.environ.get(variable, "").strip()
+    url = read_variable(variable).strip()
     if not url:
         return f"the alarm was not sent: {variable} is not set"
     if not _usable(url):
