@@ -33,7 +33,7 @@ $(READY): requirements/lock.txt pyproject.toml
 	@touch $@
 
 run: setup  ## the main job: sample data to champion, without any server
-	$(BIN)/sluice release --plain
+	$(BIN)/sluice release --no-server
 
 test: setup  ## the tests, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -93,7 +93,7 @@ MODULES = (
     "import pkgutil, importlib, sluicegate; "
     + """
 for found in pkgutil.walk_packages(sluicegate.__path__, "sluicegate."):
-    if not found.name.startswith(("sluicegate.template", "sluicegate.__main__")):
+    if not found.name.startswith(("sluicegate.template", "sluicegate.__main__", "sluicegate.stages")):
         try:
             importlib.import_module(found.name)
         except ModuleNotFoundError as error:
