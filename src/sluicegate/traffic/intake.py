@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 import re
 from asyncio import timeout
 from collections.abc import Callable, Mapping
@@ -34,6 +33,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import (
     ConfigError,
     DataError,
@@ -110,7 +110,7 @@ def traffic_router(
 
 
 def _token(token_variable: str, *, needed: bool) -> str:
-    token = os.environ.get(token_variable, "")
+    token = read_variable(token_variable)
     if not token and needed:
         raise ConfigError(
             f"{token_variable} is not set: anybody could write traffic.",

@@ -17,6 +17,7 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError
 from sluicegate.hashing import sync_folder
 
@@ -55,7 +56,7 @@ def read_key(path: Path | None) -> bytes:
         EnvironmentFailure: the file cannot be read or made.
         IntegrityError: the file does not hold a key.
     """
-    text = os.environ.get(KEY_VARIABLE, "")
+    text = read_variable(KEY_VARIABLE)
     if text:
         if len(text) < 16:
             raise ConfigError(

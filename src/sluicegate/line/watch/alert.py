@@ -7,12 +7,13 @@ into a warning.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from sluicegate.environment import read_variable
 
 SECONDS = 10.0
 """What a message may take, all in all: looking up names, connecting, sending, the answers."""
@@ -46,7 +47,7 @@ def send(text: str, variable: str, *, seconds: float = SECONDS) -> str:
     """
     if not variable:
         return ""
-    addresses = os.environ.get(variable, "").split()
+    addresses = read_variable(variable).split()
     if not addresses:
         return f"the alarm was not sent: {variable} is not set"
     services = [_service(address) for address in addresses]
