@@ -113,12 +113,20 @@ def _schema(title: str, schema: type[BaseModel], said: dict[str, str]) -> list[s
         default = "required" if field.is_required() else f"`{_value(value)}`"
         if isinstance(field.default, BaseModel):
             default = "its own defaults"
-        rows.append((f"`{name}`", _kind(shape, properties.get("$defs", {})), default, said.get(name, "")))
-    parts = [f"## {title}", _first_paragraph(schema), _table(("field", "value", "default", "meaning"), rows)]
+        rows.append(
+            (f"`{name}`", _kind(shape, properties.get("$defs", {})), default, said.get(name, ""))
+        )
+    parts = [
+        f"## {title}",
+        _first_paragraph(schema),
+        _table(("field", "value", "default", "meaning"), rows),
+    ]
     for name, field in schema.model_fields.items():
         inner = _model(field.annotation)
         if inner is not None and title in ("release",):
-            parts += [part.replace("## ", "### ", 1) for part in _schema(f"{title}.{name}", inner, said)]
+            parts += [
+                part.replace("## ", "### ", 1) for part in _schema(f"{title}.{name}", inner, said)
+            ]
     return parts
 
 
@@ -148,7 +156,9 @@ def _kind(shape: dict[str, Any], defs: dict[str, Any]) -> str:
     names = {"integer": "whole number", "number": "number", "boolean": "true or false"}
     said = names.get(shape.get("type", ""), "text")
     signs = (("exclusiveMinimum", ">"), ("minimum", "at least"), ("exclusiveMaximum", "<"))
-    limits = [f"{sign} {shape[key]:g}" for key, sign in (*signs, ("maximum", "at most")) if key in shape]
+    limits = [
+        f"{sign} {shape[key]:g}" for key, sign in (*signs, ("maximum", "at most")) if key in shape
+    ]
     return f"{said} {', '.join(limits)}".strip()
 
 
@@ -195,7 +205,9 @@ def commands_page() -> str:
     context = click.Context(sluice, info_name="sluice")
     parts = ["# Commands", "What `sluice COMMAND --help` says, on one page."]
     names = sluice.list_commands(context)
-    rows = [(f"[`sluice {name}`](#sluice-{name})", _summary(sluice, context, name)) for name in names]
+    rows = [
+        (f"[`sluice {name}`](#sluice-{name})", _summary(sluice, context, name)) for name in names
+    ]
     parts += [_table(("command", "what it does"), rows)]
     for name in names:
         command = sluice.get_command(context, name)
@@ -243,14 +255,16 @@ def errors_page() -> str:
     tree = (inspect.getdoc(errors) or "").split("\n\n", 1)[1]
     classes = [one for one in vars(errors).values() if inspect.isclass(one)]
     rows = [(f"`{one.__name__}`", str(one.exit_code), _first_paragraph(one)) for one in classes]
-    return _joined([
-        "# Errors",
-        "Every error that Sluicegate raises on purpose is a `sluicegate.SluiceError`.\n"
-        "It has a `hint`, which says what to do next, and an `exit_code`, which is what the"
-        " [command returns](exit-codes.md).\nThere is one class per reaction of the caller.",
-        f"```text\n{tree}\n```",
-        _table(("class", "exit code", "meaning"), rows),
-    ])
+    return _joined(
+        [
+            "# Errors",
+            "Every error that Sluicegate raises on purpose is a `sluicegate.SluiceError`.\n"
+            "It has a `hint`, which says what to do next, and an `exit_code`, which is what the"
+            " [command returns](exit-codes.md).\nThere is one class per reaction of the caller.",
+            f"```text\n{tree}\n```",
+            _table(("class", "exit code", "meaning"), rows),
+        ]
+    )
 
 
 # ------------------------------------------------------------------------------ decisions
@@ -263,7 +277,8 @@ def decisions_page() -> str:
         text = path.read_text("utf-8")
         title = re.match(r"# \d+\. (.+)", text)
         status = re.search(r"^Status: (.+)", text, re.M)
-        assert title and status, f"{path}: a title `# N. ...` and a line `Status:` are needed"
+        assert title is not None, f"{path}: a title `# N. ...` is needed"
+        assert status is not None, f"{path}: a line `Status: ...` is needed"
         rows.append((path.stem[:4], f"[{title[1]}]({path.name})", status[1].rstrip(".")))
     said = "What was decided, what was measured for it, and what was rejected."
     return _joined(["# Decisions", said, _table(("", "decision", "status"), rows)])
