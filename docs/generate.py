@@ -114,11 +114,16 @@ def _schema(title: str, schema: type[BaseModel], said: dict[str, str]) -> list[s
         if isinstance(field.default, BaseModel):
             default = "its own defaults"
         rows.append(
-            (f"`{name}`", _kind(shape, properties.get("$defs", {})), default, said.get(name, ""))
+            (
+                f"`{name}`",
+                _kind(shape, properties.get("$defs", {})),
+                default,
+                _prose(said.get(name, "")),
+            )
         )
     parts = [
         f"## {title}",
-        _first_paragraph(schema),
+        _about(schema),
         _table(("field", "value", "default", "meaning"), rows),
     ]
     for name, field in schema.model_fields.items():
@@ -219,7 +224,7 @@ def commands_page() -> str:
 def _summary(group: click.Group, context: click.Context, name: str) -> str:
     command = group.get_command(context, name)
     assert command is not None
-    return command.get_short_help_str(300)
+    return _prose(command.get_short_help_str(300))
 
 
 def _command(command: click.Command, parent: click.Context, name: str, level: int) -> Iterator[str]:
@@ -228,9 +233,9 @@ def _command(command: click.Command, parent: click.Context, name: str, level: in
     yield f"{'#' * level} {context.command_path}"
     yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        yield _kept(paragraph) if paragraph.startswith("\b") else " ".join(paragraph.split())
+        yield _kept(paragraph) if paragraph.startswith("\b") else _prose(paragraph)
     records = [one.get_help_record(context) for one in command.params]
-    rows = [(f"`{names}`", text) for names, text in filter(None, records)]
+    rows = [(f"`{names}`", _prose(text)) for names, text in filter(None, records)]
     if rows:
         yield _table(("option", "meaning"), rows)
     if isinstance(command, click.Group):
@@ -288,7 +293,19 @@ def decisions_page() -> str:
 
 
 def _first_paragraph(of: Any) -> str:
-    return " ".join((inspect.getdoc(of) or "").split("\n\n")[0].split())
+    return _prose((inspect.getdoc(of) or "").split("\n\n")[0])
+
+
+def _about(of: Any) -> str:
+    """The docstring up to its list of attributes."""
+    text = (inspect.getdoc(of) or "").partition("Attributes:\n")[0]
+    return _joined([_prose(part) for part in text.split("\n\n")]).strip()
+
+
+def _prose(text: str) -> str:
+    """Plain text as Markdown: one line, and `<name>` outside of code is no tag."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(part if part.startswith("`") else part.replace("<", "&lt;") for part in parts)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
