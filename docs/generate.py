@@ -56,13 +56,12 @@ def params_page() -> str:
 def gates_page() -> str:
     """registry/gates.yaml: the policy, and each kind of rule with the fields that it takes."""
     from sluicegate.gates import RULES
-    from sluicegate.gates import rules as kinds
     from sluicegate.gates.policy import Approvals, Policy, Rule
 
     rows = [
         (
             f"`{name}`",
-            _first_paragraph(getattr(kinds, name)),
+            _first_paragraph(kind.check),
             ", ".join(f"`{field}`" for field in kind.needs),
             ", ".join(f"`{field}`" for field in kind.may),
         )

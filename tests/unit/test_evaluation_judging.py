@@ -16,7 +16,8 @@ from judge_server import criterion as criterion_text
 from judge_server import judge_server, model
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import Limits, Meter, evaluate, read_evidence, write_evidence
-from sluicegate.evaluation.judging import Judgement, judge_answers, measures
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import judge_answers, measures
 from sluicegate.gates import Policy, decide
 from sluicegate.judges import Criterion
 from sluicegate.line.judge.clients import count_failure, open_judges

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.errors import UsageError
+from sluicegate.evaluation.benchmark_runs import BenchmarkRun, Comparison, compare_runs
 from sluicegate.evaluation.files import write_evidence
-from sluicegate.evaluation.public_benchmarks import (
-    BenchmarkRun,
-    Comparison,
-    compare_runs,
-    run_tasks,
-)
+from sluicegate.evaluation.public_benchmarks import run_tasks
 from sluicegate.hashing import digest_value
 from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
 from sluicegate.line.progress import say

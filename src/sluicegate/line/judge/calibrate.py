@@ -17,7 +17,7 @@ from sluicegate.errors import ConfigError, DataError, EnvironmentFailure, UsageE
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.budget import Meter
 from sluicegate.evaluation.scoring import source_text
-from sluicegate.hashing import digest_value, write_atomic
+from sluicegate.hashing import as_json, digest_value, write_atomic
 from sluicegate.judges import (
     Criterion,
     JudgeRow,
@@ -145,7 +145,7 @@ def calibrate(
         now=now or datetime.now(UTC),
         progress=counter(f"judge {criterion.name}"),
     )
-    record = records.plain(found)
+    record = as_json(found)
     text, page = calibration_text(record), project.reports / f"judge_{criterion.name}.html"
     write_atomic(page, calibration_html(record))
     write_atomic(page.with_suffix(".txt"), text)
@@ -184,7 +184,7 @@ def try_rows(
         "failed": judged.failed,
         "calls": judged.calls,
         "weighted": judged.weighted,
-        "order_dependent": judged.order_dependent if criterion.form == "pairwise" else None,
+        "order_dependent": judged.order_dependent if criterion.compares else None,
     }
 
 
@@ -264,11 +264,11 @@ def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, s
         example = examples.get(scored.id)
         if example is None:
             raise DataError(f"{project.golden}: the evaluated example {scored.id!r} is not in it.")
-        other = champion[scored.id] if criterion.form == "pairwise" else ""
+        other = champion[scored.id] if criterion.compares else ""
         if (
             not scored.output.strip()
             or scored.output == other
-            or (criterion.form == "pairwise" and not other.strip())
+            or (criterion.compares and not other.strip())
         ):
             continue
         name = f"{scored.id}-{digest_value([scored.output, other])[:8]}"

@@ -64,7 +64,7 @@ def pull(run: Run, out: Path | None = None) -> dict[str, Any]:
 def _line(word: HumanWord, criteria: Mapping[str, Criterion]) -> dict[str, Any]:
     """One label, in the columns of `judges.label_files`, and where it comes from."""
     criterion = criteria.get(word.name)
-    other = word.other if criterion is not None and criterion.form == "pairwise" else ""
+    other = word.other if criterion is not None and criterion.compares else ""
     line = {
         "id": f"{word.example}-{digest_value([word.output, other])[:8]}",
         "example": word.example,

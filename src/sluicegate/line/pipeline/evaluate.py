@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
-from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
+from sluicegate.evaluation import Meter, answer, evaluate, find_baseline, write_evidence
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import resolve
@@ -74,7 +75,7 @@ def stage(run: Run) -> None:
         )
     for baseline in run.params.evaluate.baselines:
         evidence[baseline] = evaluate(
-            digest_value(baseline), golden, digest, BASELINES[baseline](golden), metrics
+            digest_value(baseline), golden, digest, find_baseline(baseline)(golden), metrics
         )
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)
@@ -87,9 +88,6 @@ def stage(run: Run) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
-
-
-BASELINES = {"lead2": lead2}
 
 
 def candidate_release(run: Run) -> Contender:
