@@ -257,7 +257,8 @@ def errors_page() -> str:
     from sluicegate import errors
 
     tree = (inspect.getdoc(errors) or "").split("\n\n", 1)[1]
-    classes = [one for one in vars(errors).values() if inspect.isclass(one)]
+    found = [one for one in vars(errors).values() if inspect.isclass(one)]
+    classes = [one for one in found if issubclass(one, errors.SluiceError)]
     rows = [(f"`{one.__name__}`", str(one.exit_code), _first_paragraph(one)) for one in classes]
     return _joined(
         [
