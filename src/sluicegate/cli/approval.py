@@ -28,13 +28,22 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     from sluicegate import releasing
     from sluicegate.line.release.approve import waiting_tag
     from sluicegate.line.release.steps import actor
+    from sluicegate.line.run import open_context, open_tracking
     from sluicegate.project import find_project
 
     project = find_project()
     digest = releasing.find_release(project, release)
     login = actor()
     name = person or os.environ.get("SLUICE_ACTOR") or login.rpartition("@")[0]
-    entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
+    entry = releasing.approve(
+        project,
+        digest,
+        person=name,
+        reason=reason,
+        entered_by=login,
+        tracking=open_tracking(project),
+        model=open_context(project).name,
+    )
     found = releasing.standing(project, digest)
     resumed, note = (
         ([], "") if found.missing else servers.resume_waiting(project, waiting_tag(digest))
@@ -51,11 +60,13 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
         )
         return
     click.echo(f"{entry.actor} approved version {found.version} ({digest[:12]}) as {found.role}")
+    if entry.payload.get("rolled_back"):
+        click.echo("note: it was rolled back after it had served", err=True)
     if found.missing:
         click.echo(found.text)
     elif resumed:
         click.echo(f"the waiting run goes on: {', '.join(resumed)}")
     else:
-        click.echo(f"next:     sluice promote {found.version}")
+        click.echo(f"next:     {found.next}")
     if note:
         click.echo(f"note: {note}", err=True)

@@ -8,6 +8,7 @@ from sluicegate.errors import NotApprovedError, ReleaseError
 from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES
 from sluicegate.records import Champion, Decision, LedgerEntry
+from sluicegate.releasing.people import is_maker
 
 _JUDGE = "Run `sluice gate`, then promote."
 
@@ -108,12 +109,21 @@ def may_promote(
 
 
 def may_approve(
-    entries: Sequence[LedgerEntry], *, release: str, approvals: Approvals, person: str
+    entries: Sequence[LedgerEntry],
+    *,
+    release: str,
+    approvals: Approvals,
+    person: str,
+    logins: Sequence[str] = (),
 ) -> None:
-    """Allow `person` to approve `release`: known to the policy, with the role, and not one of its makers.
+    """Allow `person` to approve `release`: known to the policy, with the role, not one of its makers.
+
+    Args:
+        logins: the names under which whoever enters it acts (`people.logins`): none may be a maker's,
+            whatever name is typed.
 
     Raises:
-        NotApprovedError: one of the three does not hold.
+        NotApprovedError: one of these does not hold.
     """
     others = _askable(entries, release, approvals, [])
     if person not in approvals.people:
@@ -130,6 +140,13 @@ def may_approve(
             f"{person} made {release[:12]}, and nobody approves their own release.",
             hint=f"{others} `sluice approve`.",
         )
+    for login in logins:
+        if is_maker(entries, release, login):
+            raise NotApprovedError(
+                f"This approval is entered by {login}, who made {release[:12]}; "
+                "the name that is typed makes no difference.",
+                hint=f"{others} `sluice approve`, from an account of their own.",
+            )
 
 
 def consents(
@@ -144,32 +161,19 @@ def consents(
             and entry.sequence > verdict.sequence
             and entry.payload["verdict"] == verdict.payload["verdict"]
             and approvals.role in approvals.people.get(entry.actor, ())
-            and not is_maker(entries, verdict.release, entry.actor)
+            and not any(
+                is_maker(entries, verdict.release, name)
+                for name in (entry.actor, *entry.payload.get("logins", ()))
+            )
         ):
             found.setdefault(entry.actor, entry)
     return list(found.values())
-
-
-def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
-    """Did `person` register `release` or write what it changes? Capitals and what follows an @ make no difference."""
-    made: set[str] = set()
-    for entry in entries:
-        if entry.kind == "register" and entry.release == release:
-            made |= _names(entry.actor).union(
-                *(_names(author) for author in entry.payload.get("authors", ()))
-            )
-    return bool(made & _names(person))
 
 
 def wanted(count: int, role: str) -> str:
     """E.g. `1 approval by a reviewer`."""
     article = "an" if role[:1].lower() in tuple("aeiou") else "a"
     return f"{count} approval{'s' if count > 1 else ''} by {article} {role}"
-
-
-def _names(name: str) -> set[str]:
-    whole = name.strip().casefold()
-    return {whole, whole.partition("@")[0]} - {""}
 
 
 def _askable(

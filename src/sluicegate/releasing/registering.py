@@ -13,10 +13,14 @@ from sluicegate.hashing import digest_value
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.records import Champion, Decision, LedgerEntry, Verdict
+from sluicegate.releasing.anchoring import ledger_to_write
 from sluicegate.releasing.approving import VERDICT_TAG, invitation, outdated
-from sluicegate.releasing.guard import may_bootstrap, registered_version
+from sluicegate.releasing.guard import may_bootstrap, registered_version, rolled_back
+from sluicegate.releasing.people import logins
+from sluicegate.releasing.restoring import restore_versions
 from sluicegate.releasing.storing import (
     StoredRelease,
+    check_evidence,
     keep_registered,
     load_registered,
     load_stored,
@@ -60,16 +64,19 @@ def register(
     A release that is registered already, also from another store, keeps its lineage: the stored manifest becomes that.
 
     Args:
-        authors: who wrote what changed, by name and address; like `actor` they cannot approve the release.
+        authors: who wrote what changed, by name and address; like `actor`, and the account that this
+            runs under, they cannot approve the release.
 
     Raises:
         TrackingError: MLflow failed; nothing is entered.
+        IntegrityError: another ledger is known than the one that is there; see `ledger_to_write`.
         BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
     """
-    ledger, lineage = Ledger(project.ledger_url), stored.lineage
+    ledger, lineage = ledger_to_write(project, tracking, model), stored.lineage
     known = ledger.entries("register", stored.digest)
     if known:
         return _registration(project, known[0])
+    restore_versions(project, ledger.entries("register"), (), tracking=tracking, model=model)
     labels = {
         "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
         "sluice.data": lineage.data,
@@ -97,6 +104,7 @@ def register(
         **stored.manifest,
         "prompt_name": stored.prompt.name,
         "authors": list(authors),
+        "by": list(logins(project.root)),
     }
     # Another store may have registered it just now: of one release there is one entry.
     return _registration(
@@ -132,7 +140,7 @@ def bootstrap(
         ReleaseError: it is not registered.
         IntegrityError, AdapterError: its stored bytes are not those registered.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project)
     champion = ledger.champion()
     if champion is not None:
         return champion
@@ -170,8 +178,12 @@ def judge(
     Raises:
         ReleaseError: the candidate is not registered.
         StaleEpochError: the verdict is about a champion that no longer serves.
+        EvidenceError: the evidence that it names is not in the store; see `keep_evidence`.
+        IntegrityError: another ledger is known than the one that is there, or the evidence is damaged.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project, tracking, model)
+    for digest in filter(None, (verdict.evidence, verdict.champion_evidence)):
+        check_evidence(project, digest)
     version = registered_version(ledger.entries("register", verdict.candidate), verdict.candidate)
     champion = ledger.champion()
     compared_with_base = nothing_serves and champion is None
@@ -188,6 +200,7 @@ def judge(
         "judged_epoch": epoch,
         "version": version,
         "required": approvals.required if approvals else 0,
+        "kept": True,
     }
     entry = ledger.append(
         "verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch")
@@ -195,17 +208,29 @@ def judge(
     warnings: tuple[str, ...] = ()
     if tracking is not None:
         if approvals is not None and verdict.decision == Decision.PROMOTE:
-            markdown = f"{invitation(approvals)}\n\n{markdown}"
+            out = rolled_back(ledger.entries(), verdict.candidate)
+            markdown = f"{invitation(approvals, out)}\n\n{markdown}"
         try:
-            tracking.set_tags(
-                model, version, outdated(tracking.tags_of(model).get(version, {}), entry)
-            )
-            labels = {
-                "sluice.verdict": verdict.decision.value,
-                "sluice.verdict_digest": verdict.digest,
-            }
-            labels |= {"sluice.policy": verdict.policy, VERDICT_TAG: str(entry.sequence)}
-            tracking.describe(model, version, markdown, labels)
+            _tell(tracking, model, version, entry, verdict, markdown)
         except TrackingError as error:
             warnings = (f"MLflow was not told the verdict: {error}",)
     return Judgement(verdict, version, entry, warnings)
+
+
+def _tell(
+    tracking: Tracking,
+    model: str,
+    version: int,
+    entry: LedgerEntry,
+    verdict: Verdict,
+    markdown: str,
+) -> None:
+    shown = tracking.version_of(model, verdict.candidate) or version
+    tracking.set_tags(model, shown, outdated(tracking.tags_of(model).get(shown, {}), entry))
+    labels = {
+        "sluice.verdict": verdict.decision.value,
+        "sluice.verdict_digest": verdict.digest,
+        "sluice.policy": verdict.policy,
+        VERDICT_TAG: str(entry.sequence),
+    }
+    tracking.describe(model, shown, markdown, labels)

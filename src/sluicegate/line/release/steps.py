@@ -221,6 +221,8 @@ def decide(root: str) -> dict[str, Any]:
         markdown = verdict_markdown(
             verdict, stored.release, stored.lineage, links(context, registered)
         )
+        for each in (evidence, champion):
+            releasing.keep_evidence(project, each)
         judged = releasing.judge(
             project,
             verdict,
