@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,6 +162,18 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         lambda tensors: tensors.update({"base_model.model.{0.__class__}.0.q_proj.lora_A.weight": torch.zeros(4, 16)})
     ),
     "no tensors": set_tensors(lambda tensors: tensors.clear()),
+    "pissa": set_config(init_lora_weights="pissa"),
+    "pissa in steps": set_config(init_lora_weights="pissa_niter_16"),
+    "olora": set_config(init_lora_weights="olora"),
+    "eva": set_config(init_lora_weights="eva"),
+    "start as a number": set_config(init_lora_weights=1),
+    "start unknown": set_config(init_lora_weights=None),
+    "3e38": set_tensors(poison(3e38)),
+    "a million": set_tensors(poison(-1e6)),
+    "all zero": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items()})),
+    "no effect": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items() if "lora_B" in k})),
+    "a header of gigabytes": lambda folder: (folder / WEIGHTS).write_bytes((10**12).to_bytes(8, "little") + b"{}" * 9),
+    "a header nested deep": lambda folder: (folder / WEIGHTS).write_bytes((60_000).to_bytes(8, "little") + b"[" * 60_000),
     "whole numbers": set_tensors(
         lambda tensors: tensors.update({key: value.to(torch.int32) for key, value in tensors.items()})
     ),
@@ -206,11 +219,13 @@ def test_verification_does_not_load_pytorch(adapter: Path) -> None:
 def test_values_that_are_not_finite_are_found_in_every_kind_of_number(
     adapter: Path, dtype: torch.dtype
 ) -> None:
-    """The largest and smallest finite numbers pass; infinities and NaN of either sign do not."""
+    """Values up to 10,000 pass; larger ones, infinities and NaN of either sign do not."""
     limits = torch.finfo(dtype)
     for value in (
         limits.max,
         limits.min,
+        -3e4,
+        9e3,
         limits.tiny,
         -0.0,
         float("inf"),
@@ -224,11 +239,31 @@ def test_values_that_are_not_finite_are_found_in_every_kind_of_number(
             poison(value)(tensors)
 
         set_tensors(change)(adapter)
-        if math.isfinite(value):
+        if abs(value) <= 1e4:
             verify_adapter(adapter, expected=None)
         else:
-            with pytest.raises(AdapterError, match="not finite"):
+            reason = "is damage" if math.isfinite(value) else "not finite"
+            with pytest.raises(AdapterError, match=reason):
                 verify_adapter(adapter, expected=None)
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian"])
+def test_starts_that_leave_the_base_alone_pass(adapter: Path, start: object) -> None:
+    """Only how the adapter's own weights began: the base is the one that was recorded."""
+    set_config(init_lora_weights=start)(adapter)
+    verify_adapter(adapter, expected=None)
+
+
+def test_what_is_no_adapter_is_refused_before_it_is_read_through(adapter: Path) -> None:
+    """A terabyte of nothing (a sparse file) is refused by its size, and 15 GiB behind a bad header by that."""
+    for size, reason in ((1 << 40, "larger than"), (15 << 30, "not a safetensors file")):
+        with (adapter / WEIGHTS).open("r+b") as stream:
+            stream.truncate(size)
+        for look in (adapter_digest, lambda folder: verify_adapter(folder, expected="a" * 64)):
+            started = time.monotonic()
+            with pytest.raises(AdapterError, match=reason):
+                look(adapter)
+            assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("name", DAMAGES)
