@@ -101,6 +101,13 @@ def sluice() -> None:
 
 def main() -> None:
     """Run `sluice`; the process's exit code says what happened."""
+    from sluicegate.cli.output import guarded_terminal
+
+    with guarded_terminal():
+        _main()
+
+
+def _main() -> None:
     try:
         code = sluice.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
