@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, MultipleResultsFound, SQLAlchemyError
@@ -141,6 +142,11 @@ def translated(error: SQLAlchemyError, kind: Kind) -> EnvironmentFailure:
             f"The {kind.name}'s server cannot be reached: {text}",
             hint="Start it, then run again: a step that it had already written is not written twice.",
         )
+    if "readonly" in text:
+        return EnvironmentFailure(
+            f"The {kind.name} can only be read here.",
+            hint="Run this where its file and folder may be written.",
+        )
     return EnvironmentFailure(
         f"The {kind.name} cannot be used: {text}", hint="Free disk space or fix permissions."
     )
@@ -150,6 +156,8 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
     from filelock import FileLock, Timeout
 
     path = Path(parsed.database or "")
+    if path.is_file() and not _writable(path):
+        return _open_to_read(path, wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
@@ -172,6 +180,25 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
         raise EnvironmentFailure(
             f"{path}: the {kind.name} cannot be opened: {error.strerror}"
         ) from error
+    return engine
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _open_to_read(path: Path, wait: float) -> sa.Engine:
+    """An engine for a file that this process may only read; what it was asked to write is refused.
+
+    Nobody who cannot write there can change it meanwhile: without rows that wait in the write-ahead
+    log it is read as it is, for SQLite would want to make files beside it.
+    """
+    log = path.with_name(path.name + "-wal")
+    waiting = log.is_file() and log.stat().st_size > 0
+    still = "" if waiting or os.access(path.parent, os.W_OK) else "&immutable=1"
+    address = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro{still}&uri=true"
+    engine = sa.create_engine(address, connect_args={"timeout": wait, "isolation_level": None})
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 

@@ -34,7 +34,7 @@ from sluicegate.local_services.prefect_api import (
 from sluicegate.local_services.prefect_api import resume_waiting as resume_waiting_runs
 from sluicegate.local_services.processes import HOST, Launch
 from sluicegate.project import Project
-from sluicegate.tracking.connection import exclusive
+from sluicegate.tracking.connection import exclusive, settle
 
 DEFAULT_PORTS = {"prefect": 4200, "mlflow": 5000}
 NAMES = ("prefect", "worker", "mlflow")
@@ -85,6 +85,7 @@ def up(
         if pages is not None and processes.alive(project, "mlflow") is None:
             # The server migrates its database while starting: nobody else may meanwhile.
             held.enter_context(exclusive(project.mlflow_artifacts.parent, "migration"))
+            settle(project.mlflow_url, project.mlflow_artifacts)
             _start(project, pages, say)
         _await(project, prefect, wait, say)
         if processes.alive(project, "worker") is None:
