@@ -156,9 +156,9 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
     from filelock import FileLock, Timeout
 
     path = Path(parsed.database or "")
-    if path.is_file() and not _writable(path):
-        return _open_to_read(path, wait)
     try:
+        if path.is_file() and not _writable(path):
+            return _open_to_read(path, wait)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
             if kind.private:
