@@ -27,9 +27,9 @@ import numpy as np
 
 from sluicegate.cards.judge_report import calibration_html, calibration_text
 from sluicegate.config import CalibrationParams, ModelSpec
-from sluicegate.hashing import digest_value
+from sluicegate.hashing import as_json, digest_value
 from sluicegate.judges import Asker, Criterion, JudgeRow, load_criterion
-from sluicegate.judges.calibration import Calibration, calibrate, plain
+from sluicegate.judges.calibration import Calibration, calibrate
 from sluicegate.judges.label_files import read_labels
 from sluicegate.judges.labels import LabelledRow, Labels
 from sluicegate.metrics.encoder import encoder_digest, open_encoder
@@ -119,14 +119,14 @@ def on_llmbar(chosen: argparse.Namespace) -> None:
         found = replace(found, judges=(name,))
         lines.append(shown(name, found, time.monotonic() - start))
         first, second = (found.measures.get(f"always_{place}") for place in ("first", "second"))
-        print(f"\n{calibration_text(plain(found))}")
+        print(f"\n{calibration_text(as_json(found))}")
         if first and second and found.measures["position_bias"].value > 0:
             print(
                 f"shown first wins in both orders {first.value:.0%}, shown second {second.value:.0%}\n"
             )
         if chosen.html:
             page = chosen.html / f"judge_{name}.html"
-            page.write_text(calibration_html(plain(found)), "utf-8")
+            page.write_text(calibration_html(as_json(found)), "utf-8")
             print(f"report: {page}")
     print(
         f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n"

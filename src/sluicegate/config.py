@@ -108,7 +108,7 @@ class EvaluateParams(Strict):
     """Which metrics, which baselines beside the champion, and the padded tokens of one generation batch."""
 
     metrics: tuple[str, ...] = Field(min_length=1)
-    baselines: tuple[Literal["lead2"], ...] = ("lead2",)
+    baselines: tuple[str, ...] = ("lead2",)
     batch_tokens: Positive = 8192
 
 

@@ -101,6 +101,15 @@ class Release:
         return digest_value(self)
 
 
+RELEASE_PARTS = {
+    "base": "base model",
+    "adapter": "adapter",
+    "prompt": "prompt",
+    "generation": "generation settings",
+}
+"""The fields of `Release`, by their names for people: cards, change detection and serving say them alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Where a release came from. `sources`: name to digest of the bytes; `parent`: a release digest."""

@@ -28,8 +28,15 @@ from labelled_pairs import (
 )
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
+from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
-from sluicegate.judges.calibration import Calibration, calibrate, plain, record, recorded, standing
+from sluicegate.judges.calibration import (
+    Calibration,
+    calibrate,
+    record,
+    recorded,
+    standing,
+)
 from sluicegate.judges.labels import LabelledRow, Labels
 from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.records import Failure, Question, Reply
@@ -265,7 +272,7 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
     found = calibrated(oracle(worth, 0.0), labels)
     path = record(tmp_path, found)
     assert path == tmp_path / "calibrations" / f"{found.digest}.json"
-    assert recorded(tmp_path, found.digest) == plain(found)
+    assert recorded(tmp_path, found.digest) == as_json(found)
     assert standing(tmp_path, found.digest, NOW) == "ok"
     assert standing(tmp_path, found.digest, NOW, name="better", params=QUICK) == "ok"
     assert standing(tmp_path, found.digest, NOW + timedelta(days=89, hours=23)) == "ok"
@@ -302,7 +309,7 @@ def test_the_same_labels_and_answers_give_the_same_record() -> None:
     again = calibrated(oracle(worth, 0.1), Labels(tuple(reversed(labels.rows))))
     assert first.labels == again.labels
     assert first.measures["accuracy"] == again.measures["accuracy"]
-    assert plain(first) == plain(calibrated(oracle(worth, 0.1), labels))
+    assert as_json(first) == as_json(calibrated(oracle(worth, 0.1), labels))
 
 
 def test_a_token_answer_may_begin_with_a_space_of_its_own() -> None:

@@ -1,4 +1,7 @@
-"""Scores of a whole set at once, beside the means of its rows: what papers report. No gate rule can pair them."""
+"""Scores of a whole set at once, beside the means of its rows: what papers report.
+
+No gate rule can pair them.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,19 @@ def corpus_scores(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
 ) -> dict[str, float]:
-    """`corpus_bleu`, `corpus_chrf` and `corpus_perplexity:FOLDER` for those of the row metrics that were evaluated.
+    """`corpus_bleu`, `corpus_chrf` and `corpus_perplexity:FOLDER` for those of the row metrics that
+    were evaluated.
 
-    Perplexity weighs each row by its tokens, which costs no second pass through the model; blank outputs have none and
-    do not count. Perplexities that were cut to 1e9 in a row count as that.
+    Perplexity weighs each row by its tokens, which costs no second pass through the model; blank
+    outputs have none and do not count. Perplexities that were cut to 1e9 in a row count as that.
 
     Args:
         scores: metric to scores, one a row.
         outputs, references: as scored.
 
     Example:
-        >>> corpus_scores({"bleu": [1.0], "rouge1": [1.0]}, ["it came on time today"], [["it came on time today"]])
+        >>> corpus_scores({"bleu": [1.0], "rouge1": [1.0]}, ["it came on time today"],
+        ...     [["it came on time today"]])
         {'corpus_bleu': 1.0}
     """
     found = {f"corpus_{name}": WHOLE[name](outputs, references) for name in scores if name in WHOLE}

@@ -1,21 +1,20 @@
-"""Generations become Evidence: one finite score per example and metric, and means with cluster-aware intervals."""
+"""Generations become Evidence: one finite score per example and metric, and means with
+cluster-aware intervals.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
+from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.metered import RunAsker
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
-from sluicegate.metrics import find_metric, metrics_digest, score_many
+from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
 from sluicegate.records import Evidence, Example, Generation, JudgeUse, ScoredExample, Summary
-
-if TYPE_CHECKING:
-    from sluicegate.evaluation.judging import Judgement
 
 OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
 """The note of such a metric among the judges of the evidence."""
@@ -31,32 +30,26 @@ def evaluate(
     price: tuple[float, float] | None = None,
     judgements: Sequence[Judgement] = (),
 ) -> Evidence:
-    """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
+    """Score `outputs[i]` as the answer to `golden[i]`.
 
-    `metrics` are computed here. `judgements` are of the same answers in the same order; one with a failed row gives no
-    scores and is only counted. A computed metric that asks a model is
-    named among the judges of the evidence. `price` is money per million tokens of prompt and of answer; see `operations`.
+    Rows come out sorted by id, so the order given does not matter.
+
+    `metrics` are computed here. `judgements` are of the same answers in the same order; one with a
+    failed row gives no scores and is only counted. A computed metric that asks a model is named
+    among the judges of the evidence. `price` is money per million tokens of prompt and of answer;
+    see `operations`.
 
     Raises:
-        EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or metric, a missing
-            reference, a number that is not finite. Never a partial result.
+        EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or
+            metric, a missing reference, a number that is not finite. Never a partial result.
         ConfigError: a metric is unknown.
     """
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
-    texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
-    references, ids = (
-        [example.reference for example in golden],
-        [f"example {example.id}" for example in golden],
+    scores, opinions = _computed(table, golden, outputs)
+    whole = corpus_scores(
+        scores, [output.text for output in outputs], [example.reference for example in golden]
     )
-    scores: dict[str, list[float]] = {}
-    opinions: dict[str, JudgeUse] = {}
-    for name, metric in table.items():
-        before = RunAsker.asked
-        scores[name] = score_many(metric, *texts, references, ids)
-        if metric.asks or RunAsker.asked > before:
-            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-    whole = corpus_scores(scores, texts[1], references)
     ranges = {name: metric.range for name, metric in table.items()}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
     scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
@@ -86,6 +79,24 @@ def evaluate(
         judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
         | opinions,
     )
+
+
+def _computed(
+    table: Mapping[str, Metric], golden: Sequence[Example], outputs: Sequence[Generation]
+) -> tuple[dict[str, list[float]], dict[str, JudgeUse]]:
+    """The scores of each computed metric, and a note of those that asked a model."""
+    sources = [source_text(example.inputs) for example in golden]
+    answers = [output.text for output in outputs]
+    references = [example.reference for example in golden]
+    names = [f"example {example.id}" for example in golden]
+    scores: dict[str, list[float]] = {}
+    opinions: dict[str, JudgeUse] = {}
+    for name, metric in table.items():
+        before = RunAsker.asked
+        scores[name] = score_many(metric, sources, answers, references, names)
+        if metric.asks or RunAsker.asked > before:
+            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
+    return scores, opinions
 
 
 def _check(
@@ -126,7 +137,8 @@ def configuration(metrics: Sequence[str], judges: Mapping[str, str]) -> str:
 
 
 def source_text(inputs: Mapping[str, str]) -> str:
-    """What a metric sees as the source: the values of all inputs, in the order of their names, a line apart.
+    """What a metric sees as the source: the values of all inputs, in the order of their names, a
+    line apart.
 
     Example:
         >>> source_text({"b": "second", "a": "first"})
@@ -140,9 +152,10 @@ def summarise(
 ) -> Summary:
     """Mean of `values`, every group counting once, with its 95 % interval.
 
-    Rows of one group are dependent, so that groups are the sample: Student's t over their means, with one degree of
-    freedom less than there are groups. With one row a group this is the ordinary t interval. Clipped to `bounds`, which
-    is also the interval when there is only one group (nothing is known then).
+    Rows of one group are dependent, so that groups are the sample: Student's t over their means,
+    with one degree of freedom less than there are groups. With one row a group this is the ordinary
+    t interval. Clipped to `bounds`, which is also the interval when there is only one group
+    (nothing is known then).
 
     Raises:
         EvidenceError: no value, or one that is not finite.
@@ -177,11 +190,13 @@ def summarise(
 def operations(
     outputs: Sequence[Generation], price: tuple[float, float] | None = None
 ) -> dict[str, float]:
-    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares cut short and empty.
+    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares
+    cut short and empty.
 
-    `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its first token, there
-    are `first_token_p50` and `first_token_p95`, seconds. With a `price` (money per million tokens of prompt and of
-    answer) there is also `cost_per_1000`, the money that 1,000 such answers cost. Everything is 0 for an empty sequence.
+    `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its
+    first token, there are `first_token_p50` and `first_token_p95`, seconds. With a `price` (money
+    per million tokens of prompt and of answer) there is also `cost_per_1000`, the money that 1,000
+    such answers cost. Everything is 0 for an empty sequence.
 
     Raises:
         EvidenceError: a time is negative or not finite.

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 def trulens_provider(
     model: str, root: Path | None = None, *, max_tokens: int = 512
 ) -> AskerProvider:
-    """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or above `root`.
+    """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or
+    above `root`.
 
     In a project's own module, named in params.yaml as `my_metrics:relevance`:
 
-        relevance = Metric(implementation=trulens_provider("local-judge").relevance).on_input_output()
+        relevance =
+        Metric(implementation=trulens_provider("local-judge").relevance).on_input_output()
 
-    Answers are kept with those of other judges and cost nothing the second time; new ones count in the budget of the
-    run. Whatever metric asks it is a judge that nobody can calibrate: the gate holds a rule on it. See
-    `judges.trulens_door`.
+    Answers are kept with those of other judges and cost nothing the second time; new ones count in
+    the budget of the run. Whatever metric asks it is a judge that nobody can calibrate: the gate
+    holds a rule on it. See `judges.trulens_door`.
 
     Raises:
         ConfigError: there is no such model, its endpoint is unsafe or its key is missing.

@@ -1,8 +1,10 @@
-"""A judge's word counts in a rule only where that judge was calibrated against people and answered for every row.
+"""A judge's word counts in a rule only where that judge was calibrated against people and answered
+for every row.
 
-Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`, and anything but `ok`
-holds the rule. No severity, slice or kind of rule gets round it. A metric of a project's own that asks a model is a judge
-that cannot be calibrated: the evidence names it among its judges, and a rule on it holds whatever the facts say.
+Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`,
+and anything but `ok` holds the rule. No severity, slice or kind of rule gets round it. A metric of
+a project's own that asks a model is a judge that cannot be calibrated: the evidence names it among
+its judges, and a rule on it holds whatever the facts say.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ _STANDING = {
 
 
 def held_by_judge(case: Case, rule: Rule) -> RuleResult | None:
-    """HOLD with the reason, where a metric of `rule` is a judge's and that judge does not count; else None."""
+    """HOLD with the reason, where a metric of `rule` is a judge's and that judge does not count;
+    else None.
+    """
     for metric in (rule.metric, *rule.metrics):
         if (
             reason := _obstacle(case, metric)
@@ -43,7 +47,10 @@ def _obstacle(case: Case, metric: str) -> str:
     if found == "ok":
         return ""
     said = _STANDING.get(found, f"has the standing {found!r}, which is not ok")
-    return f"judge {name} {said}; what it says decides nothing until `sluice judge calibrate {name}` passes"
+    return (
+        f"judge {name} {said}; what it says decides nothing until `sluice judge calibrate "
+        f"{name}` passes"
+    )
 
 
 def _scorer(case: Case, metric: str) -> str:

@@ -1,4 +1,6 @@
-"""Judges: models that score answers by a criterion in prompts/judge_<name>.yaml. `FORMS` is the table of forms.
+"""Judges: models that score answers by a criterion in prompts/judge_<name>.yaml.
+
+`FORMS` is the table of forms.
 
 Nothing here counts before `sluice judge calibrate` has held it against people: see `calibration`.
 """
@@ -13,7 +15,8 @@ from sluicegate.judges.criteria import (
     list_criteria,
     load_criterion,
 )
-from sluicegate.judges.jury import FORMS, judge_digest, judge_rows
+from sluicegate.judges.forms import FORMS
+from sluicegate.judges.jury import judge_digest, judge_rows
 
 __all__ = [
     "FORMS",

@@ -1,4 +1,6 @@
-"""G-Eval (Liu et al. 2023, arXiv:2303.16634): evaluation steps, then a score weighted by token probabilities."""
+"""G-Eval (Liu et al. 2023, arXiv:2303.16634): evaluation steps, then a score weighted by token
+probabilities.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,14 @@ from sluicegate.records import Question, Reply
 
 MAX_STEPS = 12
 _STEPS = (
-    "Write the steps by which a careful person would score a text by this criterion: three to six short imperative "
+    "Write the steps by which a careful person would score a text by this criterion: three to six "
+    "short imperative "
     'sentences. Answer with one JSON object and nothing else: {"steps": ["...", "..."]}'
 )
 
 
 def steps_question(criterion: Criterion) -> Question:
-    """Ask for the evaluation steps; no row is in it, so that its answer is the same for all rows."""
+    """Ask for the evaluation steps; no row is in it, so its answer is the same for all."""
     shown = ", ".join("answer" if name == "output" else name for name in criterion.shows)
     text = f"{scoring_task(criterion)}\nThe judge sees: {shown}.\n\n{_STEPS}"
     return Question(({"role": "user", "content": text},), max(criterion.max_tokens, 512))
@@ -57,7 +60,8 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
 
 
 def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:
-    """The score, weighted by p(s) over the scale; as it was said, and saying so, where no probabilities came.
+    """The score, weighted by p(s) over the scale; as it was said, and saying so, where no
+    probabilities came.
 
     Raises:
         Unreadable: the reply is not the one JSON object that was asked for.

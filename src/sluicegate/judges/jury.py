@@ -1,44 +1,33 @@
-"""Rows, a criterion and one or several judges become scores; sentinels show first whether the judges are any."""
+"""Rows, a criterion and one or several judges become scores; sentinels show first whether the
+judges are any.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.judges import claims, direct, geval, pairwise, rubric
 from sluicegate.judges.base import Asker, Judged, JudgeRow, Opinion, Progress
 from sluicegate.judges.criteria import PARTS, Criterion
 from sluicegate.judges.defence import canned_answers, settled
+from sluicegate.judges.forms import FORMS
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.wording import Unjudgeable
 from sluicegate.records import Failure, Question, Reply
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A form of judging: `questions` about a row, and the `opinion` that the replies to all of them make."""
-
-    questions: Callable[[Criterion, JudgeRow, int], tuple[Question, ...]]
-    opinion: Callable[[Criterion, JudgeRow, Sequence[Reply]], Opinion]
-
-
-FORMS: dict[str, Kind] = {
-    "direct": Kind(direct.questions, direct.opinion),
-    "geval": Kind(geval.questions, geval.opinion),
-    "rubric": Kind(rubric.questions, rubric.opinion),
-    "pairwise": Kind(pairwise.questions, pairwise.opinion),
-    "claims": Kind(claims.questions, claims.opinion),
-}
 PRAISE = 0.5
 """A judge that gives a known-bad answer more than this, 1 being best, has failed."""
-_SCORING = ("base", "claims", "criteria", "defence", "direct", "geval", "jury", "pairwise", "parsing", "rubric", "sentences",
-            "weighting", "wording")  # fmt: skip
+_APART = (
+    "__init__", "agreement", "calibration", "checks", "label_files", "labels", "measuring",
+    "trulens_door",
+)  # fmt: skip
+"""Files that hold judges against people: all others of this folder make scores."""
 
 
 @dataclass(slots=True)
@@ -78,8 +67,9 @@ def judge_rows(
 ) -> Judged:
     """Judge every row by `criterion`; the scores of several judges are their median.
 
-    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the criterion are asked about
-    first: a judge that praises one, or does not answer, has failed; then no row is asked about, and none has a score.
+    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the
+    criterion are asked about first: a judge that praises one, or does not answer, has failed; then
+    no row is asked about, and none has a score.
 
     Args:
         criterion: what is asked, and how.
@@ -91,12 +81,14 @@ def judge_rows(
 
     Raises:
         BudgetError: a budget is spent; what was answered stays in the cache of the askers.
-        ConfigError: not one asker per judge, or no row at all has an input that the criterion shows.
+        ConfigError: not one asker per judge, or no row at all has an input that the criterion
+            shows.
         EvidenceError: an asker did not answer each question.
     """
     if len(askers) != len(criterion.judges):
         raise ConfigError(
-            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} were opened.",
+            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} "
+            "were opened.",
             hint="Open one asker for each name under `judges`.",
         )
     _check_inputs(criterion, rows)
@@ -114,9 +106,11 @@ def judge_rows(
 
 
 def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
-    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and this code.
+    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and
+    this code.
 
-    A calibration holds for one digest; another model, wording, scale or way of parsing is another judge.
+    A calibration holds for one digest; another model, wording, scale or way of parsing is another
+    judge.
     """
     return digest_value(
         {
@@ -129,8 +123,8 @@ def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
 
 @cache
 def _code_digest() -> str:
-    here = Path(__file__).parent
-    return digest_value({name: digest_file(here / f"{name}.py") for name in _SCORING})
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return digest_value({file.stem: digest_file(file) for file in files if file.stem not in _APART})
 
 
 def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
@@ -139,7 +133,8 @@ def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
             known = ", ".join(sorted({key for row in rows for key in row.inputs})) or "none"
             raise ConfigError(
                 f"{criterion.metric} shows {name!r}, which no row has.",
-                hint=f"Inputs of these rows: {known}. Name one under `shows` in prompts/judge_{criterion.name}.yaml.",
+                hint=f"Inputs of these rows: {known}. Name one under `shows` in "
+                f"prompts/judge_{criterion.name}.yaml.",
             )
 
 
@@ -154,10 +149,13 @@ def _canned(
 
 
 def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel shows that it is none."""
+    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel
+    shows that it is none.
+    """
     criterion, problem = run.criterion, ""
-    if criterion.form == "geval" and not criterion.steps:
-        criterion, reply, problem = geval.ask_steps(criterion, asker)
+    form = FORMS[criterion.form]
+    if form.steps and not criterion.steps:
+        criterion, reply, problem = form.code.ask_steps(criterion, asker)
         run.bill.add([reply or Failure(problem)])
     problem = problem or _caught(
         criterion, _opinions(run, criterion, criterion.sentinels, asker, None)
@@ -260,7 +258,9 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 
 
 def _finite(view: Opinion) -> Opinion:
-    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else gets out."""
+    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else
+    gets out.
+    """
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
         return (
             view

@@ -1,4 +1,6 @@
-"""Pairwise: which of two answers is better, asked in both orders; a verdict that turns with the order is none."""
+"""Pairwise: which of two answers is better, asked in both orders; a verdict that turns with the
+order is none.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
 
 def _asking(criterion: Criterion) -> Asking:
     if criterion.answer == "token":
-        wanted = "Judge by the criterion. Answer 1 if the first answer is better, 2 if the second is, and nothing else."
+        wanted = (
+            "Judge by the criterion. Answer 1 if the first answer is better, 2 if the second "
+            "is, and nothing else."
+        )
         return Asking(wanted, max_tokens=SHORT, alternatives=ALTERNATIVES, opener="Better answer:")
     shape = '{"reason": "<one or two sentences>", "better": "first" or "second" or "equal"}'
     return Asking(
@@ -73,7 +78,8 @@ def _asking(criterion: Criterion) -> Asking:
 
 def _read(criterion: Criterion, reply: Reply) -> tuple[str, str]:
     if criterion.answer == "token":
-        # a forced choice: whichever of 1 and 2 is likelier at the first place where either is among the likely tokens
+        # a forced choice: whichever of 1 and 2 is likelier at the first place where either is among
+        # the likely tokens
         pick = likeliest(score_place(reply, 1, 2), 1, 2) or read_token(reply.text, 1, 2)
         return str(pick), f"said {pick}"
     value = read_object(reply.text, FIELDS)

@@ -1,11 +1,14 @@
-"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a judge model of ours.
+"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a
+judge model of ours.
 
-`open_provider(asker)` is a TruLens provider: `provider.relevance(prompt, response)`, `provider.coherence(text)` and all
-its other functions put TruLens' own prompts to the `Asker`, whose cache and limits count (`evaluation.trulens` opens one
-under the run's budget). A score of theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What
-comes back is read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend what it cannot
-read, waits for its own pace of 60 calls a minute and tries again by itself; here an answer is the score asked for and
-nothing else, or an EvidenceError, and the only pace is the asker's. Importing TruLens takes about 10 s of processor time.
+`open_provider(asker)` is a TruLens provider: `provider.relevance(prompt, response)`,
+`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Asker`,
+whose cache and limits count (`evaluation.trulens` opens one under the run's budget). A score of
+theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What comes back is
+read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend
+what it cannot read, waits for its own pace of 60 calls a minute and tries again by itself; here an
+answer is the score asked for and nothing else, or an EvidenceError, and the only pace is the
+asker's. Importing TruLens takes about 10 s of processor time.
 """
 
 from __future__ import annotations
@@ -70,7 +73,9 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         temperature: float = 0.0,
         **kwargs: Any,
     ) -> str:
-        """One question, one answer. `response_format` is not sent on: the prompt already asks for it in words.
+        """One question, one answer.
+
+        `response_format` is not sent on: the prompt already asks for it in words.
 
         Raises:
             EvidenceError: there is no answer, or one that was cut short.
@@ -114,7 +119,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         max_score_val: int = 10,
         temperature: float = 0.0,
     ) -> tuple[float, dict[str, str]]:
-        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty where it gave none.
+        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty
+        where it gave none.
 
         Raises:
             EvidenceError: as `generate_score`.
@@ -127,7 +133,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
     def groundedness_measure_with_cot_reasons(
         self, source: str, statement: str, **options: Any
     ) -> Any:
-        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every call.
+        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every
+        call.
 
         Raises:
             EvidenceError: NLTK's splitter is asked for, or an answer cannot be read.
@@ -138,7 +145,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         if config.use_sent_tokenize:
             raise EvidenceError(
                 "TruLens downloads NLTK's sentence splitter at every call, which is not done here.",
-                hint="Give GroundednessConfigs(use_sent_tokenize=False, ...), or name the metric judge:groundedness.",
+                hint="Give GroundednessConfigs(use_sent_tokenize=False, ...), or name the metric "
+                "judge:groundedness.",
             )
         return super().groundedness_measure_with_cot_reasons(
             source, statement, groundedness_configs=config, **options
@@ -166,8 +174,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
 def open_provider(asker: Asker, max_tokens: int = 512) -> AskerProvider:
     """A TruLens provider over `asker`; answers have at most `max_tokens` tokens.
 
-    Its functions raise EvidenceError where the model does not answer or answers something else than a score, and
-    BudgetError when the asker's budget is spent.
+    Its functions raise EvidenceError where the model does not answer or answers something else than
+    a score, and BudgetError when the asker's budget is spent.
     """
     return AskerProvider(asker, max_tokens)
 
@@ -175,14 +183,16 @@ def open_provider(asker: Asker, max_tokens: int = 512) -> AskerProvider:
 def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
     """The score and the reason (or none) in an answer to one of TruLens' prompts.
 
-    It is a JSON object with `score`, or with `criteria`, `supporting_evidence` and `score`; or the three as lines of
-    TruLens' template, the score last; or the bare number. The score is an integer of the scale.
+    It is a JSON object with `score`, or with `criteria`, `supporting_evidence` and `score`; or the
+    three as lines of TruLens' template, the score last; or the bare number. The score is an integer
+    of the scale.
 
     Raises:
         Unreadable: anything else.
 
     Example:
-        >>> read_feedback('{"criteria": "short", "supporting_evidence": "3 words", "score": 2}', 0, 3)
+        >>> read_feedback('{"criteria": "short", "supporting_evidence": "3 words", "score": 2}', 0,
+        ...     3)
         (2, 'Criteria: short\\nSupporting Evidence: 3 words')
         >>> read_feedback("<think>maybe 0 or 1</think> 3", 0, 3)
         (3, '')
@@ -218,7 +228,9 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
 
 
 def _template(answer: str) -> tuple[str, str, str] | None:
-    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line by line."""
+    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line
+    by line.
+    """
     lines = answer.strip().removeprefix("TEMPLATE:").lstrip().split("\n")
     begins = [line.lstrip() for line in lines]
     if not begins[0].startswith("Criteria:"):

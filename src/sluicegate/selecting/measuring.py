@@ -1,4 +1,6 @@
-"""Response times of a model, one request at a time: reading the prompt and writing the answer apart."""
+"""Response times of a model, one request at a time: reading the prompt and writing the answer
+apart.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ def timed(
 ) -> tuple[list[Timing], float | None]:
     """Time short, middling and long prompts, each for one token and for up to `new_tokens`.
 
-    A request is made once before anything is timed, so that loading counts nowhere. Every request has a seed of its own,
-    so that no cache has seen it, here or at an endpoint.
+    A request is made once before anything is timed, so that loading counts nowhere. Every request
+    has a seed of its own, so that no cache has seen it, here or at an endpoint.
 
     Args:
         prompts: at least one.
@@ -38,7 +40,8 @@ def timed(
         progress: called with requests done and in all.
 
     Returns:
-        timings, and the median of the seconds that each token after the first took, None where there was none.
+        timings, and the median of the seconds that each token after the first took, None where
+        there was none.
 
     Raises:
         EnvironmentFailure, DataError: from the backend.
