@@ -1,6 +1,7 @@
 """Opening a database that more than one process uses: SQLite by default, PostgreSQL by URL.
 
-A write is durable once its transaction has ended: SQLite in WAL mode with `synchronous=FULL`, PostgreSQL with
+A write is durable once its transaction has ended: SQLite in WAL mode with `synchronous=FULL`,
+PostgreSQL with
 `synchronous_commit=on`. What a driver raises becomes one error of ours for each reaction.
 """
 
@@ -38,7 +39,8 @@ class Kind:
     Args:
         name: how messages call it, for instance `ledger`.
         opening: key of PostgreSQL's advisory lock under which its tables are made.
-        is_made: says, inside a SQLite transaction that only reads, whether everything is there already.
+        is_made: says, inside a SQLite transaction that only reads, whether everything is there
+            already.
         create: makes what is absent, inside a transaction that writes.
         private: a SQLite file that is made can be read by its owner only.
     """
@@ -54,7 +56,8 @@ def parse_url(url: str, name: str) -> sa.URL:
     """The parts of a database URL, of the database that messages call `name`.
 
     Raises:
-        ConfigError: it is none. The text is not quoted, nor is what SQLAlchemy says: it may hold a password.
+        ConfigError: it is none. The text is not quoted, nor is what SQLAlchemy says: it may hold a
+            password.
     """
     try:
         return sa.engine.make_url(url)
@@ -72,7 +75,8 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
         wait: seconds to wait for another process's transaction.
 
     Raises:
-        ConfigError: it is no URL, or names no file, or another kind of database than SQLite and PostgreSQL.
+        ConfigError: it is no URL, or names no file, or another kind of database than SQLite and
+            PostgreSQL.
         BusyError: another process was opening it for longer than `wait`.
         EnvironmentFailure: it cannot be opened or written.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
@@ -213,7 +217,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _begin_postgres(connection: sa.Connection, wait: float) -> None:
-    """A reader sees one moment, as SQLite's does; a writer waits no longer than `wait` and is told only what is on disk."""
+    """A reader sees one moment, as SQLite's does; a writer waits no longer than `wait` and is told
+    only what is on disk.
+    """
     if connection.get_execution_options().get("sluice_write", True):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(wait * 1000))}")
         connection.exec_driver_sql("SET LOCAL synchronous_commit = on")

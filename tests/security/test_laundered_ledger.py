@@ -84,7 +84,9 @@ ATTACKS = {"deleted": forget, "set back": set_back, "swapped": swap}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A champion, a candidate with a PROMOTE verdict and an approval, and a backup from before both."""
+    """A champion, a candidate with a PROMOTE verdict and an approval, and a backup from before
+    both.
+    """
     project = reviewed(tmp_path)
     (tmp_path / "other").mkdir()
     bootstrap(project, entered(project, 1), actor="maker")
@@ -119,7 +121,9 @@ def test_no_command_writes_on_another_ledger(project: Project, attack: str) -> N
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_mlflow_remembers_where_this_machine_does_not(tmp_path: Path, attack: str) -> None:
-    """Without the record in the store, MLflow's anchors stop register, judge, promote and reconcile; none is overwritten."""
+    """Without the record in the store, MLflow's anchors stop register, judge, promote and
+    reconcile; none is overwritten.
+    """
     (tmp_path / "other").mkdir()
     project = reviewed(tmp_path)
     (project.registry / "gates.yaml").write_text(RULES)
@@ -158,7 +162,9 @@ def test_a_git_tag_remembers_where_all_else_is_gone(project: Project) -> None:
 
 
 def test_a_person_begins_anew_on_the_record(project: Project) -> None:
-    """It takes a reason, names what is given up, cannot be done where nothing is lost, and stays visible."""
+    """It takes a reason, names what is given up, cannot be done where nothing is lost, and stays
+    visible.
+    """
     with pytest.raises(ReleaseError, match="nothing to begin anew"):
         begin_anew(project, actor="ann", reason="because")
     head = Ledger(project.ledger_url).head()
@@ -190,7 +196,9 @@ def test_an_older_copy_may_be_gone_on_with(project: Project) -> None:
 
 
 def test_a_verdict_without_its_evidence_is_not_recorded(project: Project) -> None:
-    """Neither without the candidate's nor without the champion's evaluation in the store; damage is found."""
+    """Neither without the candidate's nor without the champion's evaluation in the store; damage
+    is found.
+    """
     candidate = entered(project, 3)
     verdict = decided(project, candidate)
     folder = project.store / "evidence"
@@ -276,7 +284,9 @@ def test_verify_finds_a_promotion_after_a_rollback_that_nobody_asked_for(project
     "login", ["maker@laptop", "MAKER@laptop", "maker", "maker@server", "Maker <x>", "zoe@x.org"]
 )
 def test_nobody_approves_what_their_account_made(tmp_path: Path, login: str) -> None:
-    """Whatever name is typed: the account, SLUICE_ACTOR and git's identity of whoever enters it are looked at."""
+    """Whatever name is typed: the account, SLUICE_ACTOR and git's identity of whoever enters it
+    are looked at.
+    """
     project = reviewed(tmp_path)
     bootstrap(project, entered(project, 1), actor="maker")
     candidate = entered(project, 2, authors=("Zoe Z", "zoe@x.org"))
@@ -291,7 +301,9 @@ def test_nobody_approves_what_their_account_made(tmp_path: Path, login: str) -> 
 
 
 def test_a_shared_account_name_on_two_machines_is_not_one_person(tmp_path: Path) -> None:
-    """`root` made it in one container; `root` of another may enter an approval, `root` of the same may not."""
+    """`root` made it in one container; `root` of another may enter an approval, `root` of the same
+    may not.
+    """
     project = reviewed(tmp_path)
     bootstrap(project, entered(project, 1), actor="maker")
     candidate = entered(project, 2, actor="root@one")

@@ -29,7 +29,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def elsewhere(what: str, root: Path) -> None:
-    """In a process of its own: MLflow remembers, for as long as it runs, where a run's artefacts were."""
+    """In a process of its own: MLflow remembers, for as long as it runs, where a run's artefacts
+    were.
+    """
     kept = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     command = [sys.executable, __file__, what, str(root)]
     done = subprocess.run(command, env=kept, capture_output=True, text=True)
@@ -96,7 +98,9 @@ def goes_on(project: Project) -> None:
 
 
 def test_a_copy_writes_nothing_into_the_original(original: Project, tmp_path: Path) -> None:
-    """Artefacts, runs, versions and the champion of a copy are its own; the original stays bit for bit."""
+    """Artefacts, runs, versions and the champion of a copy are its own; the original stays bit for
+    bit.
+    """
     copy = Project(tmp_path / "copy")
     shutil.copytree(original.root, copy.root)
     before = files(original.root)

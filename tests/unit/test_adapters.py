@@ -204,7 +204,9 @@ def test_a_full_peft_configuration_passes(adapter: Path, base: Path) -> None:
 
 
 def test_verification_does_not_load_pytorch(adapter: Path) -> None:
-    """A rollback verifies before it moves the pointer, and must not wait seconds for an import that it can do without."""
+    """A rollback verifies before it moves the pointer, and must not wait seconds for an import
+    that it can do without.
+    """
     code = (
         "import sys; from pathlib import Path; from sluicegate.adapters import verify_adapter\n"
         "verify_adapter(Path(sys.argv[1]), expected=None); print('torch' in sys.modules)"
@@ -255,7 +257,9 @@ def test_starts_that_leave_the_base_alone_pass(adapter: Path, start: object) -> 
 
 
 def test_what_is_no_adapter_is_refused_before_it_is_read_through(adapter: Path) -> None:
-    """A terabyte of nothing (a sparse file) is refused by its size, and 15 GiB behind a bad header by that."""
+    """A terabyte of nothing (a sparse file) is refused by its size, and 15 GiB behind a bad header
+    by that.
+    """
     for size, reason in ((1 << 40, "larger than"), (15 << 30, "not a safetensors file")):
         with (adapter / WEIGHTS).open("r+b") as stream:
             stream.truncate(size)
@@ -280,7 +284,9 @@ def test_damage_is_refused(name: str, adapter: Path, base: Path) -> None:
     ["modules fewer", "modules not there", "layers other", "layers missing", "renamed tensor"],
 )
 def test_configuration_and_tensors_agree_without_the_base(name: str, adapter: Path) -> None:
-    """Modules and layers that only one of the two files names are refused where the base is not at hand, too."""
+    """Modules and layers that only one of the two files names are refused where the base is not at
+    hand, too.
+    """
     DAMAGES[name](adapter)
     with pytest.raises(AdapterError):
         verify_adapter(adapter, expected=None)
@@ -310,7 +316,9 @@ def test_another_base_is_refused(adapter: Path, base: Path) -> None:
 
 
 def test_publishing_is_idempotent_and_seals(adapter: Path, tmp_path: Path) -> None:
-    """The same bytes go to the same place twice; nothing half-made stays; the stored bytes are checked when fetched."""
+    """The same bytes go to the same place twice; nothing half-made stays; the stored bytes are
+    checked when fetched.
+    """
     store = tmp_path / "store"
     digest, stored = publish_adapter(adapter, store)
     assert publish_adapter(adapter, store) == (digest, stored)

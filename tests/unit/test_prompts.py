@@ -129,7 +129,9 @@ def test_a_loop_goes_over_a_list(tmp_path: Path) -> None:
 
 
 def test_the_system_text_is_a_template_too(tmp_path: Path) -> None:
-    """Its variables are declared and rendered like the template's; one that is not declared is named."""
+    """Its variables are declared and rendered like the template's; one that is not declared is
+    named.
+    """
     extra = "system: You help customers of {{ shop }}.\n"
     prompt = load_prompt(write(tmp_path, "Say {{ text }}", "[text, shop]", extra))
     assert render(prompt, {"text": "x", "shop": "{{ A }}"})[0]["content"] == (
@@ -141,7 +143,9 @@ def test_the_system_text_is_a_template_too(tmp_path: Path) -> None:
 
 
 def test_a_stored_system_text_of_version_0_1_0_stays_text() -> None:
-    """What was released with braces in its system text is sent as it was judged, under the same digest."""
+    """What was released with braces in its system text is sent as it was judged, under the same
+    digest.
+    """
     content = {
         "name": "p", "system": "Write {{ x }}.", "template": "Say {{ text }}", "variables": ["text"]
     }  # fmt: skip

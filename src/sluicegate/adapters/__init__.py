@@ -1,7 +1,10 @@
-"""LoRA adapters as sealed folders: verified before they are loaded, stored under the digest of their bytes.
+"""LoRA adapters as sealed folders: verified before they are loaded, stored under the digest of
+their bytes.
 
-PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any alpha), so
-nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files, `adapter_config.json` and
+PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any
+alpha), so
+nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files,
+`adapter_config.json` and
 `adapter_model.safetensors`.
 """
 
@@ -46,7 +49,8 @@ def adapter_digest(folder: Path) -> str:
     Sizes and the header are looked at first: a file that is no adapter is not read through.
 
     Raises:
-        AdapterError: the folder is absent, does not hold exactly the two files, or one of them is too
+        AdapterError: the folder is absent, does not hold exactly the two files, or one of them is
+            too
             large or has no sound header.
     """
     _check_files(folder)
@@ -93,7 +97,8 @@ def verify_adapter(
 
 
 def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
-    """Copy a verified adapter into `store/adapters/<digest>`; a second call with the same bytes changes nothing.
+    """Copy a verified adapter into `store/adapters/<digest>`; a second call with the same bytes
+    changes nothing.
 
     Returns:
         The digest and the stored folder.
@@ -158,7 +163,9 @@ def _holds(target: Path, digest: str) -> bool:
 
 
 def _replace(temporary: Path, target: Path, digest: str) -> None:
-    """Rename into place; a damaged folder there gives way, one that another process just published stays."""
+    """Rename into place; a damaged folder there gives way, one that another process just published
+    stays.
+    """
     try:
         temporary.rename(target)
     except OSError:

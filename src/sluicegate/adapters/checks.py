@@ -18,7 +18,9 @@ WEIGHTS = "adapter_model.safetensors"
 BASE_PREFIX = "sluicegate:"
 """`base_model_name_or_path` of our adapters is this prefix and the digest of the base."""
 MAX_SCALE = 16.0
-"""Largest `lora_alpha / r` accepted (for rank-stabilised LoRA as well); 1 to 4 is usual, 1e6 is damage."""
+"""Largest `lora_alpha / r` accepted (for rank-stabilised LoRA as well); 1 to 4 is usual, 1e6 is
+damage.
+"""
 MAX_RANK = 1024
 MAX_CONFIG_BYTES = 64 * 1024
 MAX_WEIGHTS_BYTES = 16 * 1024**3
@@ -49,7 +51,9 @@ _INERT = {
     "lora_bias", "lora_ga_config", "megatron_config", "modules_to_save", "monteclora_config", "rank_pattern",
     "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
 }  # fmt: skip
-"""Fields that PEFT writes and that must be empty: each of them would change what the adapter computes."""
+"""Fields that PEFT writes and that must be empty: each of them would change what the adapter
+computes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,9 @@ def _layer(module: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the tensors are in the file: module to part to tensor; `start` is where the header ends."""
+    """Where the tensors are in the file: module to part to tensor; `start` is where the header
+    ends.
+    """
 
     start: int
     modules: Mapping[str, Mapping[str, Tensor]]

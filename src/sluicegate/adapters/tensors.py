@@ -13,7 +13,9 @@ HINT = "The adapter is not loaded. Tune again, or restore the folder from where 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a safetensors header says of one tensor; `begin` and `end` count bytes from the end of the header."""
+    """What a safetensors header says of one tensor; `begin` and `end` count bytes from the end of
+    the header.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -51,7 +53,9 @@ def header(path: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def largest(path: Path, start: int, tensor: Tensor) -> float:
-    """The largest absolute value; NaN or infinite where one value is, and for integers, which are no weights."""
+    """The largest absolute value; NaN or infinite where one value is, and for integers, which are
+    no weights.
+    """
     import numpy as np
 
     if tensor.dtype not in _KINDS:

@@ -16,7 +16,8 @@ from sluicegate.cli.output import json_option, print_json, print_table
 @click.option("--again", is_flag=True, help="Also a release that was rolled back since it served.")
 @json_option
 def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
-    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for exactly these digests.
+    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for
+    exactly these digests.
 
     Where the policy asks for approvals it needs those as well, of exactly that verdict.
     """
@@ -83,7 +84,9 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
 )
 @json_option
 def reconcile(git_tag: bool, as_json: bool) -> None:
-    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
+    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind
+    its back.
+    """
     from sluicegate import releasing
     from sluicegate.line.run import open_run
 
@@ -107,7 +110,8 @@ def reconcile(git_tag: bool, as_json: bool) -> None:
 )
 @json_option
 def verify(offline: bool, as_json: bool) -> None:
-    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong.
+    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when
+    something is wrong.
 
     The chain is compared with the heads that `sluice reconcile` left in MLflow and in git tags.
     """
@@ -147,8 +151,10 @@ def ledger() -> None:
 def new(reason: str, as_json: bool) -> None:
     """Go on with the ledger that is there, or with an empty one, though another is known.
 
-    For the day when the ledger was lost and no backup is left. The heads that are known in git tags,
-    in MLflow and on this machine are given up by name; `sluice verify` and `sluice history` show it.
+    For the day when the ledger was lost and no backup is left. The heads that are known in git
+    tags,
+    in MLflow and on this machine are given up by name; `sluice verify` and `sluice history` show
+    it.
     """
     from sluicegate import releasing
     from sluicegate.line.run import actor, open_run
@@ -201,7 +207,9 @@ def history(moment: str | None, as_json: bool) -> None:
 
 
 def _span(text: str, now: datetime) -> tuple[datetime, datetime]:
-    """From when to when `text` means: a day without a time is the whole day, as far as it has passed."""
+    """From when to when `text` means: a day without a time is the whole day, as far as it has
+    passed.
+    """
     from sluicegate.errors import UsageError
 
     days = {"today": now.date(), "yesterday": now.date() - timedelta(days=1)}

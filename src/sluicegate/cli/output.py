@@ -1,6 +1,7 @@
 """How commands print: JSON for programs, short lines for people.
 
-Names, reasons and answers were written by somebody else: `visible` is what they may do to a terminal,
+Names, reasons and answers were written by somebody else: `visible` is what they may do to a
+terminal,
 and `guarded_terminal` sends all that a command prints through it.
 """
 
@@ -26,7 +27,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
-"""Control characters but tab and line end; marks that turn the direction of text round or hide it."""
+"""Control characters but tab and line end; marks that turn the direction of text round or hide it.
+"""
 
 
 def visible(text: str) -> str:

@@ -2,11 +2,15 @@
 
     entries   one row per step; `hash` covers the row and the hash of the row before
     head      one row: sequence and hash of the last entry, so that a cut-off tail is noticed
-    champion  one row or none: which release serves; moved with its entry, by compare-and-set on `epoch`
+    champion  one row or none: which release serves; moved with its entry, by compare-and-set on
+        `epoch`
 
-Each step is one transaction. SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL; `database` holds what
-differs between them. A project's ledger is opened with `open_ledger`, which keeps its last head in the store as well
-(`witness`): a ledger that was deleted, set back or swapped is not written on as if it were the one known here.
+Each step is one transaction. SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL;
+`database` holds what
+differs between them. A project's ledger is opened with `open_ledger`, which keeps its last head in
+the store as well
+(`witness`): a ledger that was deleted, set back or swapped is not written on as if it were the one
+known here.
 """
 
 from __future__ import annotations
@@ -53,7 +57,8 @@ def open_ledger(project: Project) -> Ledger:
 
 
 class Ledger:
-    """One ledger at a database URL; made on first use, safe for any number of processes and threads.
+    """One ledger at a database URL; made on first use, safe for any number of processes and
+    threads.
 
     Args:
         url: SQLAlchemy URL: `sqlite:////path/ledger.db` or `postgresql://user@host/name`.
@@ -96,7 +101,8 @@ class Ledger:
         """Add one entry that does not move the champion, and return it.
 
         Args:
-            unless_same: payload fields; when the last entry of this kind and release has equal values in all
+            unless_same: payload fields; when the last entry of this kind and release has equal
+                values in all
                 of them it is returned instead, which makes a re-run a no-op.
 
         Raises:
@@ -132,7 +138,8 @@ class Ledger:
         Args:
             expected_epoch: the epoch the caller has seen; 0 when there was no champion.
             kind: bootstrap, promote or rollback.
-            guard: called inside the transaction with all entries of `to`, all moves, and the current champion;
+            guard: called inside the transaction with all entries of `to`, all moves, and the
+                current champion;
                 what it raises undoes the move, so a check and the move are one step.
 
         Raises:
@@ -188,7 +195,8 @@ class Ledger:
         """Check every hash, link, epoch, the head and the champion pointer.
 
         Raises:
-            IntegrityError: names the first entry that is not as it was written; or `anchor`, a `head()` kept
+            IntegrityError: names the first entry that is not as it was written; or `anchor`, a
+                `head()` kept
                 somewhere else, is no longer part of the chain.
         """
         with self._transaction(write=False) as connection:

@@ -15,7 +15,8 @@ from sluicegate.records import Champion, LedgerEntry
 
 MOVES = ("bootstrap", "promote", "rollback")
 NEW = "ledger_new"
-"""Kind of the entry by which a person goes on without heads of a ledger that are known elsewhere."""
+"""Kind of the entry by which a person goes on without heads of a ledger that are known elsewhere.
+"""
 Head = tuple[int, str]
 
 

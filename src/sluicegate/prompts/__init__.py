@@ -72,7 +72,8 @@ def load_prompt(path: Path) -> Prompt:
 
     Raises:
         ConfigError: the file is missing or malformed.
-        PromptError: the name differs from the file's, declared and used variables differ, or it is a judge's criterion.
+        PromptError: the name differs from the file's, declared and used variables differ, or it is
+            a judge's criterion.
     """
     if path.name.startswith(JUDGES):
         raise PromptError(
@@ -149,7 +150,8 @@ def prompt_names(folder: Path) -> list[str]:
 
 
 def render(prompt: Prompt, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the chat messages for one example; `inputs` may hold more columns than the prompt uses.
+    """Return the chat messages for one example; `inputs` may hold more columns than the prompt
+    uses.
 
     Text in `inputs` is data: template syntax inside it is not evaluated.
 

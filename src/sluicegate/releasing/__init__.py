@@ -1,6 +1,8 @@
-"""Register, judge, promote, roll back: every step one transaction of the ledger, idempotent, told to MLflow after.
+"""Register, judge, promote, roll back: every step one transaction of the ledger, idempotent, told
+to MLflow after.
 
-The ledger decides; MLflow's aliases and descriptions are a projection that `reconcile` repairs. `promote` has one
+The ledger decides; MLflow's aliases and descriptions are a projection that `reconcile` repairs.
+`promote` has one
 door, `guard.may_promote`, which is asked inside the transaction that moves the champion.
 """
 

@@ -41,7 +41,8 @@ class Anchor:
 
 
 def anchor_in_git(project: Project) -> str:
-    """Tag the checked-out commit `sluice/ledger/<sequence>` with the ledger's head; the tag's name. Safe to repeat.
+    """Tag the checked-out commit `sluice/ledger/<sequence>` with the ledger's head; the tag's
+    name. Safe to repeat.
 
     Raises:
         IntegrityError: the ledger is not sound, or that tag holds another head.

@@ -1,6 +1,8 @@
-"""People's consent: given on the command line or by a tag in MLflow, recorded only where it may count.
+"""People's consent: given on the command line or by a tag in MLflow, recorded only where it may
+count.
 
-A name is what somebody wrote: neither the command line nor MLflow without accounts knows who sits at
+A name is what somebody wrote: neither the command line nor MLflow without accounts knows who sits
+at
 the keyboard. The ledger keeps, beside the name, by which way an approval came and, for the command
 line, under which names the one who entered it acts (`people.logins`): a maker's forbid it.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sluicegate.errors import NotApprovedError, ReleaseError
 from sluicegate.gates import load_policy
@@ -81,7 +84,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What `collect_approvals` found: approvals now in the ledger, and a line for each tag that was refused."""
+    """What `collect_approvals` found: approvals now in the ledger, and a line for each tag that
+    was refused.
+    """
 
     recorded: tuple[LedgerEntry, ...] = ()
     refused: tuple[str, ...] = ()
@@ -99,7 +104,8 @@ def approve(
     tracking: Tracking | None = None,
     model: str = "",
 ) -> LedgerEntry:
-    """Record that `person` approves the verdict in force on `release`; a second time changes nothing.
+    """Record that `person` approves the verdict in force on `release`; a second time changes
+    nothing.
 
     Args:
         person: a name in the policy's `approvals.people`.
@@ -109,9 +115,11 @@ def approve(
         tracking: when given, with `model`, the ledger is compared with what MLflow knows of it.
 
     Raises:
-        NotApprovedError: no PROMOTE verdict is in force, it is not the one shown, or this person, or
+        NotApprovedError: no PROMOTE verdict is in force, it is not the one shown, or this person,
+            or
             the account that enters it, may not approve it.
-        ReleaseError: the policy asks for no approval, or the release is not registered or serves already.
+        ReleaseError: the policy asks for no approval, or the release is not registered or serves
+            already.
         IntegrityError: another ledger is known than the one that is there.
     """
     ledger = ledger_to_write(project, tracking, model)
@@ -136,11 +144,7 @@ def approve(
         if entry.actor == person:
             return entry
     payload = {
-        "version": version,
-        "verdict": verdict.payload["verdict"],
-        "verdict_entry": verdict.sequence,
-        "person": person,
-        "role": policy.approvals.role,
+        **_approved(verdict, person, policy.approvals.role),
         "reason": reason,
         "via": via,
         "entered_by": entered_by,
@@ -152,8 +156,19 @@ def approve(
     )
 
 
+def _approved(verdict: LedgerEntry, person: str, role: str) -> dict[str, Any]:
+    return {
+        "version": verdict.payload["version"],
+        "verdict": verdict.payload["verdict"],
+        "verdict_entry": verdict.sequence,
+        "person": person,
+        "role": role,
+    }
+
+
 def standing(project: Project, release: str, *, now: datetime | None = None) -> Standing:
-    """Whether `release`, which has a PROMOTE verdict in force, still waits for people; `now` defaults to the clock.
+    """Whether `release`, which has a PROMOTE verdict in force, still waits for people; `now`
+    defaults to the clock.
 
     Raises:
         NotApprovedError: no PROMOTE verdict is in force.
@@ -177,9 +192,11 @@ def standing(project: Project, release: str, *, now: datetime | None = None) -> 
 
 
 def time_out(project: Project, release: str, *, actor: str) -> LedgerEntry | None:
-    """Record, once for a verdict, that its approvals did not come in time; None where they came, or may still come.
+    """Record, once for a verdict, that its approvals did not come in time; None where they came,
+    or may still come.
 
-    The release stays as it is: an approval after this counts, for a person who then runs `sluice promote`.
+    The release stays as it is: an approval after this counts, for a person who then runs `sluice
+        promote`.
     """
     found = standing(project, release)
     if not (found.missing and found.over):
@@ -195,10 +212,12 @@ def time_out(project: Project, release: str, *, actor: str) -> LedgerEntry | Non
 def collect_approvals(project: Project, *, tracking: Tracking, model: str) -> Collection:
     """Record the approvals that people gave in MLflow by a tag `sluice.approve.NAME` on a version.
 
-    Each goes through the same checks as `sluice approve`, but for the account that entered it, which
+    Each goes through the same checks as `sluice approve`, but for the account that entered it,
+    which
     is not known, and counts only for the verdict that the version's page showed. It is recorded as
     having come by a tag. The tag is taken away; `sluice.approved` says who approved,
-    `sluice.approve_refused` why one was refused. MLflow without accounts cannot tell who typed a name:
+    `sluice.approve_refused` why one was refused. MLflow without accounts cannot tell who typed a
+    name:
     close it to the network where that matters.
 
     Raises:
@@ -256,7 +275,9 @@ def invitation(approvals: Approvals, out: bool = False) -> str:
 
 
 def outdated(tags: Mapping[str, str], verdict: LedgerEntry) -> dict[str, None]:
-    """The approval tags of a version that are about an earlier verdict than this one, each to be removed."""
+    """The approval tags of a version that are about an earlier verdict than this one, each to be
+    removed.
+    """
     if tags.get(VERDICT_TAG) == str(verdict.sequence):
         return {}
     return {

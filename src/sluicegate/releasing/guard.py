@@ -1,4 +1,6 @@
-"""The guard: pure answers to "may this move happen?", asked inside the transaction that would make it."""
+"""The guard: pure answers to "may this move happen?", asked inside the transaction that would make
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,16 @@ def registered_version(entries: Sequence[LedgerEntry], release: str) -> int:
 def verdict_in_force(
     entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str
 ) -> LedgerEntry:
-    """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign, under `policy`.
+    """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign,
+    under `policy`.
 
     Args:
         entries: all entries of `release`, in order; others do no harm.
         policy: digest of the policy in force.
 
     Raises:
-        NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another champion or an
+        NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another
+            champion or an
             earlier reign of the same one, or under another policy.
         ReleaseError: the release is not registered, or nothing serves yet.
     """
@@ -85,7 +89,8 @@ def may_promote(
         again: a person asks for a release that was rolled back.
 
     Raises:
-        NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it are missing, or the
+        NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it
+            are missing, or the
             release was rolled back since it served.
         ReleaseError: the release is not registered, or nothing serves yet.
     """
@@ -116,10 +121,12 @@ def may_approve(
     person: str,
     logins: Sequence[str] = (),
 ) -> None:
-    """Allow `person` to approve `release`: known to the policy, with the role, not one of its makers.
+    """Allow `person` to approve `release`: known to the policy, with the role, not one of its
+    makers.
 
     Args:
-        logins: the names under which whoever enters it acts (`people.logins`): none may be a maker's,
+        logins: the names under which whoever enters it acts (`people.logins`): none may be a
+            maker's,
             whatever name is typed.
 
     Raises:
@@ -152,7 +159,9 @@ def may_approve(
 def consents(
     entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Approvals
 ) -> list[LedgerEntry]:
-    """The first approval of exactly this verdict by each person who may give one; earlier verdicts' do not count."""
+    """The first approval of exactly this verdict by each person who may give one; earlier
+    verdicts' do not count.
+    """
     found: dict[str, LedgerEntry] = {}
     for entry in entries:
         if (
@@ -235,7 +244,8 @@ def rolled_back(entries: Sequence[LedgerEntry], release: str) -> bool:
 
 
 def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
-    """The move to go back to: the one under the champion on the pile of promotions (a rollback takes off what it left).
+    """The move to go back to: the one under the champion on the pile of promotions (a rollback
+    takes off what it left).
 
     Raises:
         ReleaseError: nothing served before the champion of now.

@@ -1,4 +1,6 @@
-"""Reading the ledger: what happened, what served on a day and who let it, and whether all of it is still whole."""
+"""Reading the ledger: what happened, what served on a day and who let it, and whether all of it is
+still whole.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from sluicegate.tracking import Tracking
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of history. `decision` is set on verdicts, `reason` where somebody gave one or the verdict has some."""
+    """One line of history. `decision` is set on verdicts, `reason` where somebody gave one or the
+    verdict has some.
+    """
 
     sequence: int
     time: str
@@ -56,13 +60,17 @@ def history(project: Project) -> list[Event]:
 
 
 def served_at(project: Project, moment: datetime) -> Event | None:
-    """The move that put into service what served at `moment` (UTC where it has no zone); None before the first."""
+    """The move that put into service what served at `moment` (UTC where it has no zone); None
+    before the first.
+    """
     found = served_between(project, moment, moment)
     return found[-1] if found else None
 
 
 def served_between(project: Project, start: datetime, end: datetime) -> list[Event]:
-    """The moves that put into service what served from `start` to `end` (UTC where they have no zone), in order."""
+    """The moves that put into service what served from `start` to `end` (UTC where they have no
+    zone), in order.
+    """
     first, last = (
         (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         for moment in (start, end)
@@ -75,7 +83,8 @@ def served_between(project: Project, start: datetime, end: datetime) -> list[Eve
 
 
 def find_release(project: Project, name: str) -> str:
-    """Digest of the registered release that `name` means: a version number, `champion`, or the start of a digest.
+    """Digest of the registered release that `name` means: a version number, `champion`, or the
+    start of a digest.
 
     Raises:
         UsageError: nothing fits, or more than one release.
@@ -118,7 +127,8 @@ def verify(
 
     Args:
         anchor: the ledger's head as kept elsewhere (sequence, hash).
-        anchors: more heads; those of git, of this machine and, with `tracking` and `model`, of MLflow
+        anchors: more heads; those of git, of this machine and, with `tracking` and `model`, of
+            MLflow
             are compared in any case.
 
     Raises:

@@ -29,7 +29,9 @@ from sluicegate.tracking import Tracking
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where the champion is now. `entry` is None when it was there already; `warnings` is what MLflow was not told."""
+    """Where the champion is now. `entry` is None when it was there already; `warnings` is what
+    MLflow was not told.
+    """
 
     champion: Champion
     entry: LedgerEntry | None
@@ -55,18 +57,22 @@ def promote(
     tracking: Tracking | None = None,
     model: str = "",
 ) -> Move:
-    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and policy.
+    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and
+    policy.
 
     Where the policy asks for approvals, those of exactly this verdict are recorded with the move.
 
     Args:
         again: needed for a release that was rolled back since it served.
-        tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a warning.
+        tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a
+            warning.
 
     Raises:
-        NotApprovedError: there is no such verdict, or an approval is missing; see `guard.may_promote`.
+        NotApprovedError: there is no such verdict, or an approval is missing; see
+            `guard.may_promote`.
         StaleEpochError: somebody else moved the champion or judged meanwhile; nothing was changed.
-        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger is
+        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
+            is
             known than the one that is there; the champion stays.
     """
     ledger = ledger_to_write(project, tracking, model)
@@ -144,7 +150,8 @@ def rollback(
 ) -> Move:
     """Let a former champion serve again: adapter, base, prompt and generation settings together.
 
-    Works with MLflow, Prefect and git out of reach. The stored bytes are verified before the pointer moves.
+    Works with MLflow, Prefect and git out of reach. The stored bytes are verified before the
+    pointer moves.
 
     Args:
         to: version of a release that once served; the one before the champion when None.
@@ -152,7 +159,8 @@ def rollback(
 
     Raises:
         ReleaseError: nothing serves, nothing served before, or version `to` never did.
-        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger is
+        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
+            is
             known than the one that is there; the champion stays.
         StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
     """
@@ -236,7 +244,9 @@ def _served(moves: list[LedgerEntry], version: int) -> LedgerEntry:
 
 
 def _project(project: Project, tracking: Tracking | None, model: str) -> tuple[str, ...]:
-    """Bring MLflow up to date as far as it can be reached; the ledger is the truth, so failure is only told."""
+    """Bring MLflow up to date as far as it can be reached; the ledger is the truth, so failure is
+    only told.
+    """
     if tracking is None:
         return ()
     try:

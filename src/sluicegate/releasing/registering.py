@@ -30,7 +30,9 @@ from sluicegate.tracking import Tracking
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registered release: its version in MLflow's Model Registry and the ledger entry that says so."""
+    """A registered release: its version in MLflow's Model Registry and the ledger entry that says
+    so.
+    """
 
     release: str
     version: int
@@ -39,7 +41,9 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A recorded verdict. `warnings` says what MLflow could not be told; the record stands all the same."""
+    """A recorded verdict. `warnings` says what MLflow could not be told; the record stands all the
+    same.
+    """
 
     verdict: Verdict
     version: int
@@ -59,12 +63,15 @@ def register(
     description: str = "",
     authors: Sequence[str] = (),
 ) -> Registration:
-    """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs or is killed.
+    """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs
+    or is killed.
 
-    A release that is registered already, also from another store, keeps its lineage: the stored manifest becomes that.
+    A release that is registered already, also from another store, keeps its lineage: the stored
+        manifest becomes that.
 
     Args:
-        authors: who wrote what changed, by name and address; like `actor`, and the account that this
+        authors: who wrote what changed, by name and address; like `actor`, and the account that
+            this
             runs under, they cannot approve the release.
 
     Raises:
@@ -72,28 +79,18 @@ def register(
         IntegrityError: another ledger is known than the one that is there; see `ledger_to_write`.
         BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
     """
-    ledger, lineage = ledger_to_write(project, tracking, model), stored.lineage
+    ledger = ledger_to_write(project, tracking, model)
     known = ledger.entries("register", stored.digest)
     if known:
         return _registration(project, known[0])
     restore_versions(project, ledger.entries("register"), (), tracking=tracking, model=model)
-    labels = {
-        "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
-        "sluice.data": lineage.data,
-        "sluice.golden": lineage.golden,
-        "sluice.code": lineage.code,
-        "sluice.parent": lineage.parent or "none",
-        "sluice.prompt_name": stored.prompt.name,
-        "sluice.base_name": stored.base_name,
-        **(tags or {}),
-    }
     version = tracking.register_version(
         model,
         stored.release,
         stored.manifest,
         stored.adapter,
         run_id,
-        tags=labels,
+        tags={**_labels(stored), **(tags or {})},
         description=description,
     )
     payload = {
@@ -110,6 +107,19 @@ def register(
     return _registration(
         project, ledger.append("register", stored.digest, actor, payload, unless_same=("release",))
     )
+
+
+def _labels(stored: StoredRelease) -> dict[str, str]:
+    lineage = stored.lineage
+    return {
+        "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
+        "sluice.data": lineage.data,
+        "sluice.golden": lineage.golden,
+        "sluice.code": lineage.code,
+        "sluice.parent": lineage.parent or "none",
+        "sluice.prompt_name": stored.prompt.name,
+        "sluice.base_name": stored.base_name,
+    }
 
 
 def _registration(project: Project, entry: LedgerEntry) -> Registration:
@@ -134,7 +144,8 @@ def commit_of(project: Project, release: str) -> str:
 def bootstrap(
     project: Project, release: str, *, actor: str, reason: str = "release zero"
 ) -> Champion:
-    """Make the registered `release` the first champion, recorded as without a verdict; later calls change nothing.
+    """Make the registered `release` the first champion, recorded as without a verdict; later calls
+    change nothing.
 
     Raises:
         ReleaseError: it is not registered.
@@ -168,18 +179,23 @@ def judge(
     markdown: str = "",
     nothing_serves: bool = False,
 ) -> Judgement:
-    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded once.
+    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded
+    once.
 
     Args:
-        tracking: when given, with `model`, the version's description becomes `markdown` and its tags name the verdict.
-        nothing_serves: the verdict compares with a release that never served (the merge base's, where the ledger has no
-            champion yet). It is recorded and counts as a look at the golden set; nothing can be promoted on it.
+        tracking: when given, with `model`, the version's description becomes `markdown` and its
+            tags name the verdict.
+        nothing_serves: the verdict compares with a release that never served (the merge base's,
+            where the ledger has no
+            champion yet). It is recorded and counts as a look at the golden set; nothing can be
+            promoted on it.
 
     Raises:
         ReleaseError: the candidate is not registered.
         StaleEpochError: the verdict is about a champion that no longer serves.
         EvidenceError: the evidence that it names is not in the store; see `keep_evidence`.
-        IntegrityError: another ledger is known than the one that is there, or the evidence is damaged.
+        IntegrityError: another ledger is known than the one that is there, or the evidence is
+            damaged.
     """
     ledger = ledger_to_write(project, tracking, model)
     for digest in filter(None, (verdict.evidence, verdict.champion_evidence)):

@@ -24,7 +24,8 @@ from sluicegate.releasing.storing import check_evidence, stored_policy
 def check_moves(project: Project, entries: Sequence[LedgerEntry]) -> None:
     """Each bootstrap, promotion and rollback was allowed by what the ledger held before it.
 
-    Version 0.1.0 wrote neither the policy nor `again` with a promotion; once one entry has them, all
+    Version 0.1.0 wrote neither the policy nor `again` with a promotion; once one entry has them,
+    all
     later ones must.
 
     Raises:
@@ -61,7 +62,8 @@ def check_moves(project: Project, entries: Sequence[LedgerEntry]) -> None:
 
 
 def check_verdicts(project: Project, entries: Sequence[LedgerEntry]) -> int:
-    """What is stored of each verdict's evidence is whole, and present where a promotion rests on it.
+    """What is stored of each verdict's evidence is whole, and present where a promotion rests on
+    it.
 
     Returns:
         The number of verdicts whose evidence is here. Version 0.1.0 kept none.
@@ -118,7 +120,9 @@ def _check_promotion(
 def _policy(
     project: Project, entry: LedgerEntry, verdicts: Sequence[LedgerEntry], current: bool
 ) -> tuple[str, dict[str, Any]]:
-    """The digest and the content of the policy of a promotion; version 0.1.0 kept the verdict's digest only."""
+    """The digest and the content of the policy of a promotion; version 0.1.0 kept the verdict's
+    digest only.
+    """
     if current:
         if "policy" not in entry.payload:
             raise ReleaseError("it names no policy.")
@@ -133,7 +137,9 @@ def _check_approvals(
     before: Sequence[LedgerEntry],
     approvals: Approvals | None,
 ) -> None:
-    """The approvals that a promotion names were given, for its verdict and by others than the makers, and suffice."""
+    """The approvals that a promotion names were given, for its verdict and by others than the
+    makers, and suffice.
+    """
     people = set()
     counting = (
         {each.sequence for each in consents(before, verdict, approvals)} if approvals else None

@@ -35,7 +35,9 @@ _RESTORE = "Restore .sluice/store from a backup, or release again from the recor
 
 @dataclass(frozen=True, slots=True)
 class StoredRelease:
-    """A release with everything needed to serve it; every part of `release` was checked when this was made."""
+    """A release with everything needed to serve it; every part of `release` was checked when this
+    was made.
+    """
 
     release: Release
     lineage: Lineage
@@ -68,9 +70,11 @@ def store_release(
     generation: GenerationSettings,
     lineage: Lineage,
 ) -> StoredRelease:
-    """Write the parts of a release, then its manifest; what is there already stays, what is damaged is written anew.
+    """Write the parts of a release, then its manifest; what is there already stays, what is
+    damaged is written anew.
 
-    A release keeps its first lineage: the one it was registered with, wherever that was, else the one stored before.
+    A release keeps its first lineage: the one it was registered with, wherever that was, else the
+        one stored before.
 
     Raises:
         AdapterError: the adapter is damaged or was made on another base; nothing is stored.
@@ -98,20 +102,25 @@ def store_release(
 
 
 def keep_registered(project: Project, entry: LedgerEntry) -> None:
-    """Make the manifest of a release the one with which `entry` registered it; a store made elsewhere has another."""
+    """Make the manifest of a release the one with which `entry` registered it; a store made
+    elsewhere has another.
+    """
     manifest = {name: entry.payload[name] for name in ("release", "lineage", "base_name")}
     _keep(_path(project, "releases", entry.release), manifest, entry.payload["manifest"])
 
 
 def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry]) -> StoredRelease:
-    """Read a stored release like `load_stored`, and check its lineage and base name: all of it is as registered.
+    """Read a stored release like `load_stored`, and check its lineage and base name: all of it is
+    as registered.
 
     Args:
-        entries: the ledger's, at least all `register` entries of this release; any of these may fit.
+        entries: the ledger's, at least all `register` entries of this release; any of these may
+            fit.
 
     Raises:
         ReleaseError: it is not registered.
-        UsageError, IntegrityError, AdapterError: see `load_stored`; IntegrityError also for another manifest.
+        UsageError, IntegrityError, AdapterError: see `load_stored`; IntegrityError also for
+            another manifest.
     """
     stored = load_stored(project, digest)
     registered_version(entries, digest)
@@ -130,7 +139,8 @@ def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry
 def load_stored(project: Project, digest: str) -> StoredRelease:
     """Read a stored release, the four parts that it consists of checked against their digests.
 
-    Its lineage and base name are what the file says; `load_registered` compares them with the ledger.
+    Its lineage and base name are what the file says; `load_registered` compares them with the
+    ledger.
 
     Raises:
         UsageError: `digest` is not 64 hexadecimal characters.

@@ -117,7 +117,8 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
 def open_client(url: str, artifacts: Path) -> MlflowClient:
     """Return a client of the tracking store and registry at `url`.
 
-    A local database is made and migrated first; a project's own, which was moved, is told where it is.
+    A local database is made and migrated first; a project's own, which was moved, is told where it
+    is.
 
     Raises:
         TrackingError: MLflow cannot be reached, or the database is broken or of a later version.

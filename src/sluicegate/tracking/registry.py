@@ -69,9 +69,11 @@ def register_version(
     description: str,
     at_least: int = 1,
 ) -> int:
-    """Store manifest and adapter under the run, then make the version in one write: none or a whole one.
+    """Store manifest and adapter under the run, then make the version in one write: none or a
+    whole one.
 
-    A number below `at_least`, as MLflow gives after a model was deleted, is used up and passed over.
+    A number below `at_least`, as MLflow gives after a model was deleted, is used up and passed
+    over.
     """
     known = version_of(client, model, release.digest)
     if known is not None:

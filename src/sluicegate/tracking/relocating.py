@@ -1,7 +1,8 @@
 """A project that was moved or copied keeps its artefacts to itself.
 
 MLflow writes the absolute place of every experiment, run, version and trace into its database, and
-has no relative one for a database that is opened directly: a copy would write into the folder of the
+has no relative one for a database that is opened directly: a copy would write into the folder of
+the
 original. So the places in a project's own store are compared with where the project is now whenever
 it is opened, and all of them follow, in one transaction.
 """
@@ -30,7 +31,8 @@ def is_own(url: str, artifacts: Path) -> bool:
 
 
 def relocate(url: str, artifacts: Path) -> int:
-    """Make every place in a project's own store lie in `artifacts`; nothing happens to any other store.
+    """Make every place in a project's own store lie in `artifacts`; nothing happens to any other
+    store.
 
     Returns:
         How many values were changed.
@@ -64,7 +66,9 @@ def relocate(url: str, artifacts: Path) -> int:
 
 
 def _root(place: str, here: Path) -> str:
-    """The folder of artefacts that `place` lies in, where that is another project's than `here`; else ''."""
+    """The folder of artefacts that `place` lies in, where that is another project's than `here`;
+    else ''.
+    """
     mark = "/" + "/".join(here.parts[-3:])
     root, found, rest = place.rpartition(mark)
     inside = bool(found) and (not rest or rest.startswith("/"))

@@ -141,7 +141,8 @@ class Tracking:
     ) -> int:
         """Make `release` a version of `model`, or return the version it already is.
 
-        The version holds `manifest.json` and the adapter folder, never the base model. Its tags carry
+        The version holds `manifest.json` and the adapter folder, never the base model. Its tags
+        carry
         every digest, and it is found again by them; its number is `at_least` that.
         """
         with exclusive(self.artifacts.parent, "write"):
