@@ -17,13 +17,14 @@ from sluicegate.judges import FORMS
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sluicegate"
 TABLES = {
-    "BACKENDS": "contracts/test_backend_contract.py",
     "BASELINES": "contracts/test_evaluation_contract.py",
-    "CODE": "contracts/test_backend_contract.py",
+    "CODE": "contracts/test_code_contract.py",
     "COMMANDS": "contracts/test_command_contract.py",
     "DETECTORS": "contracts/test_detector_contract.py",
+    "ENGINES": "contracts/test_engine_contract.py",
     "FORMS": "contracts/test_judge_contract.py",
     "METRICS": "contracts/test_metric_contract.py",
+    "MODELS": "contracts/test_model_contract.py",
     "REDACTORS": "unit/test_data_redaction.py",
     "RULES": "contracts/test_rule_contract.py",
     "SOURCES": "unit/test_data_sources.py",

@@ -28,6 +28,7 @@ from labelled_pairs import (
 )
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
 from sluicegate.judges.calibration import (
@@ -38,20 +39,19 @@ from sluicegate.judges.calibration import (
     standing,
 )
 from sluicegate.judges.labels import LabelledRow, Labels
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Failure, Question, Reply
+from sluicegate.models.scripted import ScriptedModel
 from soak_scale import scaled
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 QUICK = CalibrationParams(resamples=100)
-Said = Callable[[Question], str | Reply | Failure]
+Said = Callable[[Request], str | Reply | Failure]
 
 
 def calibrated(
     answer: Said, labels: Labels, criterion: Criterion = PAIRWISE, **changes: object
 ) -> Calibration:
     params = QUICK.model_copy(update=changes)
-    return calibrate(criterion, labels, [ScriptedAsker(answer)], params, now=NOW)
+    return calibrate(criterion, labels, [ScriptedModel(answer)], params, now=NOW)
 
 
 def failed(found: Calibration) -> set[str]:
@@ -98,7 +98,7 @@ def test_picking_the_longer_is_refused() -> None:
     """Where the longer answer is mostly right, going by length alone is still no better than going by length alone."""
     labels, _ = pairs(100, longer=0.85)
 
-    def by_length(question: Question) -> str:
+    def by_length(question: Request) -> str:
         shown = parts(question)
         return pick(len(shown["FIRST ANSWER"]) > len(shown["SECOND ANSWER"]))
 
@@ -128,7 +128,7 @@ def test_one_row_without_a_verdict_refuses() -> None:
     labels, worth = pairs(60)
     right = oracle(worth, 0.0)
 
-    def sometimes(question: Question) -> str | Failure:
+    def sometimes(question: Request) -> str | Failure:
         return (
             Failure("the endpoint is down")
             if "task 7 of" in parts(question)["SOURCE"]
@@ -184,7 +184,7 @@ def test_known_bad_answers_must_be_noticed() -> None:
     labels, worth = scored(80)
     good = scorer(worth)
 
-    def praises(question: Question) -> str:
+    def praises(question: Request) -> str:
         return (
             '{"reason": "", "score": 5}'
             if parts(question)["ANSWER"] == "gibberish zzz"
@@ -208,7 +208,7 @@ def test_known_bad_answers_are_shown_to_the_judge() -> None:
     good, seen = scorer(worth), []
     bad = {"Great summary.": 4, "task 90 of many tasks to do": 1, "Yes": 1}
 
-    def praises(question: Question) -> str:
+    def praises(question: Request) -> str:
         shown = parts(question)
         seen.append(shown["ANSWER"])
         return '{"reason": "", "score": 5}' if shown["ANSWER"] in bad else good(question)
@@ -237,7 +237,7 @@ def test_equals_are_not_noticed_either() -> None:
     labels, worth = pairs(60)
     right = oracle(worth, 0.0)
 
-    def shy(question: Question) -> str:
+    def shy(question: Request) -> str:
         shown = parts(question)
         known = all(
             (shown["SOURCE"], shown[f"{place} ANSWER"]) in worth for place in ("FIRST", "SECOND")
@@ -283,7 +283,7 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
         == "stale"
     )
     other = judge_digest(
-        replace(PAIRWISE, text="Which is longer?"), [ScriptedAsker(lambda question: "")]
+        replace(PAIRWISE, text="Which is longer?"), [ScriptedModel(lambda question: "")]
     )
     assert standing(tmp_path, other, NOW) == "uncalibrated"
     assert standing(tmp_path, other, NOW, name="better") == "other_digest"

@@ -13,9 +13,9 @@ from typing import Literal
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.scoring import source_text
+from sluicegate.generating import Model
 from sluicegate.hashing import digest_value
 from sluicegate.judges import (
-    Asker,
     Criterion,
     Judged,
     JudgeRow,
@@ -90,7 +90,7 @@ def measures(metrics: Sequence[str], prompts: Path) -> dict[str, Measure]:
 
 def judge_answers(
     criterion: Criterion,
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     golden: Sequence[Example],
     outputs: Sequence[Generation],
     champion: Sequence[Generation],
@@ -115,7 +115,7 @@ def judge_answers(
         raise EvidenceError(
             f"example {bare[0]}: {criterion.metric} needs a reference and there is none."
         )
-    digest = judge_digest(criterion, askers)
+    digest = judge_digest(criterion, models)
     bound = judgement_digest(criterion, digest, [answer.text for answer in champion])
     if criterion.compares and outputs is champion:  # it against itself
         count = len(golden)
@@ -133,7 +133,7 @@ def judge_answers(
         )
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
-    return _judgement(criterion, digest, bound, judge_rows(criterion, rows, askers, progress))
+    return _judgement(criterion, digest, bound, judge_rows(criterion, rows, models, progress))
 
 
 def _judgement(criterion: Criterion, digest: str, bound: str, judged: Judged) -> Judgement:

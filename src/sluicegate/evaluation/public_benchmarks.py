@@ -106,10 +106,9 @@ def _adapted(model: LoadedBase, adapter: Path | None, dtype: str, batch: int) ->
     """The model as lm-eval runs one, its random numbers begun anew."""
     from lm_eval.models import huggingface
 
-    from sluicegate.models.transformers_backend import load_tuned
-    from sluicegate.models.weights import choose_dtype
+    from sluicegate.engines.loading import choose_dtype, load_tuned
 
-    weights, tokenizer = load_tuned(model, adapter, choose_dtype(dtype, exact=True))
+    weights, tokenizer = load_tuned(model.path, adapter, choose_dtype(dtype, exact=True))
     huggingface.torch.manual_seed(SEED)
     return huggingface.HFLM(
         pretrained=weights,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.evaluation.judgement import Judgement
-from sluicegate.evaluation.metered import RunAsker
+from sluicegate.evaluation.metered import RunModel
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
@@ -92,9 +92,9 @@ def _computed(
     scores: dict[str, list[float]] = {}
     opinions: dict[str, JudgeUse] = {}
     for name, metric in table.items():
-        before = RunAsker.asked
+        before = RunModel.asked
         scores[name] = score_many(metric, sources, answers, references, names)
-        if metric.asks or RunAsker.asked > before:
+        if metric.asks or RunModel.asked > before:
             opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
     return scores, opinions
 

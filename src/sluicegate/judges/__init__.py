@@ -7,7 +7,7 @@ Nothing here counts before `sluice judge calibrate` has held it against people: 
 
 from __future__ import annotations
 
-from sluicegate.judges.base import Asker, Judged, JudgeRow
+from sluicegate.judges.base import Judged, JudgeRow
 from sluicegate.judges.criteria import (
     METRIC,
     Criterion,
@@ -21,7 +21,6 @@ from sluicegate.judges.jury import judge_digest, judge_rows
 __all__ = [
     "FORMS",
     "METRIC",
-    "Asker",
     "Criterion",
     "JudgeRow",
     "Judged",

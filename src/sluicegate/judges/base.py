@@ -2,41 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from sluicegate.records import Failure, Question, Reply
-
-Progress = Callable[[int, int], None]
-
-
-class Asker(Protocol):
-    """A model that answers questions: behind an endpoint or on this machine, with its cache, limits
-    and budget.
-    """
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 of what answers: address and model, or digests of base, adapter and number
-        format. No secret.
-        """
-        ...
-
-    def ask(
-        self, questions: Sequence[Question], progress: Progress | None = None
-    ) -> list[Reply | Failure]:
-        """Answer every question, in the order given; an empty sequence gives an empty list.
-
-        A bad answer or a dead endpoint is a `Failure`, never an exception. `progress(done, total)`
-        is called as answers come.
-
-        Raises:
-            BudgetError: the seconds, tokens or money are spent; what was answered stays in the
-                cache.
-            ConfigError: the endpoint is unsafe or its key is missing.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from typing import Any
 
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError, IntegrityError
+from sluicegate.generating import Model, Progress
 from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
-from sluicegate.judges.base import Asker, Judged, Progress
+from sluicegate.judges.base import Judged
 from sluicegate.judges.checks import Check, checks_of
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.jury import PRAISE, judge_digest, judge_rows
@@ -112,7 +113,7 @@ class _Runs:
 def calibrate(
     criterion: Criterion,
     labels: Labels,
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     params: CalibrationParams,
     *,
     now: datetime,
@@ -137,7 +138,7 @@ def calibrate(
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
     runs = _ask(
-        criterion, rows, [row for row in labels.rows if row.sentinel], askers, params, progress
+        criterion, rows, [row for row in labels.rows if row.sentinel], models, params, progress
     )
     data = measuring.sample(criterion, rows, runs.first)
     measured, own, above = _measured(data, runs, rows, params)
@@ -149,7 +150,7 @@ def calibrate(
         name=criterion.name,
         form=criterion.form,
         judges=criterion.judges,
-        digest=judge_digest(criterion, askers),
+        digest=judge_digest(criterion, models),
         passed=all(check.passed for check in checks),
         made=now.isoformat(timespec="seconds"),
         expires=(now + timedelta(days=params.expires_days)).isoformat(timespec="seconds"),
@@ -237,7 +238,7 @@ def _ask(
     criterion: Criterion,
     rows: Sequence[LabelledRow],
     known_bad: Sequence[LabelledRow],
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     params: CalibrationParams,
     progress: Progress | None,
 ) -> _Runs:
@@ -250,10 +251,10 @@ def _ask(
         for row in repeated
     ]
     return _Runs(
-        first=judge_rows(open_one, [row.row for row in rows], askers, progress),
-        again=judge_rows(open_one, other, askers, progress, seed=params.seed + 1),
+        first=judge_rows(open_one, [row.row for row in rows], models, progress),
+        again=judge_rows(open_one, other, models, progress, seed=params.seed + 1),
         repeated=repeated,
-        bad=judge_rows(open_one, bad, askers, progress, ask_all=True),
+        bad=judge_rows(open_one, bad, models, progress, ask_all=True),
         bad_rows=[row.id for row in bad],
     )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.parsing import Unreadable, check_fields, read_object, readable
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.wording import Asking, Unjudgeable, parts_of, question
-from sluicegate.records import Question, Reply
 
 TOKENS_A_CLAIM = 32
 MAX_CLAIMS = 200
@@ -25,7 +25,7 @@ _SHAPE = (
 )
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about all claims of `row`.
 
     Raises:

@@ -9,9 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from sluicegate.generating import Reply, Request
     from sluicegate.judges.base import JudgeRow, Opinion
     from sluicegate.judges.criteria import Criterion
-    from sluicegate.records import Question, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Form:
 
     Attributes:
         module: holds `questions(criterion, row, seed)` and `opinion(criterion, row, replies)`; with
-            `steps` also `ask_steps(criterion, asker)`.
+            `steps` also `ask_steps(criterion, model)`.
         scale: `given` by the file, described by its `levels`, or `unit`: 0 to 1, where 1 is good.
         token: a judge may answer with one token instead of JSON.
         digits: every score is one token, so that the scale lies between 0 and 9.
@@ -44,13 +44,13 @@ class Form:
         """The module, imported when it is first used."""
         return import_module(self.module)
 
-    def questions(self, criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Question, ...]:
+    def questions(self, criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Request, ...]:
         """What the judge is asked about `row`.
 
         Raises:
             Unjudgeable: the row lacks what the criterion shows.
         """
-        asked: tuple[Question, ...] = self.code.questions(criterion, row, seed)
+        asked: tuple[Request, ...] = self.code.questions(criterion, row, seed)
         return asked
 
     def opinion(self, criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:

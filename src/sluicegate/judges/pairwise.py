@@ -6,20 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.defence import clean
 from sluicegate.judges.parsing import Unreadable, read_object, read_token, readable
 from sluicegate.judges.weighting import likeliest, score_place
 from sluicegate.judges.wording import ALTERNATIVES, SHORT, Asking, parts_of, question
-from sluicegate.records import Question, Reply
 
 FIELDS = {"reason": str, "better": str}
 _PICKS = {"first": "1", "second": "2", "equal": "="}
 _WINS = {"12": 1.0, "21": 0.0, "==": 0.5}
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """Two questions about `row`: its output shown first, then its output shown second.
 
     Raises:

@@ -1,14 +1,14 @@
 """The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a
 judge model of ours.
 
-`open_provider(asker)` is a TruLens provider: `provider.relevance(prompt, response)`,
-`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Asker`,
+`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)`,
+`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Model`,
 whose cache and limits count (`evaluation.trulens` opens one under the run's budget). A score of
 theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What comes back is
 read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend
 what it cannot read, waits for its own pace of 60 calls a minute and tries again by itself; here an
 answer is the score asked for and nothing else, or an EvidenceError, and the only pace is the
-asker's. Importing TruLens takes about 10 s of processor time.
+model's. Importing TruLens takes about 10 s of processor time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 
 from sluicegate.errors import EvidenceError, MissingExtraError
-from sluicegate.judges.base import Asker
+from sluicegate.generating import Failure, Model, Request
 from sluicegate.judges.parsing import Unreadable, answer_of, read_object, read_score, readable
-from sluicegate.records import Failure, Question
 
 try:
     from trulens.core.feedback.endpoint import Endpoint
@@ -41,29 +40,29 @@ _REASONED = {"criteria": str, "supporting_evidence": str, "score": int}
 
 
 class _Unpaced(Endpoint):  # type: ignore[misc, unused-ignore]
-    """TruLens' pacing, taken out: the asker has its own."""
+    """TruLens' pacing, taken out: the model has its own."""
 
     def run_in_pace(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `func` once."""
         return func(*args, **kwargs)
 
 
-class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
-    """A TruLens provider whose model is an `Asker`; see `open_provider`."""
+class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
+    """A TruLens provider whose model is a `Model`; see `open_provider`."""
 
-    _asker: Any = PrivateAttr()
+    _model: Any = PrivateAttr()
     _max_tokens: int = PrivateAttr()
 
-    def __init__(self, asker: Asker, max_tokens: int = 512) -> None:
+    def __init__(self, model: Model, max_tokens: int = 512) -> None:
         super().__init__(
-            model_engine=f"sluicegate-{asker.identity[:12]}", endpoint=_Unpaced(name="sluicegate")
+            model_engine=f"sluicegate-{model.identity[:12]}", endpoint=_Unpaced(name="sluicegate")
         )
-        self._asker, self._max_tokens = asker, max_tokens
+        self._model, self._max_tokens = model, max_tokens
 
     @property
     def identity(self) -> str:
-        """Of the asker; part of the digest of evidence that rests on this provider."""
-        return str(self._asker.identity)
+        """Of the model; part of the digest of evidence that rests on this provider."""
+        return str(self._model.identity)
 
     def _create_chat_completion(
         self,
@@ -81,10 +80,10 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
             EvidenceError: there is no answer, or one that was cut short.
         """
         asked = messages if messages is not None else [{"role": "user", "content": prompt or ""}]
-        question = Question(
+        request = Request(
             tuple(dict(message) for message in asked), self._max_tokens, float(temperature)
         )
-        reply = self._asker.ask([question])[0]
+        reply = self._model.generate([request])[0]
         if isinstance(reply, Failure):
             raise EvidenceError(f"the judge did not answer: {reply.reason}")
         if not reply.finished:
@@ -171,13 +170,13 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         return (score - low) / (high - low), reason
 
 
-def open_provider(asker: Asker, max_tokens: int = 512) -> AskerProvider:
-    """A TruLens provider over `asker`; answers have at most `max_tokens` tokens.
+def open_provider(model: Model, max_tokens: int = 512) -> ModelProvider:
+    """A TruLens provider over `model`; answers have at most `max_tokens` tokens.
 
     Its functions raise EvidenceError where the model does not answer or answers something else than
-    a score, and BudgetError when the asker's budget is spent.
+    a score, and BudgetError when the model's budget is spent.
     """
-    return AskerProvider(asker, max_tokens)
+    return ModelProvider(model, max_tokens)
 
 
 def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from sluicegate.records import Reply
+from sluicegate.generating import Reply
 
 _SCORE = re.compile(r'"score"\s*:\s*([0-9])')
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sluicegate.generating import Request
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.defence import clean, key_of, marked
-from sluicegate.records import Question
 
 ALTERNATIVES = 10
 """How many likely tokens are asked for where the score is weighted by their probabilities."""
@@ -79,7 +79,7 @@ def parts_of(criterion: Criterion, row: JudgeRow) -> list[tuple[str, str]]:
 
 def question(
     criterion: Criterion, task: str, parts: Sequence[tuple[str, str]], asking: Asking, seed: int
-) -> Question:
+) -> Request:
     """One question about `parts`; `task` (criterion, steps, levels) is ours, `parts` are data."""
     key = key_of(criterion, parts)
     data = "\n\n".join(marked(label, text, key) for label, text in parts)
@@ -93,6 +93,6 @@ def question(
     ]
     if asking.opener:
         messages.append({"role": "assistant", "content": asking.opener})
-    return Question(
+    return Request(
         tuple(messages), asking.max_tokens, criterion.temperature, seed, asking.alternatives
     )

@@ -190,8 +190,8 @@ def _worse_end(option: Option, metric: str, higher: bool) -> float | None:
 
 
 def _memory(option: Option) -> float | None:
-    """An endpoint needs none of ours."""
-    if option.kind == "endpoint":
+    """A model elsewhere needs none of ours."""
+    if not option.local:
         return 0.0
     return option.speed.memory_gib if option.speed else None
 

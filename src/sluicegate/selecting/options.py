@@ -55,12 +55,12 @@ class Cost:
 class Option:
     """One candidate.
 
-    `kind` is local or endpoint; `cost` is None where there is no price; `failed` says why not
+    `local`: its weights are here; `cost` is None where there is no price; `failed` says why not
     measured.
     """
 
     name: str
-    kind: str
+    local: bool
     licence: str
     commercial: bool | None
     residency: str

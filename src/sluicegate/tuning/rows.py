@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.config import TuneParams
-from sluicegate.models.weights import encode_chat
+from sluicegate.engines.loading import encode_chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

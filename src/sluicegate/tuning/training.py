@@ -16,17 +16,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sluicegate.config import TuneParams
-from sluicegate.errors import ConfigError, DataError, ModelError
-from sluicegate.hashing import digest_value
-from sluicegate.models import LoadedBase, Messages
-from sluicegate.models.attention import (
+from sluicegate.engines.attention import (
     Plan,
     plannable,
     planned,
     restarting_positions,
     use_planned_attention,
 )
-from sluicegate.models.weights import choose_dtype, load_model, load_tokenizer
+from sluicegate.engines.loading import choose_dtype, load_model, load_tokenizer
+from sluicegate.errors import ConfigError, DataError, ModelError
+from sluicegate.hashing import digest_value
+from sluicegate.models import LoadedBase, Messages
 from sluicegate.records import TuneSummary
 from sluicegate.tuning import checkpoints as saved
 from sluicegate.tuning.lora import attach, publish

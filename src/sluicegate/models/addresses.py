@@ -6,23 +6,13 @@ import ipaddress
 import queue
 import socket
 import threading
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from sluicegate.config import EndpointSpec
 from sluicegate.errors import ConfigError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One address of an endpoint. `url` has the number, `host` the name: for the Host header and for TLS."""
-
-    url: str
-    host: str
-    authority: str
-    secure: bool
 
 
 class Unreachable(Exception):
@@ -57,12 +47,13 @@ def check_url(spec: EndpointSpec, name: str) -> None:
     if parts.scheme != "https" and not spec.allow_private:
         raise ConfigError(
             f"{where}: {shown(spec)} is not encrypted.",
-            hint="Use https; http only with `allow_private: true`, for a server in your own network.",
+            hint="Use https; http only with `allow_private: true`, for a server of your own.",
         )
 
 
-def find_places(spec: EndpointSpec, name: str, seconds: float) -> list[Place]:
-    """Look the endpoint's host up once; every address must be allowed, and requests go to these numbers only.
+def find_addresses(spec: EndpointSpec, name: str, seconds: float) -> list[str]:
+    """Look the endpoint's host up once; every address must be allowed, and requests go to these
+    numbers only.
 
     A second look-up, which could give another answer (DNS rebinding), never happens.
 
@@ -76,19 +67,28 @@ def find_places(spec: EndpointSpec, name: str, seconds: float) -> list[Place]:
         Unreachable: there is no address.
     """
     parts = urlsplit(spec.url)
-    host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    places = []
-    for address in _look_up(host, port, seconds):
+    found = _look_up(parts.hostname or "", port, seconds)
+    for address in found:
         _check(address, spec, name)
-        number = f"[{address}]" if address.version == 6 else str(address)
-        url = f"{parts.scheme}://{number}:{port}{parts.path.rstrip('/')}/chat/completions"
-        places.append(Place(url, host, parts.netloc, parts.scheme == "https"))
-    return places
+    return [str(address) for address in found]
+
+
+def proxy_of(spec: EndpointSpec) -> str:
+    """The egress proxy that HTTPS_PROXY and NO_PROXY name for this endpoint; empty for none.
+
+    Only encrypted requests go through a proxy: it would read the key of others.
+    """
+    parts = urlsplit(spec.url)
+    if parts.scheme != "https" or proxy_bypass(parts.netloc):
+        return ""
+    return getproxies().get("https", "")
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[Address]:
-    """Addresses of `host`, in the system's order. In a thread of its own, which a silent name server may keep."""
+    """Addresses of `host`, in the system's order. In a thread of its own, which a silent name
+    server may keep.
+    """
     found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
 
     def look() -> None:
@@ -109,7 +109,9 @@ def _look_up(host: str, port: int, seconds: float) -> list[Address]:
 
 
 def _check(address: Address, spec: EndpointSpec, name: str) -> None:
-    """Refuse what is not public, unless the configuration allows private networks; some things are never allowed."""
+    """Refuse what is not public, unless the configuration allows private networks; some things are
+    never allowed.
+    """
     inner = _inside(address)
     never = inner.is_multicast or inner.is_unspecified or inner.is_link_local
     public = inner.is_global and not never

@@ -13,11 +13,14 @@ from sluicegate.errors import EnvironmentFailure, ModelError
 from sluicegate.hashing import sync_folder
 
 SPACE_FACTOR = 10
-"""Free space asked for, in sizes of the GGUF file: a 4-bit file grows about eightfold as float32."""
+"""Free space asked for, in sizes of the GGUF file: a 4-bit file grows about eightfold as
+float32.
+"""
 
 
 def convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:
-    """Write the float32 safetensors folder `target` from a GGUF file; the caller holds the lock on `target`.
+    """Write the float32 safetensors folder `target` from a GGUF file; the caller holds the lock on
+    `target`.
 
     The folder appears complete or not at all; what an earlier, killed conversion left is removed.
 
@@ -30,7 +33,8 @@ def convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:
     free, needed = shutil.disk_usage(target.parent).free, SPACE_FACTOR * gguf.stat().st_size
     if free < needed:
         raise EnvironmentFailure(
-            f"converting {gguf.name} needs {needed / 1e9:.1f} GB in {target.parent}, {free / 1e9:.1f} GB are free.",
+            f"converting {gguf.name} needs {needed / 1e9:.1f} GB in {target.parent}, "
+            f"{free / 1e9:.1f} GB are free.",
             hint="Free disk space, or set SLUICE_CACHE to another folder.",
         )
     started = time.monotonic()
@@ -58,7 +62,7 @@ def _write(gguf: Path, folder: Path) -> None:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from sluicegate.models.weights import quiet_transformers
+    from sluicegate.engines.loading import quiet_transformers
 
     with quiet_transformers(bars=sys.stderr.isatty()):
         try:

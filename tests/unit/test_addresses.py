@@ -1,7 +1,10 @@
-"""Where an endpoint may be: what is not allowed is refused before anything is sent, and names are looked up once."""
+"""Where an endpoint may be: what is not allowed is refused before anything is sent, and names are
+looked up once.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import sys
 import threading
@@ -13,12 +16,13 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from chat_server import ChatServer, says
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError
-from sluicegate.models import open_asker
-from sluicegate.models.endpoint_address import Unreachable, check_url, find_places
-from sluicegate.records import Question, Reply
+from sluicegate.generating import Reply, Request
+from sluicegate.models import open_model
+from sluicegate.models.addresses import Unreachable, check_url, find_addresses, proxy_of
 
 
 def spec(url: str, *, private: bool = False, **more: Any) -> EndpointSpec:
@@ -27,7 +31,9 @@ def spec(url: str, *, private: bool = False, **more: Any) -> EndpointSpec:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Let names lead to the addresses given, one list for each look-up in turn; returns the names looked up."""
+    """Let names lead to the addresses given, one list for each look-up in turn; returns the names
+    looked up.
+    """
 
     def set_names(*answers: list[str]) -> list[str]:
         asked: list[str] = []
@@ -65,10 +71,12 @@ NEVER = [
 def test_addresses_that_are_not_public_are_refused(
     names: Callable[..., list[str]], address: str
 ) -> None:
-    """Private, loopback, link-local and such, also wrapped in IPv6, are refused even if another address is public."""
+    """Private, loopback, link-local and such, also wrapped in IPv6, are refused even if another
+    address is public.
+    """
     names(["93.184.216.34", address])
     with pytest.raises(ConfigError, match="not a public address"):
-        find_places(spec("https://judge.example/v1"), "judge", 1)
+        find_addresses(spec("https://judge.example/v1"), "judge", 1)
 
 
 @pytest.mark.parametrize("address", NEVER)
@@ -76,7 +84,7 @@ def test_some_addresses_are_never_allowed(names: Callable[..., list[str]], addre
     """`allow_private` opens one's own network, not the metadata service of a cloud."""
     names([address])
     with pytest.raises(ConfigError, match="not a public address"):
-        find_places(spec("http://judge.example/v1", private=True), "judge", 1)
+        find_addresses(spec("http://judge.example/v1", private=True), "judge", 1)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -85,22 +93,42 @@ def test_private_addresses_are_allowed_by_configuration(
 ) -> None:
     """With `allow_private` they may be called, without encryption too."""
     names([address])
-    (place,) = find_places(spec("http://judge.example:8000/v1/", private=True), "judge", 1)
-    number = f"[{address}]" if ":" in address else address
-    assert place.url.startswith("http://")
-    assert place.url.endswith(":8000/v1/chat/completions")
-    assert ":" in address or number in place.url
-    assert (place.host, place.authority) == ("judge.example", "judge.example:8000")
+    (found,) = find_addresses(spec("http://judge.example:8000/v1/", private=True), "judge", 1)
+    assert found == str(ipaddress.ip_address(address))
 
 
 def test_unencrypted_public_addresses_are_refused(names: Callable[..., list[str]]) -> None:
     """http is for private networks: a key never crosses the open net in clear."""
     names(["93.184.216.34"])
     with pytest.raises(ConfigError, match="not encrypted"):
-        find_places(spec("http://judge.example/v1", private=True), "judge", 1)
-    assert find_places(spec("https://judge.example/v1"), "judge", 1)[0].url.startswith(
-        "https://93.184.216.34:443/v1"
-    )
+        find_addresses(spec("http://judge.example/v1", private=True), "judge", 1)
+    assert find_addresses(spec("https://judge.example/v1"), "judge", 1) == ["93.184.216.34"]
+
+
+@pytest.mark.parametrize(
+    ("url", "around", "proxied"),
+    [
+        ("https://judge.example/v1", "", True),
+        ("https://judge.example/v1", "other.example, .example", False),
+        ("https://judge.example:8443/v1", "judge.example", False),
+        ("https://judge.example/v1", "*", False),
+        ("http://judge.example/v1", "", False),
+    ],
+)
+def test_which_requests_go_through_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, url: str, around: str, proxied: bool
+) -> None:
+    """HTTPS_PROXY is for encrypted requests, NO_PROXY makes exceptions; blank variables are
+    none.
+    """
+    for name in ("https_proxy", "no_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "")
+    assert not proxy_of(spec(url, private=True))
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", around)
+    expected = "http://proxy.example:3128" if proxied else ""
+    assert proxy_of(spec(url, private=True)) == expected
 
 
 @pytest.mark.parametrize(
@@ -110,7 +138,7 @@ def test_unencrypted_public_addresses_are_refused(names: Callable[..., list[str]
      "https://bücher.example/v1"],
 )  # fmt: skip
 def test_unsafe_letters(url: str) -> None:
-    """What an address shows without a look-up is refused when the asker is opened, with a hint."""
+    """What an address shows without a look-up is refused when the model is opened, with a hint."""
     try:
         endpoint = spec(url)
     except ValueError:
@@ -128,14 +156,16 @@ def test_unsafe_endpoints_raise_through_the_door(
     names(["127.0.0.1"])
     with ChatServer(says(lambda _: "never")) as server:
         model = ModelSpec(endpoint=spec(f"https://judge.example:{server.port}/v1"))
-        asker = open_asker(model, "judge", root=tmp_path, cache=tmp_path)
+        client = open_model(model, "judge", root=tmp_path)
         with pytest.raises(ConfigError, match="not a public"):
-            asker.ask([Question(({"role": "user", "content": "hello"},))])
+            client.generate([Request(({"role": "user", "content": "hello"},))])
         assert not server.asked
 
 
 def test_rebinding_changes_nothing(names: Callable[..., list[str]], tmp_path: Path) -> None:
-    """The address that was checked is the one called: a name that later leads elsewhere is not looked up again."""
+    """The address that was checked is the one called: a name that later leads elsewhere is not
+    looked up again.
+    """
     looked = names(["127.0.0.1"], ["10.255.255.1"])
     with ChatServer(says(lambda _: "here")) as server:
         model = ModelSpec(
@@ -143,9 +173,9 @@ def test_rebinding_changes_nothing(names: Callable[..., list[str]], tmp_path: Pa
                 f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=1
             )
         )
-        asker = open_asker(model, "judge", root=tmp_path, cache=tmp_path)
-        answers = asker.ask(
-            [Question(({"role": "user", "content": f"hello {n}"},)) for n in range(40)]
+        client = open_model(model, "judge", root=tmp_path)
+        answers = client.generate(
+            [Request(({"role": "user", "content": f"hello {n}"},)) for n in range(40)]
         )
         assert {one.headers["host"] for one in server.asked} == {f"judge.example:{server.port}"}
     assert looked == ["judge.example"]
@@ -161,8 +191,8 @@ def test_the_next_address_is_tried(names: Callable[..., list[str]], tmp_path: Pa
                 f"http://judge.example:{server.port}/v1", private=True, timeout=5, tries=3
             )
         )
-        (answer,) = open_asker(model, "judge", root=tmp_path, cache=tmp_path).ask(
-            [Question(({"role": "user", "content": "hello"},))]
+        (answer,) = open_model(model, "judge", root=tmp_path).generate(
+            [Request(({"role": "user", "content": "hello"},))]
         )
     assert isinstance(answer, Reply)
 
@@ -173,6 +203,6 @@ def test_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(range(forever.wait(60) * 0)))
     started = time.monotonic()
     with pytest.raises(Unreachable, match="not resolved within"):
-        find_places(spec("https://judge.example/v1"), "judge", 0.2)
+        find_addresses(spec("https://judge.example/v1"), "judge", 0.2)
     assert time.monotonic() - started < 5
     forever.set()

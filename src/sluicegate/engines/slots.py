@@ -1,4 +1,6 @@
-"""A key-value cache with one slot per sequence in work: rows of different length side by side, no padding."""
+"""A key-value cache with one slot per sequence in work: rows of different length side by side, no
+padding.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,17 @@ from typing import Any
 import torch
 from transformers import Cache, PreTrainedModel
 
-from sluicegate.models.attention import Plan, planned, restarting_positions
+from sluicegate.engines.attention import Plan, planned, restarting_positions
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
-    """Keys and values as (slot, head, position, size) per layer; the slots in use are always the first ones.
+    """Keys and values as (slot, head, position, size) per layer; the slots in use are always the
+    first ones.
 
-    `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in use;
-    `release` frees a slot by moving the last one into its place. Tokens in `shared`, with which every prompt begins, are
-    read once, by the first `admit`, and lie in all slots from then on.
+    `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in
+    use; `release` frees a slot by moving the last one into its place. Tokens in `shared`, with
+    which every prompt begins, are read once, by the first `admit`, and lie in all slots from then
+    on.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         *args: Any,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Called by each attention layer: stores what is new and returns what the query may look at."""
+        """Called by each attention layer: stores what is new and returns what the query may look
+        at.
+        """
         if layer_idx == len(self.keys):
             _, heads, _, size = key_states.shape
             shape = (self.slots, heads, self.span, size)
@@ -78,16 +84,19 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return keys[: self.used, :, : self._seen], values[: self.used, :, : self._seen]
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Run `prompts` side by side into free slots; returns next-token logits (prompts, vocabulary), float32."""
-        place, first = self.model.device, self.shared
+        """Run `prompts` side by side into free slots; returns next-token logits (prompts,
+        vocabulary), float32.
+        """
+        device, first = self.model.device, self.shared
         self._incoming = [len(prompt) - first for prompt in prompts]
         ids = torch.tensor(
-            [self._unread + [token for prompt in prompts for token in prompt[first:]]], device=place
+            [self._unread + [token for prompt in prompts for token in prompt[first:]]],
+            device=device,
         )
-        ends = torch.tensor(self._incoming, device=place).cumsum(0) - 1 + len(self._unread)
-        positions = restarting_positions(self._incoming, place, first)
+        ends = torch.tensor(self._incoming, device=device).cumsum(0) - 1 + len(self._unread)
+        positions = restarting_positions(self._incoming, device, first)
         if self._unread:
-            positions = torch.cat((torch.arange(first, device=place)[None], positions), dim=1)
+            positions = torch.cat((torch.arange(first, device=device)[None], positions), dim=1)
         with planned(Plan(lengths=tuple(self._incoming), shared=first)):
             out = self.model(
                 input_ids=ids,
@@ -101,13 +110,15 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return out.logits[0].float()  # type: ignore[no-any-return]  # model outputs are untyped
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Append one token to each slot in use; returns the logits after it (used, vocabulary), float32."""
-        place = self.model.device
-        self._rows = torch.arange(self.used, device=place)
-        self._positions = torch.tensor(self.lengths, device=place)
+        """Append one token to each slot in use; returns the logits after it (used, vocabulary),
+        float32.
+        """
+        device = self.model.device
+        self._rows = torch.arange(self.used, device=device)
+        self._positions = torch.tensor(self.lengths, device=device)
         self._seen = max(self.lengths) + 1
-        mask = torch.arange(self._seen, device=place) <= self._positions[:, None]
-        ids = torch.tensor(tokens, device=place)[:, None]
+        mask = torch.arange(self._seen, device=device) <= self._positions[:, None]
+        ids = torch.tensor(tokens, device=device)[:, None]
         with planned(Plan(mask=mask[:, None, None, :])):
             out = self.model(
                 input_ids=ids,
@@ -120,7 +131,9 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return out.logits[:, -1].float()  # type: ignore[no-any-return]  # model outputs are untyped
 
     def release(self, slot: int) -> None:
-        """Free `slot`; the last slot in use takes its place (the caller moves its own row the same way)."""
+        """Free `slot`; the last slot in use takes its place (the caller moves its own row the same
+        way).
+        """
         last = self.used - 1
         if slot != last:
             length = self.lengths[last]

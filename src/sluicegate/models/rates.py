@@ -1,27 +1,22 @@
-"""How fast an endpoint is asked: token buckets for its limits, and how long to wait after a refusal."""
+"""How fast a hosted model is asked: token buckets for its limits."""
 
 from __future__ import annotations
 
-import email.utils
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 BURST = 0.1
 """Share of a minute's allowance that may go out at once."""
-FIRST_WAIT = 0.5
-LONGEST_BACKOFF = 20.0
-LONGEST_WAIT = 60.0
-"""Seconds. A server that asks for a longer wait than this is not waited for."""
 
 
 @dataclass(slots=True)
 class TokenBucket:
     """At most `per_minute` units in any 60 seconds; 0 is no limit. A unit is a request or a token.
 
-    It holds a tenth of a minute's allowance and fills at nine tenths of the rate, so that burst and refill together
-    stay within the limit. What is larger than the bucket waits until it is full and leaves it in debt.
+    It holds a tenth of a minute's allowance and fills at nine tenths of the rate, so that burst and
+    refill together stay within the limit. What is larger than the bucket waits until it is full and
+    leaves it in debt.
 
     Example:
         >>> bucket = TokenBucket(60, clock=lambda: 0.0)
@@ -61,28 +56,3 @@ class TokenBucket:
         """Return units that were taken and not used; a negative number takes more."""
         if self.per_minute:
             self._level = min(self._most, self._level + units)
-
-
-def backoff(tried: int, chance: random.Random) -> float:
-    """Seconds to wait after try number `tried` (from 1): anything up to 0.5, 1, 2, 4 ... 20 (full jitter).
-
-    So that many clients that were refused together do not come back together
-    (Brooker, Exponential Backoff And Jitter, 2015).
-    """
-    return chance.uniform(0, min(LONGEST_BACKOFF, FIRST_WAIT * 2 ** (tried - 1)))
-
-
-def retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or a date); None where there is none that makes sense.
-
-    Example:
-        >>> retry_after("3"), retry_after("Thu, 01 Jan 1970 00:00:09 GMT", lambda: 4.0), retry_after("soon")
-        (3.0, 5.0, None)
-    """
-    text = (value or "").strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 20:
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now())
-    except (ValueError, TypeError, OverflowError):
-        return None

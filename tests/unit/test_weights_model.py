@@ -1,4 +1,4 @@
-"""Local weights that are asked: batching changes no reply, probabilities are the model's, limits hold."""
+"""Weights as a model: batching changes no reply, probabilities are the model's, limits hold."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from sluicegate.budget import Budget
 from sluicegate.config import ModelSpec
+from sluicegate.engines.loading import encode_chat, load_model, load_tokenizer
 from sluicegate.errors import BudgetError, ModelError
-from sluicegate.models import AskLimits, open_asker, open_backend, resolve_base
-from sluicegate.models.weights import encode_chat, load_model, load_tokenizer
-from sluicegate.project import model_cache
-from sluicegate.records import Failure, GenerationSettings, Question, Reply
+from sluicegate.generating import Failure, Reply, Request
+from sluicegate.models import open_model
 from tiny_model import build_tiny_model
 
 WORDS = (
@@ -37,9 +37,9 @@ WORDS = (
 )
 
 
-def question(length: int, start: int = 0, **more: Any) -> Question:
+def question(length: int, start: int = 0, **more: Any) -> Request:
     text = " ".join(WORDS[(start + place * place) % len(WORDS)] for place in range(length))
-    return Question(({"role": "user", "content": text},), **{"max_tokens": 12, **more})
+    return Request(({"role": "user", "content": text},), **{"max_tokens": 12, **more})
 
 
 QUESTIONS = [question(length, start) for start, length in enumerate([3, 60, 12, 1, 33, 90, 7, 25])]
@@ -58,7 +58,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def opened(spec: ModelSpec, cache: Path, **more: Any) -> Any:
-    return open_asker(spec, "tiny", root=Path(), cache=cache, **{"dtype": "float32", **more})
+    return open_model(spec, "tiny", root=Path(), cache=cache, **{"dtype": "float32", **more})
 
 
 def replies(answers: list[Reply | Failure]) -> list[Reply]:
@@ -66,39 +66,21 @@ def replies(answers: list[Reply | Failure]) -> list[Reply]:
     return [answer for answer in answers if isinstance(answer, Reply)]
 
 
-def test_replies_equal_generation(spec: ModelSpec, tmp_path: Path) -> None:
-    """A reply is what the generation backend answers, in the order asked, however long each question is."""
-    backend = open_backend(
-        "transformers",
-        resolve_base(spec, "tiny", model_cache()),
-        None,
-        dtype="float32",
-        batch_tokens=1,
-    )
-    said = backend.generate(
-        [[dict(one) for one in asked.messages] for asked in QUESTIONS],
-        GenerationSettings(max_new_tokens=12),
-    )
-    answers = replies(opened(spec, tmp_path).ask(QUESTIONS))
-    assert [
-        (answer.text, answer.prompt_tokens, answer.completion_tokens) for answer in answers
-    ] == [(one.text, one.prompt_tokens, one.completion_tokens) for one in said]
-    assert all(answer.alternatives == () and answer.seconds > 0 for answer in answers)
-
-
 @pytest.mark.parametrize("planned", [True, False])
 def test_alternatives_are_the_models_probabilities(
     spec: ModelSpec, tmp_path: Path, planned: bool
 ) -> None:
-    """At each place the likely tokens have the log probabilities of a plain forward pass, batched or one by one."""
-    asker = opened(spec, tmp_path)
+    """At each place the likely tokens have the log probabilities of a plain forward pass, batched
+    or one by one.
+    """
+    asked_of = opened(spec, tmp_path)
     count = torch.iinfo(torch.int16).max if planned else 5
     if not planned:
-        asker.ask([question(2)])
-        asker._source._backend = _one_by_one(spec)
+        asked_of.generate([question(2)])
+        asked_of.model._opened = _one_by_one(spec)
     asked = [question(length, alternatives=min(count, 500)) for length in (4, 30, 9)]
     tokenizer, model = load_tokenizer(Path(spec.path)), load_model(Path(spec.path), "float32")
-    for one, reply in zip(asked, replies(asker.ask(asked)), strict=True):
+    for one, reply in zip(asked, replies(asked_of.generate(asked)), strict=True):
         ids = encode_chat(tokenizer, [dict(message) for message in one.messages])
         for place, likely in enumerate(reply.alternatives):
             with torch.inference_mode():
@@ -122,7 +104,9 @@ def test_alternatives_are_the_models_probabilities(
 def test_a_common_beginning_leaves_the_probabilities(
     spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading the criterion once for all questions moves no token's probability by 1e-5, also where slots are refilled."""
+    """Reading the criterion once for all questions moves no token's probability by 1e-5, also where
+    slots are refilled.
+    """
     rules = {
         "role": "system",
         "content": "Say whether the customer got the parcel in time or not. " * 6,
@@ -132,11 +116,12 @@ def test_a_common_beginning_leaves_the_probabilities(
         for one in QUESTIONS * 2
     ]
     asked = [replace(one, seed=seed) for seed, one in enumerate(asked)]
-    monkeypatch.setattr("sluicegate.models.local_asker.BATCH_TOKENS", 700)
     found = []
     for sharing in (8, 10**9):
-        monkeypatch.setattr("sluicegate.models.transformers_backend.SHARING", sharing)
-        found.append(replies(opened(spec, tmp_path / str(sharing)).ask(asked)))
+        monkeypatch.setattr("sluicegate.engines.batching.SHARING", sharing)
+        found.append(
+            replies(opened(spec, tmp_path / str(sharing), batch_tokens=700).generate(asked))
+        )
     for one, two in zip(*found, strict=True):
         assert (one.text, one.completion_tokens) == (two.text, two.completion_tokens)
         for place, other in zip(one.alternatives, two.alternatives, strict=True):
@@ -148,23 +133,25 @@ def test_a_common_beginning_leaves_the_probabilities(
 
 
 def _one_by_one(spec: ModelSpec) -> Any:
-    from sluicegate.models.local_asker import TellingBackend
+    from sluicegate.engines.batching import BatchingEngine
 
     model = load_model(Path(spec.path), "float32")
     model.config.model_type = "unheard-of"
-    backend = TellingBackend(model, load_tokenizer(Path(spec.path)), context=256, batch_tokens=100)
+    backend = BatchingEngine(model, load_tokenizer(Path(spec.path)), context=256, batch_tokens=100)
     assert not backend.planned
     return backend
 
 
 def test_settings_of_questions_may_differ(spec: ModelSpec, tmp_path: Path) -> None:
-    """Greedy and sampled questions, seeds and lengths share a batch; each answer is the one it gets alone."""
+    """Greedy and sampled questions, seeds and lengths share a batch; each answer is the one it gets
+    alone.
+    """
     asked = [
         question(5), question(5, temperature=0.9), question(5, temperature=0.9, seed=1), question(5, max_tokens=3),
         question(5, temperature=0.9, seed=2, alternatives=2), question(40),
     ]  # fmt: skip
-    together = replies(opened(spec, tmp_path / "one").ask(asked))
-    alone = [replies(opened(spec, tmp_path / "two").ask([one]))[0] for one in asked]
+    together = replies(opened(spec, tmp_path / "one").generate(asked))
+    alone = [replies(opened(spec, tmp_path / "two").generate([one]))[0] for one in asked]
     assert [answer.text for answer in together] == [answer.text for answer in alone]
     assert len({answer.text for answer in together}) >= 4
     assert together[3].completion_tokens <= 3
@@ -176,10 +163,10 @@ def test_settings_of_questions_may_differ(spec: ModelSpec, tmp_path: Path) -> No
 def test_nothing_is_computed_twice(spec: ModelSpec, tmp_path: Path) -> None:
     """Cached replies come back equal, alternatives too, and no weights are loaded for them."""
     asked = [question(length, alternatives=3) for length in (2, 8)]
-    first = replies(opened(spec, tmp_path).ask(asked))
-    asker = opened(spec, tmp_path)
-    again = replies(asker.ask(asked))
-    assert asker._source._backend is None
+    first = replies(opened(spec, tmp_path).generate(asked))
+    model = opened(spec, tmp_path)
+    again = replies(model.generate(asked))
+    assert model.model._opened is None
     assert [(one.text, one.alternatives) for one in first] == [
         (one.text, one.alternatives) for one in again
     ]
@@ -188,36 +175,40 @@ def test_nothing_is_computed_twice(spec: ModelSpec, tmp_path: Path) -> None:
 
 def test_too_long_is_a_failure(spec: ModelSpec, tmp_path: Path) -> None:
     """A question that leaves no room for an answer fails alone; the others are answered."""
-    answers = opened(spec, tmp_path).ask([question(3), question(400), question(4)])
+    answers = opened(spec, tmp_path).generate([question(3), question(400), question(4)])
     assert [isinstance(answer, Failure) for answer in answers] == [False, True, False]
-    assert "the model's context is 256" in answers[1].reason
+    assert "the model's context, 256" in answers[1].reason
 
 
 def test_identity_says_what_answers(spec: ModelSpec, tmp_path: Path) -> None:
-    """Other weights, another adapter or number format is another identity; another name or cache folder is not."""
+    """Other weights, another adapter or number format is another identity; another name or cache
+    folder is not.
+    """
     other = ModelSpec(path=str(build_tiny_model(tmp_path / "tiny", seed=1)), context=256)
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
-    askers = [
+    models = [
         opened(spec, tmp_path), opened(other, tmp_path), opened(spec, tmp_path, dtype="bfloat16"),
         opened(spec, tmp_path, adapter=adapter),
     ]  # fmt: skip
-    assert len({asker.identity for asker in askers}) == 4
+    assert len({model.identity for model in models}) == 4
     relative = spec.model_copy(update={"path": Path(spec.path).name})
-    same = open_asker(
+    same = open_model(
         relative, "x", root=Path(spec.path).parent, cache=tmp_path / "else", dtype="float32"
     )
-    assert same.identity == askers[0].identity
+    assert same.identity == models[0].identity
 
 
 def test_tokens_are_limited(spec: ModelSpec, tmp_path: Path) -> None:
-    """No question starts that might exceed the budget; what was answered stays, and the rest follows with more budget."""
+    """No question starts that might exceed the budget; what was answered stays, and the rest
+    follows with more budget.
+    """
     asked = [question(8, start) for start in range(12)]
     with pytest.raises(BudgetError, match="token budget of 300") as caught:
-        opened(spec, tmp_path, limits=AskLimits(max_tokens=300)).ask(asked)
+        opened(spec, tmp_path).generate(asked, budget=Budget(tokens=300))
     assert "costing" not in str(caught.value)
-    answers = replies(opened(spec, tmp_path).ask(asked))
+    answers = replies(opened(spec, tmp_path).generate(asked))
     kept = [answer for answer in answers if answer.cached]
     assert 3 <= len(kept) < 12
     assert sum(answer.prompt_tokens + answer.completion_tokens for answer in kept) <= 300
@@ -225,20 +216,21 @@ def test_tokens_are_limited(spec: ModelSpec, tmp_path: Path) -> None:
 
 def test_time_is_limited(spec: ModelSpec, tmp_path: Path) -> None:
     """When time is up the model stops between two tokens."""
-    asker = opened(spec, tmp_path, limits=AskLimits(max_seconds=0.5))
-    asker.ask([])
+    model = opened(spec, tmp_path)
+    model.generate([])
     started = time.monotonic()
     with pytest.raises(BudgetError, match="time budget"):
-        asker.ask(
+        model.generate(
             [
                 question(3, start, max_tokens=200, temperature=2.0, seed=start)
                 for start in range(3000)
-            ]
+            ],
+            budget=Budget(seconds=0.5),
         )
     assert time.monotonic() - started < 20
 
 
 def test_missing_weights(tmp_path: Path) -> None:
-    """A model that is not there is an error when the asker is opened."""
+    """A model that is not there is an error when the model is opened."""
     with pytest.raises(ModelError, match="is not a folder"):
         opened(ModelSpec(path="nowhere"), tmp_path)

@@ -1,4 +1,6 @@
-"""From logits to the next token: greedy, or sampled with a random stream per prompt: batching changes nothing."""
+"""From logits to the next token: greedy, or sampled with a random stream per prompt: batching
+changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,18 @@ from collections.abc import Sequence
 
 import torch
 
+from sluicegate.generating import Request
 from sluicegate.hashing import digest_value
-from sluicegate.records import GenerationSettings
 
 
 class Picker:
     """Next tokens of one prompt. The random stream depends on `settings.seed` and the prompt alone.
 
-    The order is that of transformers: repetition penalty over prompt and answer, temperature, top-p.
+    The order is that of transformers: repetition penalty over prompt and answer, temperature,
+        top-p.
     """
 
-    def __init__(self, prompt: Sequence[int], settings: GenerationSettings) -> None:
+    def __init__(self, prompt: Sequence[int], settings: Request) -> None:
         self.settings = settings
         self.seen = (
             torch.tensor(sorted(set(prompt))) if settings.repetition_penalty != 1.0 else None
@@ -50,7 +53,9 @@ class Picker:
 
 
 def pick_all(pickers: Sequence[Picker], logits: torch.Tensor) -> list[int]:
-    """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else is asked."""
+    """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else
+    is asked.
+    """
     if all(picker.plain for picker in pickers):
         return [int(token) for token in logits.argmax(-1).tolist()]
     rows = logits.cpu()

@@ -1,4 +1,6 @@
-"""The door to askers: nothing is asked twice, a kill loses nothing, and a key is found nowhere."""
+"""Models by their entries: nothing is asked twice, a kill loses nothing, and a key is found
+nowhere.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +16,28 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from chat_server import Asked, ChatServer, completion, says, send
+from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.errors import ConfigError, EnvironmentFailure, SluiceError
-from sluicegate.models import AskLimits, open_asker, open_backend, rate_limits
-from sluicegate.models.endpoint_backend import remote_model
-from sluicegate.models.reply_cache import FILE
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Failure, GenerationSettings, Question, Reply
+from sluicegate.generating import Failure, Reply, Request, all_replies, request_of
+from sluicegate.models import MODELS, Entry, open_model, price_of, resolve_base
+from sluicegate.models.cache import FILE
+from sluicegate.models.scripted import ScriptedModel
+from sluicegate.records import GenerationSettings
 from soak_scale import scaled
 
 
-def questions(count: int, **more: Any) -> list[Question]:
-    return [Question(({"role": "user", "content": f"question {n}"},), **more) for n in range(count)]
+def questions(count: int, **more: Any) -> list[Request]:
+    return [Request(({"role": "user", "content": f"question {n}"},), **more) for n in range(count)]
 
 
 def model(url: str, **more: Any) -> ModelSpec:
@@ -47,12 +52,16 @@ def model(url: str, **more: Any) -> ModelSpec:
     return ModelSpec(endpoint=EndpointSpec(**fields))
 
 
-def ask(url: str, folder: Path, asked: list[Question], **more: Any) -> list[Reply | Failure]:
-    return open_asker(model(url, **more), "judge", root=folder, cache=folder / "cache").ask(asked)
+def ask(url: str, folder: Path, asked: list[Request], **more: Any) -> list[Reply | Failure]:
+    return open_model(model(url, **more), "judge", root=folder, cache=folder / "cache").generate(
+        asked
+    )
 
 
 def test_nothing_is_asked_twice(tmp_path: Path) -> None:
-    """Equal questions are asked once, in one call and in later ones; the copies say that they cost nothing."""
+    """Equal questions are asked once, in one call and in later ones; the copies say that they cost
+    nothing.
+    """
     place = {"token": "5", "logprob": -0.25, "top_logprobs": [{"token": "5", "logprob": -0.25}]}
 
     async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -88,15 +97,15 @@ def test_nothing_is_asked_twice(tmp_path: Path) -> None:
 
 def test_every_part_of_a_question_counts(tmp_path: Path) -> None:
     """Another setting, message, model or address is another question."""
-    base = Question(({"role": "user", "content": "q"},))
+    base = Request(({"role": "user", "content": "q"},))
     variants = [
         base,
-        Question(({"role": "system", "content": "q"},)),
-        Question(({"role": "user", "content": "q"}, {"role": "user", "content": ""})),
-        Question(base.messages, max_tokens=1),
-        Question(base.messages, temperature=1.0),
-        Question(base.messages, seed=1),
-        Question(base.messages, alternatives=1),
+        Request(({"role": "system", "content": "q"},)),
+        Request(({"role": "user", "content": "q"}, {"role": "user", "content": ""})),
+        Request(base.messages, max_tokens=1),
+        Request(base.messages, temperature=1.0),
+        Request(base.messages, seed=1),
+        Request(base.messages, alternatives=1),
     ]
     with ChatServer(says(lambda _: "x")) as server:
         ask(server.url, tmp_path, variants)
@@ -104,7 +113,7 @@ def test_every_part_of_a_question_counts(tmp_path: Path) -> None:
         ask(server.url, tmp_path, variants, model="other")
         assert len(server.asked) == 2 * len(variants)
         one, two = (
-            open_asker(model(url), "j", root=tmp_path, cache=tmp_path)
+            open_model(model(url), "j", root=tmp_path, cache=tmp_path)
             for url in (server.url, server.url + "/")
         )
         assert one.identity == two.identity
@@ -125,19 +134,23 @@ def test_failures_are_not_kept(tmp_path: Path) -> None:
     assert all(isinstance(answer, Reply) for answer in second)
 
 
-def test_progress_counts_to_the_end(tmp_path: Path) -> None:
-    """`progress` grows by one up to the number of different questions, cached ones counted at once."""
-    seen: list[tuple[int, int]] = []
+def test_every_answer_is_told_once(tmp_path: Path) -> None:
+    """`took` is told of each request once, cached and repeated ones among them; no request, no
+    answer.
+    """
+    seen: list[int] = []
     with ChatServer(says(lambda _: "x")) as server:
-        asker = open_asker(model(server.url), "j", root=tmp_path, cache=tmp_path)
-        asker.ask(questions(4))
-        asker.ask([*questions(6), *questions(6)], lambda done, total: seen.append((done, total)))
-        assert asker.ask([]) == []
-    assert seen == [(4, 6), (5, 6), (6, 6)]
+        client = open_model(model(server.url), "j", root=tmp_path, cache=tmp_path)
+        client.generate(questions(4))
+        client.generate([*questions(6), *questions(6)], took=lambda place, _: seen.append(place))
+        assert client.generate([]) == []
+    assert sorted(seen) == list(range(12))
 
 
 def test_a_changed_cache_is_not_believed(tmp_path: Path) -> None:
-    """A row whose bytes are not those written is asked for again; a file that is no database is an error with a hint."""
+    """A row whose bytes are not those written is asked for again; a file that is no database is an
+    error with a hint.
+    """
     with ChatServer(says(lambda asked: str(asked.number))) as server:
         ask(server.url, tmp_path, questions(2))
         with sqlite3.connect(tmp_path / "cache" / FILE) as database:
@@ -162,20 +175,23 @@ def test_a_changed_cache_is_not_believed(tmp_path: Path) -> None:
 ASKING = """
 import sys
 from pathlib import Path
-from sluicegate.models import open_asker
+from sluicegate.models import open_model
 from sluicegate.config import EndpointSpec, ModelSpec
-from sluicegate.records import Question, Reply
-spec = ModelSpec(endpoint=EndpointSpec(url=sys.argv[1], model="m", allow_private=True, concurrency=4))
-asked = [Question(({"role": "user", "content": f"question {n}"},)) for n in range(int(sys.argv[3]))]
+from sluicegate.generating import Request, Reply
+fields = {"url": sys.argv[1], "model": "m", "allow_private": True, "concurrency": 4}
+spec = ModelSpec(endpoint=EndpointSpec(**fields))
+asked = [Request(({"role": "user", "content": f"question {n}"},)) for n in range(int(sys.argv[3]))]
 print("ready", flush=True)
-answers = open_asker(spec, "m", root=Path(), cache=Path(sys.argv[2])).ask(asked)
+answers = open_model(spec, "m", root=Path(), cache=Path(sys.argv[2])).generate(asked)
 assert [a.text for a in answers] == [q.messages[0]["content"] for q in asked], answers
 print(sum(not a.cached for a in answers))
 """
 
 
 def test_a_kill_pays_for_nothing_twice(tmp_path: Path) -> None:
-    """Killed at any moment and run again, only questions that were in the air are asked a second time."""
+    """Killed at any moment and run again, only questions that were in the air are asked a second
+    time.
+    """
     chance = random.Random(4)
     count, kills, killed = 120, scaled(2, 60), 0
     for trial in range(kills):
@@ -236,9 +252,11 @@ def hostile(key: str) -> Any:
 def test_canary_keys_are_found_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of 20 planted keys none is in a cache, an answer, an error with its chain and local variables, or a debug log."""
+    """Of 20 planted keys none is in a cache, an answer, an error with its chain and local
+    variables, or a debug log.
+    """
     caplog.set_level(logging.DEBUG, logger="")
-    monkeypatch.setattr(rate_limits, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
     chance = random.Random(0)
     keys = [
         "sk-" + "".join(chance.choices("abcdefghijkmnpqrstuvwxyz23456789", k=40)) for _ in range(20)
@@ -248,34 +266,28 @@ def test_canary_keys_are_found_nowhere(
         monkeypatch.setenv("CANARY_KEY", key)
         with ChatServer(hostile(key)) as server:
             spec = model(server.url, key_env="CANARY_KEY", tries=2, concurrency=2)
-            asker = open_asker(spec, "j", root=tmp_path, cache=tmp_path / f"cache{number}")
-            answers = asker.ask(questions(12))
+            client = open_model(spec, "j", root=tmp_path, cache=tmp_path / f"cache{number}")
+            answers = client.generate(questions(12))
             written += [
                 *map(repr, answers),
                 repr(pickle.dumps(answers)),
-                repr(vars(asker)),
-                asker.identity,
+                repr(vars(client)),
+                client.identity,
             ]
             written += [
-                repr(vars(value)) for value in vars(asker).values() if hasattr(value, "__dict__")
+                repr(vars(value)) for value in vars(client).values() if hasattr(value, "__dict__")
             ]
             errors: list[SluiceError] = []
-            for limits in (AskLimits(max_tokens=200), AskLimits(max_seconds=1e-3)):
+            for budget in (Budget(tokens=200), Budget(seconds=1e-3)):
                 with pytest.raises(SluiceError) as caught:
-                    open_asker(
-                        spec, "j", root=tmp_path, cache=tmp_path / "none", limits=limits
-                    ).ask(questions(50))
+                    open_model(spec, "j", root=tmp_path).generate(questions(50), budget=budget)
                 errors.append(caught.value)
-            backend = open_backend(
-                "endpoint", remote_model(spec, "j", tmp_path), None, dtype="auto", batch_tokens=1
-            )
-            prompts = [[dict(message) for message in one.messages] for one in questions(4)]
             with pytest.raises(SluiceError) as caught:
-                backend.generate(prompts, GenerationSettings())
+                all_replies(open_model(spec, "j", root=tmp_path).generate(questions(12)), "j")
             errors.append(caught.value)
         monkeypatch.setenv("CANARY_KEY", f"{key} {key}")
         with pytest.raises(ConfigError) as refused:
-            open_asker(spec, "j", root=tmp_path, cache=tmp_path)
+            open_model(spec, "j", root=tmp_path, cache=tmp_path)
         for place, error in enumerate((*errors, refused.value)):
             assert error.__traceback__ is not None
             error.__traceback__ = (
@@ -285,7 +297,7 @@ def test_canary_keys_are_found_nowhere(
             (tmp_path / f"error{number}-{place}").write_text("".join(ours.format()))
         assert any(isinstance(answer, Reply) for answer in answers)
         assert sum(isinstance(answer, Failure) for answer in answers) > 5
-    for name in ("httpcore.connection", "httpcore.http11"):
+    for name in ("httpcore2.connection", "httpcore2.http11", "httpx2"):
         logging.getLogger(name).debug("somebody else's request")
     (tmp_path / "answers").write_text("\n".join(written))
     (tmp_path / "log").write_text(
@@ -300,94 +312,93 @@ def test_canary_keys_are_found_nowhere(
         assert not found, (path.name, found)
 
 
-def test_an_endpoint_generates(tmp_path: Path) -> None:
-    """As a backend an endpoint answers in order with the settings of a release, and is paid once."""
-    with ChatServer(says(lambda asked: f" {asked.text}! ")) as server:
-        remote = remote_model(model(server.url), "m", tmp_path)
-        backend = open_backend("endpoint", remote, None, dtype="auto", batch_tokens=1)
-        prompts = [[{"role": "user", "content": f"say {n}"}] for n in range(5)]
-        settings = GenerationSettings(
-            max_new_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("##",)
-        )
-        answers = backend.generate(prompts, settings)
+def test_settings_of_a_release_reach_the_server(tmp_path: Path) -> None:
+    """A hosted model answers in order with the settings of a release; what it does not have is
+    refused.
+    """
+    settings = GenerationSettings(
+        max_new_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("##",)
+    )
+    asked = [request_of([{"role": "user", "content": f"say {n}"}], settings) for n in range(5)]
+    with ChatServer(says(lambda asked: f"{asked.text}!")) as server:
+        client = open_model(model(server.url), "m", root=tmp_path, cache=tmp_path)
+        answers = all_replies(client.generate(asked), "m")
         assert [answer.text for answer in answers] == [f"say {n}!" for n in range(5)]
-        assert all(
-            answer.finished and answer.seconds > 0 and answer.prompt_tokens == 20
-            for answer in answers
-        )
         body = server.asked[0].body
         assert (body["max_tokens"], body["temperature"], body["top_p"]) == (7, 0.5, 0.9)
         assert (body["seed"], body["stop"]) == (3, ["##"])
-        assert backend.generate(prompts, settings) == answers
+        client.generate(asked)
         assert len(server.asked) == 5
-        backend.generate(prompts, GenerationSettings(max_new_tokens=7, temperature=0.5, seed=3))
+        client.generate([replace(one, top_p=1.0) for one in asked])
         assert len(server.asked) == 10
-        assert backend.context == 2048
-        assert backend.count_tokens(prompts[0]) >= 20
+        assert client.context == 2048
+        assert client.count_tokens([{"role": "user", "content": "say 1"}]) >= 20
         with pytest.raises(ConfigError, match="repetition_penalty"):
-            backend.generate(prompts, GenerationSettings(repetition_penalty=1.1))
+            client.generate([replace(asked[0], repetition_penalty=1.1)])
 
 
-def test_a_backend_without_an_answer_raises(tmp_path: Path) -> None:
-    """Generation with a failed prompt is an error; what was answered is kept for the next run."""
-
-    async def behave(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        send(writer, b"?" if asked.number == 2 else completion("good"))
-
-    with ChatServer(behave) as server:
-        remote = remote_model(model(server.url), "m", tmp_path)
-        backend = open_backend("endpoint", remote, None, dtype="auto", batch_tokens=1)
-        prompts = [[{"role": "user", "content": f"say {n}"}] for n in range(4)]
-        with pytest.raises(
-            EnvironmentFailure, match="1 of 4 prompts got no answer: the endpoint's answer cannot"
-        ):
-            backend.generate(prompts, GenerationSettings())
-        assert len(backend.generate(prompts, GenerationSettings())) == 4
-        assert len(server.asked) == 5
-
-
-def test_endpoints_and_weights_are_not_mixed_up(tmp_path: Path) -> None:
-    """No adapter on an endpoint, no release built on one, no local model through the endpoint backend: clear refusals."""
-    from sluicegate.models import LoadedBase, resolve_base
-
+def test_hosted_models_and_weights_are_not_mixed_up(tmp_path: Path) -> None:
+    """No adapter on a hosted model, no release built on one, no unknown kind: clear refusals."""
     spec = model("http://127.0.0.1:1/v1")
     with pytest.raises(ConfigError, match="takes no adapter"):
-        open_asker(spec, "j", root=tmp_path, cache=tmp_path, adapter=tmp_path)
-    with pytest.raises(ConfigError, match="is an endpoint: it has no weights"):
+        open_model(spec, "j", root=tmp_path, adapter=tmp_path)
+    with pytest.raises(ConfigError, match="has no weights here"):
         resolve_base(spec, "j", tmp_path)
-    with pytest.raises(ConfigError, match="takes a model with `endpoint:`"):
-        open_backend(
-            "endpoint", LoadedBase("m", tmp_path, "d", 10), None, dtype="auto", batch_tokens=1
-        )
-    with pytest.raises(ConfigError, match="is no endpoint"):
-        remote_model(ModelSpec(path="."), "m", tmp_path)
+    with pytest.raises(ConfigError, match="no kind 'azzure'") as caught:
+        open_model(ModelSpec.model_validate({"azzure": {}}), "j", root=tmp_path)
+    assert "azure" in caught.value.hint
+    spec = ModelSpec.model_validate({"azure": {"url": "https://x.example", "model": "m"}})
+    with pytest.raises(ConfigError, match="azure: api_version: Field required"):
+        open_model(spec, "j", root=tmp_path)
+    for wrong in ({}, {"path": "a", "hub": "b"}, {"path": "a", "licens": "MIT"}):
+        with pytest.raises(ValueError, match="exactly one of"):
+            ModelSpec.model_validate(wrong)
 
 
-def test_the_scripted_asker() -> None:
-    """The fake that ships answers by function: text, whole replies or failures, and remembers what it was asked."""
+def open_shouting(entry: Entry) -> ScriptedModel:
+    """A kind of a team's own."""
+    return ScriptedModel(lambda request: str(entry.settings) + request.messages[0]["content"])
+
+
+def test_a_kind_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row in the table, or `module:function`, is all that a new kind of model needs."""
+    for kind in ("shout", f"{__name__}:open_shouting"):
+        monkeypatch.setitem(MODELS, "shout", f"{__name__}:open_shouting")
+        spec = ModelSpec.model_validate({kind: "!", "licence": "MIT"})
+        (reply,) = open_model(spec, "s", root=tmp_path).generate(questions(1))
+        assert isinstance(reply, Reply)
+        assert reply.text == "!question 0"
+        assert (spec.weights, price_of(spec), spec.licence) == (False, None, "MIT")
+
+
+def test_the_scripted_model() -> None:
+    """The fake that ships answers by function: text, whole replies or failures, and remembers what
+    it was asked.
+    """
     replies: dict[str, str | Reply | Failure] = {
         "question 0": "fine",
         "question 1": Reply("x", 1, 1, 0.0, alternatives=({"x": -0.1},)),
         "question 2": Failure("down"),
     }
-    asker = ScriptedAsker(lambda question: replies[question.messages[-1]["content"]])
+    client = ScriptedModel(lambda question: replies[question.messages[-1]["content"]])
     seen: list[int] = []
-    answers = asker.ask(questions(3), lambda done, total: seen.append(done))
+    answers = client.generate(questions(3), took=lambda place, _: seen.append(place))
     assert isinstance(answers[0], Reply)
     assert answers[0].text == "fine"
     assert answers[1:] == [replies["question 1"], replies["question 2"]]
-    assert (seen, asker.asked) == ([1, 2, 3], questions(3))
-    assert asker.identity != ScriptedAsker(str, name="other").identity
+    assert (seen, client.asked) == ([0, 1, 2], questions(3))
+    assert client.identity != ScriptedModel(str, name="other").identity
 
 
-def test_opening_an_endpoint_is_light() -> None:
-    """Judging by endpoint loads no torch."""
+def test_opening_a_hosted_model_is_light() -> None:
+    """Judging by a hosted model, and evaluating, load no torch until weights are asked."""
     code = (
-        "import sys; from pathlib import Path; from sluicegate.models import open_asker\n"
+        "import sys; from pathlib import Path; from sluicegate.models import open_model\n"
+        "import sluicegate.line.judge.clients, sluicegate.engines, sluicegate.evaluation.answers\n"
         "from sluicegate.config import EndpointSpec, ModelSpec\n"
         "spec = ModelSpec(endpoint=EndpointSpec(url='https://x.example/v1', model='m'))\n"
-        "open_asker(spec, 'm', root=Path(), cache=Path())\n"
-        "print({'torch', 'transformers', 'mlflow', 'numpy'} & set(sys.modules))"
+        "open_model(spec, 'm', root=Path(), cache=Path())\n"
+        "print({'torch', 'transformers', 'mlflow', 'peft'} & set(sys.modules))"
     )
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

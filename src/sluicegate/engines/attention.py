@@ -1,7 +1,9 @@
-"""Attention without padding: several sequences side by side in one row, or one new token for each of many sequences.
+"""Attention without padding: several sequences side by side in one row, or one new token for each
+of many sequences.
 
-transformers looks attention up by name; `use_planned_attention` registers ours, which reads what the caller planned.
-It suits decoders whose layers all attend to everything before them; `plannable` says which those are.
+transformers looks attention up by name; `use_planned_attention` registers ours, which reads what
+the caller planned. It suits decoders whose layers all attend to everything before them; `plannable`
+says which those are.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ class Plan:
     Attributes:
         lengths: causal sequences end to end in a row.
         mask: (batch, 1, 1, span), True where the one new token of each sequence looks.
-        shared: the keys begin with so many tokens that every sequence goes on from; where the queries begin with them too,
-            they are read in this pass.
+        shared: the keys begin with so many tokens that every sequence goes on from; where the
+            queries begin with them too, they are read in this pass.
     """
 
     lengths: tuple[int, ...] = ()
@@ -40,7 +42,9 @@ _PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
 def plannable(config: Any) -> bool:
-    """Whether the model of this configuration can run under a plan: a known family, full attention in every layer."""
+    """Whether the model of this configuration can run under a plan: a known family, full attention
+    in every layer.
+    """
     kinds = getattr(config, "layer_types", None) or []
     windowed = getattr(config, "sliding_window", None) and getattr(
         config, "use_sliding_window", True
@@ -69,10 +73,10 @@ def planned(plan: Plan) -> Iterator[None]:
 
 
 def restarting_positions(
-    lengths: Sequence[int], place: torch.device, first: int = 0
+    lengths: Sequence[int], device: torch.device, first: int = 0
 ) -> torch.Tensor:
     """Positions (1, sum of lengths) that start at `first` in every sequence."""
-    return torch.cat([torch.arange(first, first + length, device=place) for length in lengths])[
+    return torch.cat([torch.arange(first, first + length, device=device) for length in lengths])[
         None
     ]
 
@@ -87,7 +91,9 @@ def _attend(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads, span, size)."""
+    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads,
+    span, size).
+    """
     del module, attention_mask, rest
     plan = _PLAN.get()
     if plan is None:

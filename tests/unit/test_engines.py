@@ -1,8 +1,10 @@
-"""The generation backends: batching changes nothing but the time."""
+"""The engine: batching changes nothing but the time."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.config import ModelSpec
+from sluicegate.engines import open_engine
+from sluicegate.engines.batching import BatchingEngine
+from sluicegate.engines.loading import choose_dtype, encode_chat, load_model, load_tokenizer
+from sluicegate.engines.slots import shared_start
 from sluicegate.errors import ConfigError, DataError, ModelError
-from sluicegate.models import LoadedBase, Messages, open_backend, resolve_base
-from sluicegate.models.echo import EchoBackend
-from sluicegate.models.slots import shared_start
-from sluicegate.models.transformers_backend import TransformersBackend
-from sluicegate.models.weights import choose_dtype, encode_chat, load_model, load_tokenizer
+from sluicegate.generating import Reply, Request, all_replies, request_of
+from sluicegate.models import LoadedBase, Messages, WeightsModel, resolve_base
+from sluicegate.models.scripted import ScriptedModel, last_line
 from sluicegate.records import GenerationSettings
 from tiny_model import build_tiny_model
 
@@ -58,6 +62,23 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> LoadedBase:
     )
 
 
+def opened(base: LoadedBase, batch_tokens: int) -> WeightsModel:
+    return WeightsModel(base, dtype="float32", batch_tokens=batch_tokens)
+
+
+def engine(model: WeightsModel) -> BatchingEngine:
+    """What `model` runs in."""
+    assert isinstance(model.engine, BatchingEngine)
+    return model.engine
+
+
+def ask(
+    model: WeightsModel, prompts: Sequence[Messages], settings: GenerationSettings
+) -> list[Reply]:
+    """The replies to `prompts`, every one."""
+    return all_replies(model.generate([request_of(one, settings) for one in prompts]), "test")
+
+
 @pytest.fixture(scope="module")
 def one_by_one(base: LoadedBase) -> list[str]:
     """Greedy answers of transformers' own `generate`, one prompt at a time."""
@@ -77,9 +98,11 @@ def one_by_one(base: LoadedBase) -> list[str]:
 def test_batched_greedy_equals_one_by_one(
     base: LoadedBase, one_by_one: list[str], batch_tokens: int
 ) -> None:
-    """However many prompts share a batch, each greedy answer is the one generate gives alone, in the order asked."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=batch_tokens)
-    answers = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
+    """However many prompts share a batch, each greedy answer is the one generate gives alone, in
+    the order asked.
+    """
+    backend = opened(base, batch_tokens)
+    answers = ask(backend, PROMPTS, GenerationSettings(max_new_tokens=24))
     assert [answer.text for answer in answers] == one_by_one
     assert [answer.prompt_tokens for answer in answers] == [
         backend.count_tokens(messages) for messages in PROMPTS
@@ -96,24 +119,27 @@ SYSTEM = {
 
 
 def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers are those without sharing and those given alone; the common beginning goes through the model once a pool."""
+    """Answers are those without sharing and those given alone; the common beginning goes through
+    the model once a pool.
+    """
     prompts: list[Messages] = [[SYSTEM, *messages] for messages in PROMPTS]
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=1200)
-    assert isinstance(backend, TransformersBackend)
+    backend = opened(base, 1200)
     read: list[int] = []
-    backend.model.register_forward_pre_hook(
+    engine(backend).model.register_forward_pre_hook(
         lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
     )
     settings = GenerationSettings(max_new_tokens=10)
-    alone = [backend.generate([messages], settings)[0] for messages in prompts]
+    alone = [ask(backend, [messages], settings)[0] for messages in prompts]
     whole = sum(answer.prompt_tokens for answer in alone)
-    common = shared_start([encode_chat(backend.tokenizer, messages) for messages in prompts])
+    common = shared_start(
+        [encode_chat(engine(backend).tokenizer, messages) for messages in prompts]
+    )
     assert len(common) > 60
     counts = {}
     for sharing in (8, 10**9):
-        monkeypatch.setattr("sluicegate.models.transformers_backend.SHARING", sharing)
+        monkeypatch.setattr("sluicegate.engines.batching.SHARING", sharing)
         read.clear()
-        answers = backend.generate(prompts, settings)
+        answers = ask(backend, prompts, settings)
         assert [(one.text, one.prompt_tokens) for one in answers] == [
             (one.text, one.prompt_tokens) for one in alone
         ]
@@ -127,27 +153,25 @@ def test_a_common_beginning_is_read_once(base: LoadedBase, monkeypatch: pytest.M
 
 def test_equal_prompts_share_all_but_a_token(base: LoadedBase) -> None:
     """Of equal prompts all but the last token is shared; sampled answers are those given alone."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=10_000)
+    backend = opened(base, 10_000)
     assert shared_start([[5, 6, 7]] * 3) == [5, 6]
     assert shared_start([[5, 6, 7], [6, 7]]) == []
     settings = GenerationSettings(max_new_tokens=10, temperature=0.8)
-    (alone,) = backend.generate(PROMPTS[1:2], settings)
-    assert [answer.text for answer in backend.generate(PROMPTS[1:2] * 5, settings)] == [
-        alone.text
-    ] * 5
+    (alone,) = ask(backend, PROMPTS[1:2], settings)
+    assert [answer.text for answer in ask(backend, PROMPTS[1:2] * 5, settings)] == [alone.text] * 5
 
 
 def test_answers_end_early_and_make_room(base: LoadedBase) -> None:
     """Rows that end at different steps leave the others' answers as they are."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=400)
-    assert isinstance(backend, TransformersBackend)
-    plain = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
-    tokens = [backend.tokenizer.encode(answer.text, add_special_tokens=False) for answer in plain]
-    backend.ends |= {row[2 + index % 5] for index, row in enumerate(tokens) if len(row) > 8}
-    batched = backend.generate(PROMPTS, GenerationSettings(max_new_tokens=24))
+    backend = opened(base, 400)
+    plain = ask(backend, PROMPTS, GenerationSettings(max_new_tokens=24))
+    tokens = [
+        engine(backend).tokenizer.encode(answer.text, add_special_tokens=False) for answer in plain
+    ]
+    engine(backend).ends |= {row[2 + index % 5] for index, row in enumerate(tokens) if len(row) > 8}
+    batched = ask(backend, PROMPTS, GenerationSettings(max_new_tokens=24))
     alone = [
-        backend.generate([messages], GenerationSettings(max_new_tokens=24))[0]
-        for messages in PROMPTS
+        ask(backend, [messages], GenerationSettings(max_new_tokens=24))[0] for messages in PROMPTS
     ]
     assert [(a.text, a.completion_tokens, a.finished) for a in batched] == [
         (a.text, a.completion_tokens, a.finished) for a in alone
@@ -161,13 +185,13 @@ def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
     settings = GenerationSettings(
         max_new_tokens=12, temperature=0.9, top_p=0.9, repetition_penalty=1.2, seed=3
     )
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
-    together = [answer.text for answer in backend.generate(PROMPTS, settings)]
-    backwards = [answer.text for answer in backend.generate(PROMPTS[::-1], settings)][::-1]
+    backend = opened(base, 2000)
+    together = [answer.text for answer in ask(backend, PROMPTS, settings)]
+    backwards = [answer.text for answer in ask(backend, PROMPTS[::-1], settings)][::-1]
     other = [
         answer.text
-        for answer in backend.generate(
-            PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4)
+        for answer in ask(
+            backend, PROMPTS, GenerationSettings(max_new_tokens=12, temperature=0.9, seed=4)
         )
     ]
     assert together == backwards
@@ -176,10 +200,8 @@ def test_sampling_does_not_depend_on_the_batch(base: LoadedBase) -> None:
 
 def test_repetition_penalty_equals_transformers(base: LoadedBase) -> None:
     """Greedy decoding with a repetition penalty gives the text that transformers gives."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=2000)
-    ours = backend.generate(
-        PROMPTS[:4], GenerationSettings(max_new_tokens=16, repetition_penalty=1.4)
-    )
+    backend = opened(base, 2000)
+    ours = ask(backend, PROMPTS[:4], GenerationSettings(max_new_tokens=16, repetition_penalty=1.4))
     model, tokenizer = load_model(base.path, "float32"), load_tokenizer(base.path)
     for messages, answer in zip(PROMPTS, ours, strict=False):
         ids = torch.tensor([encode_chat(tokenizer, messages)])
@@ -198,61 +220,64 @@ def test_repetition_penalty_equals_transformers(base: LoadedBase) -> None:
 
 
 def test_unknown_families_run_one_by_one(base: LoadedBase, one_by_one: list[str]) -> None:
-    """A model that cannot be planned still gives the same answers, through transformers' own cache."""
+    """A model that cannot be planned still gives the same answers, through transformers' own
+    cache.
+    """
     model = load_model(base.path, "float32")
     model.config.sliding_window = 4096
     model.config.layer_types = ["sliding_attention"] * model.config.num_hidden_layers
-    backend = TransformersBackend(model, load_tokenizer(base.path), context=512, batch_tokens=1000)
-    assert not backend.planned
-    answers = backend.generate(PROMPTS[:3], GenerationSettings(max_new_tokens=24))
+    backend = opened(base, 1000)
+    tokenizer = load_tokenizer(base.path)
+    backend._opened = BatchingEngine(model, tokenizer, context=512, batch_tokens=1000)
+    assert not engine(backend).planned
+    answers = ask(backend, PROMPTS[:3], GenerationSettings(max_new_tokens=24))
     assert [answer.text for answer in answers] == one_by_one[:3]
     assert all(0 < (answer.first_token or 0) < answer.seconds for answer in answers)
 
 
 def test_stop_strings_cut_the_answer(base: LoadedBase) -> None:
     """The answer ends before the first stop string and counts as finished."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=1000)
-    whole = backend.generate([PROMPTS[0]], GenerationSettings(max_new_tokens=24))[0]
+    backend = opened(base, 1000)
+    whole = ask(backend, [PROMPTS[0]], GenerationSettings(max_new_tokens=24))[0]
     stop = whole.text[4:7]
-    cut = backend.generate([PROMPTS[0]], GenerationSettings(max_new_tokens=24, stop=(stop,)))[0]
+    cut = ask(backend, [PROMPTS[0]], GenerationSettings(max_new_tokens=24, stop=(stop,)))[0]
     assert cut.text == whole.text.split(stop)[0].strip()
     assert cut.finished
     assert cut.completion_tokens < whole.completion_tokens
 
 
-def test_progress_and_empty(base: LoadedBase) -> None:
-    """Progress counts every answer once; no prompt, no answer."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
-    seen: list[tuple[int, int]] = []
-    backend.generate(
-        PROMPTS[:5],
-        GenerationSettings(max_new_tokens=4),
-        lambda done, total: seen.append((done, total)),
-    )
-    assert seen == [(n, 5) for n in range(1, 6)]
-    assert backend.generate([], GenerationSettings()) == []
+def test_told_once_and_empty(base: LoadedBase) -> None:
+    """Every answer is told once; no prompt, no answer."""
+    backend = opened(base, 600)
+    seen: list[int] = []
+    settings = GenerationSettings(max_new_tokens=4)
+    requests = [request_of(one, settings) for one in PROMPTS[:5]]
+    answers = backend.generate(requests, took=lambda place, answer: seen.append(place))
+    assert sorted(seen) == list(range(5))
+    assert all(isinstance(answer, Reply) for answer in answers)
+    assert backend.generate([]) == []
 
 
 def test_prompt_over_the_context_is_refused(base: LoadedBase) -> None:
     """A prompt that leaves no room for an answer is an error that names it, never cut."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
-    with pytest.raises(DataError, match="prompt 2 has"):
-        backend.generate([chat(3), chat(600)], GenerationSettings(max_new_tokens=4))
+    backend = opened(base, 600)
+    with pytest.raises(DataError, match="1 of 2 prompts got no answer: the prompt has"):
+        ask(backend, [chat(3), chat(600)], GenerationSettings(max_new_tokens=4))
 
 
 def test_answer_stops_at_the_context(base: LoadedBase) -> None:
     """Where the context ends before max_new_tokens, the answer ends there and is unfinished."""
-    backend = open_backend("transformers", base, None, dtype="float32", batch_tokens=600)
+    backend = opened(base, 600)
     messages = next(chat(n) for n in range(400, 1, -1) if backend.count_tokens(chat(n)) <= 505)
-    answer = backend.generate([messages], GenerationSettings(max_new_tokens=24))[0]
+    answer = ask(backend, [messages], GenerationSettings(max_new_tokens=24))[0]
     assert answer.prompt_tokens + answer.completion_tokens <= 512
 
 
-@pytest.mark.parametrize("name", ["nothing", "sluicegate.models.echo:absent", "no_such_module:x"])
-def test_unknown_backend(base: LoadedBase, name: str) -> None:
-    """A backend that is neither in the table nor importable is a configuration error."""
+@pytest.mark.parametrize("name", ["nothing", "sluicegate.engines:absent", "no_such_module:x"])
+def test_unknown_engine(base: LoadedBase, name: str) -> None:
+    """An engine that is neither in the table nor importable is a configuration error."""
     with pytest.raises(ConfigError):
-        open_backend(name, base, None, dtype="float32", batch_tokens=10)
+        open_engine(base.path, None, context=10, dtype="float32", name=name)
 
 
 def test_damaged_weights_are_a_model_error(base: LoadedBase, tmp_path: Path) -> None:
@@ -265,30 +290,35 @@ def test_damaged_weights_are_a_model_error(base: LoadedBase, tmp_path: Path) -> 
         load_model(tmp_path, "float32")
 
 
-def test_echo_answers_by_script_or_repeats() -> None:
-    """The fake answers from its script, else repeats the last line, cut at the length limit."""
-    echo = EchoBackend(script={"hi": "hello there"})
-    settings = GenerationSettings(max_new_tokens=2)
-    texts = echo.generate(
-        [[{"role": "user", "content": text}] for text in ("hi", "a\nb c d", "")], settings
-    )
-    assert [(answer.text, answer.finished) for answer in texts] == [
+def test_a_script_is_cut_as_answers_are() -> None:
+    """The fake answers from its script or repeats the last line, cut at the length limit and at
+    stop strings.
+    """
+    script = {"hi": "hello there"}
+    fake = ScriptedModel(lambda asked: script.get(asked.messages[0]["content"]) or last_line(asked))
+    texts = ("hi", "a\nb c d", "")
+    asked = [Request(({"role": "user", "content": text},), max_tokens=2) for text in texts]
+    answers = all_replies(fake.generate([*asked, replace(asked[0], stop=("there",))]), "test")
+    assert [(answer.text.strip(), answer.finished) for answer in answers] == [
         ("hello there", True),
         ("b c", False),
         ("", True),
+        ("hello", True),
     ]
 
 
 def test_dtype_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` writes its measurement into the model cache; exact work on a processor stays float32."""
-    from sluicegate.models import weights
+    """`auto` writes its measurement into the model cache; exact work on a processor stays
+    float32.
+    """
+    from sluicegate.engines import loading
 
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path))
-    weights.faster_dtype.cache_clear()
+    loading.faster_dtype.cache_clear()
     chosen = choose_dtype("auto")
     assert chosen in ("float32", "bfloat16")
     assert len(list(tmp_path.rglob("dtype-*.json"))) == 1
     assert choose_dtype("bfloat16", exact=True) == "bfloat16"
     if not torch.cuda.is_available():
         assert choose_dtype("auto", exact=True) == "float32"
-    weights.faster_dtype.cache_clear()
+    loading.faster_dtype.cache_clear()
