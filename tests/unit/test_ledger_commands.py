@@ -47,8 +47,8 @@ def test_what_served_today(project: Project) -> None:
     day = datetime.now(UTC).date().isoformat()
     for when in ("today", day, " TODAY "):
         lines = run("history", "--on", when).output.splitlines()
-        assert [line.split()[3] for line in lines[1:]] == ["bootstrap", "promote", "rollback"]
-    assert [line.split()[3] for line in run("history", "--on", "now").output.splitlines()[1:]] == [
+        assert [line.split()[2] for line in lines[1:]] == ["bootstrap", "promote", "rollback"]
+    assert [line.split()[2] for line in run("history", "--on", "now").output.splitlines()[1:]] == [
         "rollback"
     ]
     assert "nothing served then" in run("history", "--on", "yesterday").output
