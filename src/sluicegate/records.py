@@ -178,6 +178,17 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscored:
+    """A metric that saw nothing in `rows` of the rows, and why.
+
+    It has no scores in the evidence at all: a mean over the rest would be another set's mean.
+    """
+
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """An evaluation of one release on one golden digest under one metric configuration, per-example scores kept."""
 
@@ -188,9 +199,10 @@ class Evidence:
     summaries: Mapping[str, Summary]
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
+    unscored: Mapping[str, Unscored] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As it is written and hashed. What is empty of slices, reasons and judges is left out, as before there were any."""
+        """As it is written and hashed; empty slices, reasons, judges and unscored are left out."""
         return {**self.head(), "rows": [row.plain() for row in self.rows]}
 
     def head(self) -> dict[str, Any]:
@@ -198,14 +210,11 @@ class Evidence:
         value: dict[str, Any] = {
             name: getattr(self, name) for name in self.__slots__ if name != "rows"
         }
-        for name in ("summaries", "judges"):
+        for name in ("summaries", "judges", "unscored"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        return (
-            value
-            if self.judges
-            else {name: part for name, part in value.items() if name != "judges"}
-        )
+        later = ("judges", "unscored")
+        return {name: part for name, part in value.items() if part or name not in later}
 
     @property
     def digest(self) -> str:

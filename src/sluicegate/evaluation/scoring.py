@@ -6,13 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sluicegate.errors import EvidenceError
+from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.evaluation.metered import RunAsker
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
-from sluicegate.metrics import find_metric, metrics_digest, score_many
-from sluicegate.records import Evidence, Example, Generation, JudgeUse, ScoredExample, Summary
+from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
+from sluicegate.records import (
+    Evidence,
+    Example,
+    Generation,
+    JudgeUse,
+    ScoredExample,
+    Summary,
+    Unscored,
+)
 
 if TYPE_CHECKING:
     from sluicegate.evaluation.judging import Judgement
@@ -30,34 +38,50 @@ def evaluate(
     *,
     price: tuple[float, float] | None = None,
     judgements: Sequence[Judgement] = (),
+    asking: Mapping[str, bool] | None = None,
 ) -> Evidence:
     """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
 
-    `metrics` are computed here. `judgements` are of the same answers in the same order; one with a failed row gives no
-    scores and is only counted. A computed metric that asks a model is
-    named among the judges of the evidence. `price` is money per million tokens of prompt and of answer; see `operations`.
+    `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
+    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives no
+    scores and is only counted. `asking` says which metrics of a project's own ask a model; these are
+    named among the judges of the evidence. `price` is money per million tokens of prompt and of
+    answer; see `operations`.
 
     Raises:
         EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or metric, a missing
             reference, a number that is not finite. Never a partial result.
-        ConfigError: a metric is unknown.
+        ConfigError: a metric is unknown, or asks a model and nobody declared it.
     """
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
+    asks = asks_model(table, asking or {})
     texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
     references, ids = (
         [example.reference for example in golden],
         [f"example {example.id}" for example in golden],
     )
     scores: dict[str, list[float]] = {}
+    unscored: dict[str, Unscored] = {}
     opinions: dict[str, JudgeUse] = {}
     for name, metric in table.items():
         before = RunAsker.asked
-        scores[name] = score_many(metric, *texts, references, ids)
-        if metric.asks or RunAsker.asked > before:
+        found = score_many(metric, *texts, references, ids)
+        if RunAsker.asked > before and not asks[name]:
+            raise ConfigError(
+                f"metric {name!r} asked a model while it scored.", hint=_declare(name)
+            )
+        seen = [value for value in found if value is not None]
+        if len(seen) < len(found):
+            unscored[name] = Unscored(
+                len(found) - len(seen), _blind(metric, ids[found.index(None)])
+            )
+            continue
+        scores[name] = seen
+        if asks[name]:
             opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
     whole = corpus_scores(scores, texts[1], references)
-    ranges = {name: metric.range for name, metric in table.items()}
+    ranges = {name: table[name].range for name in scores}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
     scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
     ranges |= {judgement.metric: (0.0, 1.0) for judgement in counted}
@@ -85,7 +109,33 @@ def evaluate(
         operations=operations(outputs, price) | whole,
         judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
         | opinions,
+        unscored=unscored,
     )
+
+
+def asks_model(table: Mapping[str, Metric], asking: Mapping[str, bool]) -> dict[str, bool]:
+    """Which of the metrics ask a model, by their own word or by `evaluate.own_metrics` in params.yaml.
+
+    Raises:
+        ConfigError: nobody says whether a metric does.
+    """
+    found = {name: asking.get(name, metric.asks_model) for name, metric in table.items()}
+    for name, asks in found.items():
+        if asks is None:
+            raise ConfigError(
+                f"params.yaml does not say whether the metric {name!r} asks a model.",
+                hint=f"{_declare(name)} Write false if it only computes.",
+            )
+    return {name: bool(asks) for name, asks in found.items()}
+
+
+def _declare(name: str) -> str:
+    return f"Under evaluate in params.yaml: own_metrics: {{{name!r}: {{asks_model: true}}}}."
+
+
+def _blind(metric: Metric, row: str) -> str:
+    instead = f"; {metric.instead} may" if metric.instead else ""
+    return f"it sees no word in the answer or in the references of {row}{instead}"
 
 
 def _check(

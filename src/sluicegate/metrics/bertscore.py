@@ -13,11 +13,14 @@ import numpy as np
 from sluicegate.metrics.encoder import Encoder, Tokens, open_encoder
 
 
-def bertscore(source: str, output: str, references: Sequence[str], encoder: str = "") -> float:
-    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder; see `encoder`.
+def bertscore(
+    source: str, output: str, references: Sequence[str], encoder: str = ""
+) -> float | None:
+    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder.
 
-    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are cut at the encoder's
-    longest input (512 tokens for the packaged one). 0 when the output or every reference is blank.
+    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are
+    cut at the encoder's longest input (512 tokens for the packaged one). 0 when the output or every
+    reference is blank; None when the encoder knows no word of the output or of any reference.
 
     Raises:
         MissingExtraError: the packaged encoder is not installed.
@@ -35,7 +38,7 @@ def bertscore_many(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
-) -> list[float]:
+) -> list[float | None]:
     """`bertscore` of a whole set, each distinct text encoded once; no row gives an empty list.
 
     Example:
@@ -48,7 +51,12 @@ def bertscore_many(
         for reference in row
     ]
     scores = iter(precision_recall_f1(pairs, encoder) if pairs else ())
-    return [max((next(scores)[2] for _ in row), default=0.0) for row in references]
+    best = [max((next(scores)[2] for _ in row), default=0.0) for row in references]
+    opened = open_encoder(encoder) if pairs else None
+    return [
+        None if opened is not None and opened.blind(output, row) else value
+        for value, output, row in zip(best, outputs, references, strict=True)
+    ]
 
 
 def default_layer(encoder: Encoder) -> int:

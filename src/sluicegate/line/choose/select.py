@@ -184,9 +184,10 @@ def _measured(
         digest_value([release.digest, context.params.release.dtype]),
         counter(name),
     )
-    evidence = evaluate(
-        release.digest, golden, digest_file(context.project.golden), outputs, plan.metrics
-    )
+    golden_digest, asking = digest_file(context.project.golden), context.params.evaluate.asking
+    evidence = evaluate(release.digest, golden, golden_digest, outputs, plan.metrics, asking=asking)
+    for metric, part in evidence.unscored.items():
+        raise EvidenceError(f"{metric} has no score on {part.rows} rows: {part.reason}.")
     # What is timed must not come out of the cache of answers that an endpoint gave before.
     fresh = _open(context, name, spec, unused)[0] if spec.endpoint else backend
     timings, decode = timed(

@@ -11,12 +11,14 @@ from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
 from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
+from sluicegate.evaluation.scoring import asks_model
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import resolve
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Context, open_context
+from sluicegate.metrics import find_metric
 from sluicegate.models import Backend, Messages, open_backend
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
@@ -50,6 +52,8 @@ def run(project: Project) -> None:
         f"champion {champion.release.digest[:12]}"
     )
     metrics = plain_metrics(context.params.evaluate.metrics)
+    asking = context.params.evaluate.asking
+    asks_model({name: find_metric(name) for name in metrics}, asking)
     chosen = criteria(context.params.evaluate.metrics, project.prompts)
     answers = {"candidate": _answers(context, candidate, golden, "candidate")}
     same = champion.release == candidate.release
@@ -71,11 +75,13 @@ def run(project: Project) -> None:
                 metrics,
                 price=(price.input, price.output) if price else None,
                 judgements=judgements[name],
+                asking=asking,
             )
         )
     for baseline in context.params.evaluate.baselines:
+        said = BASELINES[baseline](golden)
         evidence[baseline] = evaluate(
-            digest_value(baseline), golden, digest, BASELINES[baseline](golden), metrics
+            digest_value(baseline), golden, digest, said, metrics, asking=asking
         )
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)
