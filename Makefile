@@ -31,7 +31,7 @@ $(READY): requirements/lock.txt pyproject.toml
 	@touch $@
 
 run: setup  ## the main job: sample data to champion, without any server
-	$(BIN)/sluice release --plain
+	$(BIN)/sluice release --no-server
 
 test: setup  ## every test that CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -42,12 +42,15 @@ def main() -> None:
         "python -c pass": [sys.executable, "-c", "pass"],
         "sluice --help": [*sluice, "--help"],
         "dvc repro (nothing changed)": [sys.executable, "-m", "dvc", "repro", "--quiet"],
-        "sluice release --plain": [*sluice, "release", "--plain", "--json"],
+        "sluice release --no-server": [*sluice, "release", "--no-server", "--json"],
     }
     if arguments.flow:
         commands["sluice release (flow)"] = [*sluice, "release", "--json"]
     subprocess.run(
-        commands["sluice release --plain"], cwd=arguments.project, check=True, capture_output=True
+        commands["sluice release --no-server"],
+        cwd=arguments.project,
+        check=True,
+        capture_output=True,
     )
     print(f"{'command':30} {'median':>8} {'min':>8} {'max':>8}   seconds, {arguments.runs} runs")
     for name, command in commands.items():

@@ -5,7 +5,6 @@ Which releases wait is Prefect's own record: a suspended run of the release flow
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -14,11 +13,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed
 
-from sluicegate.line.release import approve as approval
+from sluicegate.hashing import as_json
+from sluicegate.line.release.approve import collect, settled, waited_for
+from sluicegate.line.run import Run, open_run
 
-collect = task(
-    approval.collect, name="collect approvals", cache_policy=NO_CACHE, persist_result=False
-)
+PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 @flow(name="approvals", persist_result=False)
@@ -30,14 +29,15 @@ def approvals(root: str = ".") -> Any:
     Args:
         root: the project's folder.
     """
-    root = str(Path(root).resolve())
-    found = collect(root)
-    resumed = resume_settled(root)
-    told = [*found["recorded"], *found["refused"], *(f"{name} goes on" for name in resumed)]
-    return Completed(message="; ".join(told) or "Nothing new.", data={**found, "resumed": resumed})
+    run = open_run(root)
+    found = task(collect, name="collect approvals", **PLAIN)(run)
+    resumed = resume_settled(run)
+    told = [*found.recorded, *found.refused, *(f"{name} goes on" for name in resumed)]
+    data = {**as_json(found), "resumed": resumed}
+    return Completed(message="; ".join(told) or "Nothing new.", data=data)
 
 
-def resume_settled(root: str) -> list[str]:
+def resume_settled(project: Run) -> list[str]:
     """Resume every suspended release run that has nothing left to wait for; their names."""
     paused = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=["PAUSED"]))
     with get_client(sync_client=True) as client:
@@ -47,8 +47,8 @@ def resume_settled(root: str) -> list[str]:
         )
         resumed = []
         for run in waiting:
-            releases = approval.waited_for(run.tags)
-            if releases and all(approval.settled(root, release) for release in releases):
+            releases = waited_for(run.tags)
+            if releases and all(settled(project, release) for release in releases):
                 client.resume_flow_run(run.id)
                 resumed.append(run.name)
     return resumed

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -18,12 +19,19 @@ from prefect.events import Event
 from prefect.states import Completed
 
 from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError
-from sluicegate.line.watch import check as steps
+from sluicegate.hashing import as_json
+from sluicegate.line import sequence
+from sluicegate.line.run import open_run
+from sluicegate.line.watch.check import resource
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
 STATE_NAMES = {"OK": "Quiet", "DRIFT": "Drift", "NO_DATA": "NoData"}
 EVENTS = {"DRIFT": "sluicegate.drift", "NO_DATA": "sluicegate.no_data"}
 FEEDBACK = "sluicegate.feedback"
+TOLD = ("status", "model", "version", "release", "rows", "window", "moved", "html")
+"""What an event says."""
 
 
 def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
@@ -35,9 +43,11 @@ def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
 PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
 
-check = task(steps.check, name="check", **PLAIN, **RETRY)
-alert = task(steps.alert, name="alert", **PLAIN)
-feedback = task(steps.feedback, name="feedback", **PLAIN, **RETRY)
+
+def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run one step as a Prefect task."""
+    again = {} if name in sequence.ONCE else RETRY
+    return task(step, name=name, **PLAIN, **again)(*args, **kwargs)
 
 
 @task(name="tell Prefect", retries=4, retry_delay_seconds=2, **PLAIN)
@@ -58,32 +68,25 @@ def monitor(root: str = ".", hours: float | None = None, last: int | None = None
         hours: the window, back from now; or
         last: the newest so many rows. By default what params.yaml says.
     """
-    root = str(Path(root).resolve())
-    if not steps.serving(root):
+    run = open_run(root)
+    if run.champion is None:
         return Completed(name="Skipped", message="Nothing serves yet: there is nothing to watch.")
-    found = check(root, hours=hours, last=last)
-    resource, events = steps.resource(root), {}
-    told = {
-        name: found[name]
-        for name in ("status", "model", "version", "release", "rows", "window", "moved", "html")
-    }
-    if found["alarm"]:
-        event = EVENTS[found["status"]]
-        events[event] = emit(event, resource, told)
-    warning = alert(root, found)["warning"]
-    create_markdown_artifact(
-        found["markdown"], key="drift", description=found["text"].splitlines()[0]
-    )
-    waiting = feedback(root)
-    if waiting["enough"]:
-        events[FEEDBACK] = emit(FEEDBACK, resource, {**told, **waiting})
-    lines = [found["text"], *found["warnings"], *filter(None, (warning, waiting["warning"]))]
-    if waiting["waiting"]:
+    look = sequence.watch(run, hours=hours, last=last, perform=as_task)
+    found, waiting, name, events = look.found, look.feedback, resource(run), {}
+    told = {field: getattr(found, field) for field in TOLD}
+    if found.alarm:
+        event = EVENTS[found.status]
+        events[event] = emit(event, name, told)
+    create_markdown_artifact(found.markdown, key="drift", description=found.text.splitlines()[0])
+    if waiting.enough:
+        events[FEEDBACK] = emit(FEEDBACK, name, told | as_json(waiting))
+    lines = [found.text, *look.warnings]
+    if waiting.waiting:
         lines.append(
-            f"{waiting['waiting']} rows of feedback wait; {waiting['wanted']} start a retraining."
+            f"{waiting.waiting} rows of feedback wait; {waiting.wanted} start a retraining."
         )
-    data = {**found, "feedback": waiting, "events": events, "warning": warning}
-    return Completed(name=STATE_NAMES[found["status"]], message="\n".join(lines), data=data)
+    data = {**look.as_json(), "events": events}
+    return Completed(name=STATE_NAMES[found.status], message="\n".join(lines), data=data)
 
 
 def main() -> int:
@@ -92,7 +95,7 @@ def main() -> int:
     parser.add_argument("--root", default=".", help="the project's folder")
     arguments = parser.parse_args()
     try:
-        outcome = monitor(root=arguments.root)
+        outcome = monitor(root=str(Path(arguments.root).resolve()))
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:

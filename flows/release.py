@@ -1,6 +1,6 @@
 """The release line on Prefect: when it runs, what is tried again, and what a person reads afterwards.
 
-The steps are plain functions of `sluicegate.line`; `sluice release --plain` calls the same ones without a
+The steps and their order are `sluicegate.line.sequence`'s; `sluice release --no-server` takes the same ones without a
 server. Every step may be repeated: a run that was killed is simply run again.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 from prefect import flow, runtime, suspend_flow_run, task
@@ -27,14 +28,16 @@ from sluicegate.errors import (
     SluiceError,
     VersioningError,
 )
-from sluicegate.hashing import write_json
+from sluicegate.hashing import as_json, write_json
+from sluicegate.line import sequence
 from sluicegate.line.locks import line_lock
-from sluicegate.line.release import approve as approval
-from sluicegate.line.release import report as reporting
-from sluicegate.line.release import steps as line
+from sluicegate.line.release.approve import waited_for, waiting_tag
+from sluicegate.line.run import Approvals, Run, open_run
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
-STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
+PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
@@ -48,15 +51,12 @@ def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
 
 
 RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
-PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
-reproduce = task(line.reproduce, name="reproduce", **PLAIN)
-register = task(line.register, name="register", **PLAIN, **RETRY)
-check_drift = task(line.check_drift, name="check drift", **PLAIN, **RETRY)
-decide = task(line.decide, name="decide", **PLAIN)
-approvals = task(approval.approvals, name="approvals", **PLAIN, **RETRY)
-promote_champion = task(line.promote, name="promote", **PLAIN, **RETRY)
-report = task(reporting.report, name="report", **PLAIN, **RETRY)
+
+def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run one step of the line as a Prefect task."""
+    again = {} if name in sequence.ONCE else RETRY
+    return task(step, name=name, **PLAIN, **again)(*args, **kwargs)
 
 
 @flow(name="release", persist_result=False)
@@ -67,71 +67,51 @@ def release(root: str = ".", promote: bool = True) -> Any:
         root: the project's folder.
         promote: False stops after the verdict, for a look before the champion moves.
     """
-    waited = approval.waited_for(runtime.flow_run.tags)
-    root = str(Path(root).resolve())
+    run = open_run(root)
+    waited = waited_for(runtime.flow_run.tags)
     if waited:
-        return go_on(root, waited[0])
+        return go_on(run, waited[0])
     if missed_and_made_up_for():
         return Completed(
             name="Skipped", message="A later night is due or done: missed nights run once."
         )
-    with line_lock(root):
-        name, outcome = run_line(root, promote)
-    verdict = outcome["decide"]
-    create_markdown_artifact(
-        verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers"
-    )
-    if outcome.get("approvals", {}).get("missing"):
-        return wait_for_people(outcome)
-    return Completed(name=name, message=f"The verdict is {verdict['decision']}.", data=outcome)
+    with line_lock(run.project):
+        done = sequence.release(run, may_promote=promote, perform=as_task)
+    told = f"{done.name}: the rules and their numbers"
+    create_markdown_artifact(done.decide.markdown, key="verdict", description=told)
+    if done.approvals is not None and done.waits:
+        return wait_for_people(done.approvals, done.as_json())
+    message = f"The verdict is {done.decide.decision}."
+    return Completed(name=done.name, message=message, data=done.as_json())
 
 
-def run_line(root: str, promote: bool) -> tuple[str, dict[str, Any]]:
-    """The outcome's name, and what the steps returned."""
-    outcome: dict[str, Any] = {"reproduce": reproduce(root, progress=True)}
-    outcome["register"] = register(root)
-    outcome["check_drift"] = check_drift(root)
-    outcome["decide"] = verdict = decide(root)
-    name = "Unchanged" if verdict.get("unchanged") else STATE_NAMES[verdict["decision"]]
-    if verdict["decision"] == "PROMOTE" and promote:
-        outcome["approvals"] = approvals(root)
-        if not outcome["approvals"]["missing"]:
-            outcome["promote"] = promote_champion(root)
-    elif verdict["decision"] == "PROMOTE" and name != "Unchanged":
-        name = "Passed"
-    outcome["report"] = report(root)
-    return name, outcome
-
-
-def go_on(root: str, name: str) -> State:
+def go_on(run: Run, release: str) -> State:
     """What a run does that was suspended: promote the very release it waited with, whatever is checked out by now."""
-    outcome: dict[str, Any] = {"approvals": approvals(root, name)}
-    standing = outcome["approvals"]
-    if standing["missing"]:
-        return wait_for_people(outcome)
-    if not standing["in_force"]:
-        return Completed(name="Held", message=standing["text"], data=outcome)
-    outcome["promote"] = promote_champion(root, standing["release"])
-    return Completed(
-        name="Promoted", message=f"Version {standing['version']}: {standing['text']}.", data=outcome
-    )
+    standing, promoted = sequence.go_on(run, release, perform=as_task)
+    outcome = {"approvals": as_json(standing)}
+    if standing.missing:
+        return wait_for_people(standing, outcome)
+    if promoted is None:
+        return Completed(name="Held", message=standing.text, data=outcome)
+    outcome["promote"] = as_json(promoted)
+    message = f"Version {standing.version}: {standing.text}."
+    return Completed(name="Promoted", message=message, data=outcome)
 
 
-def wait_for_people(outcome: dict[str, Any]) -> State:
+def wait_for_people(standing: Approvals, outcome: dict[str, Any]) -> State:
     """Suspend a run of a deployment until `flows/approvals.py` or `sluice approve` resumes it; end any other run.
 
     How long to wait is the ledger's affair: when a pause of Prefect times out, the run fails instead of being held.
     """
-    standing = outcome["approvals"]
-    if standing["over"]:
-        return Completed(name="Held", message=standing["text"], data=outcome)
-    tag = approval.waiting_tag(standing["release"])
+    if standing.over:
+        return Completed(name="Held", message=standing.text, data=outcome)
+    tag = waiting_tag(standing.release)
     if runtime.deployment.id and not another_waits(tag):
         with get_client(sync_client=True) as client:
             client.update_flow_run(runtime.flow_run.id, tags={*runtime.flow_run.tags, tag})
         # A key suspends once, and a run that was resumed too early has to wait again.
         suspend_flow_run(timeout=None, key=uuid4().hex)
-    return Completed(name="Waiting", message=standing["text"], data=outcome)
+    return Completed(name="Waiting", message=standing.text, data=outcome)
 
 
 def another_waits(tag: str) -> bool:
@@ -178,12 +158,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the release line once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     parser.add_argument("--no-promote", action="store_true", help="stop after the verdict")
-    parser.add_argument(
-        "--result", type=Path, help="write what the steps returned to this JSON file"
-    )
-    arguments = parser.parse_args()
+    parser.add_argument("--result", type=Path, help="write what the steps returned to this file")
+    given = parser.parse_args()
+    root = str(Path(given.root).resolve())
     try:
-        outcome = release(root=arguments.root, promote=not arguments.no_promote)
+        outcome = release(root=root, promote=not given.no_promote)
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -191,8 +170,8 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    if arguments.result:
-        write_json(arguments.result, outcome)
+    if given.result:
+        write_json(given.result, outcome)
     waits = outcome.get("approvals", {}).get("missing")
     return EXIT_CODES["HOLD" if waits else outcome["decide"]["decision"]]
 

@@ -1,15 +1,17 @@
 """Retraining on Prefect, started by an alarm or by enough feedback: the same line and the same gate as every release.
 
-However many alarms there are, `stages.retraining` lets one retraining start in a cool-down. Whether its release serves is
-the gate's decision, and with `promote: false` a person's.
+However many alarms there are, `line.learn.cooldown` lets one retraining start in a cool-down. Whether its release serves
+is the gate's decision, and with `promote: false` a person's.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
@@ -23,16 +25,17 @@ from sluicegate.errors import (
     SluiceError,
     VersioningError,
 )
-from sluicegate.line.learn import cooldown as retraining
-from sluicegate.line.learn import feedback_rows as feedback_data
+from sluicegate.line import sequence
+from sluicegate.line.learn.cooldown import claim
 from sluicegate.line.locks import line_lock
-from sluicegate.line.release import approve as approval
-from sluicegate.line.release import report as reporting
-from sluicegate.line.release import steps as line
-from sluicegate.line.watch import check as monitor
+from sluicegate.line.run import Learned, Run, open_run
+from sluicegate.line.sequence import Released
+from sluicegate.line.watch.check import resource as resource_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
-STATE_NAMES = {"PROMOTE": "Promoted", "REJECT": "Rejected", "HOLD": "Held"}
+PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
@@ -43,16 +46,12 @@ def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
 
 
 RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
-PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
-bring_feedback = task(feedback_data.bring, name="bring feedback", **PLAIN, **RETRY)
-reproduce = task(line.reproduce, name="reproduce", **PLAIN)
-register = task(line.register, name="register", **PLAIN, **RETRY)
-check_drift = task(line.check_drift, name="check drift", **PLAIN, **RETRY)
-decide = task(line.decide, name="decide", **PLAIN)
-approvals = task(approval.approvals, name="approvals", **PLAIN, **RETRY)
-promote_champion = task(line.promote, name="promote", **PLAIN, **RETRY)
-report = task(reporting.report, name="report", **PLAIN, **RETRY)
+
+def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run one step of the line as a Prefect task."""
+    again = {} if name in sequence.ONCE else RETRY
+    return task(step, name=name, **PLAIN, **again)(*args, **kwargs)
 
 
 @flow(name="retrain", persist_result=False)
@@ -72,50 +71,40 @@ def retrain(
         promote: False stops after the verdict; so does `monitor.promote: false` in params.yaml.
         force: a person's wish: the cool-down is passed over.
     """
-    root = str(Path(root).resolve())
-    if resource and resource != monitor.resource(root):
-        return Completed(
-            name="Skipped",
-            message=f"The event is about {resource}, not about {monitor.resource(root)}.",
-        )
-    with retraining.claim(root, cause, force=force) as claim:
-        if not claim.granted:
-            return Completed(name="Skipped", message=f"No retraining now: {claim.refused}.")
-        with line_lock(root):
-            name, message, outcome = run_line(root, promote and retraining.may_promote(root))
-        claim.outcome = name
-    return Completed(name=name, message=message, data=outcome)
+    run = open_run(root)
+    ours = resource_of(run)
+    if resource and resource != ours:
+        message = f"The event is about {resource}, not about {ours}."
+        return Completed(name="Skipped", message=message)
+    with claim(run, cause, force=force) as claimed:
+        if not claimed.granted:
+            return Completed(name="Skipped", message=f"No retraining now: {claimed.refused}.")
+        learned, done = turn(run, promote and run.params.monitor.promote)
+        claimed.outcome = done.name
+    told = f"{done.name}: the rules and their numbers"
+    create_markdown_artifact(done.decide.markdown, key="verdict", description=told)
+    data = replace(done, feedback=learned).as_json()
+    return Completed(name=done.name, message=message_of(learned, done), data=data)
 
 
-def run_line(root: str, promote: bool) -> tuple[str, str, dict[str, Any]]:
-    """The outcome's name, a message, and what the steps returned."""
-    outcome: dict[str, Any] = {"feedback": bring_feedback(root)}
-    outcome["reproduce"] = reproduce(root, progress=True)
-    outcome["register"] = register(root)
-    outcome["check_drift"] = check_drift(root)
-    outcome["decide"] = verdict = decide(root)
-    name = "Unchanged" if verdict.get("unchanged") else STATE_NAMES[verdict["decision"]]
-    if name == "Promoted" and not promote:
-        name = "Passed"
-    elif name == "Promoted":
-        outcome["approvals"] = approvals(root)
-        if outcome["approvals"]["missing"]:
-            name = "Waiting"
-        else:
-            outcome["promote"] = promote_champion(root)
-    outcome["report"] = report(root)
-    create_markdown_artifact(
-        verdict["markdown"], key="verdict", description=f"{name}: the rules and their numbers"
+def turn(run: Run, may_promote: bool) -> tuple[Learned, Released]:
+    """One turn of the loop: feedback into data, then the line."""
+    learned = sequence.learn(run, perform=as_task)
+    with line_lock(run.project):
+        return learned, sequence.release(run, may_promote=may_promote, perform=as_task)
+
+
+def message_of(learned: Learned, done: Released) -> str:
+    """What people read in Prefect's list."""
+    message = (
+        f"The verdict is {done.decide.decision}; "
+        f"{learned.new} new rows of feedback, {learned.rows} in all."
     )
-    learned = outcome["feedback"]
-    message = f"The verdict is {verdict['decision']}; {learned['new']} new rows of feedback, {learned['rows']} in all."
-    if name == "Passed":
-        message += f" To promote it: sluice promote {verdict['version']}"
-    return (
-        name,
-        message if name != "Waiting" else f"{message} {outcome['approvals']['text']}",
-        outcome,
-    )
+    if done.name == "Passed":
+        return f"{message} To promote it: sluice promote {done.decide.version}"
+    if done.approvals is not None and done.waits:
+        return f"{message} {done.approvals.text}"
+    return message
 
 
 def main() -> int:
@@ -128,7 +117,10 @@ def main() -> int:
     given = parser.parse_args()
     try:
         outcome = retrain(
-            root=given.root, cause=given.cause, promote=not given.no_promote, force=given.force
+            root=str(Path(given.root).resolve()),
+            cause=given.cause,
+            promote=not given.no_promote,
+            force=given.force,
         )
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -33,7 +33,7 @@ def test_project_is_the_template(tmp_path: Path) -> None:
         ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()
     assert tracked() <= set(here)
-    assert set(here) - tracked() == {".gitignore", "README.md"}
+    assert set(here) - tracked() == {".gitignore", "README.md", ".sluicegate.json"}
     status = subprocess.run(
         ["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True
     )
@@ -51,7 +51,7 @@ def test_existing_folder_is_kept(tmp_path: Path) -> None:
 def test_an_empty_folder_stays_the_same_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sluice init .`: the shell that stands in the folder is in the project; a failure leaves the folder empty."""
+    """`sluice init .`: the shell in the folder is in the project; a failure leaves it empty."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         scaffold, "_first_commit", lambda folder: (_ for _ in ()).throw(VersioningError("no"))
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_filled_is_left_empty(
 
 @pytest.mark.slow
 def test_wheel_ships_the_template(tmp_path: Path) -> None:
-    """The wheel's template is what git tracks, no scratch file more, and its pins name the engine's data files."""
+    """The wheel's template is what git tracks, no scratch file more; the engine's data is in it."""
     copy = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
     (copy / "prompts" / "scratch.yaml").unlink(missing_ok=True)
@@ -136,4 +136,5 @@ def test_wheel_ships_the_template(tmp_path: Path) -> None:
         "sluicegate/cards/report.css",
         "sluicegate/cards/report.html.jinja",
         "sluicegate/py.typed",
+        "sluicegate/scaffold/history/0.1.0.zip",
     } <= set(names)

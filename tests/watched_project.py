@@ -11,6 +11,7 @@ from sluicegate.evaluation import evaluate, lead2, write_evidence
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.ledger import Ledger
 from sluicegate.line.pipeline import prepare
+from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from sluicegate.prompts import load_prompt, render
 from sluicegate.records import Example, GenerationSettings, Lineage
@@ -23,7 +24,7 @@ def watched(root: Path) -> Project:
     """The shipped sample project, prepared, version 1 serving; its answers are the first two turns."""
     init(root)
     project = Project(root)
-    prepare.run(project)
+    prepare.stage(open_run(project))
     enthrone(project, 1)
     return project
 

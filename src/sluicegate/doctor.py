@@ -195,7 +195,7 @@ def _files(project: Project) -> Check:
 
 
 def _servers(project: Project) -> Check:
-    """Only whether the recorded processes live: `sluice release --plain` needs none of them."""
+    """Only whether the recorded processes live: `sluice release --no-server` needs none of them."""
     path = project.state / "servers.json"
     try:
         recorded = read_json(path).get("processes", {}) if path.exists() else {}

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +32,22 @@ def canonical_json(value: Any) -> str:
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON holds it: dataclasses and mappings as objects, sequences as lists, what is left as text.
+
+    Example:
+        >>> as_json({1: (Path("a"), None)})
+        {'1': ['a', None]}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
 
 
 def digest_bytes(data: bytes) -> str:

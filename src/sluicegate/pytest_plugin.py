@@ -53,12 +53,13 @@ def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
     """The gate, run once in a session; an error of it fails every test that asks."""
     from sluicegate.errors import SluiceError
     from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.line.run import open_run
 
     config = request.config
     base = config.getoption("--sluice-base")
     try:
         return run_gate(
-            str(Path(config.rootpath) / str(config.getini("sluice_root"))),
+            open_run(Path(config.rootpath) / str(config.getini("sluice_root"))),
             base=base_from_environment() if base is None else str(base),
             budget=Budget(seconds=_seconds(config)),
             quiet=True,

@@ -20,7 +20,6 @@ from sluicegate import local_services as servers
 from sluicegate import releasing
 from sluicegate.config import Params, load
 from sluicegate.gates import load_policy
-from sluicegate.hashing import write_json
 from sluicegate.ledger import Ledger
 from sluicegate.line.release.approve import waiting_tag
 from sluicegate.local_services import prefect_api, processes
@@ -35,21 +34,27 @@ POLICY = """
 approvals: {required: 2, role: reviewer, people: {ana: [reviewer], ben: [reviewer]}}
 rules: [{name: scores exist, kind: at_least, metric: chrf, threshold: 0.0, compare: mean}]
 """
-IMPORTS = (
-    "from sluicegate.line.release import approve as approval, report as reporting, steps as line\n"
-)
+IMPORTS = "from sluicegate.line import sequence\n"
 # The steps before the approvals are what the test has recorded already; the approvals and the promotion are real.
 SCRIPTED = """
-def step(name, **found):
-    def run(root: str, progress: bool = True) -> dict:
-        with open(Path(root) / "steps.txt", "a") as stream:
+from sluicegate.line.run import Decided, Registered, Reported, Reproduced, TrafficChecked
+from sluicegate.records import Decision
+def step(name, found):
+    def run(run, *_, **__):
+        with open(run.project.root / "steps.txt", "a") as stream:
             stream.write(name + " ")
-        return found
+        return found(run) if callable(found) else found
     return run
-for name in ("reproduce", "register", "check_drift"):
-    setattr(line, name, step(name))
-line.decide = step("decide", decision="PROMOTE", markdown="# PROMOTE", text="PROMOTE", unchanged=False)
-reporting.report = step("report", report="")
+def known(run):
+    release = run.ledger.entries("register")[-1]
+    return {"release": release.release, "version": 0, "champion": "", "champion_version": 1,
+            "unchanged": False}
+sequence.reproduce = step("reproduce", Reproduced((), "m"))
+sequence.register = step("register", lambda run: Registered(**known(run)))
+sequence.check_drift = step("check_drift", TrafficChecked("OK", 0))
+sequence.decide = step("decide", lambda run: Decided(
+    **known(run), decision=Decision.PROMOTE, markdown="# PROMOTE", text="PROMOTE"))
+sequence.report = step("report", Reported())
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -103,9 +108,6 @@ def registered(project: Project, length: int) -> str:
         pass
     who = {"tracking": store, "model": model(project), "run_id": run.id, "actor": "maker@laptop"}
     made = releasing.register(project, release, **who)
-    write_json(
-        project.build / "line" / "register.json", {"release": made.release, "unchanged": False}
-    )
     return made.release
 
 

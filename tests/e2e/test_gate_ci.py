@@ -285,7 +285,7 @@ def test_champion_goes_before_the_merge_base(project: Path) -> None:
     """Where a release serves, it is what a candidate is compared with, and the gate moves nothing."""
     git(project, "checkout", "-q", "-f", "main")
     done = subprocess.run(
-        [sys.executable, "-m", "sluicegate", "release", "--plain"],
+        [sys.executable, "-m", "sluicegate", "release", "--no-server"],
         cwd=project,
         env=environment(project),
         capture_output=True,

@@ -88,7 +88,7 @@ def test_a_judge_through_the_line(root: Path) -> None:
         assert f"judge clear failed on {use.failed} of {GOLDEN} rows" in rule["reason"]
 
         broken[0], asked = False, len(judge.asked)
-        held = sluice(root, "release", "--plain", code=4)
+        held = sluice(root, "release", "--no-server", code=4)
         assert "is not calibrated" in held["decide"]["text"]
         assert 0 < len(judge.asked) - asked < 2 * GOLDEN
         evidence = read_evidence(project.evidence / "candidate.parquet")
@@ -96,7 +96,7 @@ def test_a_judge_through_the_line(root: Path) -> None:
         assert all(row.reasons["judge:clear"].startswith("It has") for row in evidence.rows)
 
         asked = len(judge.asked)
-        warm = sluice(root, "release", "--plain", code=4)
+        warm = sluice(root, "release", "--no-server", code=4)
         assert "evaluate" not in warm["reproduce"]["ran"]
         assert warm["decide"]["decision"] == "HOLD"
         assert len(judge.asked) == asked

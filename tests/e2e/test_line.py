@@ -81,7 +81,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     edit(root / "params.yaml", "max_new_tokens: 96", "max_new_tokens: 8", commit=False)
     edit(root / "params.yaml", "epochs: 2", "epochs: 1", commit=False)
     edit(root / "params.yaml", "max_tokens: 1024", "max_tokens: 4000")
-    done = sluice(root, "release", "--plain")
+    done = sluice(root, "release", "--no-server")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PROMOTE" in done.stdout
     yield root
@@ -107,8 +107,8 @@ def test_champion_serves(project: Path) -> None:
 def test_nothing_changed(project: Path) -> None:
     """A second run promotes nothing twice, and once the evidence is against the new champion no stage runs again."""
     before = Ledger(Project(project).ledger_url).champion()
-    assert sluice(project, "release", "--plain").returncode == 0
-    done = sluice(project, "release", "--plain")
+    assert sluice(project, "release", "--no-server").returncode == 0
+    done = sluice(project, "release", "--no-server")
     assert done.returncode == 0, done.stdout + done.stderr
     assert ran(done) == set()
     assert Ledger(Project(project).ledger_url).champion() == before
@@ -179,7 +179,7 @@ def test_wrong_use(project: Path) -> None:
         ("params.yaml", "prompt: summarize", "prompt: sumarize", "sumarize"),
     ):
         edit(project / name, old, new, commit=False)
-        done = sluice(project, "release", "--plain")
+        done = sluice(project, "release", "--no-server")
         subprocess.run(["git", "checkout", "-q", "--", "."], cwd=project, check=True)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
@@ -187,7 +187,7 @@ def test_wrong_use(project: Path) -> None:
 def test_killed_run_resumes(project: Path) -> None:
     """A release killed at any moment is completed by the next one, which ends with one champion."""
     edit(project / "prompts" / "summarize.yaml", "Please read", "Kindly read")
-    command = [sys.executable, "-m", "sluicegate", "release", "--plain"]
+    command = [sys.executable, "-m", "sluicegate", "release", "--no-server"]
     for seconds in (1.0, 6.0, 12.0):
         process = subprocess.Popen(
             command,
@@ -200,7 +200,7 @@ def test_killed_run_resumes(project: Path) -> None:
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    done = sluice(project, "release", "--plain")
+    done = sluice(project, "release", "--no-server")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sluice(project, "verify").returncode == 0
 
@@ -220,7 +220,7 @@ def test_detached_shallow_clone(project: Path, tmp_path: Path) -> None:
 def test_base_model_not_found(project: Path) -> None:
     """A base that exists nowhere exits with 3 and says where base models are named."""
     edit(project / "params.yaml", "base: ../tiny", "base: no-such/model", commit=False)
-    done = sluice(project, "release", "--plain")
+    done = sluice(project, "release", "--no-server")
     subprocess.run(["git", "checkout", "-q", "--", "."], cwd=project, check=True)
     assert done.returncode == 3, done.stderr
     assert "no-such/model" in done.stderr
@@ -229,14 +229,14 @@ def test_base_model_not_found(project: Path) -> None:
 def test_git_missing(project: Path, tmp_path: Path) -> None:
     """Without git the line stops at once with 3 and the line that installs it."""
     (tmp_path / "python").symlink_to(sys.executable)
-    done = sluice(project, "release", "--plain", environment={"PATH": str(tmp_path)})
+    done = sluice(project, "release", "--no-server", environment={"PATH": str(tmp_path)})
     assert done.returncode == 3
     assert "apt-get install git" in done.stderr
 
 
 def test_two_runs_at_once(project: Path) -> None:
     """A second run waits for the first, says so, and both end with the same champion."""
-    command = [sys.executable, "-m", "sluicegate", "release", "--plain"]
+    command = [sys.executable, "-m", "sluicegate", "release", "--no-server"]
     both = [
         subprocess.Popen(
             command,
@@ -257,7 +257,7 @@ def test_ctrl_c(project: Path) -> None:
     """Ctrl-C stops with 130 and one line; running again completes the release."""
     edit(project / "params.yaml", "repetition_penalty: 1.1", "repetition_penalty: 1.2")
     process = subprocess.Popen(
-        [sys.executable, "-m", "sluicegate", "release", "--plain"],
+        [sys.executable, "-m", "sluicegate", "release", "--no-server"],
         cwd=project,
         env=_environment(project),
         stdout=subprocess.DEVNULL,
@@ -273,7 +273,7 @@ def test_ctrl_c(project: Path) -> None:
     assert process.returncode == 130, errors
     assert "run the same command again" in errors
     assert "this is a defect" not in errors
-    assert sluice(project, "release", "--plain").returncode == 0
+    assert sluice(project, "release", "--no-server").returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
@@ -297,12 +297,12 @@ def test_disk_full(project: Path, tmp_path: Path) -> None:
         ):  # .dvc, the golden set, the tracking database, its end
             space = os.statvfs(small)
             (small / "filler").write_bytes(bytes(max(0, space.f_bavail * space.f_frsize - room)))
-            done = sluice(small / "project", "release", "--plain", environment=environment)
+            done = sluice(small / "project", "release", "--no-server", environment=environment)
             assert done.returncode == 3, f"{room}: {done.stdout}{done.stderr}"
             assert "this is a defect" not in done.stderr, f"{room}: {done.stderr}"
             assert re.search(r"no space|disk is full", done.stderr, re.I), f"{room}: {done.stderr}"
             (small / "filler").unlink()
-        done = sluice(small / "project", "release", "--plain", environment=environment)
+        done = sluice(small / "project", "release", "--no-server", environment=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert sluice(small / "project", "verify").returncode == 0
     finally:

@@ -1,4 +1,4 @@
-"""The real servers, once: started, used by a deployment and by the flow, and stopped without a trace."""
+"""The real servers, once: started, used by a deployment and the flow, stopped without a trace."""
 
 from __future__ import annotations
 
@@ -29,30 +29,41 @@ def release(root: str = ".", promote: bool = True) -> str:
         stream.write(f"{Path(root).resolve()} {promote}\\n")
     return "done"
 """
-# Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or the name of the step that fails.
+# Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or what fails.
 SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
-from sluicegate.line.release import approve as approval
-from sluicegate.line.release import steps as line
-from sluicegate.line.release import report as reporting
+from sluicegate.line import sequence
+from sluicegate.line.run import (
+    Approvals, Decided, Promoted, Registered, Reported, Reproduced, TrafficChecked
+)
+from sluicegate.records import Champion, Decision
 said = sys.argv.pop(1)
-def step(name):
-    def run(root: str, progress: bool = True) -> dict:
+decision = Decision(said if said in ("REJECT", "HOLD") else "PROMOTE")
+KNOWN = {"release": "a" * 64, "version": 2, "champion": "b", "champion_version": 1, "unchanged": False}
+FOUND = {
+    "reproduce": Reproduced((), "m"),
+    "register": Registered(**KNOWN),
+    "check_drift": TrafficChecked("OK", 0),
+    "decide": Decided(**KNOWN, decision=decision, markdown=f"# {decision}", text=decision),
+    "approvals": Approvals(
+        release="a" * 64, in_force=True, missing=int(said == "nobody"), text="waiting"),
+    "promote": Promoted(Champion("a" * 64, 2, 2), True),
+    "report": Reported(),
+}
+def step(name, found):
+    def run(run, *_, **__):
         with open("steps.txt", "a") as stream:
             stream.write(name + " ")
         if said == "bad-data" and name == "reproduce":
             raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
-        if said == "busy-store" and name == "register" and open("steps.txt").read().count("register") < 2:
+        tries = open("steps.txt").read().count("register")
+        if said == "busy-store" and name == "register" and tries < 2:
             raise TrackingError("database is locked")
-        decision = said if said in ("REJECT", "HOLD") else "PROMOTE"
-        if name == "approvals":
-            return {"missing": int(said == "nobody"), "over": False, "release": "a" * 64, "text": "waiting"}
-        return {"decision": decision, "markdown": f"# {decision}"} if name == "decide" else {"step": name}
+        return found
     return run
-for name in ("reproduce", "register", "check_drift", "decide", "promote"):
-    setattr(line, name, step(name))
-approval.approvals, reporting.report = step("approvals"), step("report")
+for name, found in FOUND.items():
+    setattr(sequence, name, step(name, found))
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -103,7 +114,8 @@ def overdue(project: Project, days: int) -> None:
     deployment = prefect_api.request(f"{api}/deployments/name/{servers.DEPLOYMENT}")["id"]
     then = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": then}}
-    assert prefect_api.request(f"{api}/deployments/{deployment}/create_flow_run", {"state": state})
+    asked = {"state": state, "idempotency_key": then}  # a busy server may need asking twice
+    assert prefect_api._insisting(f"{api}/deployments/{deployment}/create_flow_run", asked)
 
 
 def test_all_three_run_on_loopback_only(project: Project) -> None:
@@ -130,7 +142,7 @@ def test_a_second_up_starts_nothing(project: Project) -> None:
 
 
 def test_a_scheduled_run_appears(project: Project) -> None:
-    """The scheduler really creates nightly runs: with the wrong SQLAlchemy it looks healthy and never does."""
+    """The scheduler makes nightly runs: with the wrong SQLAlchemy it looks healthy but does not."""
     assert eventually(lambda: any(run["auto_scheduled"] for run in runs(project)), 60.0)
     soonest = min(run["expected_start_time"] for run in runs(project) if run["auto_scheduled"])
     assert "T02:30:00" in soonest
@@ -148,7 +160,7 @@ def test_the_worker_runs_the_deployment_in_the_project(project: Project) -> None
 
 
 def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -> None:
-    """The deployment that looks every five minutes is paused until gates.yaml asks for approvals."""
+    """What looks every five minutes is paused until gates.yaml asks for approvals."""
 
     def paused() -> bool:
         return bool(
@@ -168,7 +180,7 @@ def test_approvals_are_looked_for_only_where_the_policy_asks(project: Project) -
 
 
 def test_missed_nights_run_once(project: Project) -> None:
-    """With the worker gone, of three overdue nights only the newest stays scheduled when it comes back."""
+    """Of three nights that were missed without a worker only the newest stays scheduled."""
     worker = processes.alive(project, "worker")
     assert worker is not None
     processes.stop(worker, 10.0)
@@ -202,7 +214,7 @@ def test_missed_nights_run_once(project: Project) -> None:
 def test_the_shipped_flow(
     project: Project, tmp_path: Path, said: str, code: int, steps: str
 ) -> None:
-    """The flow's exit code is the verdict's; only PROMOTE promotes; a locked store is tried again, bad data is not."""
+    """The exit code is the verdict's; only PROMOTE promotes; a locked store is tried again."""
     (tmp_path / "scripted.py").write_text(SCRIPTED)
     (tmp_path / "params.yaml").write_text("{}\n")
     command = [

@@ -18,28 +18,33 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate import local_services as servers
 from sluicegate.ledger import Ledger
 from sluicegate.line.learn.cooldown import last_retraining
+from sluicegate.line.run import open_run
 from sluicegate.line.watch.check import resource
 from sluicegate.local_services import prefect_api
 from sluicegate.project import Project
 from soak_scale import SOAK
 from watched_project import examples, log, rows, said, watched
 
-IMPORTS = "from sluicegate.line.locks import line_lock\n"
+IMPORTS = "from sluicegate.line import sequence\n"
 # The steps that take a model are scripted; claim, feedback, lock, events, automation and worker are real.
 SCRIPTED = """
 import time
-def step(name, seconds=0.0, **found):
-    def run(root: str, progress: bool = True) -> dict:
-        with open(Path(root) / "steps.txt", "a") as stream:
+from sluicegate.line.run import Decided, Registered, Reported, Reproduced, TrafficChecked
+from sluicegate.records import Decision
+def step(name, found, seconds=0.0):
+    def run(run, *_, **__):
+        with open(run.project.root / "steps.txt", "a") as stream:
             stream.write(name + " ")
         time.sleep(seconds)
         return found
     return run
-line.reproduce = step("reproduce", 4.0)
-for name in ("register", "check_drift", "promote"):
-    setattr(line, name, step(name))
-line.decide = step("decide", decision="REJECT", markdown="# REJECT", version=2, unchanged=False)
-reporting.report = step("report", report="")
+KNOWN = {"release": "c", "version": 2, "champion": "b", "champion_version": 1, "unchanged": False}
+sequence.reproduce = step("reproduce", Reproduced((), "m"), 4.0)
+sequence.register = step("register", Registered(**KNOWN))
+sequence.check_drift = step("check_drift", TrafficChecked("OK", 0))
+sequence.decide = step("decide", Decided(
+    **KNOWN, decision=Decision.REJECT, markdown="# REJECT", text="REJECT"))
+sequence.report = step("report", Reported())
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -139,7 +144,7 @@ def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other
     (retraining,) = runs(project, prefect_api.RETRAIN)
     wanted = {
         "cause": "sluicegate.drift",
-        "resource": resource(str(project.root)),
+        "resource": resource(open_run(project)),
         "root": ".",
         "promote": True,
     }
@@ -148,7 +153,7 @@ def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other
     for _ in range(10):
         insisting(
             f"{servers.api_url(project)}/events",
-            [event(resource(str(project.root))) for _ in range(10)],
+            [event(resource(open_run(project))) for _ in range(10)],
         )
     start(project, prefect_api.RETRAIN)  # at work: Prefect's limit turns it away
     assert eventually(lambda: "Rejected" in names(project, prefect_api.RETRAIN)), runs(

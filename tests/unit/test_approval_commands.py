@@ -6,21 +6,25 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from sluicegate.cli import sluice
-from sluicegate.cli.line import run_plain
 from sluicegate.errors import IntegrityError, NotApprovedError
-from sluicegate.hashing import write_json
 from sluicegate.ledger import Ledger
-from sluicegate.line.release import approve as approval
-from sluicegate.line.release import report as reporting
-from sluicegate.line.release import steps as line
+from sluicegate.line import sequence
+from sluicegate.line.release.approve import approvals, settled
+from sluicegate.line.release.promote import promote
+from sluicegate.line.run import (
+    Decided,
+    Registered,
+    Reported,
+    Reproduced,
+    TrafficChecked,
+    open_run,
+)
 from sluicegate.project import Project
 from sluicegate.records import Decision
 from sluicegate.scaffold import init
@@ -41,11 +45,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ask(made)
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("MLFLOW_TRACKING_URI", raising=False)
-        release = judged_in_mlflow(made, Tracking(made.mlflow_url, made.mlflow_artifacts))
-    write_json(
-        made.build / "line" / "register.json",
-        {"release": release, "version": 2, "unchanged": False},
-    )
+        judged_in_mlflow(made, Tracking(made.mlflow_url, made.mlflow_artifacts))
     return root
 
 
@@ -103,24 +103,27 @@ def test_promote_takes_approvals_given_in_mlflow(project: Project) -> None:
     assert serving(project) == 2
 
 
-def steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def steps(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps before and after the approvals say what the fixture has recorded."""
-
-    def step(**found: Any) -> Callable[..., dict[str, Any]]:
-        return lambda root, progress=True: found
-
-    for name in ("reproduce", "register", "check_drift"):
-        monkeypatch.setattr(line, name, step())
-    monkeypatch.setattr(
-        line, "decide", step(decision="PROMOTE", text="PROMOTE", unchanged=False, version=2)
+    release = Ledger(project.ledger_url).entries("verdict")[-1].release
+    known = {"release": release, "version": 2, "champion": "", "champion_version": 1}
+    decided = Decided(
+        **known, unchanged=False, decision=Decision.PROMOTE, text="PROMOTE", markdown="PROMOTE"
     )
-    monkeypatch.setattr(reporting, "report", step(report=""))
+    for name, found in (
+        ("reproduce", Reproduced((), "m")),
+        ("register", Registered(**known, unchanged=False)),
+        ("check_drift", TrafficChecked("OK", 0)),
+        ("decide", decided),
+        ("report", Reported()),
+    ):
+        monkeypatch.setattr(sequence, name, lambda *_, found=found, **__: found)
 
 
 def test_the_line_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sluice release --plain` ends with 4 and the lines to type while an approval is missing, and goes on with it."""
-    steps(monkeypatch)
-    waits = CliRunner().invoke(sluice, ["release", "--plain"], standalone_mode=False)
+    """`sluice release --no-server` ends with 4 and the lines to type while an approval is missing, and goes on with it."""
+    steps(project, monkeypatch)
+    waits = CliRunner().invoke(sluice, ["release", "--no-server"], standalone_mode=False)
     assert waits.return_value == 4
     assert (
         "next:     waiting for 1 approval by a reviewer: sluice approve 2; then sluice promote 2"
@@ -128,22 +131,23 @@ def test_the_line_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert serving(project) == 1
     run("approve", "2", "--as", "ana")
-    goes_on = CliRunner().invoke(sluice, ["release", "--plain"], standalone_mode=False)
+    goes_on = CliRunner().invoke(sluice, ["release", "--no-server"], standalone_mode=False)
     assert goes_on.return_value == 0
     assert "version 2 serves now" in goes_on.output
 
 
 def test_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time the line is held, which is recorded once; MLflow out of reach does not hide it."""
-    steps(monkeypatch)
+    steps(project, monkeypatch)
     ask(project, wait_hours=1e-9)
     decided(project, Ledger(project.ledger_url).entries("verdict")[-1].release)
     (project.root / "blocker").write_text("a file where a folder is needed")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'blocker' / 'mlflow.db'}")
     for _ in range(2):
-        found = run_plain(str(project.root), promote=True)["approvals"]
-        assert (found["missing"], found["over"]) == (1, True)
-        assert "MLflow was not asked" in found["warnings"][0]
+        found = sequence.release(open_run(project)).approvals
+        assert found is not None
+        assert (found.missing, found.over) == (1, True)
+        assert "MLflow was not asked" in found.warnings[0]
     assert [
         entry.payload["version"] for entry in Ledger(project.ledger_url).entries("approval_timeout")
     ] == [2]
@@ -152,25 +156,29 @@ def test_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_a_waiting_run_is_told(project: Project) -> None:
     """There is something to wait for until the approvals are there, the time is over, or the verdict is void."""
-    root, release = str(project.root), Ledger(project.ledger_url).entries("verdict")[-1].release
-    assert not approval.settled(root, release[:12])
-    assert not approval.settled(root, "0" * 12)
-    assert approval.approvals(root, release[:12])["in_force"]
+    release = Ledger(project.ledger_url).entries("verdict")[-1].release
+
+    def over(which: str = release) -> bool:
+        return settled(open_run(project), which)
+
+    assert not over(release[:12])
+    assert not over("0" * 12)
+    assert approvals(open_run(project), release[:12], waited=True).in_force
     decided(project, release, Decision.HOLD)
-    assert approval.settled(root, release)
-    told = approval.approvals(root, release)
-    assert (told["in_force"], told["missing"]) == (False, 0)
-    assert "HOLD" in told["text"]
+    assert over()
+    told = approvals(open_run(project), release, waited=True)
+    assert (told.in_force, told.missing) == (False, 0)
+    assert "HOLD" in told.text
     with pytest.raises(NotApprovedError):
-        approval.approvals(root)
+        approvals(open_run(project), release)
     decided(project, release)
-    assert not approval.settled(root, release)
+    assert not over()
     run("approve", "2", "--as", "ana")
-    assert approval.settled(root, release)
-    assert line.promote(root, release)["moved"]
-    assert approval.settled(root, release)
+    assert over()
+    assert promote(open_run(project), release).moved
+    assert over()
     ask(project, wait_hours=1e-9)
-    assert approval.settled(root, release)
+    assert over()
 
 
 def test_heads_of_the_ledger_kept_elsewhere(project: Project) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sluicegate.errors import UsageError, VersioningError
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.gate.run import base_from_environment
-from sluicegate.project import Project
+from sluicegate.line.run import open_run
 from sluicegate.scaffold import init
 from sluicegate.versioning import current_commit, ensure_dvc
 from sluicegate.versioning.history import (
@@ -52,7 +52,7 @@ def edited(root: Path, file: str, old: str, new: str) -> Change:
 
 def changes(root: Path) -> Change:
     """The project against its merge base with main."""
-    return compare(Project(root), "main", merge_base(root, "main"))
+    return compare(open_run(root), "main", merge_base(root, "main"))
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_no_project_at_the_merge_base(root: Path) -> None:
     start = git(root, "rev-parse", "HEAD")
     git(root, "checkout", "-q", "mine")
     with pytest.raises(UsageError, match=r"no params\.yaml"):
-        compare(Project(root), "empty", start)
+        compare(open_run(root), "empty", start)
     with pytest.raises(UsageError, match="no history in common"):
         merge_base(root, "empty")
 

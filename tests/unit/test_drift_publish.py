@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.drift import read_profile
-from sluicegate.line.run import open_tracking
-from sluicegate.line.watch.report import publish, reference_path, represents
+from sluicegate.line.run import open_run
+from sluicegate.line.watch.report import publish, reference_path
 from sluicegate.monitoring import Row, check_rows
 from sluicegate.project import Project
 from sluicegate.records import DriftReport
@@ -40,26 +40,26 @@ def traffic(project: Project, times: int) -> list[Row]:
 def test_drift_is_published(project: Project) -> None:
     """Longer prompts: the page and the run hold cause, plots, examples of both sides and the profile; no address."""
     window_rows = traffic(project, 3)
-    report, window = check_rows(window_rows, reference_path(project))
+    report, window = check_rows(window_rows, reference_path(open_run(project)))
     assert report.status == "DRIFT"
-    found = publish(str(project.root), report, window, lambda: iter(window_rows))
-    html = Path(found["html"]).read_text("utf-8")
-    assert Path(found["html"]) == project.reports / "drift.html"
+    found = publish(open_run(project), report, window, lambda: iter(window_rows))
+    html = Path(found.html).read_text("utf-8")
+    assert Path(found.html) == project.reports / "drift.html"
     assert "What is asked has changed" in html
     assert "What the golden set lacks" in html
     assert html.count("<svg") >= 3
     assert '<div class="who before">Reference</div>\n<div class="pair">' in html
     assert "lin.person" not in html
     assert "[EMAIL]" in html
-    assert found["markdown"].startswith("## Drift")
-    client = open_tracking(project).client
-    run = client.get_run(found["run_id"])
+    assert found.markdown.startswith("## Drift")
+    client = open_run(project).tracking.client
+    run = client.get_run(found.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["sluice.drift"] == "DRIFT"
     assert run.data.metrics["rows"] == report.rows
-    kept = {item.path for item in client.list_artifacts(found["run_id"])}
+    kept = {item.path for item in client.list_artifacts(found.run_id)}
     assert {"drift.html", "drift.md", "profile"} <= kept
-    assert {item.path for item in client.list_artifacts(found["run_id"], "profile")} == {
+    assert {item.path for item in client.list_artifacts(found.run_id, "profile")} == {
         "profile/window.parquet", "profile/window.json",
     }  # fmt: skip
     assert read_profile(project.build / "monitor" / "window.parquet").rows == report.rows
@@ -71,14 +71,9 @@ def test_no_data_is_published(project: Project) -> None:
     def never() -> Iterable[Row]:
         raise AssertionError("read")
 
-    found = publish(str(project.root), DriftReport("NO_DATA", 0, notes=("0 rows.",)), None, never)
-    assert "No data" in Path(found["html"]).read_text("utf-8")
+    found = publish(open_run(project), DriftReport("NO_DATA", 0, notes=("0 rows.",)), None, never)
+    assert "No data" in Path(found.html).read_text("utf-8")
     assert (
-        open_tracking(project).client.get_run(found["run_id"]).data.tags["sluice.drift"]
+        open_run(project).tracking.client.get_run(found.run_id).data.tags["sluice.drift"]
         == "NO_DATA"
     )
-
-
-def test_without_a_window_nothing_is_said_about_the_golden_set(project: Project) -> None:
-    """Where no drift check has kept a window, the golden set neither represents traffic nor fails to."""
-    assert represents(project)[0] == "no_data"

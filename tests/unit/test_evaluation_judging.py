@@ -22,6 +22,7 @@ from sluicegate.judges import Criterion
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline import fingerprint
 from sluicegate.line.pipeline.fingerprint import inputs, stage_hash
+from sluicegate.line.run import open_run
 from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.project import Project
 from sluicegate.records import Decision, Evidence, Example, Failure, Generation, Question, Reply
@@ -202,18 +203,18 @@ def use(project: Project, url: str = "http://127.0.0.1:9/v1", *, named: bool = T
 def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> None:
     """Its wording, model and failed rows change what the stage watches, limits and other judges do not."""
     use(project, named=False)
-    unused = inputs(project)["judges"]
+    unused = inputs(open_run(project))["judges"]
     path = project.prompts / "judge_clear.yaml"
     path.write_text(path.read_text().replace("5 is clear", "5 is very clear"))
-    assert inputs(project)["judges"] == unused
+    assert inputs(open_run(project))["judges"] == unused
     use(project)
-    first = inputs(project)["judges"]
+    first = inputs(open_run(project))["judges"]
     assert first != unused
     models = project.registry / "models.yaml"
     models.write_text(models.read_text().replace("timeout: 10", "timeout: 20"))
     pair = project.prompts / "judge_pair.yaml"
     pair.write_text(pair.read_text().replace("5 is clear", "5 is very clear"))
-    assert inputs(project)["judges"] == first
+    assert inputs(open_run(project))["judges"] == first
     seen = {first}
     for change in (
         lambda: path.write_text(path.read_text().replace("very clear", "clear")),
@@ -221,7 +222,7 @@ def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> Non
         lambda: count_failure(project),
     ):
         change()
-        found = inputs(project)["judges"]
+        found = inputs(open_run(project))["judges"]
         assert found not in seen
         seen.add(found)
 

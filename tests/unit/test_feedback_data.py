@@ -17,11 +17,14 @@ from sluicegate.cli import sluice
 from sluicegate.data import NOTHING
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import read_json
+from sluicegate.line import sequence
 from sluicegate.line.learn.feedback_rows import bring, inputs_of, waiting
 from sluicegate.line.pipeline import fingerprint, prepare
+from sluicegate.line.run import Decided, Registered, Reproduced, Run, TrafficChecked, open_run
+from sluicegate.line.sequence import Released
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt
-from sluicegate.records import Example
+from sluicegate.records import Decision, Example
 from sluicegate.traffic import TrafficRow
 from watched_project import examples, log, rows, said, watched
 
@@ -89,8 +92,8 @@ def test_corrections_and_liked_answers_are_learned_from(project: Project) -> Non
     traffic(project, 2, correction="The customer's kettle is loud; a second one is sent.")
     traffic(project, 3, thumb=-1)
     log(project).write(rows(project, [asked(4)]))
-    found = bring(str(project.root))
-    assert (found["rows"], found["new"], found["corrections"], found["liked"]) == (2, 2, 1, 1)
+    found = bring(open_run(project))
+    assert (found.rows, found.new, found.corrections, found.liked) == (2, 2, 1, 1)
     by_kind = {row["from_traffic"]: row for row in written(project)}
     assert by_kind["correction"]["answer"] == "The customer's kettle is loud; a second one is sent."
     assert by_kind["correction"]["conversation"] == asked(2).inputs["conversation"]
@@ -102,11 +105,11 @@ def test_prepare_takes_them_into_training_only(project: Project) -> None:
     golden = project.golden.read_bytes()
     traffic(project, 1, correction="Write to Ann at ann@example.com about her bicycle.")
     traffic(project, 2, thumb=1)
-    assert waiting(str(project.root)) == 2
-    bring(str(project.root))
-    assert waiting(str(project.root)) == 0
+    assert waiting(open_run(project)) == 2
+    bring(open_run(project))
+    assert waiting(open_run(project)) == 0
     assert "ann@example.com" in (project.root / "data/raw/feedback.jsonl").read_text()
-    prepare.run(project)
+    prepare.stage(open_run(project))
     learned = [
         row
         for name in ("train", "validation")
@@ -122,14 +125,14 @@ def test_the_file_is_a_function_of_the_log(project: Project) -> None:
     """Bringing twice changes no byte; what is erased from the log is gone, down to an empty file that prepare accepts."""
     row = traffic(project, 1, thumb=1)
     path = project.root / "data/raw/feedback.jsonl"
-    bring(str(project.root))
+    bring(open_run(project))
     before = path.read_bytes()
-    assert bring(str(project.root))["new"] == 0
+    assert bring(open_run(project)).new == 0
     assert path.read_bytes() == before
     assert log(project).forget(before=row.time + timedelta(hours=1)) == 1
-    assert bring(str(project.root))["rows"] == 0
+    assert bring(open_run(project)).rows == 0
     assert path.read_bytes() == b""
-    prepare.run(project)
+    prepare.stage(open_run(project))
     assert read_json(project.build / "prepare.json")["sources"]["feedback"] == NOTHING
 
 
@@ -144,17 +147,17 @@ def test_the_latest_word_counts(project: Project) -> None:
     )
     (again,) = rows(project, [asked(3)], minutes=10, feedback=(said(thumb=1, ago=1),))
     log(project).write([first, second, third, again])
-    found = bring(str(project.root))
+    found = bring(open_run(project))
     assert sorted(row["answer"] for row in written(project)) == ["new", "right"]
-    assert found["left_out"] == {"same inputs": 1}
+    assert found.left_out == {"same inputs": 1}
 
 
 def test_the_same_inputs_are_one_row(project: Project) -> None:
     """A question asked a hundred times, each time liked, is learned once."""
     made = rows(project, [asked(1)], feedback=(said(thumb=1),))[0]
     log(project).write([replace(made, key=f"k{number}") for number in range(100)])
-    found = bring(str(project.root))
-    assert (found["rows"], found["left_out"]) == (1, {"same inputs": 99})
+    found = bring(open_run(project))
+    assert (found.rows, found.left_out) == (1, {"same inputs": 99})
 
 
 def test_golden_rows_are_not_trained_on(project: Project) -> None:
@@ -167,9 +170,9 @@ def test_golden_rows_are_not_trained_on(project: Project) -> None:
     texts.append("\n".join(golden[2].inputs["conversation"].split("\n")[:-1]))
     found = [asked(number, text) for number, text in enumerate(texts)] + [asked(7)]
     log(project).write(rows(project, found, feedback=(said(thumb=1),)))
-    done = bring(str(project.root))
-    assert (done["rows"], done["left_out"]) == (1, {"in the golden set": 3})
-    prepare.run(project)
+    done = bring(open_run(project))
+    assert (done.rows, done.left_out) == (1, {"in the golden set": 3})
+    prepare.stage(open_run(project))
 
 
 def test_two_halves_of_a_golden_row_are_left_out_together(project: Project) -> None:
@@ -180,8 +183,8 @@ def test_two_halves_of_a_golden_row_are_left_out_together(project: Project) -> N
     log(project).write(
         rows(project, [asked(n, text) for n, text in enumerate(parts)], feedback=(said(thumb=1),))
     )
-    assert bring(str(project.root))["left_out"] == {"in the golden set": 3}
-    prepare.run(project)
+    assert bring(open_run(project)).left_out == {"in the golden set": 3}
+    prepare.stage(open_run(project))
 
 
 def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> None:
@@ -198,13 +201,13 @@ def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> N
             replace(hostile, inputs={"conversation": evil}, response=evil, group=" a  b "),
         ]
     )
-    found = bring(str(project.root))
-    assert found["left_out"] == {
+    found = bring(open_run(project))
+    assert found.left_out == {
         "longer than 100000 characters": 1,
         "empty": 1,
         "the prompt's inputs are not known": 1,
     }
-    prepare.run(project)
+    prepare.stage(open_run(project))
     (learned,) = [
         r
         for name in ("train", "validation")
@@ -217,7 +220,7 @@ def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> N
 def test_inputs_are_read_back_from_the_prompt(project: Project) -> None:
     """Rows that came without inputs (traces, spans) are learned from where the template says for certain what they were."""
     traffic(project, 1, thumb=1, inputs=False)
-    assert bring(str(project.root))["rows"] == 1
+    assert bring(open_run(project)).rows == 1
     assert written(project)[0]["conversation"] == asked(1).inputs["conversation"]
 
 
@@ -239,7 +242,7 @@ def test_only_what_is_asked_for_is_learned(project: Project) -> None:
     )
     traffic(project, 1, thumb=1)
     traffic(project, 2, correction="Better.")
-    assert [row["answer"] for row in (bring(str(project.root)), written(project))[1]] == ["Better."]
+    assert [row["answer"] for row in (bring(open_run(project)), written(project))[1]] == ["Better."]
 
 
 def test_a_file_of_somebody_else_is_left_alone(project: Project) -> None:
@@ -250,7 +253,7 @@ def test_a_file_of_somebody_else_is_left_alone(project: Project) -> None:
     traffic(project, 1, thumb=1)
     for step in (bring, waiting):
         with pytest.raises(ConfigError, match="line 1 was not written by"):
-            step(str(project.root))
+            step(open_run(project))
     assert "mine" in path.read_text()
 
 
@@ -273,38 +276,52 @@ def test_an_entry_that_cannot_take_feedback_is_refused(
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(ConfigError, match="feedback"):
-        bring(str(project.root))
+        bring(open_run(project))
 
 
 def test_without_an_entry_or_a_log_nothing_is_learned(project: Project) -> None:
     """No log: no rows and no file. No entry in sources.yaml: the same, and the summary says so."""
-    assert bring(str(project.root))["rows"] == 0
+    assert bring(open_run(project)).rows == 0
     assert not (project.root / "data" / "raw").exists()
     assert not (project.state / "traffic.db").exists()
     path = project.registry / "sources.yaml"
     path.write_text(path.read_text().replace("  feedback:  ", "  other:  "))
     traffic(project, 1, thumb=1)
-    assert "no source feedback" in bring(str(project.root))["note"]
-    assert waiting(str(project.root)) == 0
+    assert "no source feedback" in bring(open_run(project)).note
+    assert waiting(open_run(project)) == 0
 
 
 def test_an_optional_source_may_be_absent_and_any_other_may_not(project: Project) -> None:
     """Absent and empty are the same input to DVC; without `optional` the line stops with the path."""
-    absent = fingerprint.inputs(project)["sources"]["feedback"]
+    absent = fingerprint.inputs(open_run(project))["sources"]["feedback"]
     path = project.root / "data" / "raw" / "feedback.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("")
-    assert fingerprint.inputs(project)["sources"]["feedback"] == absent
+    assert fingerprint.inputs(open_run(project))["sources"]["feedback"] == absent
     path.write_text(
         '{"id": "a", "group": "g", "conversation": "c", "answer": "a", "from_traffic": "liked"}\n'
     )
-    assert fingerprint.inputs(project)["sources"]["feedback"] != absent
+    assert fingerprint.inputs(open_run(project))["sources"]["feedback"] != absent
     path.unlink()
     sources = project.registry / "sources.yaml"
     sources.write_text(sources.read_text().replace("    optional: true ", "    optional: false "))
-    for step in (prepare.run, fingerprint.inputs):
+    for step in (prepare.stage, fingerprint.inputs):
         with pytest.raises(DataError, match=r"feedback\.jsonl"):
-            step(project)
+            step(open_run(project))
+
+
+def held(may_promote: bool) -> Released:
+    """What a line returns whose candidate was held."""
+    known = {"release": "c", "version": 2, "champion": "b", "champion_version": 1}
+    text = "HOLD: too few examples"
+    return Released(
+        reproduce=Reproduced((), "m"),
+        register=Registered(**known, unchanged=False),
+        check_drift=TrafficChecked("OK", 0),
+        decide=Decided(**known, unchanged=False, decision=Decision.HOLD, text=text, markdown=text),
+        timings={},
+        may_promote=may_promote,
+    )
 
 
 def test_the_command_brings_feedback_then_runs_the_line_once(
@@ -313,17 +330,11 @@ def test_the_command_brings_feedback_then_runs_the_line_once(
     """`sluice retrain` writes the data before the line runs, obeys `monitor.promote`, and is refused in the cool-down."""
     seen: list[tuple[bool, bool]] = []
 
-    def line(root: str, *, promote: bool, quiet: bool) -> dict[str, Any]:
-        seen.append((promote, (Path(root) / "data" / "raw" / "feedback.jsonl").is_file()))
-        decided = {
-            "decision": "HOLD",
-            "text": "HOLD: too few examples",
-            "unchanged": False,
-            "champion_version": 1,
-        }
-        return {"decide": decided, "report": {"report": ""}}
+    def line(run: Run, *, may_promote: bool, progress: bool) -> Released:
+        seen.append((may_promote, (project.root / "data" / "raw" / "feedback.jsonl").is_file()))
+        return held(may_promote)
 
-    monkeypatch.setattr("sluicegate.cli.line.run_plain", line)
+    monkeypatch.setattr(sequence, "release", line)
     monkeypatch.chdir(project.root)
     project.params.write_text(project.params.read_text().replace("promote: true", "promote: false"))
     traffic(project, 1, thumb=1)
@@ -332,5 +343,5 @@ def test_the_command_brings_feedback_then_runs_the_line_once(
     )
     assert (first.exception, first.return_value, second.return_value) == (None, 4, 4)
     assert "1 new rows" in first.stdout
-    assert "ended as HOLD" in second.stderr
+    assert "ended as Held" in second.stderr
     assert seen == [(False, True)]

@@ -23,7 +23,7 @@ from sluicegate.judges import load_criterion
 from sluicegate.line.gate import base_release
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.fingerprint import inputs
-from sluicegate.line.run import open_context
+from sluicegate.line.run import Run, open_run
 from sluicegate.models.scripted_asker import ScriptedAsker
 from sluicegate.project import Project
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Lineage
@@ -73,11 +73,11 @@ def edit(path: Path, old: str, new: str) -> None:
 )
 def test_a_teams_own_files_are_watched(project: Project, file: str, key: str) -> None:
     """An edited metric, reader or base model changes what its stage watches and nothing else; other code changes nothing."""
-    before = inputs(project)
-    assert inputs(project) == before
+    before = inputs(open_run(project))
+    assert inputs(open_run(project)) == before
     path = project.root / file
     path.write_text((path.read_text() if path.is_file() else "") + "# edited\n")
-    after = inputs(project)
+    after = inputs(open_run(project))
     assert [name for name in before if before[name] != after[name]] == ([key] if key else [])
     if key == "sources":
         changed = [
@@ -90,7 +90,7 @@ def test_a_missing_reader_is_named(project: Project) -> None:
     """A reader that cannot be found is a configuration error before anything runs."""
     (project.root / "team_rows.py").unlink()
     with pytest.raises(ConfigError, match="team_rows:read"):
-        inputs(project)
+        inputs(open_run(project))
 
 
 def test_all_that_is_written_is_watched(project: Project) -> None:
@@ -99,7 +99,7 @@ def test_all_that_is_written_is_watched(project: Project) -> None:
     for stage in read_yaml(project.root / "dvc.yaml")["stages"].values():
         for entry in stage.get("params", ()):
             watched |= set(entry.get("build/inputs.json", ())) if isinstance(entry, dict) else set()
-    assert watched == set(inputs(project))
+    assert watched == set(inputs(open_run(project)))
 
 
 def test_the_fingerprint_loads_no_model_library() -> None:
@@ -118,16 +118,14 @@ def said(text: str) -> list[Generation]:
 def evaluated(project: Project, text: str, **more: Any) -> Evidence:
     """Evidence by the computed metrics of params.yaml."""
     metrics = [
-        name
-        for name in open_context(project).params.evaluate.metrics
-        if not name.startswith("judge:")
+        name for name in open_run(project).params.evaluate.metrics if not name.startswith("judge:")
     ]
     return evaluate(MADE, GOLDEN, digest_file(project.golden), said(text), metrics, **more)
 
 
 def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
     """An edited metric, another list of metrics and another release each make an evaluation useless, with a way out."""
-    made, context = evaluated(project, "please"), open_context(project)
+    made, context = evaluated(project, "please"), open_run(project)
     check_current(context, MADE, made, made)
     with pytest.raises(EvidenceError, match=r"is of the release cccccccccccc, and dddddddddddd"):
         check_current(context, "d" * 64, made, made)
@@ -138,7 +136,7 @@ def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
     (project.root / "team_metrics.py").write_text(METRIC)
     edit(project.params, '"team_metrics:polite", ', "")
     with pytest.raises(EvidenceError, match="metrics of today"):
-        check_current(open_context(project), MADE, made, made)
+        check_current(open_run(project), MADE, made, made)
 
 
 @pytest.mark.parametrize("form", ["direct", "pairwise"])
@@ -153,7 +151,7 @@ def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> 
     judged = judge_answers(one, [asker], GOLDEN, said("mine"), said("theirs"))
     assert judged.use.failed == 0
     made, champion = evaluated(project, "mine", judgements=[judged]), evaluated(project, "theirs")
-    context = open_context(project)
+    context = open_run(project)
     check_current(context, MADE, made, champion)
     with pytest.raises(EvidenceError, match="metrics of today"):
         check_current(context, MADE, replace(made, judges={}), champion)
@@ -186,30 +184,30 @@ def test_the_merge_base_is_made_again_of_other_data(
             (folder / "tree" / name).write_text((root / name).read_text())
         return folder / "tree"
 
-    def make(here: Project, context: Any, sha: str, **_: object) -> str:
-        made.append((context.project.root.parent / "rows.jsonl").read_text())
+    def make(here: Run, run: Run, sha: str, **_: object) -> str:
+        made.append((run.project.root.parent / "rows.jsonl").read_text())
         return releasing.store_release(
-            here,
+            here.project,
             base_digest="b" * 64,
             base_name="tiny",
             adapter=None,
-            prompt=context.prompt,
+            prompt=run.prompt,
             generation=GenerationSettings(max_new_tokens=len(made)),
             lineage=Lineage("1" * 64, "2" * 64, {}, "4" * 64, sha, False),
         ).digest
 
     monkeypatch.setattr(base_release, "open_worktree", checked_out)
     monkeypatch.setattr(base_release, "_make", make)
-    first = base_release.base_release(project, "5" * 40)
-    assert base_release.base_release(project, "5" * 40) == first
+    first = base_release.base_release(open_run(project), "5" * 40)
+    assert base_release.base_release(open_run(project), "5" * 40) == first
     assert made == ["one\n"]
     rows.write_text("two\n")
-    assert base_release.base_release(project, "5" * 40) != first
+    assert base_release.base_release(open_run(project), "5" * 40) != first
     (project.root / "base" / "model.safetensors").write_text("other weights")
-    base_release.base_release(project, "5" * 40)
+    base_release.base_release(open_run(project), "5" * 40)
     feedback = project.root / "data" / "raw" / "feedback.jsonl"
     feedback.parent.mkdir()
     feedback.write_text("{}\n")
-    base_release.base_release(project, "5" * 40)
-    base_release.base_release(project, "5" * 40)
+    base_release.base_release(open_run(project), "5" * 40)
+    base_release.base_release(open_run(project), "5" * 40)
     assert made == ["one\n", "two\n", "two\n", "two\n"]

@@ -11,6 +11,7 @@ from sluicegate.errors import UsageError
 from sluicegate.line.gate import run as gate_run
 from sluicegate.line.gate.run import Budget, run_gate
 from sluicegate.line.locks import held, line_lock
+from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from sluicegate.records import Decision
 from sluicegate.scaffold import init
@@ -34,8 +35,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_waits_no_longer_than_the_budget(root: Path) -> None:
     """Beside a release that does not end, a gate with a time budget holds, and writes no file of that release."""
     started = time.monotonic()
-    with line_lock(str(root)):
-        run = run_gate(str(root), base="main", budget=Budget(seconds=0.5), quiet=True)
+    with line_lock(Project(root)):
+        run = run_gate(open_run(root), base="main", budget=Budget(seconds=0.5), quiet=True)
     assert run.decision is Decision.HOLD
     assert "another release, gate or retraining is still at work" in run.text
     assert "nothing yet" in run.text
@@ -53,7 +54,7 @@ def test_no_other_run_beside_the_gate(root: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(gate_run, "_judge", steps)
     with pytest.raises(ZeroDivisionError):
-        run_gate(str(root), quiet=True)
+        run_gate(open_run(root), quiet=True)
     with held(Project(root), "line") as got:
         assert got
 
@@ -63,4 +64,4 @@ def test_no_other_run_beside_the_gate(root: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_budget_is_a_number(root: Path, name: str, value: float) -> None:
     """A budget that could stop nothing is refused before anything is run."""
     with pytest.raises(UsageError, match="no finite number"):
-        run_gate(str(root), budget=Budget(**{name: value}))
+        run_gate(open_run(root), budget=Budget(**{name: value}))

@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import Judge, judge_server
 from labelled_pairs import oracle, pairs, pick
 from sluicegate.cli import sluice
-from sluicegate.config import Params, load
 from sluicegate.errors import ConfigError, UsageError
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import write_labels
 from sluicegate.line.judge import calibrate as stage
+from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from sluicegate.records import Evidence, JudgeUse, Question
 
@@ -30,6 +30,7 @@ release: {name: demo, base: fake, prompt: summarize}
 evaluate: {metrics: [rouge1, 'judge:better']}
 calibration: {resamples: 100, repeat_rows: 20}
 """
+PROMPT = "name: summarize\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n"
 CRITERION = """
 name: better
 form: pairwise
@@ -52,6 +53,7 @@ def made(root: Path, judge: Judge) -> Project:
     for folder in ("prompts", "registry"):
         (root / folder).mkdir(exist_ok=True)
     (root / "params.yaml").write_text(PARAMS, "utf-8")
+    (root / "prompts" / "summarize.yaml").write_text(PROMPT, "utf-8")
     (root / "prompts" / "judge_better.yaml").write_text(CRITERION, "utf-8")
     endpoint = f"{{url: '{judge.url}', model: fake, allow_private: true, tries: 1, timeout: 10}}"
     (root / "registry" / "models.yaml").write_text(
@@ -110,13 +112,13 @@ def test_a_refused_judge_is_exit_1_and_holds(
         monkeypatch.chdir(tmp_path)
         done = call("judge", "calibrate", "better", "--labels", labels_file(project), "--json")
         record = json.loads(done.stdout[done.stdout.index("{") :])
-        (row,) = stage.listing(project)
+        (row,) = stage.listing(open_run(project))
     assert done.return_value == 1
     assert record["measures"]["position_bias"]["value"] == 1.0
     assert (row["standing"], row["until"]) == ("failed", "")
     use = {"better": JudgeUse(record["digest"], 10, 0), "unknown": JudgeUse("e" * 64, 10, 0)}
     evidence = Evidence("r", "g", "m", (), {}, judges=use)
-    found = stage.judge_facts(project, load(project.params, Params), evidence)
+    found = stage.judge_facts(open_run(project), evidence)
     assert found == {"judge:better": "failed", "judge:unknown": "uncalibrated"}
 
 
@@ -126,7 +128,7 @@ def test_another_wording_is_another_judge(good: Project) -> None:
     (good.prompts / "judge_better.yaml").write_text(
         CRITERION.replace("does the task", "is longer"), "utf-8"
     )
-    (row,) = stage.listing(good)
+    (row,) = stage.listing(open_run(good))
     assert (row["standing"], row["until"]) == ("other_digest", "")
 
 
@@ -142,7 +144,7 @@ def test_a_spent_budget_records_nothing(good: Project) -> None:
     path = labels_file(good)
     stopped = call("judge", "calibrate", "better", "--labels", path, "--max-tokens", 20_000)
     assert type(stopped.exception).__name__ == "BudgetError"
-    assert stage.listing(good)[0]["standing"] == "uncalibrated"
+    assert stage.listing(open_run(good))[0]["standing"] == "uncalibrated"
     assert call("judge", "calibrate", "better", "--labels", path).return_value == 0
 
 
@@ -195,6 +197,6 @@ def test_mistakes_are_told(good: Project) -> None:
 def test_a_model_that_cannot_be_opened_is_listed_as_such(good: Project) -> None:
     """The list of judges survives a model that is not there."""
     (good.registry / "models.yaml").write_text("models: {other: {package: no_such}}\n", "utf-8")
-    (row,) = stage.listing(good)
+    (row,) = stage.listing(open_run(good))
     assert row["standing"].startswith("cannot be opened")
     assert row["digest"] == ""

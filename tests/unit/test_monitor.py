@@ -19,12 +19,13 @@ from sluicegate.cli import sluice
 from sluicegate.config import MonitorParams
 from sluicegate.errors import ConfigError, IntegrityError, UsageError
 from sluicegate.evaluation import read_evidence
-from sluicegate.hashing import read_json
 from sluicegate.ledger import Ledger
-from sluicegate.line.release import steps as line
-from sluicegate.line.run import open_tracking
-from sluicegate.line.watch import alert as alerting
-from sluicegate.line.watch.check import alert, check, feedback, monitor, resource, serving
+from sluicegate.line.learn.feedback_rows import feedback_waiting
+from sluicegate.line.release.decide import facts
+from sluicegate.line.run import Alerted, FeedbackWaiting, Run, Watched, open_run
+from sluicegate.line.sequence import watch
+from sluicegate.line.watch import check as checking
+from sluicegate.line.watch.check import alert, check, check_drift, resource
 from sluicegate.line.watch.window import champion_reference, recent_profiles, window_of
 from sluicegate.project import Project
 from watched_project import enthrone, examples, log, rows, said, watched
@@ -34,7 +35,7 @@ from watched_project import enthrone, examples, log, rows, said, watched
 def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A sample project with a champion and an MLflow store, which takes seconds to make; tests take copies."""
     made = watched(tmp_path_factory.mktemp("monitor") / "project")
-    open_tracking(made).experiment("support-summaries")
+    open_run(made).tracking.experiment("support-summaries")
     return made
 
 
@@ -78,12 +79,17 @@ def test_the_window_is_by_time_or_by_count(project: Project) -> None:
     """The newest rows, the hours of params.yaml or those asked for; both at once, or none, are refused."""
     log(project).write(rows(project, examples(project), minutes=60 * 30))
     log(project).write(rows(project, examples(project)[:40], minutes=20))
-    assert check(str(project.root))["rows"] == 40
-    assert check(str(project.root), hours=48)["rows"] == 104
-    assert check(str(project.root), last=50)["rows"] == 50
-    for wrong in ({"hours": 1, "last": 5}, {"hours": -1}, {"last": 0}, {"file": "nowhere.jsonl"}):
+    assert check(open_run(project)).rows == 40
+    assert check(open_run(project), hours=48).rows == 104
+    assert check(open_run(project), last=50).rows == 50
+    for wrong in (
+        {"hours": 1, "last": 5},
+        {"hours": -1},
+        {"last": 0},
+        {"file": Path("nowhere.jsonl")},
+    ):
         with pytest.raises(UsageError):
-            check(str(project.root), **wrong)
+            check(open_run(project), **wrong)
     with pytest.raises(ValueError, match="not both"):
         MonitorParams(hours=1, last=5)
 
@@ -105,26 +111,26 @@ def test_a_file_takes_the_place_of_the_log(project: Project) -> None:
 def test_late_rows_are_no_data(project: Project) -> None:
     """The newest 64 rows say nothing about today where the newest of them came days ago, and are told to be late."""
     log(project).write(rows(project, examples(project), minutes=60 * 30))
-    found = check(str(project.root), last=64)
-    assert (found["status"], found["alarm"], found["rows"]) == ("NO_DATA", True, 64)
-    assert "30.0 hours old" in found["text"]
+    found = check(open_run(project), last=64)
+    assert (found.status, found.alarm, found.rows) == ("NO_DATA", True, 64)
+    assert "30.0 hours old" in found.text
     assert not (project.build / "monitor" / "window.parquet").exists()
     log(project).write(rows(project, examples(project)[:1], minutes=20))
-    assert check(str(project.root), last=64)["status"] == "OK"
+    assert check(open_run(project), last=64).status == "OK"
 
 
 def test_few_and_constant_rows_are_no_data(project: Project) -> None:
     """Fewer rows than `minimum`, or the same row again and again, never count as quiet."""
     made = rows(project, examples(project))
     log(project).write(made[:29])
-    assert "29 rows; at least 30" in check(str(project.root))["text"]
+    assert "29 rows; at least 30" in check(open_run(project)).text
     later = rows(project, examples(project), minutes=5)
     log(project).write(
         [replace(made[0], key=f"same{n}", time=row.time) for n, row in enumerate(later)]
     )
-    found = check(str(project.root), last=40)
-    assert (found["status"], found["alarm"]) == ("NO_DATA", True)
-    assert "alike" in found["text"]
+    found = check(open_run(project), last=40)
+    assert (found.status, found.alarm) == ("NO_DATA", True)
+    assert "alike" in found.text
 
 
 def test_rows_of_other_releases_are_left_out_and_told(project: Project) -> None:
@@ -132,42 +138,42 @@ def test_rows_of_other_releases_are_left_out_and_told(project: Project) -> None:
     mine, other = champion(project).release, "f" * 64
     found = examples(project)
     log(project).write(rows(project, found, release=other))
-    seen = check(str(project.root))
-    assert (seen["status"], seen["rows"]) == ("NO_DATA", 0)
-    assert "64 rows were answered by other releases than version 1." in seen["notes"]
+    seen = check(open_run(project))
+    assert (seen.status, seen.rows) == ("NO_DATA", 0)
+    assert "64 rows were answered by other releases than version 1." in seen.notes
     log(project).write(rows(project, found[:32], minutes=9, release=mine))
     log(project).write(rows(project, found[32:], minutes=8, release=mine[:12]))
-    seen = check(str(project.root))
-    assert (seen["status"], seen["rows"]) == ("OK", 64)
+    seen = check(open_run(project))
+    assert (seen.status, seen.rows) == ("OK", 64)
 
 
 def test_the_reference_is_the_champions_whatever_is_built(project: Project) -> None:
     """A candidate that answers otherwise and was rejected does not become what traffic is compared with."""
-    before = champion_reference(project, champion(project))
+    before = champion_reference(open_run(project), champion(project))
     content = before.read_bytes()
     enthrone(project, 2)  # another candidate's evidence is in build/ now
-    assert champion_reference(project, champion(project)) == before
+    assert champion_reference(open_run(project), champion(project)) == before
     assert before.read_bytes() == content
     before.write_bytes(b"torn")
     with pytest.raises(IntegrityError, match="nothing here says") as caught:
-        champion_reference(project, champion(project))
+        champion_reference(open_run(project), champion(project))
     assert "sluice release" in caught.value.hint
 
 
 def test_a_torn_reference_is_made_again(project: Project) -> None:
     """A profile that was not written to the end is replaced while the evidence is there."""
-    path = champion_reference(project, champion(project))
+    path = champion_reference(open_run(project), champion(project))
     content = path.read_bytes()
     path.write_bytes(content[:100])
-    assert champion_reference(project, champion(project)).read_bytes() == content
+    assert champion_reference(open_run(project), champion(project)).read_bytes() == content
 
 
 def test_nothing_serves_nothing_to_watch(project: Project) -> None:
     """Before the first champion there is neither quiet nor alarm, but an error with what to do."""
     (project.state / "ledger.db").unlink()
-    assert not serving(str(project.root))
+    assert open_run(project).champion is None
     with pytest.raises(UsageError, match="nothing serves") as caught:
-        check(str(project.root))
+        check(open_run(project))
     assert "sluice release" in caught.value.hint
 
 
@@ -175,20 +181,21 @@ def test_an_unknown_detector_is_refused(project: Project) -> None:
     """A misspelt detector names the ones there are."""
     project.params.write_text(project.params.read_text().replace("detector: ks", "detector: kz"))
     with pytest.raises(ConfigError, match="kz"):
-        check(str(project.root))
+        check(open_run(project))
 
 
 def test_the_line_reads_the_same_log(project: Project) -> None:
     """The release line's drift check takes the window of params.yaml and the champion's reference; its facts say so."""
     evidence = read_evidence(project.evidence / "candidate.parquet")
-    assert line.check_drift(str(project.root))["status"] == "NO_DATA"
-    assert line.facts(project, evidence)["golden_represents_traffic"] == "no_data"
+    quiet = check_drift(open_run(project))
+    assert quiet.status == "NO_DATA"
+    assert facts(open_run(project), evidence, quiet)["golden_represents_traffic"] == "no_data"
     log(project).write(rows(project, examples(project), times=4))
-    assert line.check_drift(str(project.root))["status"] == "DRIFT"
-    assert read_json(project.build / "line" / "drift.json")["status"] == "DRIFT"
-    facts = line.facts(project, evidence)
-    assert facts["drift_checked"] == "drift"
-    assert facts["golden_represents_traffic"].startswith("drift (the golden set lacks: ")
+    drifted = check_drift(open_run(project))
+    assert drifted.status == "DRIFT"
+    found = facts(open_run(project), evidence, drifted)
+    assert found["drift_checked"] == "drift"
+    assert found["golden_represents_traffic"].startswith("drift (the golden set lacks: ")
 
 
 def test_an_alarm_is_told_once_and_so_is_its_end(
@@ -202,28 +209,25 @@ def test_an_alarm_is_told_once_and_so_is_its_end(
         sent.append(f"{variable} {text}")
         return answers.pop(0)
 
-    monkeypatch.setattr(alerting, "send", send)
+    monkeypatch.setattr(checking, "send", send)
     text = project.params.read_text()
     project.params.write_text(text.replace('webhook_env: ""', "webhook_env: ALARMS"))
 
-    def seen(status: str, release: str = "r") -> dict[str, Any]:
-        report = {
-            "status": status,
-            "alarm": status != "OK",
-            "release": release,
-            "text": status,
-            "html": "d.html",
-        }
-        return alert(str(project.root), report)
+    def seen(status: str, release: str = "r") -> Alerted:
+        report = Watched(
+            status=status, rows=0, window="", model="m", version=1, release=release, moved=(),
+            notes=(), text=status, markdown="", html="d.html", run_id="",
+        )  # fmt: skip
+        return alert(open_run(project), report)
 
-    assert seen("OK") == {"sent": False, "warning": ""}
-    assert seen("DRIFT") == {"sent": False, "warning": "it answers 500"}
-    assert seen("DRIFT") == {"sent": True, "warning": ""}
-    assert not seen("DRIFT")["sent"]
-    assert seen("NO_DATA")["sent"]
-    assert seen("NO_DATA", "another release")["sent"]
-    assert seen("OK")["sent"]
-    assert not seen("OK")["sent"]
+    assert seen("OK") == Alerted()
+    assert seen("DRIFT") == Alerted(warning="it answers 500")
+    assert seen("DRIFT") == Alerted(sent=True)
+    assert not seen("DRIFT").sent
+    assert seen("NO_DATA").sent
+    assert seen("NO_DATA", "another release").sent
+    assert seen("OK").sent
+    assert not seen("OK").sent
     drift = "ALARMS DRIFT\nreport: d.html"
     no_data = "ALARMS NO_DATA\nreport: d.html"
     assert sent == [drift, drift, no_data, no_data, "ALARMS OK"]
@@ -236,31 +240,21 @@ def test_a_dead_webhook_loses_no_verdict(project: Project, monkeypatch: pytest.M
     )
     monkeypatch.setenv("ALARMS", "http://127.0.0.1:9/secret")
     log(project).write(rows(project, examples(project), times=4))
-    found = monitor(str(project.root))
-    assert (found["status"], found["told"]) == ("DRIFT", False)
-    assert "cannot be reached" in found["warnings"][-1]
-    assert "secret" not in json.dumps(found)
+    found = watch(open_run(project))
+    assert (found.found.status, found.alert.sent) == ("DRIFT", False)
+    assert "cannot be reached" in found.warnings[-1]
+    assert "secret" not in json.dumps(found.as_json())
 
 
 def test_enough_feedback_is_seen(project: Project) -> None:
     """`feedback_rows` new rows to learn from are enough; 0 never is."""
     log(project).write(rows(project, examples(project, "validation"), feedback=(said(thumb=1),)))
-    assert feedback(str(project.root)) == {
-        "waiting": 7,
-        "wanted": 50,
-        "enough": False,
-        "warning": "",
-    }
+    assert feedback_waiting(open_run(project)) == FeedbackWaiting(7, 50, False)
     text = project.params.read_text()
     project.params.write_text(text.replace("feedback_rows: 50", "feedback_rows: 7"))
-    assert feedback(str(project.root))["enough"]
+    assert feedback_waiting(open_run(project)).enough
     project.params.write_text(text.replace("feedback_rows: 50", "feedback_rows: 0"))
-    assert feedback(str(project.root)) == {
-        "waiting": 0,
-        "wanted": 0,
-        "enough": False,
-        "warning": "",
-    }
+    assert feedback_waiting(open_run(project)) == FeedbackWaiting(0, 0, False)
 
 
 def test_feedback_that_cannot_be_used_is_a_warning(project: Project) -> None:
@@ -274,11 +268,18 @@ def test_feedback_that_cannot_be_used_is_a_warning(project: Project) -> None:
     assert "was not written by" in found["warnings"][-1]
 
 
+def monitored(project: Project, **settings: Any) -> Run:
+    """The project, with these settings of `monitor`."""
+    run = open_run(project)
+    changed = run.params.model_copy(update={"monitor": MonitorParams(**settings)})
+    return replace(run, params=changed)
+
+
 def test_two_projects_have_two_names(project: Project, tmp_path: Path) -> None:
     """An event says which project's model it is about, also where folders and models have the same names."""
     other = tmp_path / "elsewhere" / "project"
     shutil.copytree(project.root, other, symlinks=True)
-    mine, theirs = resource(str(project.root)), resource(str(other))
+    mine, theirs = resource(open_run(project)), resource(open_run(other))
     assert mine != theirs
     assert mine.startswith("sluicegate.project-")
     assert mine.endswith(".support-summaries")
@@ -287,7 +288,7 @@ def test_two_projects_have_two_names(project: Project, tmp_path: Path) -> None:
 def test_a_window_is_read_twice_alike(project: Project) -> None:
     """Rows that arrive between two readings of a window are in neither."""
     log(project).write(rows(project, examples(project)))
-    window = window_of(project, MonitorParams(last=1000))
+    window = window_of(monitored(project, last=1000))
     first = list(window.rows())
     log(project).write(rows(project, examples(project), minutes=-0.01))
     assert list(window.rows()) == first
@@ -300,7 +301,7 @@ def test_the_windows_before_are_looked_at_too(project: Project) -> None:
         [replace(row, key=f"{n}-{row.key}", time=row.time) for n in range(3) for row in made]
     )
     time.sleep(0.1)  # the last rows lie 64 ms ahead
-    window = window_of(project, MonitorParams(), last=64)
+    window = window_of(open_run(project), last=64)
     read = [
         [row.key for row in log(project).window(since=w.since, until=w.until, last=w.last)]
         for w in window.before(2)
@@ -310,11 +311,11 @@ def test_the_windows_before_are_looked_at_too(project: Project) -> None:
     keys = [key for one in read for key in one]
     assert len(keys) == len(set(keys))
     assert not newest & set(keys)
-    assert len(recent_profiles(project, window, MonitorParams(recent=2))) == 2
-    assert recent_profiles(project, window, MonitorParams(recent=0)) == []
+    assert len(recent_profiles(monitored(project, recent=2), window)) == 2
+    assert recent_profiles(monitored(project, recent=0), window) == []
     assert not list(window.before(3, since=window.until))
-    hours = window_of(project, MonitorParams(), hours=2)
+    hours = window_of(open_run(project), hours=2)
     limits = [(w.since, w.until) for w in hours.before(2)]
     assert limits[0][1] == hours.since
     assert limits[1] == (limits[0][0] - timedelta(hours=2), limits[0][0])
-    assert recent_profiles(project, hours, MonitorParams()) == []  # older than the champion
+    assert recent_profiles(monitored(project), hours) == []  # older than the champion

@@ -14,10 +14,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import Child
 from sluicegate.errors import DataError, IntegrityError
-from sluicegate.line.learn.cooldown import TRIES, claim, last_retraining, may_promote
+from sluicegate.line.learn.cooldown import TRIES, claim, last_retraining
+from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from soak_scale import scaled
 
+PROMPT = "name: p\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n"
 PARAMS = "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: {cooldown_hours: 1}\n"
 
 
@@ -25,12 +27,14 @@ PARAMS = "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\
 def project(tmp_path: Path) -> Project:
     """A project whose retrainings are at least an hour apart."""
     (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "p.yaml").write_text(PROMPT)
     return Project(tmp_path)
 
 
 def asked(project: Project, outcome: str = "Promoted", **options: bool) -> str:
     """Ask once; "" or why not."""
-    with claim(str(project.root), "sluicegate.drift", **options) as answer:
+    with claim(open_run(project), "sluicegate.drift", **options) as answer:
         answer.outcome = outcome
         return answer.refused
 
@@ -51,7 +55,7 @@ def test_alarms_that_arrive_at_once_start_exactly_one(project: Project, hold: fl
 
         def alarm(start: float = start) -> str:
             time.sleep(max(0.0, start - time.time()))
-            with claim(str(project.root)) as answer:
+            with claim(open_run(project)) as answer:
                 if answer.granted:
                     time.sleep(hold)
                 return answer.refused
@@ -75,7 +79,7 @@ def test_a_person_may_pass_over_the_cool_down_but_not_over_one_at_work(project: 
     """`force` starts another one at once, unless one runs."""
     assert asked(project) == ""
     assert asked(project, force=True) == ""
-    with claim(str(project.root), force=True) as first:
+    with claim(open_run(project), force=True) as first:
         assert first.granted
         assert "at work" in asked(project, force=True)
 
@@ -84,7 +88,7 @@ def test_a_killed_one_frees_it_and_one_that_is_always_killed_does_not(project: P
     """SIGKILL lets the next alarm start again at once; after three tries the cool-down holds all the same."""
 
     def dies() -> None:
-        with claim(str(project.root)) as answer:
+        with claim(open_run(project)) as answer:
             assert answer.granted
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -102,7 +106,7 @@ def test_a_killed_one_frees_it_and_one_that_is_always_killed_does_not(project: P
 
 def test_one_that_fails_starts_the_cool_down_and_says_why(project: Project) -> None:
     """An error is an end: a hundred alarms do not run into the same wrong row."""
-    with pytest.raises(DataError), claim(str(project.root), "sluicegate.feedback"):
+    with pytest.raises(DataError), claim(open_run(project), "sluicegate.feedback"):
         raise DataError("rows.jsonl, line 3: no text")
     record = last_retraining(project)
     assert (record["outcome"], record["error"]) == ("Failed", "rows.jsonl, line 3: no text")
@@ -128,6 +132,6 @@ def test_a_damaged_record_is_an_error(project: Project, text: str) -> None:
 
 def test_whether_it_may_promote_is_configured(project: Project) -> None:
     """By default a retraining may promote what passes the gate; `monitor.promote: false` forbids it."""
-    assert may_promote(str(project.root))
+    assert open_run(project).params.monitor.promote
     project.params.write_text(PARAMS.replace("cooldown_hours: 1", "promote: false"))
-    assert not may_promote(str(project.root))
+    assert not open_run(project).params.monitor.promote

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chat_server import ChatServer, says
-from sluicegate.cli.select import select
+from sluicegate.cli.choose import select
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.hashing import write_atomic
 from sluicegate.line.choose.select import run_selection
+from sluicegate.line.run import open_run
 from tiny_model import build_tiny_model
 
 PLAN = """
@@ -114,9 +115,9 @@ def test_nothing_is_asked_twice_for_quality(project: Path) -> None:
     """A second run asks the endpoint only for what is timed."""
     with ChatServer(says(lambda asked: "parcel")) as server:
         models(project, server.url)
-        run_selection(".", ["remote"])
+        run_selection(open_run(), ["remote"])
         first = len(server.asked)
-        run_selection(".", ["remote"])
+        run_selection(open_run(), ["remote"])
         assert len(server.asked) - first == first - 6
         assert (
             len({json.dumps(asked.body, sort_keys=True) for asked in server.asked[:first]}) == first
@@ -127,7 +128,7 @@ def test_what_is_missing_is_named(project: Path) -> None:
     """An unknown candidate and an absent golden set are errors that say what to do."""
     models(project, "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match="no nobody"):
-        run_selection(".", ["nobody"])
+        run_selection(open_run(), ["nobody"])
     plan = (project / "registry" / "selection.yaml").read_text()
     write_atomic(
         project / "registry" / "selection.yaml",
@@ -136,8 +137,8 @@ def test_what_is_missing_is_named(project: Path) -> None:
         ),
     )
     with pytest.raises(ConfigError, match="not how good"):
-        run_selection(".", ["small"])
+        run_selection(open_run(), ["small"])
     write_atomic(project / "registry" / "selection.yaml", plan)
     (project / "data" / "golden" / "golden.jsonl").unlink()
     with pytest.raises(EvidenceError, match="nothing to compare on"):
-        run_selection(".", ["small"])
+        run_selection(open_run(), ["small"])

@@ -16,14 +16,15 @@ import pytest
 from sluicegate import local_services as servers
 from sluicegate.errors import BusyError, ConfigError, EnvironmentFailure, IntegrityError
 from sluicegate.hashing import read_json, write_json
-from sluicegate.local_services import processes
+from sluicegate.local_services import launches, processes
 from sluicegate.local_services.processes import Launch
 from sluicegate.project import Project
 
 SLEEPER = "import time; time.sleep(60)"
 STUBBORN_CHILD = (
     "import subprocess, sys, time;"
-    "subprocess.Popen([sys.executable, '-c', 'import signal as s, time; s.signal(15, s.SIG_IGN); time.sleep(60)']);"
+    "subprocess.Popen([sys.executable, '-c',"
+    "  'import signal as s, time; s.signal(15, s.SIG_IGN); time.sleep(60)']);"
     "time.sleep(60)"
 )
 
@@ -98,7 +99,7 @@ def test_a_started_process_is_recorded_found_and_stopped(project: Project) -> No
 
 
 def test_a_reused_process_id_is_not_taken_for_the_server(project: Project) -> None:
-    """A record whose start time and command line are another process's is no server: `down` must not kill it."""
+    """A record that fits neither start time nor command line is no server: nobody kills it."""
     other = subprocess.Popen([sys.executable, "-c", SLEEPER])
     try:
         entry = {
@@ -152,7 +153,7 @@ def test_a_server_that_dies_while_starting_is_an_error_with_its_last_words(
         "",
         "http://127.0.0.1:9/",
     )
-    monkeypatch.setattr(servers, "_prefect", lambda project, say: dying)
+    monkeypatch.setattr(launches, "prefect", lambda project, say: dying)
     monkeypatch.setattr(servers, "_mlflow_is_local", lambda project: False)
     with pytest.raises(EnvironmentFailure, match="stopped while starting") as caught:
         servers.up(project, wait=20.0)
@@ -166,7 +167,7 @@ def test_a_silent_server_is_stopped_when_the_wait_is_over(
 ) -> None:
     """A server that never answers is ended and reported as such, not left behind."""
     silent = Launch("prefect", (sys.executable, "-c", SLEEPER), "", "http://127.0.0.1:9/")
-    monkeypatch.setattr(servers, "_prefect", lambda project, say: silent)
+    monkeypatch.setattr(launches, "prefect", lambda project, say: silent)
     monkeypatch.setattr(servers, "_mlflow_is_local", lambda project: False)
     with pytest.raises(EnvironmentFailure, match="did not answer within 1 s"):
         servers.up(project, wait=1.0)
@@ -199,7 +200,7 @@ def test_a_damaged_record_is_named(project: Project) -> None:
 def test_no_setting_of_another_prefect_leaks_in(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keys and addresses of the user's own Prefect do not reach the local one; loopback goes past a proxy."""
+    """Keys and addresses of the user's own Prefect stay out; loopback goes past a proxy."""
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
     monkeypatch.setenv("PREFECT_API_URL", "https://api.prefect.cloud/api")
     monkeypatch.setenv("NO_PROXY", "example.org")
@@ -224,9 +225,9 @@ def test_a_remote_mlflow_is_not_started_and_its_password_not_shown(
 def test_a_database_password_is_not_on_the_command_line(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A PostgreSQL address reaches MLflow by environment: a command line is readable by everybody."""
+    """A PostgreSQL address reaches MLflow by environment: everybody reads command lines."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@db.example.org/mlflow")
-    assert "secret" not in " ".join(servers._mlflow(project, servers._silent).command)
+    assert "secret" not in " ".join(launches.mlflow(project, launches.silent).command)
     assert "secret" in servers.environment(project)["MLFLOW_BACKEND_STORE_URI"]
 
 
@@ -247,4 +248,18 @@ def test_running_the_flow_needs_the_flow_and_the_server(project: Project) -> Non
     (project.root / "flows" / "release.py").write_text("")
     with pytest.raises(EnvironmentFailure, match="not running") as caught:
         servers.run_flow(project)
-    assert "--plain" in caught.value.hint
+    assert "--no-server" in caught.value.hint
+
+
+def test_a_flow_that_fails_is_no_reject(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ends with 1 after an import error: the code of REJECT, but an error here."""
+    monkeypatch.setattr(servers, "api_url", lambda project: "http://127.0.0.1:9/api")
+    (project.root / "flows").mkdir()
+    flow = project.root / "flows" / "release.py"
+    flow.write_text("from sluicegate.stages import line\n")
+    result = project.root / "result.json"
+    with pytest.raises(ConfigError, match="before there was a verdict") as caught:
+        servers.run_flow(project, result=result)
+    assert "sluice upgrade" in caught.value.hint
+    flow.write_text("open('result.json', 'w').write('{}'); raise SystemExit(1)\n")
+    assert servers.run_flow(project, result=result) == 1

@@ -68,13 +68,13 @@ def test_json_lines_are_imported_once(project: Project) -> None:
             "feedback": [{"thumb": 1}],
         },
     )
-    found = import_file(str(project.root), path)
+    found = import_file(project, path)
     assert (found.new, found.present, found.refused) == (3, 0, 2)
     assert "line 4: response is missing" in found.reasons[0]
     assert "line 5: not JSON" in found.reasons[1]
     with path.open("a") as stream:
         stream.write(json.dumps({"prompt": "e", "response": "f"}) + "\n")
-    again = import_file(str(project.root), path)
+    again = import_file(project, path)
     assert (again.new, again.present) == (1, 3)
     rows = list(open_log(project).window())
     assert [row.key for row in rows if row.time == NOW] == ["k"]
@@ -85,10 +85,10 @@ def test_json_lines_are_imported_once(project: Project) -> None:
 def test_feedback_that_a_later_export_brings_is_attached(project: Project) -> None:
     """A row that is there already gets the feedback that it comes with now."""
     row = {"key": "k", "prompt": "a", "response": "b", "time": "2026-05-01T00:00:00Z"}
-    import_file(str(project.root), lines(project.root / "a.jsonl", row))
+    import_file(project, lines(project.root / "a.jsonl", row))
     said = {**row, "feedback": [{"score": 0.5, "time": "2026-05-02T00:00:00Z"}]}
     for _ in range(2):
-        import_file(str(project.root), lines(project.root / "b.jsonl", said))
+        import_file(project, lines(project.root / "b.jsonl", said))
     found = open_log(project).get("k")
     assert found is not None
     assert [one.score for one in found.feedback] == [0.5]
@@ -104,7 +104,7 @@ def test_a_file_that_grows_brings_its_feedback_once(project: Project) -> None:
     path = project.root / "log.jsonl"
     for seconds, rows in ((0, [said]), (60, [said, {"prompt": "c", "response": "d"}])):
         os.utime(lines(path, *rows), (NOW.timestamp() + seconds,) * 2)
-        import_file(str(project.root), path)
+        import_file(project, path)
     first, second = open_log(project).window()
     assert (first.time, len(first.feedback), len(second.feedback)) == (NOW, 2, 0)
 
@@ -319,7 +319,7 @@ def test_a_torn_first_line_costs_no_other(project: Project) -> None:
         for number in (1, 2)
     ]
     path = lines(project.root / "spans.jsonl", "x" * 5_000 + json.dumps(good[0])[40:], *good)
-    found = import_file(str(project.root), path)
+    found = import_file(project, path)
     assert (found.new, found.refused) == (2, 1)
     assert "line 1: not JSON" in found.reasons[0]
 
@@ -470,7 +470,7 @@ def test_traces_of_mlflow_are_imported_once(
     )
 
     mlflow.tracing.reset()
-    found = import_traces(str(project.root), "production")
+    found = import_traces(project, "production")
     assert (found.new, found.refused) == (3, 0), found
     rows = {row.key: row for row in open_log(project).window()}
     assert [(row.prompt, row.response) for row in rows.values()] == [
@@ -488,11 +488,11 @@ def test_traces_of_mlflow_are_imported_once(
         (None, None, "tone: rude", ""),
         (None, None, "", "better"),
     }
-    again = import_traces(str(project.root), "production")
+    again = import_traces(project, "production")
     assert (again.new, again.present) == (0, 3)
     assert len(open_log(project).get(first.key).feedback) == 4  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="no experiment"):
-        import_traces(str(project.root), "nobody")
+        import_traces(project, "nobody")
 
 
 def test_a_trace_without_values_is_plain() -> None:

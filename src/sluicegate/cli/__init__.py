@@ -16,11 +16,12 @@ from sluicegate.errors import SluiceError
 
 COMMANDS = {
     "init": "sluicegate.cli.project:init",
+    "upgrade": "sluicegate.cli.project:upgrade",
     "doctor": "sluicegate.cli.project:doctor",
-    "release": "sluicegate.cli.line:release",
-    "stage": "sluicegate.cli.line:stage",
-    "gate": "sluicegate.cli.line:gate",
-    "approve": "sluicegate.cli.approval:approve",
+    "release": "sluicegate.cli.release:release",
+    "stage": "sluicegate.cli.pipeline:stage",
+    "gate": "sluicegate.cli.gate:gate",
+    "approve": "sluicegate.cli.release:approve",
     "promote": "sluicegate.cli.ledger:promote",
     "rollback": "sluicegate.cli.ledger:rollback",
     "reconcile": "sluicegate.cli.ledger:reconcile",
@@ -29,17 +30,18 @@ COMMANDS = {
     "lineage": "sluicegate.cli.ledger:lineage",
     "prompt": "sluicegate.cli.prompt:prompt",
     "judge": "sluicegate.cli.judge:judge",
-    "select": "sluicegate.cli.select:select",
-    "benchmark": "sluicegate.cli.benchmark:benchmark",
-    "monitor": "sluicegate.cli.monitor:monitor",
-    "retrain": "sluicegate.cli.monitor:retrain",
+    "select": "sluicegate.cli.choose:select",
+    "benchmark": "sluicegate.cli.choose:benchmark",
+    "monitor": "sluicegate.cli.watch:monitor",
+    "retrain": "sluicegate.cli.learn:retrain",
     "traffic": "sluicegate.cli.traffic:traffic",
-    "feedback": "sluicegate.cli.feedback:feedback",
+    "feedback": "sluicegate.cli.learn:feedback",
     "up": "sluicegate.cli.servers:up",
     "down": "sluicegate.cli.servers:down",
 }
 HELP = {
     "init": "Make a new project from the shipped template.",
+    "upgrade": "Bring a project's flows, pipeline and workflows to this version.",
     "doctor": "Say what is missing and the line that installs it.",
     "release": "Run the whole line: data to champion.",
     "stage": "Run one pipeline stage (DVC calls this).",
@@ -89,7 +91,7 @@ def sluice() -> None:
     """From a changed prompt, data set or adapter to a champion in production, on recorded evidence.
 
     \b
-    New here:      sluice init my-project && cd my-project && sluice release --plain
+    New here:      sluice init my-project && cd my-project && sluice release --no-server
     What is missing:          sluice doctor
     Every night, as a flow:   sluice up && sluice release
 

@@ -63,9 +63,9 @@ def judge() -> None:
 def list_command(as_json: bool) -> None:
     """All judges: digest, whether they count, and until when."""
     from sluicegate.line.judge.calibrate import listing
-    from sluicegate.project import find_project
+    from sluicegate.line.run import open_run
 
-    found = listing(find_project())
+    found = listing(open_run())
     if as_json:
         print_json(found)
         return
@@ -115,11 +115,11 @@ def calibrate(
     Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
     """
     from sluicegate.line.judge import calibrate as stage
-    from sluicegate.project import find_project
+    from sluicegate.line.run import open_run
 
     meter = _meter(max_seconds, max_tokens, max_cost)
     record, text, files = stage.calibrate(
-        find_project(folder), name, labels, fields=_pairs(fields), meter=meter
+        open_run(folder), name, labels, fields=_pairs(fields), meter=meter
     )
     if as_json:
         print_json(record)
@@ -151,10 +151,10 @@ def run(
     Exit codes: 0 all rows scored, 3 some could not be, 4 the budget is spent, 2 and 3 errors
     """
     from sluicegate.line.judge import calibrate as stage
-    from sluicegate.project import find_project
+    from sluicegate.line.run import open_run
 
     meter = _meter(max_seconds, max_tokens, max_cost)
-    found = stage.run(find_project(), name, file, fields=_pairs(fields), meter=meter)
+    found = stage.try_rows(open_run(), name, file, fields=_pairs(fields), meter=meter)
     if as_json:
         print_json(found)
     else:

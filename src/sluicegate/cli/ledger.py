@@ -22,14 +22,12 @@ def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
     """
     from sluicegate import releasing
     from sluicegate.line.release.approve import collect
-    from sluicegate.line.release.steps import actor
-    from sluicegate.line.run import open_context, open_tracking
-    from sluicegate.project import find_project
+    from sluicegate.line.run import actor, open_run
 
-    project = find_project()
+    run = open_run()
+    project = run.project
     digest = releasing.find_release(project, release)
-    name = open_context(project).name
-    for warning in collect(str(project.root))["refused"]:
+    for warning in collect(run).refused:
         click.echo(f"warning: {warning}", err=True)
     move = releasing.promote(
         project,
@@ -37,8 +35,8 @@ def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
         actor=actor(),
         reason=reason,
         again=again,
-        tracking=open_tracking(project),
-        model=name,
+        tracking=run.tracking,
+        model=run.name,
     )
     _moved(move, as_json)
 
@@ -57,8 +55,7 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
     from sluicegate import releasing
     from sluicegate.config import Params, load
     from sluicegate.errors import ConfigError
-    from sluicegate.line.release.steps import actor
-    from sluicegate.line.run import open_tracking
+    from sluicegate.line.run import actor, open_tracking
     from sluicegate.project import find_project
 
     project = find_project()
@@ -88,14 +85,11 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
 def reconcile(git_tag: bool, as_json: bool) -> None:
     """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
     from sluicegate import releasing
-    from sluicegate.line.run import open_context, open_tracking
-    from sluicegate.project import find_project
+    from sluicegate.line.run import open_run
 
-    project = find_project()
-    tag = releasing.anchor_in_git(project) if git_tag else ""
-    found = releasing.reconcile(
-        project, tracking=open_tracking(project), model=open_context(project).name
-    )
+    run = open_run()
+    tag = releasing.anchor_in_git(run.project) if git_tag else ""
+    found = releasing.reconcile(run.project, tracking=run.tracking, model=run.name)
     if as_json:
         print_json({**asdict(found), "git_tag": tag})
         return
@@ -119,7 +113,7 @@ def verify(offline: bool, as_json: bool) -> None:
     """
     from sluicegate import releasing
     from sluicegate.errors import BusyError, ConfigError, TrackingError, VersioningError
-    from sluicegate.line.run import open_context, open_tracking
+    from sluicegate.line.run import open_run, open_tracking
     from sluicegate.project import find_project
 
     project, anchors = find_project(), []
@@ -129,7 +123,7 @@ def verify(offline: bool, as_json: bool) -> None:
         click.echo(f"note: git tags were not compared: {error}", err=True)
     if not offline:
         try:
-            anchors += releasing.mlflow_anchors(open_tracking(project), open_context(project).name)
+            anchors += releasing.mlflow_anchors(open_tracking(project), open_run(project).name)
         except (BusyError, ConfigError, TrackingError) as error:
             click.echo(f"note: MLflow was not compared: {error}", err=True)
     found = releasing.verify(project, anchors=anchors)

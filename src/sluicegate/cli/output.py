@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from sluicegate.hashing import as_json
+
+EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
+"""What a verdict is for a program that called us."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -19,7 +22,7 @@ def json_option(command: Command) -> Command:
 
 def print_json(value: Any) -> None:
     """Print a value, dataclass or list of them as JSON."""
-    click.echo(json.dumps(plain(value), indent=2, sort_keys=True, ensure_ascii=False))
+    click.echo(json.dumps(as_json(value), indent=2, sort_keys=True, ensure_ascii=False))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -30,14 +33,3 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
         click.echo(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON holds it."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

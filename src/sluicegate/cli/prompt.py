@@ -79,7 +79,7 @@ def render(name: str, example_id: str | None, as_json: bool) -> None:
 
     project = find_project()
     if not project.golden.is_file():
-        raise PromptError("there is no golden set yet.", hint="Run `sluice release --plain`.")
+        raise PromptError("there is no golden set yet.", hint="Run `sluice release --no-server`.")
     rows = [row for row in read_examples(project.golden) if example_id in (None, row.id)]
     if not rows:
         raise PromptError(f"no golden row has the id {example_id!r}.")

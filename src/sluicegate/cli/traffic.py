@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sluicegate.cli.output import json_option, plain, print_json
+from sluicegate.cli.output import json_option, print_json
 from sluicegate.errors import UsageError
+from sluicegate.hashing import as_json
 
 if TYPE_CHECKING:
     from sluicegate.traffic import TrafficLog, TrafficRow
@@ -90,12 +91,12 @@ def import_command(
     if (file is None) == (not experiment):
         raise UsageError("give a file, or --mlflow EXPERIMENT.")
     names = dict(field.partition("=")[::2] for field in fields)
-    root = str(find_project().root)
+    project = find_project()
     told = _tell if sys.stderr.isatty() else None
     if file:
-        found = import_file(root, file, form=form, fields=names, progress=told)
+        found = import_file(project, file, form=form, fields=names, progress=told)
     else:
-        found = import_traces(root, experiment, progress=told)
+        found = import_traces(project, experiment, progress=told)
     _report(found, as_json)
 
 
@@ -233,7 +234,7 @@ def _log() -> TrafficLog:
 
 def _json(row: TrafficRow, indent: int | None = None) -> str:
     """JSON in which everything that acts on a terminal is escaped."""
-    text = json.dumps(plain(row), ensure_ascii=False, indent=indent)
+    text = json.dumps(as_json(row), ensure_ascii=False, indent=indent)
     return "".join(
         sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text
     )

@@ -8,18 +8,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sluicegate.errors import BudgetError, BusyError, EnvironmentFailure
-from sluicegate.project import Project, find_project
+from sluicegate.project import Project
 
 
 @contextmanager
-def line_lock(root: str, *, wait: float = 6 * 3600.0, until: float | None = None) -> Iterator[None]:
+def line_lock(
+    project: Project, *, wait: float = 6 * 3600.0, until: float | None = None
+) -> Iterator[None]:
     """Hold this project's line from `reproduce` to `report`; whoever comes second says that it waits.
 
     Args:
-        root: the project's folder.
+        project: whose line.
         wait: seconds to wait for another release, gate or retraining to end.
         until: of a run with a time budget: when that is spent (seconds since 1970); goes before `wait`.
 
@@ -30,7 +31,7 @@ def line_lock(root: str, *, wait: float = 6 * 3600.0, until: float | None = None
     left = wait if until is None else max(0.0, until - time.time())
     told = "another release, gate or retraining is at work; waiting ..."
     late = "another release, gate or retraining is still at work."
-    with held(find_project(Path(root)), "line", wait=left, told=told) as got:
+    with held(project, "line", wait=left, told=told) as got:
         if not got and until is not None:
             raise BudgetError(
                 f"the time is up; {late}", hint="Run again with more time, or when it has ended."

@@ -16,23 +16,22 @@ RETRAIN = "retrain/on-alarm"
 DEPLOYMENTS = (DEPLOYMENT, APPROVALS, MONITOR, RETRAIN)
 WORKER = "local"
 RESUMING = "Resuming"  # Prefect's name for the state of a run that was suspended and goes on
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def request(
     url: str, body: dict[str, Any] | None = None, *, method: str = "", timeout: float = 10.0
 ) -> Any:
-    """The JSON (or text) answer of a local server; None when it does not answer, or answers with an error.
+    """The JSON (or text) answer of a local server; None when there is none, or an error.
 
     Proxies of the environment are ignored: everything asked here is on loopback.
     """
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data = None if body is None else json.dumps(body).encode()
     verb = method or ("GET" if body is None else "POST")
-    asked = urllib.request.Request(
-        url, data=data, headers={"Content-Type": "application/json"}, method=verb
-    )
+    headers = {"Content-Type": "application/json"}
+    asked = urllib.request.Request(url, data=data, headers=headers, method=verb)
     try:
-        with opener.open(asked, timeout=timeout) as answer:
+        with _DIRECT.open(asked, timeout=timeout) as answer:
             text = answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):  # URLError and time-outs are OSErrors
         return None
@@ -43,41 +42,32 @@ def request(
 
 
 def healthy(health: str) -> bool:
-    """Whether the server behind a health address answers; for the worker's, whether Prefect sees it online."""
+    """Does a health address answer? The worker's: does Prefect see it online?"""
     if not health.endswith("/workers/filter"):
         return request(health, timeout=3.0) is not None
-    return any(
-        worker.get("status") == "ONLINE" for worker in request(health, {}, timeout=3.0) or []
-    )
+    return any(one.get("status") == "ONLINE" for one in request(health, {}, timeout=3.0) or [])
 
 
 def prepare_for_worker(api: str) -> None:
-    """Call while no worker is alive: the pool exists, the last worker is forgotten, its runs are settled.
+    """Call while no worker is alive: makes the pool, forgets the last worker, settles its runs.
 
-    What the last worker left running is marked crashed; of all overdue runs of a deployment only the newest stays
-    scheduled, beside those that were suspended and have been resumed.
+    What it left running is marked crashed; of all overdue runs of a deployment only the newest
+    stays scheduled, beside those that were suspended and have been resumed.
     """
     if request(f"{api}/work_pools/{POOL}") is None:
         request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
     request(f"{api}/work_pools/{POOL}/workers/{WORKER}", method="DELETE")
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for deployment in DEPLOYMENTS:
-        for run in _runs(
-            api, deployment, state={"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-        ):
-            set_state(
-                api, run["id"], "CRASHED", "The worker was gone when the servers started again."
-            )
-        due = _runs(
-            api,
-            deployment,
-            state={"type": {"any_": ["SCHEDULED"]}},
-            expected_start_time={"before_": now},
-        )
-        for run in [run for run in due if run["state"]["name"] != RESUMING][1:]:
-            set_state(
-                api, run["id"], "CANCELLED", "A later one is due as well: missed ones run once."
-            )
+        left = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
+        for run in _runs(api, deployment, state=left):
+            why = "The worker was gone when the servers started again."
+            set_state(api, run["id"], "CRASHED", why)
+        due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}}
+        runs = [run for run in _runs(api, deployment, **due) if run["state"]["name"] != RESUMING]
+        for run in runs[1:]:
+            why = "A later one is due as well: missed ones run once."
+            set_state(api, run["id"], "CANCELLED", why)
 
 
 def pause(api: str, deployment: str, paused: bool) -> None:
@@ -97,6 +87,15 @@ def resume_waiting(api: str, tag: str) -> list[str] | None:
     return None if None in answers else [run["name"] for run in found]
 
 
+def set_state(api: str, run: str, kind: str, why: str) -> None:
+    """Propose a state type such as CANCELLED, with the reason as its message.
+
+    Not forced: Prefect's own rules must run, they give back the deployment's concurrency slot.
+    """
+    state = {"type": kind, "message": why}
+    request(f"{api}/flow_runs/{run}/set_state", {"state": state, "force": False})
+
+
 def _insisting(url: str, body: dict[str, Any], *, tries: int = 5) -> Any:
     """Like `request`, asked again after a second: a busy server finds its SQLite locked."""
     for rest in reversed(range(tries)):
@@ -104,17 +103,6 @@ def _insisting(url: str, body: dict[str, Any], *, tries: int = 5) -> Any:
         if answer is not None or not rest:
             return answer
         time.sleep(1.0)
-
-
-def set_state(api: str, run: str, kind: str, why: str) -> None:
-    """Propose a state type such as CANCELLED, with the reason as its message.
-
-    Not forced: Prefect's own rules must run, they give back the deployment's concurrency slot.
-    """
-    request(
-        f"{api}/flow_runs/{run}/set_state",
-        {"state": {"type": kind, "message": why}, "force": False},
-    )
 
 
 def _runs(api: str, deployment: str = DEPLOYMENT, **flow_runs: Any) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
-"""Processes that outlive the command that started them: recorded at once, found again, stopped with their children."""
+"""Processes that outlive the command that started them: recorded, found again, stopped whole.
+
+Prefect's own `--background` and `stop` keep no log, stay blocked after a kill and end a stranger
+whose process has the recorded number (docs/adr/0010); MLflow and the worker have neither.
+"""
 
 from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,7 +35,7 @@ class Launch:
 
 
 def state(project: Project) -> dict[str, Any]:
-    """What `.sluice/servers.json` holds: `processes` and `ports` by server name, `deployed`; empty when absent.
+    """`.sluice/servers.json`: `processes` and `ports` by server, `deployed`; empty when absent.
 
     Raises:
         IntegrityError: the file is there but damaged.
@@ -41,20 +44,20 @@ def state(project: Project) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
+def update(project: Project, **changes: Any) -> None:
+    """Replace top-level entries of `servers.json`, atomically."""
+    write_json(project.state / "servers.json", state(project) | changes)
+
+
 def record(project: Project, name: str) -> dict[str, Any] | None:
     """The recorded process of a server, alive or not."""
     found = state(project).get("processes", {}).get(name)
     return dict(found) if found else None
 
 
-def update(project: Project, **changes: Any) -> None:
-    """Replace top-level entries of `servers.json`, atomically."""
-    write_json(project.state / "servers.json", state(project) | changes)
-
-
 def forget(project: Project, name: str) -> None:
     """Drop the record of a process; its port is remembered, so that links stay valid."""
-    processes = dict(state(project).get("processes", {}))
+    processes = state(project).get("processes", {})
     if processes.pop(name, None) is not None:
         update(project, processes=processes)
 
@@ -62,24 +65,19 @@ def forget(project: Project, name: str) -> None:
 def alive(project: Project, name: str) -> psutil.Process | None:
     """The recorded process, if that very process still runs (a reused process id is not it).
 
-    The same start time proves it; a clock that was set meanwhile moves start times, then the same command line does.
+    The start time proves it, or the command line where the clock was set meanwhile.
     """
     found = record(project, name)
-    if found is None:
-        return None
-    try:
-        process = psutil.Process(int(found["pid"]))
-        same = (
-            abs(process.create_time() - float(found["started"])) < 2.0
-            or process.cmdline() == found["command"]
-        )
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
+    with suppress(psutil.Error):
+        process = psutil.Process(int(found["pid"])) if found else None
+        if found and process and process.status() != psutil.STATUS_ZOMBIE:
+            same_start = abs(process.create_time() - float(found["started"])) < 2.0
+            return process if same_start or process.cmdline() == found["command"] else None
+    return None
 
 
 def start(project: Project, launch: Launch, environment: Mapping[str, str]) -> None:
-    """Start `launch` in its own session, output to its log (the previous log is kept as `.log.1`), and record it.
+    """Start `launch` in its own session and record it; output goes to its log (the last: `.log.1`).
 
     Raises:
         EnvironmentFailure: it cannot be started, or its log cannot be written.
@@ -90,70 +88,58 @@ def start(project: Project, launch: Launch, environment: Mapping[str, str]) -> N
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as stream:
-            process = subprocess.Popen(
-                launch.command, cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=stream,
-                stderr=subprocess.STDOUT, start_new_session=True,
+            process = psutil.Popen(
+                launch.command, cwd=project.root, env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
             )  # fmt: skip
     except OSError as error:
         raise EnvironmentFailure(
             f"cannot start {launch.name}: {error}", hint="See `sluice doctor`."
         ) from error
     entry = {
-        "pid": process.pid, "started": _start_time(process.pid), "command": list(launch.command),
+        "pid": process.pid, "started": process.create_time(), "command": list(launch.command),
         "url": launch.url, "health": launch.health,
     }  # fmt: skip
     before = state(project)
-    ports = dict(before.get("ports", {})) | ({launch.name: launch.port} if launch.port else {})
-    update(project, processes=dict(before.get("processes", {})) | {launch.name: entry}, ports=ports)
+    update(
+        project,
+        processes=before.get("processes", {}) | {launch.name: entry},
+        ports=before.get("ports", {}) | ({launch.name: launch.port} if launch.port else {}),
+    )
 
 
-def stop(process: psutil.Process, grace: float, *, signalled: bool = False) -> None:
-    """End a process and all its children: ask, wait `grace` seconds, then kill.
-
-    Args:
-        process: the oldest of the tree; already gone is fine.
-        grace: seconds between asking and killing.
-        signalled: True when it was asked already (Ctrl-C reaches the whole terminal group).
-    """
-    family = [process]
-    with suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-        if not signalled:
-            process.terminate()
-    psutil.wait_procs([process], timeout=grace)
-    with suppress(psutil.NoSuchProcess):
-        family += [child for child in process.children(recursive=True) if child not in family]
-    left = [
-        member
-        for member in family
-        if member.is_running() and member.status() != psutil.STATUS_ZOMBIE
-    ]
-    for member in left:
+def stop(process: psutil.Process, grace: float) -> None:
+    """End a process and all its children: ask it, after `grace` seconds ask all, then kill."""
+    family, left = {process}, {process}
+    for ask, seconds in (("terminate", grace), ("terminate", 3.0), ("kill", 3.0)):
         with suppress(psutil.NoSuchProcess):
-            member.terminate()
-    for member in psutil.wait_procs(left, timeout=3.0)[1]:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(left, timeout=3.0)
+            family |= set(process.children(recursive=True))
+        for member in left:
+            with suppress(psutil.NoSuchProcess):
+                getattr(member, ask)()
+        psutil.wait_procs(left, timeout=seconds)
+        left = {member for member in family if is_running(member)}
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Whether it does anything still: what ended and was not collected by its parent does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def free_port(wanted: int) -> tuple[int, str]:
-    """`wanted` if nothing listens there, else the next free one of the 50 above, and a line that names the holder.
+    """`wanted` if nothing listens there, else the next free of 50, and a line that says who does.
 
     Raises:
         EnvironmentFailure: none of them is free.
     """
     for port in range(wanted, min(wanted + 50, 65536)):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind((HOST, port))
-                return (
-                    port,
-                    ""
-                    if port == wanted
-                    else f"port {wanted} is taken by {_holder(wanted)}; using {port}",
-                )
+            probe.bind((HOST, port))
+            taken = f"port {wanted} is taken by {_holder(wanted)}; using {port}"
+            return port, "" if port == wanted else taken
     raise EnvironmentFailure(
         f"no free port from {wanted} to {wanted + 49}.", hint="Stop something that listens there."
     )
@@ -183,9 +169,9 @@ def lock(project: Project, wait: float) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    held = FileLock(project.state / "servers.lock", timeout=wait)
     try:
         project.state.mkdir(parents=True, exist_ok=True)
-        held = FileLock(project.state / "servers.lock", timeout=wait)
         held.acquire()
     except Timeout as error:
         raise BusyError(
@@ -201,22 +187,9 @@ def lock(project: Project, wait: float) -> Iterator[None]:
         held.release()
 
 
-def _start_time(pid: int) -> float:
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return time.time()
-
-
 def _holder(port: int) -> str:
-    try:
-        for connection in psutil.net_connections(kind="tcp"):
-            if (
-                connection.status == psutil.CONN_LISTEN
-                and connection.laddr.port == port
-                and connection.pid
-            ):
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except (psutil.Error, OSError):
-        return "another process"
+    with suppress(psutil.Error, OSError):
+        for one in psutil.net_connections(kind="tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+                return f"{psutil.Process(one.pid).name()} (process {one.pid})"
     return "another process"

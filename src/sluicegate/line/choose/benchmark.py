@@ -17,12 +17,11 @@ from sluicegate.evaluation.public_benchmarks import (
 from sluicegate.hashing import digest_value
 from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
 from sluicegate.line.progress import say
-from sluicegate.line.run import open_context
-from sluicegate.project import Project
+from sluicegate.line.run import Run
 
 
 def benchmark(
-    root: str,
+    run: Run,
     tasks: Sequence[str],
     *,
     of: str = "candidate",
@@ -32,7 +31,7 @@ def benchmark(
     """Run lm-eval `tasks` on the bare base model and on a tuned release; keep every example's score.
 
     Args:
-        root: the project's folder.
+        run: the project.
         tasks: names that lm-eval knows, or YAML files and folders below the project.
         of: `candidate` (what build/adapter holds) or `champion`.
         limit: the first so many examples of each task.
@@ -46,19 +45,18 @@ def benchmark(
         UsageError: the release has no adapter: there is nothing to compare the base model with.
         MissingExtraError, ConfigError, EvidenceError: see `run_tasks`.
     """
-    project = Project(Path(root))
-    context = open_context(project)
-    chosen = candidate_release(context)
+    project = run.project
+    chosen = candidate_release(run)
     if of == "champion":
-        chosen = champion_release(context, chosen)
+        chosen = champion_release(run, chosen)
     if chosen.adapter is None:
         raise UsageError(
             f"the {of} is the bare base model: tuning changed nothing that could break.",
             hint="Run `sluice stage tune` with tune.method lora first, or name --release champion.",
         )
-    adapter, dtype = chosen.adapter, context.params.release.dtype
+    adapter, dtype = chosen.adapter, run.params.release.dtype
 
-    def run(digest: str, weights: Path | None) -> BenchmarkRun:
+    def measured(digest: str, weights: Path | None) -> BenchmarkRun:
         return run_tasks(
             chosen.base,
             weights,
@@ -71,9 +69,9 @@ def benchmark(
         )
 
     say(f"benchmark: {chosen.base.name} as it is")
-    base = run(digest_value({"base": chosen.base.digest}), None)
+    base = measured(digest_value({"base": chosen.base.digest}), None)
     say(f"benchmark: {chosen.base.name} as tuned ({of} {chosen.release.digest[:12]})")
-    tuned = run(chosen.release.digest, adapter)
+    tuned = measured(chosen.release.digest, adapter)
     folder = project.build / "benchmarks"
     for name, made in (("base", base), (of, tuned)):
         for task, evidence in made.evidence.items():

@@ -14,17 +14,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sluicegate.cards.selection import selection_html, selection_text
-from sluicegate.config import ModelsFile, ModelSpec, load
+from sluicegate.config import ModelSpec, load
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, SluiceError
 from sluicegate.evaluation import answer, evaluate
 from sluicegate.hashing import digest_file, digest_value, write_atomic, write_json
 from sluicegate.line.choose.page import page_of
 from sluicegate.line.progress import counter, say
-from sluicegate.line.run import Context, open_context
+from sluicegate.line.run import Run, open_run
 from sluicegate.metrics import find_metric
 from sluicegate.models import Backend, open_backend, resolve_base
-from sluicegate.project import Project, find_project, model_cache
+from sluicegate.project import Project, model_cache
 from sluicegate.prompts import render
 from sluicegate.records import Evidence, Example, Generation, Release
 from sluicegate.selecting import (
@@ -56,7 +56,7 @@ class Selection:
     page: Path
 
 
-def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
+def run_selection(run: Run, names: Sequence[str] = ()) -> Selection:
     """Compare `names`, or the candidates of registry/selection.yaml, and write reports/selection.html and .json.
 
     Every candidate answers the same golden examples with the project's prompt and generation settings. Answers come from
@@ -66,12 +66,11 @@ def run_selection(root: str, names: Sequence[str] = ()) -> Selection:
         ConfigError: selection.yaml, models.yaml or params.yaml is wrong, or a candidate is not in models.yaml.
         EvidenceError: the golden set is absent or empty.
     """
-    project = find_project(Path(root))
-    open_context(project)
+    project = run.project
     plan = load(project.registry / PLAN, SelectionFile)
     if names:
         plan = plan.model_copy(update={"candidates": tuple(dict.fromkeys(names))})
-    models = load(project.registry / "models.yaml", ModelsFile).models
+    models = run.models.models
     unknown = [name for name in plan.candidates if name not in models]
     if unknown:
         raise ConfigError(
@@ -149,13 +148,11 @@ def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionF
 
 def measure(root: str, name: str, plan: SelectionFile) -> tuple[Evidence | None, Speed | None, str]:
     """Quality and speed of one candidate; where it fails, why, in place of both."""
-    project = find_project(Path(root))
-    context = open_context(project)
-    golden = _golden(project, plan)
-    spec = load(project.registry / "models.yaml", ModelsFile).models[name]
+    run = open_run(root)  # this is another process
+    golden, spec = _golden(run.project, plan), run.models.models[name]
     with TemporaryDirectory() as unused:
         try:
-            return _measured(context, name, spec, plan, golden, Path(unused))
+            return _measured(run, name, spec, plan, golden, Path(unused))
         except (EnvironmentFailure, EvidenceError, ConfigError) as error:
             return None, None, _said(error)
 
@@ -165,31 +162,34 @@ def _said(error: SluiceError) -> str:
 
 
 def _measured(
-    context: Context,
+    run: Run,
     name: str,
     spec: ModelSpec,
     plan: SelectionFile,
     golden: Sequence[Example],
     unused: Path,
 ) -> tuple[Evidence, Speed, str]:
-    settings = context.params.release.generation.settings()
-    prompts = [render(context.prompt, row.inputs) for row in golden]
-    backend, digest = _open(context, name, spec, context.project.judgements)
-    release = Release(digest, None, context.prompt.digest, settings.digest)
+    settings = run.params.release.generation.settings()
+    prompts = [render(run.prompt, row.inputs) for row in golden]
+    backend, digest = _open(run, name, spec, run.project.judgements)
+    release = Release(digest, None, run.prompt.digest, settings.digest)
     outputs = answer(
         backend,
         [(row.id, messages) for row, messages in zip(golden, prompts, strict=True)],
         settings,
-        context.project.generations,
-        digest_value([release.digest, context.params.release.dtype]),
+        run.project.generations,
+        digest_value([release.digest, run.params.release.dtype]),
         counter(name),
     )
-    golden_digest, asking = digest_file(context.project.golden), context.params.evaluate.asking
+    golden_digest, asking = digest_file(run.project.golden), run.params.evaluate.asking
     evidence = evaluate(release.digest, golden, golden_digest, outputs, plan.metrics, asking=asking)
     for metric, part in evidence.unscored.items():
-        raise EvidenceError(f"{metric} has no score on {part.rows} rows: {part.reason}.")
+        raise EvidenceError(
+            f"{metric} has no score on {part.rows} rows: {part.reason}.",
+            hint="Name metrics in registry/selection.yaml that can read these texts.",
+        )
     # What is timed must not come out of the cache of answers that an endpoint gave before.
-    fresh = _open(context, name, spec, unused)[0] if spec.endpoint else backend
+    fresh = _open(run, name, spec, unused)[0] if spec.endpoint else backend
     timings, decode = timed(
         fresh,
         prompts,
@@ -217,15 +217,15 @@ def _whole(
     )
 
 
-def _open(context: Context, name: str, spec: ModelSpec, cache: Path) -> tuple[Backend, str]:
-    params = context.params
+def _open(run: Run, name: str, spec: ModelSpec, cache: Path) -> tuple[Backend, str]:
+    params = run.params
     if spec.endpoint:
         from sluicegate.models.endpoint_backend import open_endpoint, remote_model
 
         remote = remote_model(spec, name, cache)
         return open_endpoint(remote, None, dtype="", batch_tokens=0), remote.digest
     if spec.path:
-        spec = spec.model_copy(update={"path": str(context.project.root / spec.path)})
+        spec = spec.model_copy(update={"path": str(run.project.root / spec.path)})
     base = resolve_base(spec, name, model_cache(), progress=say)
     backend = open_backend(
         "transformers",

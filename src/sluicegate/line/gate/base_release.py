@@ -8,26 +8,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sluicegate import releasing
-from sluicegate.config import SourcesFile, load
 from sluicegate.errors import BudgetError, SluiceError, UsageError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, read_json, write_json
+from sluicegate.line.pipeline import STAGES
 from sluicegate.line.pipeline.base_model import model_spec
 from sluicegate.line.pipeline.evaluate import candidate_release
 from sluicegate.line.pipeline.fingerprint import stage_hash
 from sluicegate.line.progress import say
-from sluicegate.line.run import Context, open_context, open_tracking
+from sluicegate.line.run import Run, open_run
 from sluicegate.models.base_models import file_digest, folder_digest
 from sluicegate.project import MARKER, Project, model_cache
 from sluicegate.records import Lineage
 from sluicegate.versioning import pipeline_lock, reproduce
 from sluicegate.versioning.history import close_worktree, fetch_data, open_worktree
 
+MAKES = tuple(name for name, stage in STAGES.items() if stage.makes)
+"""The stages that make a release, the last one last."""
 LATER = "Run again with more time."
 
 
-def base_release(
-    project: Project, sha: str, *, quiet: bool = False, until: float | None = None
-) -> str:
+def base_release(run: Run, sha: str, *, quiet: bool = False, until: float | None = None) -> str:
     """Digest of the release that commit `sha` describes; made once, then read from the store.
 
     The pipeline runs there up to tune, with today's engine and this project's DVC cache: what is known is not run again.
@@ -36,11 +36,10 @@ def base_release(
         BudgetError: `until` passed first; what was trained is kept and continued next time.
         UsageError, EnvironmentFailure: that commit's pipeline fails; the message names the commit.
     """
+    project = run.project
     folder = project.state / "base" / sha
     record = folder.with_suffix(".json")
-    key = digest_value(
-        [stage_hash(f"sluicegate.line.pipeline.{name}") for name in ("prepare", "tune")]
-    )
+    key = digest_value([stage_hash(STAGES[name].module) for name in MAKES])
     with pipeline_lock(project, until=until):
         known = _known(project, record, key)
         if known:
@@ -57,9 +56,9 @@ def base_release(
                 f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare with."
             )
         try:
-            context = open_context(there)
-            outside = _provide(project, context, folder)
-            digest = _make(project, context, sha, quiet=quiet, until=until)
+            before = open_run(there)
+            outside = _provide(project, before, folder)
+            digest = _make(run, before, sha, quiet=quiet, until=until)
         except SluiceError as error:
             error.args = (f"the release of the merge base {sha[:12]}: {error}",)
             raise
@@ -82,17 +81,16 @@ def _known(project: Project, record: Path, key: str) -> str:
         return ""  # damaged or gone: made again
 
 
-def _make(project: Project, context: Context, sha: str, *, quiet: bool, until: float | None) -> str:
-    there = context.project
-    open_tracking(project).experiment(
-        context.name
-    )  # made here first, so that its artefacts lie in this project
+def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) -> str:
+    """The release of `run`, another commit's project, stored in the one that is checked out `here`."""
+    project, there = here.project, run.project
+    here.tracking.experiment(run.name)  # made first, so that its artefacts lie in this project
     environment = {
         "SLUICE_LEDGER_URL": project.ledger_url,
         "MLFLOW_TRACKING_URI": project.mlflow_url,
     }
-    reproduce(there, quiet=quiet, targets=("tune",), environment=environment, until=until)
-    made, prepared = candidate_release(context), read_json(there.build / "prepare.json")
+    reproduce(there, quiet=quiet, targets=MAKES[-1:], environment=environment, until=until)
+    made, prepared = candidate_release(run), read_json(there.build / "prepare.json")
     lineage = Lineage(
         data=prepared["data"],
         golden=prepared["golden"],
@@ -113,15 +111,14 @@ def _make(project: Project, context: Context, sha: str, *, quiet: bool, until: f
     return stored.digest
 
 
-def _provide(project: Project, context: Context, folder: Path) -> dict[str, str]:
+def _provide(project: Project, run: Run, folder: Path) -> dict[str, str]:
     """Bring what git does not check out: data under DVC, and models and data that lie outside the repository.
 
     Returns:
         The digests of the latter, by the path that names them: no commit says which bytes they had.
     """
-    there = context.project
-    sources = load(there.registry / "sources.yaml", SourcesFile).sources
-    paths = [spec.path for spec in sources.values()]
+    there = run.project
+    paths = [spec.path for spec in run.sources.values()]
     pointers = set()
     for path in paths:
         folders = [path, *(str(parent) for parent in Path(path).parents)]
@@ -129,7 +126,7 @@ def _provide(project: Project, context: Context, folder: Path) -> dict[str, str]
             f"{folder}.dvc" for folder in folders if (there.root / f"{folder}.dvc").is_file()
         }
     fetch_data(there.root, sorted(pointers))
-    paths += filter(None, (model_spec(context).path, context.params.release.base))
+    paths += filter(None, (model_spec(run).path, run.params.release.base))
     tree = (folder / "tree").resolve()
     outside = [path for path in paths if not _inside(there.root / path, tree)]
     for path in outside:

@@ -6,18 +6,17 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import ModelsFile, Params, SourcesFile, load, read_yaml
+from sluicegate.config import Params, read_yaml
 from sluicegate.data import is_absent
 from sluicegate.errors import UsageError
 from sluicegate.evaluation.judging import criteria
-from sluicegate.gates import load_policy
 from sluicegate.hashing import digest_value
 from sluicegate.line.judge.clients import judge_specs, model_identity
-from sluicegate.line.run import open_context
+from sluicegate.line.run import Run, open_run
 from sluicegate.project import MARKER, Project
 from sluicegate.versioning import current_commit
 from sluicegate.versioning.history import file_at, files_at, files_here
@@ -83,10 +82,6 @@ class Change:
     notes: tuple[str, ...] = ()
     certain: bool = True
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 @dataclass(slots=True)
 class _Side:
@@ -100,20 +95,21 @@ class _Side:
     certain: bool = True
 
 
-def compare(project: Project, ref: str, sha: str) -> Change:
+def compare(run: Run, ref: str, sha: str) -> Change:
     """Compare the project as it is on the disk with commit `sha`.
 
     Raises:
         UsageError: there was no project at `sha`, or the files that people edit are wrong here.
         VersioningError: git is missing or refused.
     """
+    project = run.project
     if file_at(project.root, sha, MARKER) is None:
         raise UsageError(
             f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare with.",
             hint="Without --base (and SLUICE_BASE) the gate compares with the champion, or with the bare base model.",
         )
     before_files, after_files = files_at(project.root, sha), files_here(project.root, sha)
-    after = _side(project, after_files)
+    after = _side(run, after_files)
     with tempfile.TemporaryDirectory() as folder:
         there = Project(Path(folder))
         edited = [
@@ -126,7 +122,7 @@ def compare(project: Project, ref: str, sha: str) -> Change:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file_at(project.root, sha, name) or b"")
         try:
-            before = _side(there, before_files)
+            before = _side(open_run(there), before_files)
         except UsageError as error:
             said = str(error).replace(f"{there.root}/", "")
             before = _Side(
@@ -165,11 +161,9 @@ def compare(project: Project, ref: str, sha: str) -> Change:
     return Change(ref, sha, commit.sha, commit.dirty, tuple(parts), shown, tuple(notes), certain)
 
 
-def _side(project: Project, files: Mapping[str, str]) -> _Side:
+def _side(run: Run, files: Mapping[str, str]) -> _Side:
     """Digest every part; `project` needs to hold no more than what people edit, `files` says which bytes it has."""
-    context = open_context(project)
-    params, side = context.params, _Side()
-    sources = load(project.registry / "sources.yaml", SourcesFile).sources
+    project, params, sources, side = run.project, run.params, run.sources, _Side()
     rows = {
         name: [
             spec.model_dump(exclude={"licence", "owner", "notes"}),
@@ -186,7 +180,7 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
     }
     # Not `model_spec`: a folder's name must mean the same on both sides, one of which has no such folder.
     base = params.release.base
-    entry = load(project.registry / "models.yaml", ModelsFile).models.get(base)
+    entry = run.models.models.get(base)
     model = [entry.model_dump(exclude={"notes", "licence"}) if entry else None]
     if entry is None or entry.path:
         model.append(
@@ -219,9 +213,9 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
     }
     side.shown = {
         "prompt": {
-            "name": context.prompt.name,
-            "system": context.prompt.system,
-            "template": context.prompt.template,
+            "name": run.prompt.name,
+            "system": run.prompt.system,
+            "template": run.prompt.template,
         },
         "preparation": params.prepare.model_dump(),
         "base model": {"base": params.release.base},
@@ -235,7 +229,7 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         },
     }
     side.digests = {
-        "prompt": context.prompt.digest,
+        "prompt": run.prompt.digest,
         "data": digest_value(
             {name: rows[name] for name, spec in sources.items() if spec.role != "golden"}
         ),
@@ -250,7 +244,7 @@ def _side(project: Project, files: Mapping[str, str]) -> _Side:
         "release": digest_value(side.shown["release"]),
         **{f"{name} settings": digest_value(values) for name, values in rest.items()},
         "judges": digest_value([[[one.digest, one.judges] for one in judges], judging]),
-        "policy": load_policy(project.registry / "gates.yaml").digest,
+        "policy": run.policy.digest,
         "code": digest_value({name: blob for name, blob in files.items() if _is_code(name)}),
     }
     return side

@@ -1,17 +1,17 @@
 """One run of the gate: what changed, the release it is compared with, the verdict, and what people get of it.
 
-Nothing is promoted and no champion is recorded; the verdict is, because it is a look at the golden set.
+Nothing is promoted and no champion is recorded; the verdict is, because it is an evaluation on the golden set.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
@@ -20,22 +20,27 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.evaluation import METER, Limits, Meter, Spent, read_evidence
 from sluicegate.evaluation.judging import measures
-from sluicegate.gates import load_policy
-from sluicegate.hashing import read_json
-from sluicegate.ledger import Ledger
+from sluicegate.hashing import as_json
+from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.locks import line_lock
 from sluicegate.line.pipeline.fingerprint import OPPONENT
 from sluicegate.line.progress import say
-from sluicegate.line.release import report as reporting
-from sluicegate.line.release import steps as line
-from sluicegate.line.run import Context, open_context
-from sluicegate.project import Project, find_project
+from sluicegate.line.release.decide import decided as decided_on
+from sluicegate.line.release.decide import links
+from sluicegate.line.release.report import report
+from sluicegate.line.run import Decided, Registered, Reported, Run
+from sluicegate.line.sequence import Judged
+from sluicegate.project import Project
 from sluicegate.records import Champion, Decision, Verdict
 from sluicegate.versioning.history import merge_base
 
 WORST = 3
+NOTHING = Registered(release="", version=0, champion="", champion_version=None, unchanged=True)
+"""What is registered in a run that ended before anything was."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class GateRun:
         report: for the comment and the JUnit file.
         page: the HTML report, where one was written for this verdict.
         seconds: wall time.
-        outcome: for JSON: what the steps returned, `change`, `generations`, `verdict`, `budget`.
+        outcome: for JSON: what the steps returned, `change`, `generations`, `verdict`, `spent`.
     """
 
     decision: Decision
@@ -65,7 +70,26 @@ class GateRun:
     report: GateReport
     page: Path | None
     seconds: float
-    outcome: dict[str, Any] = field(default_factory=dict)
+    outcome: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a run has found so far; a budget may end it at any point.
+
+    `decided` is what there is instead of a verdict, where nothing is to be judged or the run was stopped.
+    """
+
+    started: float
+    limits: Limits
+    spent: Spent
+    policy: str
+    against: str = "nothing yet"
+    change: Change | None = None
+    judged: Judged | None = None
+    reported: Reported | None = None
+    decided: Decided | None = None
+    stopped: str = ""
 
 
 def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
@@ -84,14 +108,14 @@ def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
 
 
 def run_gate(
-    root: str, *, base: str = "", budget: Budget | None = None, quiet: bool = False
+    run: Run, *, base: str = "", budget: Budget | None = None, quiet: bool = False
 ) -> GateRun:
     """Judge what is checked out against the champion, or, where nothing serves yet, the release of the merge base.
 
     A release, a retraining or another gate at work in the same project is waited for, no longer than `budget` allows.
 
     Args:
-        root: the project's folder.
+        run: the project.
         base: ref whose merge base with HEAD says what changed; empty compares with the champion only.
         budget: what the run may spend.
         quiet: print nothing of DVC's own.
@@ -101,38 +125,69 @@ def run_gate(
         UsageError: a file that people edit is wrong, `base` means nothing, a budget is no number, or cost has no price.
         VersioningError: the history is too short, or the pipeline failed.
     """
-    started, project = time.time(), find_project(Path(root))
-    context = open_context(project)
-    policy = load_policy(project.registry / "gates.yaml").digest
-    limits = _limits(context, budget or Budget(), started)
+    started, project = time.time(), run.project
+    limits = _limits(run, budget or Budget(), started)
+    found = _Found(started, limits, Spent(), run.policy.digest)
     sha = merge_base(project.root, base) if base else ""
-    change: Change | None = None
-    outcome: dict[str, Any] = {"change": None, "against": "nothing yet", "policy": policy}
     with _meter(project, limits) as meter:
         try:
             # From the first look at the champion and the files to the last read of build/: a run beside it replaces them.
-            with line_lock(root, until=limits.until):
-                champion = Ledger(project.ledger_url).champion()
-                change = compare(project, base, sha) if sha else None
-                outcome |= {
-                    "change": change.plain() if change else None,
-                    "against": _against(champion, change),
-                }
-                if change:
-                    say(f"gate: {_told(change)}; compared with {outcome['against']}")
-                if change and champion is None and change.certain and not change.parts:
-                    outcome["decide"] = _unchanged(change)
-                    return _ended(context, outcome, change, Spent(), started, None)
-                opponent = ""
-                if change and champion is None:
-                    opponent = base_release(project, change.base, quiet=quiet, until=limits.until)
-                _judge(root, project, outcome, opponent, limits, quiet=quiet)
-                spent = _counted(project, Meter.open(meter).spent)
-                return _ended(context, outcome, change, spent, started, limits)
+            with line_lock(project, until=limits.until):
+                _judge(run, found, base, sha, quiet=quiet)
+                if found.judged is not None:
+                    found.spent = _counted(project, Meter.open(meter).spent)
+                return _ended(run, found)
         except BudgetError as error:
-            return _stopped(
-                context, outcome, change, Meter.open(meter).spent, started, error, limits
-            )
+            found.spent, found.stopped = Meter.open(meter).spent, str(error)
+            text = f"HOLD  Not judged: {error}\n  what to do: {error.hint}\n"
+            nothing = replace(NOTHING, unchanged=False)
+            summary = f"Not judged: {error} {error.hint}"
+            found.decided = decided_on(nothing, Decision.HOLD, text, summary)
+            return _ended(run, found)
+
+
+def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None:
+    """Say what changed, and take the line's steps up to the report, each only while there is time."""
+    champion = run.champion
+    change = found.change = compare(run, base, sha) if sha else None
+    found.against = _against(champion, change)
+    if change:
+        say(f"gate: {_told(change)}; compared with {found.against}")
+    if change and champion is None and change.certain and not change.parts:
+        text = (
+            f"Nothing of the release changed against the merge base {short(change.base)}: "
+            "there is nothing to judge."
+        )
+        found.decided = decided_on(NOTHING, Decision.PROMOTE, text)
+        return
+    baseline = ""
+    if change and champion is None:
+        baseline = base_release(run, change.base, quiet=quiet, until=found.limits.until)
+    environment = {METER: str(_meter_path(run.project))}
+    if baseline:
+        environment[OPPONENT] = baseline
+    found.judged = judged = sequence.judge(
+        run,
+        baseline=baseline,
+        environment=environment,
+        until=found.limits.until,
+        progress=not quiet,
+        perform=_in_time(run.project, found.limits),
+    )
+    found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
+
+
+def _in_time(project: Project, limits: Limits) -> sequence.Perform:
+    """Runs a step; after the one that takes long the time must not be up."""
+
+    def perform(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        result = step(*args, **kwargs)
+        if name == "reproduce" and limits.until is not None and time.time() > limits.until:
+            what = f"time budget of {limits.seconds:g} s"
+            raise Meter.open(_meter_path(project)).exceeded(what, 0)
+        return result
+
+    return perform
 
 
 def _against(champion: Champion | None, change: Change | None) -> str:
@@ -144,40 +199,8 @@ def _against(champion: Champion | None, change: Change | None) -> str:
     return f"the merge base {short(change.base)} of {change.ref}"
 
 
-def _unchanged(change: Change) -> dict[str, Any]:
-    """What `decide` returns where there is nothing to judge."""
-    text = f"Nothing of the release changed against the merge base {short(change.base)}: there is nothing to judge."
-    return {"decision": "PROMOTE", "unchanged": True, "text": text, "champion_version": None}
-
-
-def _judge(
-    root: str,
-    project: Project,
-    outcome: dict[str, Any],
-    opponent: str,
-    limits: Limits,
-    *,
-    quiet: bool,
-) -> None:
-    """The steps of the line up to the report, each only while there is time."""
-    environment = (
-        {METER: str(_meter_path(project)), OPPONENT: opponent}
-        if opponent
-        else {METER: str(_meter_path(project))}
-    )
-    outcome["reproduce"] = line.reproduce(
-        root, progress=not quiet, environment=environment, until=limits.until
-    )
-    if limits.until is not None and time.time() > limits.until:
-        raise Meter.open(_meter_path(project)).exceeded(f"time budget of {limits.seconds:g} s", 0)
-    outcome["register"] = line.register(root, opponent)
-    outcome["check_drift"] = line.check_drift(root)
-    outcome["decide"] = line.decide(root)
-    outcome["report"] = reporting.report(root)
-
-
-def _limits(context: Context, budget: Budget, started: float) -> Limits:
-    price = context.params.release.price
+def _limits(run: Run, budget: Budget, started: float) -> Limits:
+    price = run.params.release.price
     if budget.cost is not None and price is None:
         raise UsageError(
             "--max-cost needs prices, and params.yaml has none.",
@@ -213,9 +236,9 @@ def _counted(project: Project, spent: Spent) -> Spent:
     candidate, champion = (
         read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
     )
-    used = len(candidate.rows) + (
-        len(champion.rows) if champion.release != candidate.release else 0
-    )
+    used = len(candidate.rows)
+    if champion.release != candidate.release:
+        used += len(champion.rows)
     return replace(spent, cached=max(0, used - spent.made))
 
 
@@ -228,84 +251,63 @@ def _told(change: Change) -> str:
     )
 
 
-def _stopped(
-    context: Context,
-    outcome: dict[str, Any],
-    change: Change | None,
-    spent: Spent,
-    started: float,
-    error: BudgetError,
-    limits: Limits,
-) -> GateRun:
-    """A run that a budget ended: HOLD, no verdict, nothing recorded."""
-    sentence = f"Not judged: {error}"
-    text = f"HOLD  {sentence}\n  what to do: {error.hint}\n"
-    outcome["decide"] = {
-        "decision": "HOLD",
-        "unchanged": False,
-        "text": text,
-        "champion_version": None,
-    }
-    outcome["stopped"] = str(error)
-    return _ended(
-        context, outcome, change, spent, started, limits, summary=f"{sentence} {error.hint}"
-    )
-
-
-def _ended(
-    context: Context,
-    outcome: dict[str, Any],
-    change: Change | None,
-    spent: Spent,
-    started: float,
-    limits: Limits | None,
-    *,
-    summary: str = "",
-) -> GateRun:
-    decided = outcome["decide"]
-    decision = Decision(decided["decision"])
-    judged = not summary and not decided["unchanged"]
-    verdict = (
-        reporting.read_verdict(read_json(context.project.build / "line" / "verdict.json"))
-        if judged
-        else None
-    )
-    metric, worst = _worst(context, verdict) if verdict else ("", [])
-    report = GateReport(
-        model=context.name,
-        decision=decision,
-        summary=summary or decided["text"].strip(),
+def _ended(run: Run, found: _Found) -> GateRun:
+    decided = found.decided if found.judged is None else found.judged.decide
+    assert decided is not None, "a run that judged nothing says why"
+    verdict, change = decided.verdict, found.change
+    metric, worst = _worst(run, verdict) if verdict else ("", [])
+    page = GateReport(
+        model=run.name,
+        decision=decided.decision,
+        summary=decided.markdown if found.stopped else decided.text.strip(),
         verdict=verdict,
-        against=outcome["against"],
+        against=found.against,
         changed=[(part.name, part.before, part.after, part.detail) for part in change.parts]
         if change
         else [],
         other=change.other if change else (),
         metric=metric,
         worst=worst,
-        made=spent.made,
-        cached=spent.cached,
-        links=_links(context, outcome),
-        notes=[*(change.notes if change else ()), *decided.get("warnings", ())],
+        made=found.spent.made,
+        cached=found.spent.cached,
+        links=links(run, found.judged.register) if found.judged else {},
+        notes=[*(change.notes if change else ()), *decided.warnings],
     )
-    page = outcome.get("report", {}).get("report") if judged else ""
-    seconds = time.time() - started
-    outcome |= {
-        "decision": decision.value,
-        "generations": {"made": spent.made, "cached": spent.cached},
-        "spent": _spent(spent, limits, seconds),
-        "verdict": asdict(verdict) if verdict else None,
-        "worst": [pair.id for pair in worst],
-    }
+    seconds = time.time() - found.started
+    written = found.reported.report if verdict and found.reported else ""
+    outcome = _outcome(found, decided, seconds) | {"worst": [pair.id for pair in worst]}
     return GateRun(
-        decision, _text(report, decided), report, Path(page) if page else None, seconds, outcome
+        decided.decision,
+        _text(page, decided),
+        page,
+        Path(written) if written else None,
+        seconds,
+        outcome,
     )
 
 
-def _spent(spent: Spent, limits: Limits | None, seconds: float) -> dict[str, float | int | None]:
+def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
+    steps = as_json(found.judged) if found.judged else {"decide": as_json(decided)}
+    stopped = {"stopped": found.stopped} if found.stopped else {}
+    return {
+        **steps,
+        **stopped,
+        "report": as_json(found.reported),
+        "change": asdict(found.change) if found.change else None,
+        "against": found.against,
+        "policy": found.policy,
+        "decision": decided.decision.value,
+        "generations": {"made": found.spent.made, "cached": found.spent.cached},
+        "spent": _spent(found.spent, found.limits, seconds),
+        "verdict": as_json(decided.verdict),
+    }
+
+
+def _spent(spent: Spent, limits: Limits, seconds: float) -> dict[str, float | int | None]:
     """What the run cost; money only where there are prices."""
-    priced = limits is not None and (limits.price_input or limits.price_output)
-    cost = Meter(None, limits, spent).cost() if priced else None
+    cost = None
+    if limits.price_input or limits.price_output:
+        cost = Meter(None, limits, spent).cost()
     return {
         "seconds": round(seconds, 3),
         "tokens": spent.tokens,
@@ -314,13 +316,9 @@ def _spent(spent: Spent, limits: Limits | None, seconds: float) -> dict[str, flo
     }
 
 
-def _links(context: Context, outcome: dict[str, Any]) -> dict[str, str]:
-    return line.links(context, outcome["register"]) if "register" in outcome else {}
-
-
-def _worst(context: Context, verdict: Verdict) -> tuple[str, list[ExamplePair]]:
+def _worst(run: Run, verdict: Verdict) -> tuple[str, list[ExamplePair]]:
     """The metric that matters most, and the examples that lost most of it."""
-    project = context.project
+    project = run.project
     candidate, champion = (
         read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
     )
@@ -332,18 +330,15 @@ def _worst(context: Context, verdict: Verdict) -> tuple[str, list[ExamplePair]]:
     return metric, [pair for pair in pairs[:WORST] if pair.gain < 0]
 
 
-def _text(report: GateReport, decided: Mapping[str, Any]) -> str:
-    lines = [str(decided["text"]).rstrip(), ""]
-    if report.changed:
-        told = [f"{name} ({said})" if said else name for name, _, _, said in report.changed]
+def _text(page: GateReport, decided: Decided) -> str:
+    lines = [decided.text.rstrip(), ""]
+    if page.changed:
+        told = [f"{name} ({said})" if said else name for name, _, _, said in page.changed]
         lines.append(f"changed:  {', '.join(told)}")
-    lines.append(f"against:  {report.against}")
-    lines.append(f"answers:  {report.made} generated, {report.cached} from the cache")
-    lines += [f"note:     {note}" for note in report.notes]
-    if (
-        report.verdict
-        and report.decision is Decision.PROMOTE
-        and decided["champion_version"] is not None
-    ):
-        lines.append(f"next:     sluice promote {decided['version']}")
+    lines.append(f"against:  {page.against}")
+    lines.append(f"answers:  {page.made} generated, {page.cached} from the cache")
+    lines += [f"note:     {note}" for note in page.notes]
+    serves = decided.champion_version is not None
+    if page.verdict and page.decision is Decision.PROMOTE and serves:
+        lines.append(f"next:     sluice promote {decided.version}")
     return "\n".join(lines) + "\n"

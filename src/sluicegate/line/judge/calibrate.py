@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.cards.judge_report import calibration_html, calibration_text
-from sluicegate.config import Params, load
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure, UsageError
 from sluicegate.evaluation import read_evidence
@@ -33,6 +32,7 @@ from sluicegate.judges.label_files import blank_rows, read_labels, read_rows, wr
 from sluicegate.judges.labels import Labels, merged
 from sluicegate.line.judge.clients import open_judges
 from sluicegate.line.progress import counter
+from sluicegate.line.run import Run
 from sluicegate.project import Project
 from sluicegate.records import Evidence
 
@@ -54,12 +54,12 @@ def find_criterion(project: Project, name: str) -> Criterion:
     return load_criterion(path)
 
 
-def listing(project: Project, now: datetime | None = None) -> list[dict[str, Any]]:
+def listing(run: Run, now: datetime | None = None) -> list[dict[str, Any]]:
     """Every criterion with its digest, its standing and until when it stands; and whether params.yaml uses it.
 
     Where a model cannot be opened the digest is empty and `standing` says why.
     """
-    params = load(project.params, Params)
+    project, params = run.project, run.params
     found = []
     for criterion in list_criteria(project.prompts):
         row: dict[str, Any] = {
@@ -77,7 +77,7 @@ def listing(project: Project, now: datetime | None = None) -> list[dict[str, Any
             continue
         row["digest"], row["standing"] = (
             digest,
-            standing(project, params, criterion.name, digest, now),
+            standing(run, criterion.name, digest, now),
         )
         if (record := records.recorded(project.judgements, digest)) is not None and record[
             "passed"
@@ -87,26 +87,24 @@ def listing(project: Project, now: datetime | None = None) -> list[dict[str, Any
     return found
 
 
-def standing(
-    project: Project, params: Params, name: str, digest: str, now: datetime | None = None
-) -> str:
+def standing(run: Run, name: str, digest: str, now: datetime | None = None) -> str:
     """Whether that judge counts now; see `judges.calibration.standing`."""
     moment = now or datetime.now(UTC)
     return records.standing(
-        project.judgements, digest, moment, name=name, params=params.calibration
+        run.project.judgements, digest, moment, name=name, params=run.params.calibration
     )
 
 
-def judge_facts(project: Project, params: Params, evidence: Evidence) -> dict[str, str]:
+def judge_facts(run: Run, evidence: Evidence) -> dict[str, str]:
     """For the gate: `judge:<name>` to the standing of each judge that scored this evidence."""
     return {
-        f"judge:{name}": standing(project, params, name, use.digest)
+        f"judge:{name}": standing(run, name, use.digest)
         for name, use in sorted(evidence.judges.items())
     }
 
 
 def calibrate(
-    project: Project,
+    run: Run,
     name: str,
     labels: Path | None = None,
     *,
@@ -117,7 +115,7 @@ def calibrate(
     """Hold a judge against labels, record what came of it, and write both reports.
 
     Args:
-        project: whose judge.
+        run: the project.
         name: of the criterion.
         labels: a file of labels; `data/labels/<name>.jsonl` by default.
         fields: our column to the file's.
@@ -131,7 +129,8 @@ def calibrate(
         DataError: no labels, or a wrong one.
         BudgetError: the budget is spent; nothing is recorded, and what was answered stays in the cache.
     """
-    criterion, params = find_criterion(project, name), load(project.params, Params)
+    project, params = run.project, run.params
+    criterion = find_criterion(project, name)
     path = labels or labels_path(project, criterion)
     if not path.is_file():
         raise DataError(
@@ -154,8 +153,8 @@ def calibrate(
     return record, text, [page, page.with_suffix(".txt")]
 
 
-def run(
-    project: Project,
+def try_rows(
+    run: Run,
     name: str,
     path: Path,
     *,
@@ -168,7 +167,8 @@ def run(
         DataError: the file is wrong.
         BudgetError: the budget is spent.
     """
-    criterion, params = find_criterion(project, name), load(project.params, Params)
+    project, params = run.project, run.params
+    criterion = find_criterion(project, name)
     rows = read_rows(path, criterion, fields)
     askers = open_judges(project, criterion, dtype=params.release.dtype, meter=meter)
     judged = judge_rows(criterion, rows, askers, counter(f"judge {criterion.name}"))
@@ -176,7 +176,7 @@ def run(
     return {
         "judge": criterion.name,
         "digest": judge_digest(criterion, askers),
-        "standing": standing(project, params, criterion.name, judge_digest(criterion, askers)),
+        "standing": standing(run, criterion.name, judge_digest(criterion, askers)),
         "rows": [
             {"id": row.id, "score": score, "reason": reason, "failure": failure}
             for row, score, reason, failure in scored

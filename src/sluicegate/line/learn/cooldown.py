@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import Params, load
 from sluicegate.errors import IntegrityError, SluiceError
 from sluicegate.hashing import read_json, write_json
 from sluicegate.line.locks import held
-from sluicegate.project import Project, find_project
+from sluicegate.line.run import Run
+from sluicegate.project import Project
 
 TRIES = 3
 """A retraining that was killed may be started again; after so many tries the cool-down holds all the same."""
@@ -36,21 +36,19 @@ class Claim:
 
 
 @contextmanager
-def claim(root: str, cause: str = "by hand", *, force: bool = False) -> Iterator[Claim]:
+def claim(run: Run, cause: str = "by hand", *, force: bool = False) -> Iterator[Claim]:
     """Ask to retrain, and keep everybody else out while the block runs.
 
     Args:
-        root: the project's folder.
+        run: the project.
         cause: what asks, for the record.
         force: a person's wish; the cool-down (`monitor.cooldown_hours`) is passed over, a retraining at work is not.
 
     Raises:
-        ConfigError: params.yaml is wrong.
         IntegrityError: the record is damaged.
         EnvironmentFailure: the record cannot be written.
     """
-    project = find_project(Path(root))
-    cooldown = load(project.params, Params).monitor.cooldown_hours * 3600
+    project, cooldown = run.project, run.params.monitor.cooldown_hours * 3600
     with held(project, "retraining") as got:
         if not got:
             yield Claim("another retraining is at work")
@@ -112,8 +110,3 @@ def _refused(before: Mapping[str, Any], cooldown: float, now: float) -> str:
 
 def _path(project: Project) -> Path:
     return project.state / "retraining.json"
-
-
-def may_promote(root: str) -> bool:
-    """May a retraining that passes the gate become champion by itself (`monitor.promote`)?"""
-    return load(find_project(Path(root)).params, Params).monitor.promote

@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate import releasing
-from sluicegate.config import PrepareParams, SourcesFile, SourceSpec, load
+from sluicegate.config import PrepareParams, SourceSpec
 from sluicegate.data.duplicates import shingles, words
 from sluicegate.data.examples import read_examples
 from sluicegate.data.overlap import find_overlaps
 from sluicegate.data.redaction import redact_all
 from sluicegate.data.rows import Fields, fields_of
-from sluicegate.errors import ConfigError, EnvironmentFailure, PromptError
+from sluicegate.errors import ConfigError, EnvironmentFailure, PromptError, SluiceError
 from sluicegate.hashing import canonical_json, digest_bytes, digest_value, write_atomic
-from sluicegate.ledger import Ledger
-from sluicegate.line.run import Context, open_context
+from sluicegate.line.run import FeedbackWaiting, Learned, Run
 from sluicegate.line.watch.window import open_log
-from sluicegate.project import Project, find_project
+from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Example
 from sluicegate.traffic import TrafficRow
@@ -54,67 +53,59 @@ class Lesson:
         return Example(self.id, self.group, self.inputs, (self.answer,), SOURCE)
 
 
-def bring(root: str) -> dict[str, Any]:
+def bring(run: Run) -> Learned:
     """Write the feedback source; a project whose sources.yaml has no entry `feedback` learns from none.
-
-    Returns:
-        `rows` written, `new` ones among them, `corrections`, `liked`, `left_out` (reason to number), `note`.
 
     Raises:
         ConfigError: the entry cannot take feedback, or its file was written by somebody else.
         EnvironmentFailure: the traffic log or the disk fails; the file stays as it was.
     """
-    project = find_project(Path(root))
-    found = _source(project)
+    project, found = run.project, _source(run)
     if found is None:
-        return _summary(
-            [],
-            0,
-            {},
-            f"registry/sources.yaml has no source {SOURCE}: nothing is learned from feedback",
-        )
+        missing = f"registry/sources.yaml has no source {SOURCE}"
+        return Learned(0, 0, 0, 0, note=f"{missing}: nothing is learned from feedback")
     spec, fields = found
     path = project.root / spec.path
     known = _known(path)
-    lessons, left_out = _lessons(open_context(project))
+    lessons, left_out = _lessons(run)
     lines = [canonical_json(_record(lesson, fields)) for lesson in lessons]
     new = sum(digest_bytes(line.encode()) not in known for line in lines)
     if lines or path.exists():
         write_atomic(path, "".join(f"{line}\n" for line in lines))
-    return _summary(lessons, new, left_out, "")
+    kinds = Counter(lesson.kind for lesson in lessons)
+    return Learned(len(lessons), new, kinds["correction"], kinds["liked"], left_out)
 
 
-def waiting(root: str) -> int:
+def feedback_waiting(run: Run) -> FeedbackWaiting:
+    """How many rows of feedback wait to be learned from, and whether these are enough (`monitor.feedback_rows`).
+
+    What is wrong with them is a warning: it must not cost the verdict on the traffic.
+    """
+    wanted = run.params.monitor.feedback_rows
+    number, warning = 0, ""
+    try:
+        number = waiting(run) if wanted else 0
+    except SluiceError as error:
+        warning = f"feedback cannot be learned from: {error}"
+    return FeedbackWaiting(number, wanted, bool(wanted) and number >= wanted, warning)
+
+
+def waiting(run: Run) -> int:
     """How many rows of feedback `bring` would add."""
-    project = find_project(Path(root))
-    found = _source(project)
+    found = _source(run)
     if found is None:
         return 0
     spec, fields = found
-    known = _known(project.root / spec.path)
-    lessons, _ = _lessons(open_context(project))
+    known = _known(run.project.root / spec.path)
+    lessons, _ = _lessons(run)
     return sum(
         digest_bytes(canonical_json(_record(lesson, fields)).encode()) not in known
         for lesson in lessons
     )
 
 
-def _summary(
-    lessons: Sequence[Lesson], new: int, left_out: Mapping[str, int], note: str
-) -> dict[str, Any]:
-    kinds = Counter(lesson.kind for lesson in lessons)
-    return {
-        "rows": len(lessons),
-        "new": new,
-        "corrections": kinds["correction"],
-        "liked": kinds["liked"],
-        "left_out": dict(left_out),
-        "note": note,
-    }
-
-
-def _source(project: Project) -> tuple[SourceSpec, Fields] | None:
-    spec = load(project.registry / "sources.yaml", SourcesFile).sources.get(SOURCE)
+def _source(run: Run) -> tuple[SourceSpec, Fields] | None:
+    spec = run.sources.get(SOURCE)
     if spec is None:
         return None
     where = f"registry/sources.yaml: {SOURCE}"
@@ -167,16 +158,16 @@ def _known(path: Path) -> set[str]:
     return {digest_bytes(line) for line in lines}
 
 
-def _lessons(context: Context) -> tuple[list[Lesson], dict[str, int]]:
+def _lessons(run: Run) -> tuple[list[Lesson], dict[str, int]]:
     """All lessons of the log, one for the same inputs, none that the golden set holds; and what was left out, by reason."""
-    project, left_out = context.project, Counter[str]()
+    project, left_out = run.project, Counter[str]()
     log = open_log(project.traffic_url)
     if log is None:
         return [], {}
-    prompts = _prompts(context)
+    prompts = _prompts(run)
     chosen: dict[str, Lesson] = {}
     for row in log.window(commented=True):
-        kind, answer = said(row, context.params.monitor.learn_from)
+        kind, answer = said(row, run.params.monitor.learn_from)
         if not kind:
             continue
         lesson = _lesson(row, kind, answer, prompts)
@@ -190,7 +181,7 @@ def _lessons(context: Context) -> tuple[list[Lesson], dict[str, int]]:
             chosen[key] = (
                 lesson  # rows come oldest first: the latest word counts, a correction more than applause
             )
-    kept = without_golden(list(chosen.values()), project, context.params.prepare)
+    kept = without_golden(list(chosen.values()), project, run.params.prepare)
     left_out["in the golden set"] += len(chosen) - len(kept)
     return sorted(kept, key=lambda lesson: lesson.id), {
         reason: n for reason, n in left_out.items() if n
@@ -211,13 +202,13 @@ def said(row: TrafficRow, learn_from: Iterable[str] = ("correction", "liked")) -
     return ("liked", row.response) if (liked or corrections) and "liked" in learn_from else ("", "")
 
 
-def _prompts(context: Context) -> list[Prompt]:
+def _prompts(run: Run) -> list[Prompt]:
     """The prompts that traffic may have been sent with: today's, and the champion's."""
-    champion = Ledger(context.project.ledger_url).champion()
+    champion = run.champion
     if champion is None:
-        return [context.prompt]
-    stored = releasing.load_stored(context.project, champion.release).prompt
-    return [context.prompt] if stored.digest == context.prompt.digest else [context.prompt, stored]
+        return [run.prompt]
+    stored = releasing.load_stored(run.project, champion.release).prompt
+    return [run.prompt] if stored.digest == run.prompt.digest else [run.prompt, stored]
 
 
 def _lesson(row: TrafficRow, kind: str, answer: str, prompts: Sequence[Prompt]) -> Lesson | str:

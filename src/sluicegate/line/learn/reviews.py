@@ -13,21 +13,21 @@ from sluicegate.hashing import digest_value, write_atomic
 from sluicegate.judges import METRIC, Criterion, list_criteria
 from sluicegate.judges.labels import label_value
 from sluicegate.line.judge.calibrate import import_labels
-from sluicegate.line.run import open_context, open_tracking
+from sluicegate.line.run import Run
 from sluicegate.project import Project
 from sluicegate.tracking import HumanWord
 
 FILE = Path("data") / "labels" / "reviews.jsonl"
 
 
-def pull(project: Project, out: Path | None = None) -> dict[str, Any]:
+def pull(run: Run, out: Path | None = None) -> dict[str, Any]:
     """Write what people said on traces to `out`, and add to each judge's labels what is about that judge.
 
     One line for each person, answer and name; a later word takes the place of an earlier one. Pulled twice, the file is
     the same. A line stays when MLflow's traces are gone, and goes when its person took the word back.
 
     Args:
-        project: whose experiment.
+        run: the project; its experiment in MLflow.
         out: the file; `data/labels/reviews.jsonl` by default.
 
     Returns:
@@ -38,8 +38,9 @@ def pull(project: Project, out: Path | None = None) -> dict[str, Any]:
         TrackingError: MLflow cannot be read.
         DataError: the file that is there is not one of these.
     """
+    project = run.project
     target = out or project.root / FILE
-    words, known = open_tracking(project).human_words(open_context(project).name)
+    words, known = run.tracking.human_words(run.name)
     criteria = {one.metric: one for one in list_criteria(project.prompts)}
     before = _read(target)
     kept = [line for line in before.values() if line["trace"] not in known]

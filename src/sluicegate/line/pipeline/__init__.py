@@ -1,32 +1,47 @@
-"""Params and paths in, one call per DVC stage out: the only place where the pipeline touches files.
-
-`fingerprint`, `prepare`, `tune`, `evaluate` and `profile` are run by DVC (`sluice stage NAME`); `line` holds the
-steps after it (register, check drift, decide, promote, report), which flows decorate.
-"""
+"""The stages that DVC runs (`sluice stage NAME`): an opened project in, files under build/ and data/ out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluicegate.errors import UsageError
-from sluicegate.project import find_project
+
+if TYPE_CHECKING:
+    from sluicegate.line.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of dvc.yaml.
+
+    Attributes:
+        module: its `stage(run)` writes the stage's outputs.
+        watched: its code is part of what it depends on; False for the stage that says what changed.
+        makes: what it writes is part of a release; a merge base's release is made by these stages alone.
+    """
+
+    module: str
+    watched: bool = True
+    makes: bool = False
+
 
 STAGES = {
-    "fingerprint": "sluicegate.line.pipeline.fingerprint",
-    "prepare": "sluicegate.line.pipeline.prepare",
-    "tune": "sluicegate.line.pipeline.tune",
-    "evaluate": "sluicegate.line.pipeline.evaluate",
-    "profile": "sluicegate.line.pipeline.profile",
+    "fingerprint": Stage("sluicegate.line.pipeline.fingerprint", watched=False),
+    "prepare": Stage("sluicegate.line.pipeline.prepare", makes=True),
+    "tune": Stage("sluicegate.line.pipeline.tune", makes=True),
+    "evaluate": Stage("sluicegate.line.pipeline.evaluate"),
+    "profile": Stage("sluicegate.line.pipeline.profile"),
 }
 
 
-def run_stage(name: str, root: Path | None = None) -> None:
-    """Run one stage of dvc.yaml in the project at `root`.
+def run_stage(run: Run, name: str) -> None:
+    """Run one stage of dvc.yaml.
 
     Raises:
         UsageError: there is no such stage.
     """
     if name not in STAGES:
         raise UsageError(f"no stage {name!r}.", hint=f"Stages: {', '.join(STAGES)}")
-    import_module(STAGES[name]).run(find_project(root))
+    import_module(STAGES[name].module).stage(run)

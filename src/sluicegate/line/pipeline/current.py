@@ -6,7 +6,7 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.judging import criteria, judged_metrics, judgement_digest, plain_metrics
 from sluicegate.evaluation.scoring import configuration
-from sluicegate.line.run import Context
+from sluicegate.line.run import Run
 from sluicegate.records import Evidence, judged_metric
 
 _HINT = (
@@ -15,7 +15,7 @@ _HINT = (
 )
 
 
-def check_current(context: Context, release: str, evidence: Evidence, champion: Evidence) -> None:
+def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence) -> None:
     """Refuse an evaluation of another release than `release`, or by metrics that are not those of today.
 
     The judges' own digests are taken as the evaluation has them: DVC watches criteria and models, and a rule on a judge
@@ -30,7 +30,7 @@ def check_current(context: Context, release: str, evidence: Evidence, champion: 
             f"the evaluation is of the release {evidence.release[:12]}, and {release[:12]} is registered.",
             hint=_HINT,
         )
-    names, project = context.params.evaluate.metrics, context.project
+    names, project = run.params.evaluate.metrics, run.project
     wanted = judged_metrics(names)
     judged = {judged_metric(name): use.digest for name, use in evidence.judges.items()}
     current = set(wanted) == set(judged_metrics(list(judged)))

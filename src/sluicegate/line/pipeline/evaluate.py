@@ -17,10 +17,9 @@ from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import resolve
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
-from sluicegate.line.run import Context, open_context
+from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
 from sluicegate.models import Backend, Messages, open_backend
-from sluicegate.project import Project
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
 
@@ -40,28 +39,28 @@ class Contender:
     generation: GenerationSettings
 
 
-def run(project: Project) -> None:
+def stage(run: Run) -> None:
     """Write build/evidence/: candidate and champion, one file per baseline (Parquet), release.json and run.json."""
-    context = open_context(project)
+    project = run.project
     golden = read_examples(project.golden)
     digest = digest_file(project.golden)
-    candidate = candidate_release(context)
-    champion = champion_release(context, candidate)
+    candidate = candidate_release(run)
+    champion = champion_release(run, candidate)
     say(
         f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
         f"champion {champion.release.digest[:12]}"
     )
-    metrics = plain_metrics(context.params.evaluate.metrics)
-    asking = context.params.evaluate.asking
+    metrics = plain_metrics(run.params.evaluate.metrics)
+    asking = run.params.evaluate.asking
     asks_model({name: find_metric(name) for name in metrics}, asking)
-    chosen = criteria(context.params.evaluate.metrics, project.prompts)
-    answers = {"candidate": _answers(context, candidate, golden, "candidate")}
+    chosen = criteria(run.params.evaluate.metrics, project.prompts)
+    answers = {"candidate": _answers(run, candidate, golden, "candidate")}
     same = champion.release == candidate.release
     answers["champion"] = (
-        answers["candidate"] if same else _answers(context, champion, golden, "champion")
+        answers["candidate"] if same else _answers(run, champion, golden, "champion")
     )
-    judgements = _judgements(context, chosen, golden, answers)
-    price = context.params.release.price
+    judgements = _judgements(run, chosen, golden, answers)
+    price = run.params.release.price
     evidence: dict[str, Evidence] = {}
     for name, contender in (("candidate", candidate), ("champion", champion)):
         evidence[name] = (
@@ -78,7 +77,7 @@ def run(project: Project) -> None:
                 asking=asking,
             )
         )
-    for baseline in context.params.evaluate.baselines:
+    for baseline in run.params.evaluate.baselines:
         said = BASELINES[baseline](golden)
         evidence[baseline] = evaluate(
             digest_value(baseline), golden, digest, said, metrics, asking=asking
@@ -93,39 +92,39 @@ def run(project: Project) -> None:
             "base_name": candidate.base.name,
         },
     )
-    write_json(project.evidence / "run.json", {"run_id": track(context, evidence, golden)})
+    write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
 
 
 BASELINES = {"lead2": lead2}
 
 
-def candidate_release(context: Context) -> Contender:
+def candidate_release(run: Run) -> Contender:
     """The release that the working tree describes; its adapter is verified before it is used.
 
     Raises:
         AdapterError: build/adapter/ is damaged.
     """
-    base = resolve(context)
+    base = resolve(run)
     adapter = (
         None
-        if read_json(context.project.build / "tune.json")["method"] == "none"
-        else context.project.adapter
+        if read_json(run.project.build / "tune.json")["method"] == "none"
+        else run.project.adapter
     )
     digest = None
     if adapter is not None:
         digest = adapter_digest(adapter)
         verify_adapter(adapter, expected=digest, base_digest=base.digest, base_path=base.path)
-    settings = context.params.release.generation.settings()
+    settings = run.params.release.generation.settings()
     return Contender(
-        Release(base.digest, digest, context.prompt.digest, settings.digest),
+        Release(base.digest, digest, run.prompt.digest, settings.digest),
         base,
         adapter,
-        context.prompt,
+        run.prompt,
         settings,
     )
 
 
-def champion_release(context: Context, candidate: Contender) -> Contender:
+def champion_release(run: Run, candidate: Contender) -> Contender:
     """The serving release from the store; before the first one, release zero: the bare base model with the same prompt.
 
     Raises:
@@ -133,22 +132,22 @@ def champion_release(context: Context, candidate: Contender) -> Contender:
     """
     from sluicegate.releasing import load_stored
 
-    digest = read_json(context.project.build / "inputs.json")["champion"]
+    digest = read_json(run.project.build / "inputs.json")["champion"]
     if digest == "none":
         zero = Release(
             candidate.release.base, None, candidate.release.prompt, candidate.release.generation
         )
         return Contender(zero, candidate.base, None, candidate.prompt, candidate.generation)
-    stored = load_stored(context.project, digest)
+    stored = load_stored(run.project, digest)
     base = (
         candidate.base
         if stored.release.base == candidate.base.digest
-        else resolve_stored(context, stored.base_name, stored.release.base)
+        else resolve_stored(run, stored.base_name, stored.release.base)
     )
     return Contender(stored.release, base, stored.adapter, stored.prompt, stored.generation)
 
 
-def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
+def resolve_stored(run: Run, name: str, digest: str) -> LoadedBase:
     """The base model of an older release, by the name it had then.
 
     Raises:
@@ -156,12 +155,8 @@ def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
     """
     from sluicegate.errors import IntegrityError
 
-    release = context.params.release.model_copy(update={"base": name})
-    base = resolve(
-        Context(
-            context.project, context.params.model_copy(update={"release": release}), context.prompt
-        )
-    )
+    release = run.params.release.model_copy(update={"base": name})
+    base = resolve(Run(run.project, run.params.model_copy(update={"release": release}), run.prompt))
     if base.digest != digest:
         raise IntegrityError(
             f"base model {name} is {base.digest[:12]}, but the champion was made on {digest[:12]}.",
@@ -171,7 +166,7 @@ def resolve_stored(context: Context, name: str, digest: str) -> LoadedBase:
 
 
 def _judgements(
-    context: Context,
+    run: Run,
     chosen: Sequence[Criterion],
     golden: Sequence[Example],
     answers: Mapping[str, Sequence[Generation]],
@@ -181,9 +176,9 @@ def _judgements(
     unanswered = 0
     for criterion in chosen:
         askers = open_judges(
-            context.project,
+            run.project,
             criterion,
-            dtype=context.params.release.dtype,
+            dtype=run.params.release.dtype,
             meter=Meter.of_this_run(),
         )
         for name, outputs in answers.items():
@@ -198,19 +193,19 @@ def _judgements(
             found[name].append(judgement)
         unanswered += sum(asker.unanswered for asker in askers)
     if unanswered:
-        count_failure(context.project)
+        count_failure(run.project)
     return found
 
 
 def _answers(
-    context: Context, contender: Contender, golden: Sequence[Example], label: str
+    run: Run, contender: Contender, golden: Sequence[Example], label: str
 ) -> list[Generation]:
-    params = context.params
+    params = run.params
     return answer(
         Unopened(contender, params.release.dtype, params.evaluate.batch_tokens),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
-        context.project.generations,
+        run.project.generations,
         digest_value([contender.release.digest, params.release.dtype]),
         counter(label),
         meter=Meter.of_this_run(),
@@ -239,7 +234,7 @@ class Unopened:
 
     @property
     def context(self) -> int:
-        """Context length of the base model in tokens."""
+        """Run length of the base model in tokens."""
         return self._contender.base.context
 
     def count_tokens(self, messages: Messages) -> int:

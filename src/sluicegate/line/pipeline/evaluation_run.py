@@ -13,7 +13,7 @@ from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.judges import Criterion
 from sluicegate.judges.labels import spoken_label
 from sluicegate.line.progress import say
-from sluicegate.line.run import Context, open_tracking
+from sluicegate.line.run import Run
 from sluicegate.prompts import render
 from sluicegate.records import Evidence, Example, ScoredExample
 from sluicegate.tracking import About, Opinion, RunHandle, TracedAnswer, Tracking
@@ -25,7 +25,7 @@ MOST_TABLE_ROWS = 2_000
 MOST_BARS = 1_000
 
 
-def track(context: Context, evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> str:
+def track(run: Run, evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> str:
     """Log one run and return its id. `evidence` holds candidate, champion and the baselines, by name."""
     candidate, champion = evidence["candidate"], evidence["champion"]
     tags = {
@@ -33,9 +33,9 @@ def track(context: Context, evidence: Mapping[str, Evidence], golden: Sequence[E
         "sluice.release": candidate.release,
         "sluice.champion": champion.release,
     }
-    settings = context.params.evaluate.model_dump() | context.params.release.generation.model_dump()
-    tracking = open_tracking(context.project)
-    with tracking.start_run(context.name, "evaluate", settings, tags) as handle:
+    settings = run.params.evaluate.model_dump() | run.params.release.generation.model_dump()
+    tracking = run.tracking
+    with tracking.start_run(run.name, "evaluate", settings, tags) as handle:
         values: dict[str, float] = {}
         for name, record in evidence.items():
             values |= {
@@ -56,8 +56,8 @@ def track(context: Context, evidence: Mapping[str, Evidence], golden: Sequence[E
         handle.log_figure_png("metrics", means_plot(evidence))
         handle.log_figure_png("differences", differences_plot(candidate, champion))
         for name in evidence:
-            handle.log_file(context.project.evidence / f"{name}.parquet", "evidence")
-        _trace(context, tracking, handle, candidate, champion, golden)
+            handle.log_file(run.project.evidence / f"{name}.parquet", "evidence")
+        _trace(run, tracking, handle, candidate, champion, golden)
     return str(handle.id)
 
 
@@ -66,23 +66,23 @@ def _metric_name(contender: str, metric: str) -> str:
     return f"{contender}/{metric.replace(':', '.')}"
 
 
-def project_prompt(context: Context, tracking: Tracking) -> tuple[str, int]:
+def project_prompt(run: Run, tracking: Tracking) -> tuple[str, int]:
     """Show the active prompt in MLflow's Prompt Registry, once; its name and version there."""
-    name = f"{context.name}.{context.prompt.name}"
+    name = f"{run.name}.{run.prompt.name}"
     version = tracking.project_prompt(
         name,
         [
-            {"role": "system", "content": context.prompt.system},
-            {"role": "user", "content": context.prompt.template},
+            {"role": "system", "content": run.prompt.system},
+            {"role": "user", "content": run.prompt.template},
         ],
-        {"digest": context.prompt.digest, "owner": context.prompt.owner or "nobody"},
-        experiment=context.name,
+        {"digest": run.prompt.digest, "owner": run.prompt.owner or "nobody"},
+        experiment=run.name,
     )
     return name, version
 
 
 def _trace(
-    context: Context,
+    run: Run,
     tracking: Tracking,
     handle: RunHandle,
     candidate: Evidence,
@@ -90,25 +90,22 @@ def _trace(
     golden: Sequence[Example],
 ) -> None:
     """Traces of the candidate's answers, with the judges' scores and reasons, for people to read and correct."""
-    made = read_json(context.project.evidence / "release.json")
-    prompt, version = project_prompt(context, tracking)
+    made = read_json(run.project.evidence / "release.json")
+    prompt, version = project_prompt(run, tracking)
     about = About(
         release=candidate.release,
         golden=candidate.golden,
         base=made["base_name"],
         adapter=made["candidate"]["adapter"] or "none",
         prompt=prompt,
-        prompt_digest=context.prompt.digest,
+        prompt_digest=run.prompt.digest,
         prompt_version=version,
-        settings=context.params.release.generation.model_dump(),
+        settings=run.params.release.generation.model_dump(),
     )
-    judges = {
-        one.metric: one
-        for one in criteria(context.params.evaluate.metrics, context.project.prompts)
-    }
+    judges = {one.metric: one for one in criteria(run.params.evaluate.metrics, run.project.prompts)}
     rows, others = ({row.id: row for row in side.rows} for side in (candidate, champion))
     answers = [
-        _traced(context, example, rows[example.id], others[example.id].output, judges, candidate)
+        _traced(run, example, rows[example.id], others[example.id].output, judges, candidate)
         for example in _sample(golden, MOST_TRACES)
     ]
     stored = tracking.log_answers(handle, about, answers)
@@ -116,7 +113,7 @@ def _trace(
 
 
 def _traced(
-    context: Context,
+    run: Run,
     example: Example,
     row: ScoredExample,
     other: str,
@@ -128,7 +125,7 @@ def _traced(
         example=example.id,
         group=example.group,
         inputs=example.inputs,
-        messages=render(context.prompt, example.inputs),
+        messages=render(run.prompt, example.inputs),
         output=row.output,
         references=example.reference,
         seconds=row.seconds,
@@ -168,7 +165,7 @@ def _sample(golden: Sequence[Example], most: int) -> list[Example]:
     return sorted(chosen, key=lambda example: example.id)
 
 
-def evaluation_run(context: Context) -> str:
+def evaluation_run(run: Run) -> str:
     """Id of the run that holds this project's evaluation.
 
     Evidence that DVC's cache brought from elsewhere names a run that this store does not have: it is logged anew, once.
@@ -176,17 +173,17 @@ def evaluation_run(context: Context) -> str:
     Raises:
         TrackingError: MLflow cannot be written.
     """
-    project = context.project
+    project = run.project
     named = str(read_json(project.evidence / "run.json")["run_id"])
     anew = project.build / "line" / "run.json"
     kept = read_json(anew) if anew.is_file() else {}
     run_id = str(kept["run_id"]) if kept.get("of") == named else named
     try:
-        return str(open_tracking(project).open_run(run_id).id)
+        return str(run.tracking.open_run(run_id).id)
     except TrackingError:
-        names = ["candidate", "champion", *context.params.evaluate.baselines]
+        names = ["candidate", "champion", *run.params.evaluate.baselines]
         evidence = {name: read_evidence(project.evidence / f"{name}.parquet") for name in names}
-        run_id = track(context, evidence, read_examples(project.golden))
+        run_id = track(run, evidence, read_examples(project.golden))
         write_json(anew, {"of": named, "run_id": run_id})
         return run_id
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sluicegate.config import Params, SourcesFile, load
 from sluicegate.data import read_source
 from sluicegate.data.examples import write_examples
 from sluicegate.data.preparing import prepare
 from sluicegate.hashing import digest_file, write_json
 from sluicegate.line.progress import say
-from sluicegate.project import Project
+from sluicegate.line.run import Run
 
 
-def run(project: Project) -> None:
+def stage(run: Run) -> None:
     """Write data/prepared/, data/golden/golden.jsonl and build/prepare.json."""
-    params = load(project.params, Params).prepare
-    specs = load(project.registry / "sources.yaml", SourcesFile).sources
+    project, params, specs = run.project, run.params.prepare, run.sources
     read = {name: read_source(name, spec, project.root) for name, spec in specs.items()}
     prepared = prepare(
         {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()}, params

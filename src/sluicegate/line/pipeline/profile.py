@@ -6,20 +6,19 @@ from sluicegate.data.examples import read_examples
 from sluicegate.drift import langkit_door
 from sluicegate.evaluation import read_evidence
 from sluicegate.line.progress import say
-from sluicegate.line.run import open_context
+from sluicegate.line.run import Run
 from sluicegate.monitoring import profile_reference, text_encoder
-from sluicegate.project import Project
 from sluicegate.prompts import render
 
 
-def run(project: Project) -> None:
+def stage(run: Run) -> None:
     """Write build/profile/reference.parquet and, where LangKit and whylogs are installed, whylogs.bin beside it."""
-    context = open_context(project)
+    project = run.project
     answers = {row.id: row for row in read_evidence(project.evidence / "candidate.parquet").rows}
     golden = read_examples(project.golden)
     texts = [
         {
-            "prompt": render(context.prompt, example.inputs)[-1]["content"],
+            "prompt": render(run.prompt, example.inputs)[-1]["content"],
             "response": answers[example.id].output,
             "group": example.group,
         }
@@ -29,7 +28,7 @@ def run(project: Project) -> None:
     rows = [
         {**text, "completion_tokens": tokens} for text, tokens in zip(texts, lengths, strict=True)
     ]
-    encoder = text_encoder(context.params.profile.encoder)
+    encoder = text_encoder(run.params.profile.encoder)
     profile_reference(rows, project.profile / "reference.parquet", encoder=encoder)
     kept = langkit_door.installed()
     if kept:

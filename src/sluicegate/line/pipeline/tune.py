@@ -10,37 +10,36 @@ from sluicegate.data.examples import read_examples
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.pipeline.base_model import resolve
 from sluicegate.line.progress import say
-from sluicegate.line.run import Context, open_context, open_tracking
-from sluicegate.project import Project
+from sluicegate.line.run import Run
 from sluicegate.prompts import render
 from sluicegate.records import Example, TuneSummary
 from sluicegate.tracking import RunHandle
 
 
-def run(project: Project) -> None:
+def stage(run: Run) -> None:
     """Write build/adapter/ and build/tune.json; without tuning the folder is empty."""
-    context = open_context(project)
-    if context.params.tune.method == "none":
+    project = run.project
+    if run.params.tune.method == "none":
         shutil.rmtree(project.adapter, ignore_errors=True)
         project.adapter.mkdir(parents=True)
         write_json(project.build / "tune.json", {"method": "none"})
         say("tune: method none: the release is the bare base model")
         return
-    _tune(context)
+    _tune(run)
 
 
-def _tune(context: Context) -> None:
+def _tune(run: Run) -> None:
     from sluicegate.tuning import tune
 
-    project, params = context.project, context.params
-    base = resolve(context)
+    project, params = run.project, run.params
+    base = resolve(run)
     train, validation = (
         read_examples(project.prepared / f"{name}.jsonl") for name in ("train", "validation")
     )
     key = digest_value(
         [
             base.digest,
-            context.prompt.digest,
+            run.prompt.digest,
             params.tune.model_dump(),
             params.release.dtype,
             digest_file(project.prepared / "train.jsonl"),
@@ -50,19 +49,19 @@ def _tune(context: Context) -> None:
     tags = {
         "sluice.stage": "tune",
         "sluice.base": base.digest,
-        "sluice.prompt": context.prompt.digest,
+        "sluice.prompt": run.prompt.digest,
         "sluice.run_key": key,
     }
     settings = {
         **params.tune.model_dump(),
         "base": base.name,
-        "prompt": context.prompt.name,
+        "prompt": run.prompt.name,
     }
-    with open_tracking(project).start_run(context.name, "tune", settings, tags) as handle:
-        _log_data(context, handle, len(train), len(validation))
+    with run.tracking.start_run(run.name, "tune", settings, tags) as handle:
+        _log_data(run, handle, len(train), len(validation))
         summary = tune(
-            [_pair(context, row) for row in train],
-            [_pair(context, row) for row in validation],
+            [_pair(run, row) for row in train],
+            [_pair(run, row) for row in validation],
             base=base,
             params=params.tune,
             dtype=params.release.dtype,
@@ -83,12 +82,12 @@ def _tune(context: Context) -> None:
     )
 
 
-def _pair(context: Context, row: Example) -> tuple[list[dict[str, str]], str]:
-    return render(context.prompt, row.inputs), row.reference[0]
+def _pair(run: Run, row: Example) -> tuple[list[dict[str, str]], str]:
+    return render(run.prompt, row.inputs), row.reference[0]
 
 
-def _log_data(context: Context, handle: RunHandle, train: int, validation: int) -> None:
-    prepared = read_json(context.project.build / "prepare.json")
+def _log_data(run: Run, handle: RunHandle, train: int, validation: int) -> None:
+    prepared = read_json(run.project.build / "prepare.json")
     for name, digest in prepared["sources"].items():
         handle.log_dataset(name, digest, "registry/sources.yaml", train + validation)
     handle.log_dataset("train", prepared["data"], "data/prepared/train.jsonl", train)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow
 from sluicegate.evaluation.judging import PREFIX, Measure
 from sluicegate.evaluation.scoring import summarise
-from sluicegate.line.run import Context
+from sluicegate.line.run import Run
 from sluicegate.records import Evidence, ScoredExample, Summary, Verdict, judged_metric
 
 MOST_VALUES = 50
@@ -29,13 +29,13 @@ def slice_rows(
 
 
 def judges_shown(
-    context: Context, candidate: Evidence, champion: Evidence | None, verdict: Verdict
+    run: Run, candidate: Evidence, champion: Evidence | None, verdict: Verdict
 ) -> list[JudgeShown]:
     """Every judge of the evaluation: what it scored, whether it counts, and its calibration."""
     from sluicegate.judges.calibration import recorded
     from sluicegate.line.judge.calibrate import judge_facts
 
-    facts = judge_facts(context.project, context.params, candidate)
+    facts = judge_facts(run, candidate)
     return [
         JudgeShown(
             name=name,
@@ -47,7 +47,7 @@ def judges_shown(
                 for rule in verdict.rules
                 if judged_metric(name) in rule.metric.split(", ")
             ),
-            record=recorded(context.project.judgements, use.digest),
+            record=recorded(run.project.judgements, use.digest),
         )
         for name, use in candidate.judges.items()
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sluicegate.errors import DataError
 from sluicegate.line.run import open_tracking
-from sluicegate.project import Project, find_project
+from sluicegate.project import Project
 from sluicegate.tracking.trace_reading import Assessed, TraceValues, read_traces
 from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 from sluicegate.traffic.importing import Imported, Refused, import_rows
@@ -27,7 +27,7 @@ def open_log(project: Project) -> TrafficLog:
 
 
 def import_file(
-    root: str,
+    project: Project,
     path: Path,
     *,
     form: str = "auto",
@@ -44,12 +44,12 @@ def import_file(
         EnvironmentFailure: the log cannot be written.
     """
     if form == "otel" or (form == "auto" and _is_otel(path)):
-        return import_rows(open_log(find_project(Path(root))), read_otel(path), progress)
-    return import_rows(open_log(find_project(Path(root))), read_jsonl(path, fields), progress)
+        return import_rows(open_log(project), read_otel(path), progress)
+    return import_rows(open_log(project), read_jsonl(path, fields), progress)
 
 
 def import_traces(
-    root: str, experiment: str, *, progress: Callable[[int], None] | None = None
+    project: Project, experiment: str, *, progress: Callable[[int], None] | None = None
 ) -> Imported:
     """Import the traces of an MLflow experiment, one row each, with their assessments as feedback.
 
@@ -60,7 +60,6 @@ def import_traces(
         ConfigError: there is no such experiment.
         TrackingError: MLflow fails.
     """
-    project = find_project(Path(root))
     traces = read_traces(open_tracking(project).client, experiment)
     return import_rows(open_log(project), (_row(trace) for trace in traces), progress)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,11 +12,9 @@ from sluicegate.cards.drift_report import DriftPage, Sample, drift_markdown, dri
 from sluicegate.data.examples import read_examples
 from sluicegate.data.redaction import redact
 from sluicegate.drift import Profile, read_profile, write_profile
-from sluicegate.errors import IntegrityError
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import digest_file, write_atomic
-from sluicegate.ledger import Ledger
-from sluicegate.line.run import Context, open_context, open_tracking
+from sluicegate.line.run import Run
 from sluicegate.line.watch.window import champion_reference
 from sluicegate.monitoring import (
     Row,
@@ -25,7 +23,6 @@ from sluicegate.monitoring import (
     moved_columns,
     samples,
 )
-from sluicegate.project import Project, find_project
 from sluicegate.prompts import render
 from sluicegate.records import DriftReport
 
@@ -33,47 +30,51 @@ PERSONAL = ("email", "phone", "card", "iban", "handle")
 _CUT = 4_000  # characters of an example; a page that shows 10 MB is read by nobody
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where the report is: `html` (path), `run_id` in MLflow, and as `markdown` for an artefact of the flow."""
+
+    html: str
+    run_id: str
+    markdown: str
+
+
 def publish(
-    root: str, report: DriftReport, window: Profile | None, rows: Callable[[], Iterable[Row]]
-) -> dict[str, str]:
+    run: Run, report: DriftReport, window: Profile | None, rows: Callable[[], Iterable[Row]]
+) -> Published:
     """Write the report of a drift check to reports/drift.html and keep it, with the profile, in a new MLflow run.
 
     Args:
-        root: the project's folder.
+        run: the project.
         report, window: what `monitoring.check_rows` returned.
         rows: gives the window's rows once more, for example texts; personal data in them is replaced.
-
-    Returns:
-        `html` (path), `run_id`, `markdown` (for an artefact of the flow).
 
     Raises:
         TrackingError: MLflow cannot be written; the HTML file is there by then.
         IntegrityError: the reference profile is gone or damaged.
         EnvironmentFailure: the disk refuses.
     """
-    project = find_project(Path(root))
-    context = open_context(project)
-    path = reference_path(project)
-    page = _page(context, report, window, read_profile(path), rows)
+    project, path = run.project, reference_path(run)
+    page = _page(run, report, window, read_profile(path), rows)
     html = project.reports / "drift.html"
     write_atomic(html, drift_report_html(page))
     kept = project.build / "monitor" / "window.parquet"
     if window is not None:
         write_profile(kept, window)
-    run_id = _track(context, page, html, kept if window is not None else None, path)
-    return {"html": str(html), "run_id": run_id, "markdown": drift_markdown(page)}
+    run_id = _track(run, page, html, kept if window is not None else None, path)
+    return Published(str(html), run_id, drift_markdown(page))
 
 
-def reference_path(project: Project) -> Path:
+def reference_path(run: Run) -> Path:
     """The profile that traffic is compared with: that of the champion's answers, else the candidate's of the last run."""
-    champion = Ledger(project.ledger_url).champion()
-    return (
-        champion_reference(project, champion) if champion else project.profile / "reference.parquet"
-    )
+    champion = run.champion
+    if champion is not None:
+        return champion_reference(run, champion)
+    return run.project.profile / "reference.parquet"
 
 
 def _page(
-    context: Context,
+    run: Run,
     report: DriftReport,
     window: Profile | None,
     reference: Profile,
@@ -82,14 +83,14 @@ def _page(
     page = DriftPage(
         report,
         reference_rows=reference.rows,
-        title=f"{context.name}: drift report",
+        title=f"{run.name}: drift report",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     if window is None:
         return page
     status, missing = golden_represents_traffic(window, reference)
     moved = moved_columns(report, reference, window)
-    shown = samples(moved, reference, window, reference_rows(context), rows()) if moved else ()
+    shown = samples(moved, reference, window, reference_rows(run), rows()) if moved else ()
     return replace(
         page,
         cause=likely_cause(moved),
@@ -106,12 +107,12 @@ def _clean(sample: Sample) -> Sample:
     return replace(sample, prompt=prompt, response=response)
 
 
-def reference_rows(context: Context) -> list[Row]:
+def reference_rows(run: Run) -> list[Row]:
     """The golden set's prompts with the champion's answers (the candidate's before there is one); [] where none are."""
-    project = context.project
+    project = run.project
     if not project.golden.is_file():
         return []
-    champion = Ledger(project.ledger_url).champion()
+    champion = run.champion
     golden = digest_file(project.golden)
     for name in ("candidate", "champion"):
         path = project.evidence / f"{name}.parquet"
@@ -120,9 +121,7 @@ def reference_rows(context: Context) -> list[Row]:
             continue
         if champion is None or evidence.release == champion.release:
             prompt = (
-                releasing.load_stored(project, champion.release).prompt
-                if champion
-                else context.prompt
+                releasing.load_stored(project, champion.release).prompt if champion else run.prompt
             )
             outputs = {row.id: row.output for row in evidence.rows}
             return [
@@ -135,34 +134,17 @@ def reference_rows(context: Context) -> list[Row]:
     return []
 
 
-def _track(
-    context: Context, page: DriftPage, html: Path, profile: Path | None, reference: Path
-) -> str:
+def _track(run: Run, page: DriftPage, html: Path, profile: Path | None, reference: Path) -> str:
     report = page.report
     tags = {"sluice.stage": "monitor", "sluice.drift": report.status}
-    with open_tracking(context.project).start_run(
-        context.name, "monitor", {"reference": reference.stem}, tags
-    ) as run:
+    with run.tracking.start_run(run.name, "monitor", {"reference": reference.stem}, tags) as kept:
         values: dict[str, float] = {"rows": report.rows, "columns_moved": len(page.moved)}
         for score in report.scores:
             name = f"drift/{score.column}/{score.statistic.replace(' ', '_')}"
             values |= {name: score.value, f"{name}/threshold": score.threshold}
-        run.log_metrics(values)
-        run.log_file(html)
-        run.log_text("drift.md", drift_markdown(page))
+        kept.log_metrics(values)
+        kept.log_file(html)
+        kept.log_text("drift.md", drift_markdown(page))
         for path in (profile, profile.with_suffix(".json")) if profile else ():
-            run.log_file(path, "profile")
-        return str(run.id)
-
-
-def represents(project: Project) -> tuple[str, tuple[str, ...]]:
-    """Whether the golden set looks like the traffic of the last drift check: see `golden_represents_traffic`.
-
-    `no_data` where no window was kept, or its profile is unusable.
-    """
-    kept = project.build / "line" / "window.parquet"
-    try:
-        window = read_profile(kept) if kept.is_file() else None
-        return golden_represents_traffic(window, read_profile(reference_path(project)))
-    except IntegrityError as error:
-        return "no_data", (str(error),)
+            kept.log_file(path, "profile")
+        return str(kept.id)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sluicegate import releasing
-from sluicegate.config import MonitorParams, Params, load
 from sluicegate.data.examples import read_examples
 from sluicegate.drift import Profile, TextEncoder, read_profile
 from sluicegate.errors import IntegrityError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import digest_file
+from sluicegate.line.run import Run
 from sluicegate.monitoring import (
     Row,
     check_rows,
@@ -135,8 +135,7 @@ def open_log(url: str) -> TrafficLog | None:
 
 
 def window_of(
-    project: Project,
-    params: MonitorParams,
+    run: Run,
     *,
     hours: float | None = None,
     last: int | None = None,
@@ -160,19 +159,17 @@ def window_of(
             hint="A file of JSON lines with `prompt` and `response` is needed.",
         )
     now = datetime.now(UTC)
-    window = Window(project.traffic_url, now, release=release, file=file)
+    window = Window(run.project.traffic_url, now, release=release, file=file)
     if file is not None:
         return window
     if last is None and hours is None:
-        last, hours = params.last, params.hours
+        last, hours = run.params.monitor.last, run.params.monitor.hours
     if last is not None:
         return replace(window, last=last)
     return replace(window, since=now - timedelta(hours=hours or DEFAULT_HOURS))
 
 
-def look(
-    project: Project, window: Window, params: MonitorParams, reference: Path
-) -> tuple[DriftReport, Profile | None]:
+def look(run: Run, window: Window, reference: Path) -> tuple[DriftReport, Profile | None]:
     """Compare a window, and the windows just before, with a reference, as params.yaml says.
 
     A late window is NO_DATA, without a profile: what it was like says nothing about today.
@@ -181,23 +178,22 @@ def look(
         DataError, EnvironmentFailure: as `Window.rows`.
         IntegrityError: the reference is missing or unreadable.
     """
+    params = run.params.monitor
     late = window.late(params.late_hours)
     if late:
         return DriftReport("NO_DATA", sum(1 for _ in window.rows()), notes=(late,)), None
-    encoder = encoder_of(project)
+    encoder = encoder_of(run)
     return check_rows(
         window.rows(),
         reference,
         detector=params.detector,
         minimum=params.minimum,
-        recent=recent_profiles(project, window, params, encoder),
+        recent=recent_profiles(run, window, encoder),
         encoder=encoder,
     )
 
 
-def recent_profiles(
-    project: Project, window: Window, params: MonitorParams, encoder: TextEncoder | None = None
-) -> list[Profile]:
+def recent_profiles(run: Run, window: Window, encoder: TextEncoder | None = None) -> list[Profile]:
     """Profiles of the windows just before `window`, since the champion serves; without those too small to say anything.
 
     They are read from the log each time: rows that came late are in them, rows that were erased are not.
@@ -205,7 +201,8 @@ def recent_profiles(
     Raises:
         DataError, EnvironmentFailure: as `Window.rows`.
     """
-    move = releasing.served_at(project, window.until)
+    params = run.params.monitor
+    move = releasing.served_at(run.project, window.until)
     since = datetime.fromisoformat(move.time) if move else None
     earlier = window.before(params.recent, since)
     profiles = [profile_traffic(taken.rows(), encoder=encoder) for taken in earlier]
@@ -214,7 +211,7 @@ def recent_profiles(
     ]
 
 
-def champion_reference(project: Project, champion: Champion) -> Path:
+def champion_reference(run: Run, champion: Champion) -> Path:
     """The profile of what the champion answered on the golden set; made from its evidence once, and kept.
 
     `build/profile/` describes the candidate of the last run, which may have been rejected.
@@ -222,10 +219,11 @@ def champion_reference(project: Project, champion: Champion) -> Path:
     Raises:
         IntegrityError: no evidence of the champion is here any more.
     """
+    project = run.project
     folder = project.state / "references"
     if project.golden.is_file():
         golden = digest_file(project.golden)
-        encoder = encoder_of(project)
+        encoder = encoder_of(run)
         kind = f"-{encoder.identity[:16]}" if encoder else ""
         path = folder / f"{champion.release[:32]}-{golden[:32]}{kind}.parquet"
         if _sound(path):
@@ -246,9 +244,9 @@ def champion_reference(project: Project, champion: Champion) -> Path:
     )
 
 
-def encoder_of(project: Project) -> TextEncoder | None:
+def encoder_of(run: Run) -> TextEncoder | None:
     """The encoder for embeddings that params.yaml names (`profile.encoder`); None without one."""
-    return text_encoder(load(project.params, Params).profile.encoder)
+    return text_encoder(run.params.profile.encoder)
 
 
 def _sound(path: Path) -> bool:

@@ -1,0 +1,119 @@
+"""`sluice gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sluicegate.cli.output import EXIT_CODES, json_option, print_json
+
+if TYPE_CHECKING:
+    from sluicegate.line.gate.run import GateRun
+
+OUT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--base",
+    metavar="REF",
+    default=None,
+    help="Branch to merge into: says what changed since the merge base, whose release is what a candidate is compared "
+    "with where nothing serves yet. Default: SLUICE_BASE, or what GitHub or GitLab name in a pull or merge request.",
+)
+@click.option("--junit", type=OUT, metavar="PATH", help="Write JUnit XML, one test case a rule.")
+@click.option(
+    "--comment", type=OUT, metavar="PATH", help="Write the comment for the pull request (Markdown)."
+)
+@click.option("--json-out", type=OUT, metavar="PATH", help="Write what --json prints.")
+@click.option("--html", type=OUT, metavar="PATH", help="Write the report (one HTML file).")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop with HOLD after this time.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="Stop with HOLD before more tokens are generated.",
+)
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The same in money; needs release.price.",
+)
+@json_option
+def gate(
+    base: str | None,
+    junit: Path | None,
+    comment: Path | None,
+    json_out: Path | None,
+    html: Path | None,
+    max_seconds: float | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    as_json: bool,
+) -> int:
+    """Evaluate and judge what is checked out; the exit code is the answer and nothing is promoted.
+
+    \b
+    In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
+    Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
+    """
+    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.line.run import open_run
+
+    files = {"junit": junit, "comment": comment, "json": json_out, "html": html}
+    _clear(files)
+    run = run_gate(
+        open_run(),
+        base=base_from_environment() if base is None else base,
+        budget=Budget(max_seconds, max_tokens, max_cost),
+        quiet=as_json,
+    )
+    result = {**run.outcome, "exit_code": EXIT_CODES[run.decision]}
+    _write(files, run, result)
+    if as_json:
+        print_json(result)
+        return EXIT_CODES[run.decision]
+    click.echo(f"\n{run.text.rstrip()}\n")
+    for name, path in files.items():
+        if path is not None:
+            click.echo(f"{name + ':':<9} {path}")
+    if run.page is not None and html is None:
+        click.echo(f"report:   {run.page}")
+    return EXIT_CODES[run.decision]
+
+
+def _clear(files: dict[str, Path | None]) -> None:
+    """Remove what an earlier run left, so that a run that fails leaves nothing that looks like its result."""
+    from sluicegate.errors import EnvironmentFailure, UsageError
+
+    for path in filter(None, files.values()):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; a file is to be written there.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise EnvironmentFailure(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write(files: dict[str, Path | None], run: GateRun, result: dict[str, Any]) -> None:
+    from datetime import UTC, datetime
+
+    from sluicegate.cards import comment_markdown, gate_html, junit_xml
+    from sluicegate.hashing import as_json, write_atomic, write_json
+
+    if files["junit"]:
+        write_atomic(
+            files["junit"], junit_xml(run.report, moment=datetime.now(UTC), seconds=run.seconds)
+        )
+    if files["comment"]:
+        write_atomic(files["comment"], comment_markdown(run.report).encode("utf-8", "replace"))
+    if files["json"]:
+        write_json(files["json"], as_json(result))
+    if files["html"]:
+        write_atomic(files["html"], run.page.read_bytes() if run.page else gate_html(run.report))

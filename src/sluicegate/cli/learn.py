@@ -1,0 +1,82 @@
+"""`sluice retrain`: one turn of the loop, without a server; and `sluice feedback pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sluicegate.cli.output import EXIT_CODES, json_option, print_json
+from sluicegate.cli.release import finish
+
+
+@click.command()
+@click.option("--force", is_flag=True, help="Pass over the cool-down.")
+@click.option("--no-promote", is_flag=True, help="Stop after the verdict.")
+@click.option("--cause", default="by hand", help="Why, for the record.")
+@json_option
+def retrain(force: bool, no_promote: bool, cause: str, as_json: bool) -> int:
+    """Write corrections and liked answers into the training data, then run the line as `sluice release --no-server` does.
+
+    \b
+    Exit codes:  the verdict's (0, 1, 4); 4 also where another one is at work or the cool-down is not over
+    """
+    from dataclasses import replace
+
+    from sluicegate.line import sequence
+    from sluicegate.line.learn.cooldown import claim
+    from sluicegate.line.locks import line_lock
+    from sluicegate.line.run import open_run
+
+    run = open_run()
+    with claim(run, cause, force=force) as claimed:
+        if not claimed.granted:
+            click.echo(f"no retraining now: {claimed.refused}", err=True)
+            return EXIT_CODES["HOLD"]
+        learned = sequence.learn(run)
+        if not as_json:
+            click.echo(f"feedback: {learned.new} new rows, {learned.rows} in all")
+        may_promote = not no_promote and run.params.monitor.promote
+        with line_lock(run.project):
+            done = sequence.release(run, may_promote=may_promote, progress=not as_json)
+        claimed.outcome = done.name
+    return finish(replace(done, feedback=learned).as_json(), as_json)
+
+
+@click.group()
+def feedback() -> None:
+    """What people say about answers: reviews in MLflow come back as labels for judges.
+
+    \b
+    Where:   the Traces tab of the experiment (`sluice up`); every evaluated answer is a trace there
+    How:     add or correct an assessment named like the judge, judge:NAME, in the judge's own scale
+    """
+
+
+@feedback.command()
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; default data/labels/reviews.jsonl.",
+)
+@json_option
+def pull(out: Path | None, as_json: bool) -> None:
+    """Bring the reviews of evaluated answers from MLflow; what is about a judge joins its labels. Safe to repeat."""
+    from sluicegate.line.learn.reviews import pull as pull_reviews
+    from sluicegate.line.run import open_run
+
+    found = pull_reviews(open_run(), out)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        f"{found['lines']} reviews in {found['file']}: {found['new']} new or changed, {found['gone']} taken back"
+    )
+    for name, labels in found["judges"].items():
+        click.echo(
+            f"judge {name}: {labels['added']} labels added, {labels['changed']} changed in data/labels/{name}.jsonl"
+        )
+    for reason in found["refused"]:
+        click.echo(f"no label:  {reason}", err=True)
+    if found["judges"]:
+        click.echo(f"next:      sluice judge calibrate {next(iter(found['judges']))}")

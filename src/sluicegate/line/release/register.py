@@ -1,0 +1,86 @@
+"""Store and register the candidate; the first time also release zero, as the first champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sluicegate import releasing
+from sluicegate.hashing import digest_value, read_json
+from sluicegate.line.pipeline.evaluation_run import evaluation_run, project_prompt
+from sluicegate.line.run import Registered, Run, actor
+from sluicegate.records import Lineage
+from sluicegate.releasing import StoredRelease
+from sluicegate.versioning import current_commit
+from sluicegate.versioning.tags import commit_authors
+
+ZERO = (
+    "## Release zero\n\nThe bare base model with the same prompt: the first incumbent, "
+    "recorded without a verdict."
+)
+
+
+def register(run: Run, baseline: str = "") -> Registered:
+    """Store and register the candidate that the pipeline made.
+
+    Args:
+        run: the project.
+        baseline: where nothing serves yet, the stored release to compare with; then nothing becomes champion.
+
+    Raises:
+        AdapterError, IntegrityError: a part is damaged; nothing is registered.
+        TrackingError: MLflow cannot be written.
+    """
+    project, tracking = run.project, run.tracking
+    made = read_json(project.evidence / "release.json")
+    run_id = evaluation_run(run)
+    project_prompt(run, tracking)
+    who: dict[str, Any] = {
+        "tracking": tracking,
+        "model": run.name,
+        "run_id": run_id,
+        "actor": actor(),
+    }
+    champion = run.champion
+    if champion is None and not baseline:
+        zero = _store(run, made, adapter=None, parent=None)
+        releasing.register(project, zero, **who, description=ZERO)
+        champion = releasing.bootstrap(project, zero.digest, actor=actor())
+    adapter = project.adapter if made["candidate"]["adapter"] else None
+    against = champion.release if champion else baseline
+    candidate = _store(run, made, adapter=adapter, parent=against)
+    authors = commit_authors(project.root, since=releasing.commit_of(project, against))
+    registration = releasing.register(project, candidate, **who, authors=authors)
+    releasing.reconcile(project, tracking=tracking, model=run.name)
+    return Registered(
+        release=candidate.digest,
+        version=registration.version,
+        champion=against,
+        champion_version=champion.version if champion else None,
+        unchanged=candidate.digest == against,
+    )
+
+
+def _store(
+    run: Run, made: dict[str, Any], *, adapter: Path | None, parent: str | None
+) -> StoredRelease:
+    project = run.project
+    prepared, commit = read_json(project.build / "prepare.json"), current_commit(project.root)
+    lineage = Lineage(
+        data=prepared["data"],
+        golden=prepared["golden"],
+        sources=prepared["sources"],
+        code=digest_value(read_json(project.build / "code.json")),
+        commit=commit.sha,
+        dirty=commit.dirty,
+        parent=parent,
+    )
+    return releasing.store_release(
+        project,
+        base_digest=made["candidate"]["base"],
+        base_name=made["base_name"],
+        adapter=adapter,
+        prompt=run.prompt,
+        generation=run.params.release.generation.settings(),
+        lineage=lineage,
+    )

@@ -1,0 +1,164 @@
+"""`sluice upgrade`: bring what `sluice init` wrote to the installed version's template.
+
+Flows, pipeline, workflows and the shipped tests are the engine's: untouched ones are replaced,
+edited ones merged three ways; where the edits collide, the file stays and the new one lies beside
+it. Parameters, prompts and policy are the project's: new files are added, the rest is only told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluicegate.errors import EnvironmentFailure, UsageError
+from sluicegate.hashing import atomic_file, digest_bytes
+from sluicegate.scaffold.template import (
+    files,
+    former_text,
+    is_own,
+    is_sample,
+    recorded,
+    template,
+    write_record,
+)
+from sluicegate.versioning.merge import merge, uncommitted
+
+MEANINGS = {
+    "add": "new in this version",
+    "replace": "never edited here",
+    "merge": "edited here: both changes are in it",
+    "remove": "never edited here, and not used by this version",
+    "beside": "edited here where this version changed it: merge {path}.new by hand, delete it",
+    "open": "{path}.new of an upgrade is still there: merge it by hand, delete it",
+    "keep": "yours stays; this version's differs from the one it came from: {template}",
+}
+"""What may happen to a file, and why."""
+_WRITTEN = ("add", "replace", "merge", "beside")
+_BY_HAND = ("beside", "open")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What an upgrade does with one file. `text` is what it writes: to `path`, or beside it."""
+
+    path: str
+    action: str
+    text: bytes = b""
+
+    @property
+    def why(self) -> str:
+        """The reason, for a person."""
+        return MEANINGS[self.action].format(path=self.path, template=template() / self.path)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person has to finish it."""
+        return self.action in _BY_HAND
+
+
+def plan(root: Path) -> list[Step]:
+    """What an upgrade of the project at `root` would do, by path; writes nothing.
+
+    Raises:
+        ConfigError: the project's record is damaged.
+        EnvironmentFailure: a file cannot be read, or git cannot merge.
+    """
+    if template() == root.resolve():
+        return []
+    wrote, new = recorded(root).files, files()
+    paths = sorted(path for path in wrote.keys() | new.keys() if not is_sample(path))
+    steps = [_step(root, path, wrote.get(path), new.get(path)) for path in paths]
+    return [step for step in steps if step is not None]
+
+
+def due(root: Path) -> list[Step]:
+    """The steps that wait: for `sluice upgrade`, or for a person after it."""
+    return [step for step in plan(root) if step.action != "keep"]
+
+
+def upgrade(root: Path) -> list[Step]:
+    """Carry out the plan and record it. After a kill, call it again: what is done stays done.
+
+    Raises:
+        UsageError: a file that would change is not committed, so that git could not bring it back;
+            or a `.new` of an earlier upgrade is in the way. Nothing was written.
+        ConfigError: the project's record is damaged.
+        VersioningError: git is missing, or the project is not in a repository.
+        EnvironmentFailure: a file cannot be read or written.
+    """
+    steps = plan(root)
+    changed = [step.path for step in steps if step.action in ("replace", "merge", "remove")]
+    unsaved = uncommitted(root, changed)
+    if unsaved:
+        raise UsageError(
+            f"not committed, and an upgrade would change them: {', '.join(unsaved)}",
+            hint="Commit them, so that git can bring them back; then run it again.",
+        )
+    _refuse_other_news(root, steps)
+    for step in steps:
+        _carry_out(root, step)
+    if template() != root.resolve():
+        write_record(root, files())
+    return steps
+
+
+def _step(root: Path, path: str, wrote: str | None, new: bytes | None) -> Step | None:
+    """The step for one file: `wrote` is the digest of what was written, `new` this version's text."""
+    place = root / path
+    there = place.exists() or place.is_symlink()
+    if new is None:
+        untouched = there and not is_own(path) and digest_bytes(_read(place)) == wrote
+        return Step(path, "remove") if untouched else None
+    if not there:  # deleted by its owner, unless it was never written
+        return Step(path, "add", new) if wrote is None else None
+    mine, plain = _read(place), place.is_file() and not place.is_symlink()
+    if digest_bytes(new) == wrote or mine == new:
+        return Step(path, "open") if mine != new and _beside(place).exists() else None
+    if is_own(path):
+        return Step(path, "keep") if wrote is not None else None
+    if plain and digest_bytes(mine) == wrote:
+        return Step(path, "replace", new)
+    base = former_text(path, wrote) if wrote is not None else None
+    merged = merge(mine, base, new) if plain and base is not None else None
+    if merged is None:
+        return Step(path, "beside", new)
+    return Step(path, "merge", merged) if merged != mine else None
+
+
+def _carry_out(root: Path, step: Step) -> None:
+    place = root / step.path
+    if step.action == "remove":
+        place.unlink()
+    elif step.action in _WRITTEN:
+        target = _beside(place) if step.action == "beside" else place
+        mode = place.stat().st_mode & 0o777 if place.is_file() else 0o644
+        with atomic_file(target, mode=mode) as stream:
+            stream.write(step.text)
+
+
+def _refuse_other_news(root: Path, steps: Iterable[Step]) -> None:
+    """A `.new` with another text is somebody's unfinished work."""
+    for step in steps:
+        beside = _beside(root / step.path)
+        if step.action == "beside" and beside.exists() and _read(beside) != step.text:
+            raise UsageError(
+                f"{step.path}.new of an earlier upgrade is still there.",
+                hint=f"Merge it into {step.path} by hand and delete it; then run it again.",
+            )
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f"{place.name}.new")
+
+
+def _read(place: Path) -> bytes:
+    """The bytes of a file; nothing for what is no file, which is then never replaced."""
+    if not place.is_file():
+        return b""
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise EnvironmentFailure(
+            f"cannot read {place}: {error.strerror}", hint="Fix permissions."
+        ) from error
