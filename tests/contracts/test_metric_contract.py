@@ -160,7 +160,7 @@ def test_a_row_without_a_score_never_passes(metric: Metric) -> None:
     for kind in ("at_least", "at_most", "not_worse_than_champion", "better_than_champion"):
         fields = {"threshold": metric.range[0]} if kind.startswith("at_") else {"margin": 0.5}
         rule = {"name": "r", "kind": kind, "metric": metric.name, **fields}
-        policy = Policy.model_validate({"rules": [rule], "minimum_examples": 1})
+        policy = Policy.model_validate({"rules": [rule], "minimum_examples": 2})
         verdict = decide(evidence, replace(evidence, release="c"), policy, facts={})
         assert verdict.decision is Decision.HOLD
         assert "no score on 1 of 2 rows" in verdict.rules[0].reason
