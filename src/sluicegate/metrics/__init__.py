@@ -1,10 +1,11 @@
 """Per-example metrics: a table, one file per family; each score is a pure function of three texts.
 
 A metric scores one answer: `score(source, output, references)`, where `source` is the text that the
-model was given, `output` its answer and `references` the right answers. Scores are finite and inside
-the metric's `range`, or None where the metric sees nothing in the texts; a blank output scores the
-worst end of the range. To add one, write a file and a row in `table.METRICS`; a project's own metric
-is named `module:attribute` and is a `Metric` or a function with the same signature.
+model was given, `output` its answer and `references` the right answers. Scores are finite and
+inside the metric's `range`, or None where the metric sees nothing in the texts; a blank output
+scores the worst end of the range. To add one, write a file and a row in `table.METRICS`; a
+project's own metric is named `module:attribute` and is a `Metric` or a function with the same
+signature.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def find_metric(name: str) -> Metric:
     `bits_per_byte:FOLDER` the language model in one.
 
     A plain function found by `module:attribute` becomes a higher-is-better metric in [0, 1] that
-    needs references; a TruLens Metric or an MLflow Scorer found there becomes one too (see `scorers`).
+    needs references; a TruLens Metric or an MLflow Scorer found there becomes one too (see
+    `scorers`).
 
     Raises:
         ConfigError: no such row, or the module or attribute cannot be found.
@@ -93,7 +95,8 @@ def directions(names: Sequence[str]) -> dict[str, str]:
 
 
 def metrics_digest(names: Sequence[str]) -> str:
-    """SHA-256 of what the scores depend on: declarations, bytes of the source files, versions of packages.
+    """SHA-256 of what the scores depend on: declarations, bytes of the source files, versions of
+    packages.
 
     The order of `names` does not matter. Evidence under two different digests must not be compared.
 

@@ -1,4 +1,5 @@
-"""BLEU-4 of one answer and of a whole set by `sacrebleu` (tokeniser 13a, exponential smoothing), over 100.
+"""BLEU-4 of one answer and of a whole set by `sacrebleu` (tokeniser 13a, exponential smoothing),
+over 100.
 
 Source: K. Papineni et al., "BLEU: a method for automatic evaluation of machine translation", ACL
 2002; M. Post, "A call for clarity in reporting BLEU scores", WMT 2018.
@@ -16,9 +17,9 @@ from sluicegate.errors import EvidenceError
 def bleu(source: str, output: str, references: Sequence[str]) -> float:
     """Sentence BLEU in [0, 1], higher is better: n-grams of 1 to 4 words, all references together.
 
-    A text of fewer than four words is scored by the orders that it has (sacrebleu's effective order).
-    0 when the output or every reference is blank, or when no word agrees. The mean over a set is not
-    the BLEU of the set: see `corpus_bleu`.
+    A text of fewer than four words is scored by the orders that it has (sacrebleu's effective
+    order). 0 when the output or every reference is blank, or when no word agrees. The mean over a
+    set is not the BLEU of the set: see `corpus_bleu`.
 
     Example:
         >>> round(bleu("", "the refund was sent today", ["the refund was sent on Monday"]), 4)
@@ -50,7 +51,8 @@ def corpus_bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def reference_columns(
     outputs: Sequence[str], references: Sequence[Sequence[str]], name: str
 ) -> list[list[str | None]]:
-    """References as sacrebleu takes them: the first of every row, the second of every row, and so on.
+    """References as sacrebleu takes them: the first of every row, the second of every row, and so
+    on.
 
     Raises:
         EvidenceError: the set is empty, or outputs and references differ in number.

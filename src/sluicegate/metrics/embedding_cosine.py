@@ -1,4 +1,6 @@
-"""Cosine of the vectors of output and reference under a sentence encoder, equal to `sentence-transformers`."""
+"""Cosine of the vectors of output and reference under a sentence encoder, equal to
+`sentence-transformers`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ def embedding_cosine(
 ) -> float | None:
     """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder.
 
-    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when the
-    output or every reference is blank; None when the encoder knows no word of the output or of any
-    reference. Source: N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019.
+    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when
+    the output or every reference is blank; None when the encoder knows no word of the output or of
+    any reference. Source: N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019.
 
     Raises:
         MissingExtraError: the packaged encoder is not installed.
@@ -35,7 +37,8 @@ def embedding_cosine_many(
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty list.
+    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty
+    list.
 
     Example:
         >>> embedding_cosine_many([], [], [])

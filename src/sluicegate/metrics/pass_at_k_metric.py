@@ -1,8 +1,9 @@
 """The metric `pass_at_1`: whether the program in an answer passes the tests in the reference.
 
-A golden row's reference is a JSON object in the form of HumanEval, as text: `{"prompt": ..., "entry_point": ...,
-"test": ...}`. The mean over the set is pass@1 (M. Chen et al., "Evaluating large language models trained on code", 2021);
-for pass@k of several answers a problem see `run_many` and `pass_at_k.mean_pass_at_k`.
+A golden row's reference is a JSON object in the form of HumanEval, as text: `{"prompt": ...,
+"entry_point": ..., "test": ...}`. The mean over the set is pass@1 (M. Chen et al., "Evaluating
+large language models trained on code", 2021); for pass@k of several answers a problem see
+`run_many` and `pass_at_k.mean_pass_at_k`.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def read_problem(reference: str) -> Problem:
 def readings(problem: Problem, answer: str) -> list[str]:
     """The programs that an answer may mean, the likeliest first; the first that is Python is run.
 
-    A fenced block counts before the text around it. An answer that defines the function stands below the prompt; any
-    other continues it, its first line indented where generation took that away, and ends before unindented text.
+    A fenced block counts before the text around it. An answer that defines the function stands
+    below the prompt; any other continues it, its first line indented where generation took that
+    away, and ends before unindented text.
 
     Example:
         >>> problem = Problem("def f(n):\\n    'Double n.'\\n", "f", "")
@@ -104,7 +106,8 @@ def _one_function(code: str, defines: re.Pattern[str]) -> str:
 def run_many(
     problems: Sequence[Problem], answers: Sequence[Sequence[str]], limits: Limits | None = None
 ) -> list[tuple[Outcome, ...]]:
-    """Run every answer to every problem, as many at a time as there are processors: outcomes in the order given.
+    """Run every answer to every problem, as many at a time as there are processors: outcomes in the
+    order given.
 
     `[(len(row), sum(one.passed for one in row)) for row in found]` is what `mean_pass_at_k` takes.
 
@@ -127,7 +130,8 @@ def run_many(
 
 
 def passes_tests(source: str, output: str, references: Sequence[str]) -> float:
-    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank output fails.
+    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank
+    output fails.
 
     Raises:
         EnvironmentFailure: programs cannot be confined on this machine; it was not run.

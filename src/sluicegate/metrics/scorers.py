@@ -1,13 +1,15 @@
-"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is imported here.
+"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is
+imported here.
 
-Such an object is known by the class that it descends from. It is called once for every row, row after
-row (neither promises to bear more), and what it returns becomes a number strictly: a truth value or
-yes and no (1 and 0), a finite number in the range, or an object, a pair or a list of one that holds
-such a value. An error, "unknown", nothing at all or several values are an EvidenceError that names
-the row: there is no partial result.
+Such an object is known by the class that it descends from. It is called once for every row, row
+after row (neither promises to bear more), and what it returns becomes a number strictly: a truth
+value or yes and no (1 and 0), a finite number in the range, or an object, a pair or a list of one
+that holds such a value. An error, "unknown", nothing at all or several values are an EvidenceError
+that names the row: there is no partial result.
 
-Most of them ask a model, and a scorer that does is a judge that nobody has held against people. Which
-ones do is declared in params.yaml (`evaluate.own_metrics`); one that is not declared is not run.
+Most of them ask a model, and a scorer that does is a judge that nobody has held against people.
+Which ones do is declared in params.yaml (`evaluate.own_metrics`); one that is not declared is not
+run.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def scorer_metric(
     direction: Literal["higher", "lower"] | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Metric:
-    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its source.
+    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its
+    source.
 
     Args:
         found: a TruLens `Metric` or `Feedback`, or an MLflow `Scorer`.
@@ -79,7 +82,8 @@ def scorer_metric(
         bounds: its smallest and largest value.
 
     Raises:
-        ConfigError: it is neither, or asks for what a row does not have (a trace, a session, retrieved contexts).
+        ConfigError: it is neither, or asks for what a row does not have (a trace, a session,
+            retrieved contexts).
     """
     kind = scorer_kind(found)
     if kind is None:
@@ -115,7 +119,8 @@ def as_number(value: Any, name: str) -> float:
     """A scorer's value as a number.
 
     Raises:
-        EvidenceError: it is an error, nothing, several values, a word other than yes and no, or not finite.
+        EvidenceError: it is an error, nothing, several values, a word other than yes and no, or not
+            finite.
 
     Example:
         >>> as_number(True, "polite"), as_number("no", "polite"), as_number((0.5, {"reason": "so so"}), "polite")

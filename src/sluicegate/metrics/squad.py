@@ -1,8 +1,9 @@
 """Exact match and token F1 of short answers, with the normalisation of SQuAD.
 
-Source: P. Rajpurkar et al., "SQuAD: 100,000+ questions for machine comprehension of text", EMNLP 2016; the code is the
-official script of SQuAD 2.0, kept in `transformers.data.metrics.squad_metrics`. Normalised means: lower case, without
-ASCII punctuation, without the words a, an, the, one space between words. With several references the best one counts.
+Source: P. Rajpurkar et al., "SQuAD: 100,000+ questions for machine comprehension of text", EMNLP
+2016; the code is the official script of SQuAD 2.0, kept in
+`transformers.data.metrics.squad_metrics`. Normalised means: lower case, without ASCII punctuation,
+without the words a, an, the, one space between words. With several references the best one counts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def _words(text: str) -> tuple[str, ...]:
 def exact_match(source: str, output: str, references: Sequence[str]) -> float | None:
     """1 when the normalised output is one of the normalised references, else 0; higher is better.
 
-    0 when the output or every reference is blank; None when normalisation leaves nothing of any reference.
+    0 when the output or every reference is blank; None when normalisation leaves nothing of any
+    reference.
 
     Example:
         >>> exact_match("", "The Eiffel Tower!", ["Big Ben", "eiffel tower"])
@@ -37,8 +39,9 @@ def exact_match(source: str, output: str, references: Sequence[str]) -> float | 
 def token_f1(source: str, output: str, references: Sequence[str]) -> float | None:
     """F1 of the normalised words, each counted as often as it occurs: [0, 1], higher is better.
 
-    0 when the output or every reference is blank. A reference of which normalisation leaves nothing does not count;
-    None where there is no other (SQuAD 2.0 gives 1 to any output of which nothing is left either).
+    0 when the output or every reference is blank. A reference of which normalisation leaves nothing
+    does not count; None where there is no other (SQuAD 2.0 gives 1 to any output of which nothing
+    is left either).
 
     Example:
         >>> token_f1("", "in the year 1889", ["1889"])

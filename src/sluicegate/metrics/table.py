@@ -1,4 +1,6 @@
-"""The table of metrics. To add one, write a file and a row here; nothing else knows a metric's name."""
+"""The table of metrics. To add one, write a file and a row here; nothing else knows a metric's
+name.
+"""
 
 from __future__ import annotations
 
