@@ -31,10 +31,11 @@ def conversations(path: Path, count: int) -> list[tuple[str, str]]:
 
 def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[no-untyped-def]  # imported in main
     """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and half after."""
+    from sluicegate.engines import batching
+    from sluicegate.generating import Reply, Request
     from sluicegate.judges import load_criterion, pairwise
     from sluicegate.judges.label_files import read_labels
-    from sluicegate.models import local_asker, transformers_backend
-    from sluicegate.records import Failure, Question, Reply
+    from sluicegate.models import WeightsModel
 
     criterion = load_criterion(ROOT / "prompts" / "judge_preference.yaml")
     columns = {"source": "input", "output": "output_1", "other": "output_2"}
@@ -45,17 +46,14 @@ def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[
         for row in rows[: -(-count // 2)]
         for question in pairwise.questions(criterion, row)
     ][:count]
-    source, sharing = local_asker.LocalSource(base, dtype=dtype), transformers_backend.SHARING
+    model, sharing = WeightsModel(base, dtype=dtype), batching.SHARING
 
-    def run(part: list[Question], least: int) -> tuple[list[Reply], float, float]:
-        transformers_backend.SHARING = least
-        answers: dict[int, Reply | Failure] = {}
+    def run(part: list[Request], least: int) -> tuple[list[Reply], float, float]:
+        batching.SHARING = least
         started, used = time.perf_counter(), time.process_time()
-        source.answer(part, answers.__setitem__)
+        answers = model.generate(part)
         seconds = time.perf_counter() - started, time.process_time() - used
-        return [
-            answer for _, answer in sorted(answers.items()) if isinstance(answer, Reply)
-        ], *seconds
+        return [answer for answer in answers if isinstance(answer, Reply)], *seconds
 
     run(questions[:2], sharing)  # loaded and warm
     half, never = len(questions) // 2, 1 << 60
@@ -117,8 +115,8 @@ def main() -> None:
     asked = parser.parse_args()
 
     from sluicegate.config import ModelSpec
-    from sluicegate.models import open_backend, resolve_base
-    from sluicegate.models.weights import matmul_rate
+    from sluicegate.engines.loading import matmul_rate
+    from sluicegate.models import WeightsModel, all_replies, request_of, resolve_base
     from sluicegate.project import model_cache
     from sluicegate.prompts import load_prompt, render
     from sluicegate.records import GenerationSettings
@@ -132,13 +130,11 @@ def main() -> None:
         render(prompt, {"conversation": text})
         for text, _ in conversations(asked.data, asked.prompts)
     ]
-    backend = open_backend(
-        "transformers", base, None, dtype=asked.dtype, batch_tokens=asked.batch_tokens
-    )
+    model = WeightsModel(base, dtype=asked.dtype, batch_tokens=asked.batch_tokens)
     pipe = _pipeline(base.path, asked.dtype)
     settings = GenerationSettings(max_new_tokens=asked.new_tokens)
     _one_by_one(pipe, prompts[:1], 4)  # both warm
-    backend.generate(prompts[:1], GenerationSettings(max_new_tokens=4))
+    model.generate([request_of(prompts[0], GenerationSettings(max_new_tokens=4))])
 
     picked = [
         round(i * (len(prompts) - 1) / max(1, asked.alone - 1))
@@ -147,7 +143,8 @@ def main() -> None:
     half = len(picked) // 2
     first, texts_first = _one_by_one(pipe, [prompts[i] for i in picked[:half]], asked.new_tokens)
     started = time.perf_counter()
-    answers = backend.generate(prompts, settings)
+    requests = [request_of(messages, settings) for messages in prompts]
+    answers = all_replies(model.generate(requests), "engine")
     seconds = time.perf_counter() - started
     second, texts_second = _one_by_one(pipe, [prompts[i] for i in picked[half:]], asked.new_tokens)
 

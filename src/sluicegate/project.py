@@ -80,6 +80,11 @@ class Project:
         return os.environ.get("SLUICE_LEDGER_URL", f"sqlite:///{self.state / 'ledger.db'}")
 
     @property
+    def ledger_witness(self) -> Path:
+        """The head of the ledger that was written from here last: apart from the ledger's file."""
+        return self.store / "ledger.json"
+
+    @property
     def traffic_url(self) -> str:
         """The log of production traffic; not the ledger's database, since it grows and is cleaned."""
         return os.environ.get("SLUICE_TRAFFIC_URL", f"sqlite:///{self.state / 'traffic.db'}")

@@ -51,8 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
     """The gate, run once in a session; an error of it fails every test that asks."""
+    from sluicegate.budget import Budget
     from sluicegate.errors import SluiceError
-    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.line.gate.run import base_from_environment, run_gate
     from sluicegate.line.run import open_run
 
     config = request.config

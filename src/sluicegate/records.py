@@ -45,7 +45,7 @@ class GenerationSettings:
 class Generation:
     """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it.
 
-    `first_token` is the part of `seconds` until its first token was there; None where the backend cannot know.
+    `first_token` is the part of `seconds` until its first token was there; None where the model cannot tell.
     """
 
     text: str
@@ -54,37 +54,6 @@ class Generation:
     seconds: float
     finished: bool
     first_token: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One request to a judge model. `alternatives`: how many likely tokens are wanted at each place (0: none)."""
-
-    messages: tuple[Mapping[str, str], ...]
-    max_tokens: int = 256
-    temperature: float = 0.0
-    seed: int = 0
-    alternatives: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a model answered. `alternatives[place]` maps likely tokens to log probabilities; empty if none were given."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    finished: bool = True
-    alternatives: tuple[Mapping[str, float], ...] = ()
-    cached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A request that brought no answer; `reason` is for a person and holds no secret."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +68,15 @@ class Release:
     @property
     def digest(self) -> str:
         return digest_value(self)
+
+
+RELEASE_PARTS = {
+    "base": "base model",
+    "adapter": "adapter",
+    "prompt": "prompt",
+    "generation": "generation settings",
+}
+"""The fields of `Release`, by their names for people: cards, change detection and serving say them alike."""
 
 
 @dataclass(frozen=True, slots=True)

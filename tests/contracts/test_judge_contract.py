@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_rows
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Failure, Question, Reply
+from sluicegate.models.scripted import ScriptedModel
 
 ROW = JudgeRow(
     "r",
@@ -56,7 +56,7 @@ def test_every_form_is_here() -> None:
 )
 def test_a_row_has_a_score_or_a_failure(form: str, answer: str, row: JudgeRow) -> None:
     """Whatever the row and the judge's answer are: a score in [0, 1], or none and a reason; never both, never a crash."""
-    judged = judge_rows(CRITERIA[form], [row, ROW], [ScriptedAsker(lambda question: answer)])
+    judged = judge_rows(CRITERIA[form], [row, ROW], [ScriptedModel(lambda question: answer)])
     for score, failure, reason in zip(judged.scores, judged.failures, judged.reasons, strict=True):
         assert (score is None) == bool(failure)
         assert score is None or 0 <= score <= 1
@@ -67,11 +67,11 @@ def test_a_row_has_a_score_or_a_failure(form: str, answer: str, row: JudgeRow) -
 def test_failures_are_failures(form: str) -> None:
     """A request without an answer, an empty one and one cut off give no score in any form."""
 
-    def late(question: Question) -> Reply:
+    def late(question: Request) -> Reply:
         return Reply('{"reason": "r", "score": 4}', 1, 1, 0.0, finished=False)
 
     for answer in (lambda question: Failure("down"), lambda question: "", late):
-        judged = judge_rows(CRITERIA[form], [ROW], [ScriptedAsker(answer)])
+        judged = judge_rows(CRITERIA[form], [ROW], [ScriptedModel(answer)])
         assert (judged.scores, judged.failed) == ((None,), 1)
 
 

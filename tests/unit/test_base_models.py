@@ -28,7 +28,9 @@ def folder(built: Path, tmp_path: Path) -> Path:
 
 
 def test_same_bytes_same_digest(folder: Path, built: Path, tmp_path: Path) -> None:
-    """The digest is that of the bytes: the same in another folder and another cache; unrelated files do not count."""
+    """The digest is that of the bytes: the same in another folder and another cache; unrelated
+    files do not count.
+    """
     (folder / "README.md").write_text("notes")
     one = resolve_base(ModelSpec(path=str(folder), context=300), "tiny", tmp_path / "a")
     two = resolve_base(ModelSpec(path=str(built), context=9999), "tiny", tmp_path / "b")
@@ -40,7 +42,9 @@ def test_same_bytes_same_digest(folder: Path, built: Path, tmp_path: Path) -> No
     "name", ["model.safetensors", "tokenizer.json", "config.json", "chat_template.jinja"]
 )
 def test_changed_bytes_change_the_digest(folder: Path, tmp_path: Path, name: str) -> None:
-    """A change in weights, tokenizer, configuration or template is seen although the digest was kept."""
+    """A change in weights, tokenizer, configuration or template is seen although the digest was
+    kept.
+    """
     spec = ModelSpec(path=str(folder))
     before = resolve_base(spec, "tiny", tmp_path / "cache").digest
     data = bytearray((folder / name).read_bytes())
@@ -93,7 +97,9 @@ def test_absent_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_broken_gguf_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package whose GGUF file is damaged is a model error; no half-made folder stays in the cache."""
+    """A package whose GGUF file is damaged is a model error; no half-made folder stays in the
+    cache.
+    """
     package = tmp_path / "site" / "broken_gguf_model"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('must never be imported')")
@@ -105,7 +111,9 @@ def test_broken_gguf_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_only_deciding_files_are_listed(folder: Path) -> None:
-    """Weights, configuration and tokenizer are listed; code and pickles that lie beside them are not."""
+    """Weights, configuration and tokenizer are listed; code and pickles that lie beside them are
+    not.
+    """
     for name in ("modeling_x.py", "optimizer.pt", "pytorch_model.bin"):
         (folder / name).write_text("x")
     assert set(model_files(folder)) <= {path.name for path in folder.iterdir()} - {

@@ -18,7 +18,8 @@ from sluicegate.cli import sluice
 from sluicegate.config import ModelSpec
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation import read_evidence
-from sluicegate.evaluation.public_benchmarks import BenchmarkRun, compare_runs, run_tasks
+from sluicegate.evaluation.benchmark_runs import BenchmarkRun, compare_runs
+from sluicegate.evaluation.public_benchmarks import run_tasks
 from sluicegate.hashing import write_json
 from sluicegate.models import LoadedBase, resolve_base
 from tiny_model import build_tiny_model
@@ -29,7 +30,7 @@ dataset_path: json
 dataset_kwargs: {{data_files: {{test: {data}}}}}
 test_split: test
 output_type: multiple_choice
-doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_text: "Request: {{{{question}}}}\\nAnswer:"
 doc_to_choice: "{{{{choices}}}}"
 doc_to_target: answer
 metric_list:

@@ -7,7 +7,6 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
-from sluicegate.drift import DETECTORS
 from sluicegate.drift.chi_square import chi_square
 from sluicegate.drift.jensen_shannon import jensen_shannon
 from sluicegate.drift.ks import ks
@@ -18,66 +17,6 @@ MIDDLE = np.array([[5.0, 20.0, 50.0, 20.0, 5.0]])
 LATER = np.array([[1.0, 5.0, 20.0, 50.0, 24.0]])
 EMPTY = np.zeros((1, 5))
 VALUES = np.arange(1.0, 6.0)
-
-everyone = pytest.mark.parametrize("name", DETECTORS)
-
-
-@everyone
-def test_equal_shares_are_no_distance(name: str) -> None:
-    """The same shares on both sides, however many rows, are distance 0 (PSI, which adds half a row: almost)."""
-    found = DETECTORS[name].statistic(MIDDLE, MIDDLE * 40, VALUES)[0]
-    assert found == pytest.approx(0, abs=2e-3 if name == "psi" else 1e-7)
-
-
-@everyone
-def test_a_shift_is_found_and_grows(name: str) -> None:
-    """A shift is above the detector's floor, and half of it is less."""
-    half = (MIDDLE + LATER) / 2
-    whole, part = (DETECTORS[name].statistic(MIDDLE, counts, VALUES)[0] for counts in (LATER, half))
-    assert whole > part > 0
-    assert whole > DETECTORS[name].floor
-
-
-@everyone
-def test_sides_are_exchangeable(name: str) -> None:
-    """Reference and window swapped give the same distance."""
-    statistic = DETECTORS[name].statistic
-    assert statistic(MIDDLE, LATER, VALUES) == pytest.approx(statistic(LATER, MIDDLE, VALUES))
-
-
-@everyone
-def test_rows_do_not_mix(name: str) -> None:
-    """Many splits at once give what each gives alone."""
-    reference, window = np.vstack([MIDDLE, LATER, MIDDLE]), np.vstack([LATER, LATER, MIDDLE])
-    together = DETECTORS[name].statistic(reference, window, VALUES)
-    alone = [
-        DETECTORS[name].statistic(reference[i : i + 1], window[i : i + 1], VALUES)[0]
-        for i in range(3)
-    ]
-    assert together.tolist() == pytest.approx(alone)
-
-
-@everyone
-@pytest.mark.parametrize(("left", "right"), [(EMPTY, MIDDLE), (MIDDLE, EMPTY), (EMPTY, EMPTY)])
-def test_empty_sides_are_finite(name: str, left: np.ndarray, right: np.ndarray) -> None:
-    """A side without rows gives a number, never NaN."""
-    assert np.isfinite(DETECTORS[name].statistic(left, right, VALUES)).all()
-
-
-@everyone
-def test_no_bins(name: str) -> None:
-    """A column without a single value is no distance."""
-    none = np.zeros((3, 0))
-    assert DETECTORS[name].statistic(none, none, np.zeros(0)).tolist() == [0, 0, 0]
-
-
-@everyone
-def test_each_says_what_it_compares(name: str) -> None:
-    """The documentation names what is compared, the range, the direction and the source or purpose."""
-    text = DETECTORS[name].statistic.__doc__ or ""
-    assert text.startswith("Compare")
-    assert "direction" in text
-    assert ">>>" in text
 
 
 def test_ks_is_scipys() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from sluicegate.evaluation import (
     write_evidence,
 )
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.hashing import canonical_json, digest_bytes
 from sluicegate.models import Messages
-from sluicegate.models.echo import EchoBackend
+from sluicegate.models.scripted import ScriptedModel, last_line
 from sluicegate.records import (
     Decision,
     Evidence,
@@ -68,23 +69,16 @@ def made(count: int = 6) -> Evidence:
 
 
 @dataclass
-class Counting:
-    """An echo backend that remembers how many prompts it was given, and dies when told to."""
+class Counting(ScriptedModel):
+    """An echo that dies when told to."""
 
+    answer: Callable[[Request], str | Reply | Failure] = last_line
     die_after: int = 10**9
-    asked: list[int] = field(default_factory=list)
-    context: int = 2048
 
-    def generate(
-        self, prompts: Sequence[Messages], settings: GenerationSettings, progress: object = None
-    ) -> list[Generation]:
-        if sum(self.asked) + len(prompts) > self.die_after:
+    def _answer(self, request: Request, length: int) -> Reply | Failure:
+        if len(self.asked) > self.die_after:
             raise KeyboardInterrupt
-        self.asked.append(len(prompts))
-        return EchoBackend().generate(prompts, settings)
-
-    def count_tokens(self, messages: Messages) -> int:
-        return EchoBackend().count_tokens(messages)
+        return super()._answer(request, length)
 
 
 def rendered(count: int) -> list[tuple[str, Messages]]:
@@ -203,34 +197,33 @@ def test_lead2() -> None:
 
 
 def test_answers_are_cached(tmp_path: Path) -> None:
-    """The same release asks the backend once; another release, settings or messages ask again."""
-    backend, settings = Counting(), GenerationSettings()
-    first = answer(backend, rendered(10), settings, tmp_path, "release")
+    """The same release asks the model once; another release, settings or messages ask again."""
+    model, settings = Counting(), GenerationSettings()
+    first = answer(model, rendered(10), settings, tmp_path, "release")
     assert [found.text.split()[-1] for found in first] == [str(n) for n in range(10)]
-    assert answer(backend, rendered(10)[::-1], settings, tmp_path, "release") == first[::-1]
-    assert sum(backend.asked) == 10
-    answer(backend, rendered(10), settings, tmp_path, "other")
-    answer(backend, rendered(10), replace(settings, max_new_tokens=5), tmp_path, "release")
-    assert sum(backend.asked) == 30
+    assert answer(model, rendered(10)[::-1], settings, tmp_path, "release") == first[::-1]
+    assert len(model.asked) == 10
+    answer(model, rendered(10), settings, tmp_path, "other")
+    answer(model, rendered(10), replace(settings, max_new_tokens=5), tmp_path, "release")
+    assert len(model.asked) == 30
 
 
 def test_killed_run_goes_on(tmp_path: Path) -> None:
-    """A run stopped midway keeps its finished batches; the next one generates only the rest, with the same answers."""
+    """A run stopped midway keeps every answer that came; the next one generates only the rest, with the same answers."""
     seen: list[tuple[int, int]] = []
     with pytest.raises(KeyboardInterrupt):
-        answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k", batch=8)
-    backend = Counting()
+        answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k")
+    model = Counting()
     found = answer(
-        backend,
+        model,
         rendered(30),
         GenerationSettings(),
         tmp_path,
         "k",
         lambda *pair: seen.append(pair),
-        batch=8,
     )
-    assert sum(backend.asked) == 14
-    assert (seen[0], seen[-1]) == ((16, 30), (30, 30))
+    assert len(model.asked) == 10
+    assert (seen[0], seen[-1]) == ((20, 30), (30, 30))
     assert found == answer(Counting(), rendered(30), GenerationSettings(), tmp_path / "fresh", "k")
 
 
@@ -239,9 +232,9 @@ def test_damaged_cache_row_is_generated_again(tmp_path: Path) -> None:
     first = answer(Counting(), rendered(3), GenerationSettings(), tmp_path, "k")
     with sqlite3.connect(tmp_path / "answers.db") as database:
         database.execute("UPDATE answers SET value = replace(value, 'say', 'sly')")
-    backend = Counting()
-    assert answer(backend, rendered(3), GenerationSettings(), tmp_path, "k") == first
-    assert sum(backend.asked) == 3
+    model = Counting()
+    assert answer(model, rendered(3), GenerationSettings(), tmp_path, "k") == first
+    assert len(model.asked) == 3
 
 
 def test_an_answer_of_another_version_is_generated_again(tmp_path: Path) -> None:
@@ -268,9 +261,9 @@ def test_an_answer_from_before_times_of_first_tokens_is_one(tmp_path: Path) -> N
             "UPDATE answers SET value = ?, digest = ?",
             (value, digest_bytes(f"{key}\n{value}".encode())),
         )
-    backend = Counting()
-    assert answer(backend, rendered(1), GenerationSettings(), tmp_path, "k") == first
-    assert not backend.asked
+    model = Counting()
+    assert answer(model, rendered(1), GenerationSettings(), tmp_path, "k") == first
+    assert not model.asked
 
 
 def test_cache_that_is_no_database(tmp_path: Path) -> None:
@@ -282,12 +275,10 @@ def test_cache_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_trouble_of_the_backend_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
-    """An OSError of the backend reaches the caller as it is: deleting the cache would not help."""
+    """An OSError of the model reaches the caller as it is: deleting the cache would not help."""
 
     class Unplugged(Counting):
-        def generate(
-            self, prompts: Sequence[Messages], settings: GenerationSettings, progress: object = None
-        ) -> list[Generation]:
+        def _answer(self, request: Request, length: int) -> Reply | Failure:
             raise FileNotFoundError("weights")
 
     with pytest.raises(FileNotFoundError, match="weights"):
@@ -296,10 +287,10 @@ def test_trouble_of_the_backend_is_not_blamed_on_the_cache(tmp_path: Path) -> No
 
 def test_repeated_id_in_prompts(tmp_path: Path) -> None:
     """Two prompts under one id are refused before anything is generated."""
-    backend = Counting()
+    model = Counting()
     with pytest.raises(EvidenceError, match="twice"):
-        answer(backend, rendered(2) + rendered(1), GenerationSettings(), tmp_path, "k")
-    assert not backend.asked
+        answer(model, rendered(2) + rendered(1), GenerationSettings(), tmp_path, "k")
+    assert not model.asked
 
 
 def test_evidence_survives_the_disk(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import criterion as criterion_text
 from judge_server import judge_server, model
+from sluicegate.budget import Budget
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
-from sluicegate.evaluation import Limits, Meter, evaluate, read_evidence, write_evidence
-from sluicegate.evaluation.judging import Judgement, judge_answers, measures
+from sluicegate.evaluation import evaluate, read_evidence, write_evidence
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import judge_answers, measures
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import Criterion
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline import fingerprint
 from sluicegate.line.pipeline.fingerprint import inputs, stage_hash
 from sluicegate.line.run import open_run
-from sluicegate.models.scripted_asker import ScriptedAsker
+from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
-from sluicegate.records import Decision, Evidence, Example, Failure, Generation, Question, Reply
+from sluicegate.records import Decision, Evidence, Example, Generation
 from sluicegate.scaffold import init
 
 CLEAR = Criterion(
@@ -49,17 +51,17 @@ def said(text: str = "Order {} was late") -> list[Generation]:
     return [Generation(text.format(n), 10, 4, 0.5, True) for n in range(len(GOLDEN))]
 
 
-def scores(question: Question) -> str:
+def scores(question: Request) -> str:
     """3 of 5, with a reason."""
     return json.dumps({"reason": "It says so.", "score": 3})
 
 
 def judged(
-    asker: ScriptedAsker, criterion: Criterion = CLEAR, outputs: Sequence[Generation] | None = None
+    model: ScriptedModel, criterion: Criterion = CLEAR, outputs: Sequence[Generation] | None = None
 ) -> Judgement:
-    """What `asker` makes of the candidate's answers."""
+    """What `model` makes of the candidate's answers."""
     return judge_answers(
-        criterion, [asker], GOLDEN, said() if outputs is None else outputs, said("Late: {}")
+        criterion, [model], GOLDEN, said() if outputs is None else outputs, said("Late: {}")
     )
 
 
@@ -88,7 +90,7 @@ def held(candidate: Evidence, champion: Evidence, **facts: str) -> str:
 
 def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> None:
     """A judge that answered for every row is a metric like any other, its words are kept, and the gate believes it."""
-    made = evidence(judged(ScriptedAsker(scores)))
+    made = evidence(judged(ScriptedModel(scores)))
     assert made.summaries["judge:clear"].mean == pytest.approx(0.5)
     assert {row.reasons["judge:clear"] for row in made.rows} == {"It says so."}
     assert (made.judges["clear"].scored, made.judges["clear"].failed) == (12, 0)
@@ -101,21 +103,21 @@ def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> No
 def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
     """One unreadable answer of twelve: no score, no mean, the failure counted with its reason, and the rule holds."""
 
-    def once(question: Question) -> str | Failure:
+    def once(question: Request) -> str | Failure:
         return (
             Failure("the connection failed")
             if "Order 7 was" in question.messages[-1]["content"]
             else scores(question)
         )
 
-    made = evidence(judged(ScriptedAsker(once)))
+    made = evidence(judged(ScriptedModel(once)))
     assert "judge:clear" not in made.summaries
     assert all(set(row.scores) == {"rouge1"} and not row.reasons for row in made.rows)
     use = made.judges["clear"]
     assert (use.scored, use.failed, use.reasons) == (11, 1, ("the connection failed",))
     write_evidence(tmp_path / "e.parquet", made)
     assert read_evidence(tmp_path / "e.parquet") == made
-    whole = evidence(judged(ScriptedAsker(scores)))
+    whole = evidence(judged(ScriptedModel(scores)))
     assert "failed on 1 of 12 rows (the connection failed)" in held(made, whole, judge_clear="ok")
     assert "of the champion" in held(whole, made, judge_clear="ok")
 
@@ -123,8 +125,8 @@ def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
 def test_the_digest_says_which_judge(tmp_path: Path) -> None:
     """Without a judge the digests are as before; another judge or wording is another configuration, refused beside it."""
     plain = evaluate("c" * 64, GOLDEN, "g", said(), ["rouge1"])
-    one, other = (evidence(judged(ScriptedAsker(scores, name))) for name in ("one", "other"))
-    reworded = evidence(judged(ScriptedAsker(scores, "one"), replace(CLEAR, text="Is it clear?")))
+    one, other = (evidence(judged(ScriptedModel(scores, name))) for name in ("one", "other"))
+    reworded = evidence(judged(ScriptedModel(scores, "one"), replace(CLEAR, text="Is it clear?")))
     assert evidence().metrics == plain.metrics
     assert len({plain.metrics, one.metrics, other.metrics, reworded.metrics}) == 4
     rule = {"name": "kept", "kind": "not_worse_than_champion", "metric": "rouge1", "margin": 0.9}
@@ -137,7 +139,7 @@ def test_the_digest_says_which_judge(tmp_path: Path) -> None:
 def test_pairwise_compares_with_the_champion() -> None:
     """The candidate's answers are shown beside the champion's; the champion itself is level and costs no call."""
 
-    def shorter(question: Question) -> str:
+    def shorter(question: Request) -> str:
         text = question.messages[-1]["content"]
         first, second = (
             text.split(f"[BEGIN {name} ANSWER")[1].split("[END")[0] for name in ("FIRST", "SECOND")
@@ -146,37 +148,37 @@ def test_pairwise_compares_with_the_champion() -> None:
             {"reason": "Shorter.", "better": "first" if len(first) < len(second) else "second"}
         )
 
-    asker, champion = ScriptedAsker(shorter), said("Late: {}")
-    better = judge_answers(PAIR, [asker], GOLDEN, said("{} late"), champion)
+    model, champion = ScriptedModel(shorter), said("Late: {}")
+    better = judge_answers(PAIR, [model], GOLDEN, said("{} late"), champion)
     assert set(better.scores) == {1.0}
-    asked = len(asker.asked)
-    level = judge_answers(PAIR, [asker], GOLDEN, champion, champion)
+    asked = len(model.asked)
+    level = judge_answers(PAIR, [model], GOLDEN, champion, champion)
     assert set(level.scores) == {0.5}
-    assert len(asker.asked) == asked
+    assert len(model.asked) == asked
     assert level.digest == better.digest
-    other = judge_answers(PAIR, [asker], GOLDEN, said("{} late"), said("It is late: {}"))
+    other = judge_answers(PAIR, [model], GOLDEN, said("{} late"), said("It is late: {}"))
     assert other.digest != better.digest
     assert other.use.digest == better.use.digest
 
 
 def test_inputs_and_references_are_shown() -> None:
     """A criterion may show any input by name, and a right answer; without one the evaluation stops."""
-    asker = ScriptedAsker(scores)
+    model = ScriptedModel(scores)
     shown = replace(CLEAR, shows=("tone", "output", "reference"), needs_reference=True)
-    judged(asker, shown)
+    judged(model, shown)
     assert all(
         "calm" in one.messages[-1]["content"] and "Late order" in one.messages[-1]["content"]
-        for one in asker.asked
+        for one in model.asked
     )
     bare = [replace(GOLDEN[0], reference=("",))]
     with pytest.raises(EvidenceError, match="needs a reference"):
-        judge_answers(shown, [asker], bare, said()[:1], said()[:1])
+        judge_answers(shown, [model], bare, said()[:1], said()[:1])
 
 
 def test_unweighted_scores_say_so() -> None:
     """Where token probabilities were asked for and did not come, the evidence says that nothing was weighted."""
     token = replace(CLEAR, answer="token")
-    use = judged(ScriptedAsker(lambda _: Reply("4", 5, 1, 0.1)), token).use
+    use = judged(ScriptedModel(lambda _: Reply("4", 5, 1, 0.1)), token).use
     assert (use.failed, len(use.reasons)) == (0, 1)
     assert "no token probabilities" in use.reasons[0]
 
@@ -259,40 +261,40 @@ def test_a_model_that_is_not_listed(project: Project) -> None:
 
 
 def test_answers_are_kept_and_counted(project: Project, tmp_path: Path) -> None:
-    """Judge calls count in the run's meter at their tokens; a second run asks nothing and counts nothing."""
+    """Judge calls count in the run's budget at their tokens; a second run asks nothing and counts nothing."""
     with judge_server() as judge:
         use(project, judge.url)
-        meter = Meter(tmp_path / "meter.json", Limits(tokens=100_000))
+        budget = Budget(tokens=100_000, path=tmp_path / "budget.json")
         first = judge_answers(
-            CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said()
+            CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said()
         )
         assert first.use.failed == 0
-        assert meter.spent.judge_calls == len(judge.asked) == 12
+        assert budget.spent.judge_calls == len(judge.asked) == 12
         assert (
-            meter.spent.tokens
-            == meter.spent.judge_tokens
+            budget.spent.tokens
+            == budget.spent.judge_tokens
             == first.prompt_tokens + first.completion_tokens
         )
-        assert Meter.open(tmp_path / "meter.json").spent == meter.spent
-        again = Meter(limits=Limits(tokens=1))
+        assert Budget.open(tmp_path / "budget.json").spent == budget.spent
+        again = Budget(tokens=1)
         second = judge_answers(
-            CLEAR, open_judges(project, CLEAR, meter=again), GOLDEN, said(), said()
+            CLEAR, open_judges(project, CLEAR, budget=again), GOLDEN, said(), said()
         )
         assert (len(judge.asked), again.spent.judge_calls) == (12, 0)
         assert second.scores == first.scores
 
 
 @pytest.mark.parametrize(
-    "limits", [Limits(tokens=900), Limits(until=1.0, seconds=1.0), Limits(tokens=0)]
+    "budget", [Budget(tokens=900), Budget(seconds=1.0, started=0.0), Budget(tokens=0)]
 )
-def test_a_spent_budget_stops_the_judge(project: Project, limits: Limits) -> None:
+def test_a_spent_budget_stops_the_judge(project: Project, budget: Budget) -> None:
     """Tokens or time that are used up end the run before more is asked; what was answered is kept."""
     with judge_server() as judge:
         use(project, judge.url)
         with pytest.raises(BudgetError):
             judge_answers(
                 CLEAR,
-                open_judges(project, CLEAR, meter=Meter(limits=limits)),
+                open_judges(project, CLEAR, budget=budget),
                 GOLDEN,
                 said(),
                 said(),
@@ -304,12 +306,13 @@ def test_a_spent_budget_stops_the_judge(project: Project, limits: Limits) -> Non
 
 
 def test_money_needs_a_price(project: Project) -> None:
-    """A cost budget with a judge that has no price is refused; with one the meter counts it."""
-    meter = Meter(limits=Limits(until=time.time() + 60, seconds=60, cost=1.0))
+    """A cost budget with a judge that has no price is refused; with one the budget counts it."""
+    budget = Budget(seconds=60, cost=1.0)
     with judge_server() as judge:
         use(project, judge.url)
-        with pytest.raises(ConfigError, match="needs the price of the judge fake"):
-            open_judges(project, CLEAR, meter=meter)
+        with pytest.raises(ConfigError, match="fake: a limit on money needs a price"):
+            judge_answers(CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said())
+        assert not judge.asked
         models = project.registry / "models.yaml"
         models.write_text(
             models.read_text().replace(
@@ -317,6 +320,8 @@ def test_money_needs_a_price(project: Project) -> None:
             )
         )
         found = judge_answers(
-            CLEAR, open_judges(project, CLEAR, meter=meter), GOLDEN, said(), said()
+            CLEAR, open_judges(project, CLEAR, budget=budget), GOLDEN, said(), said()
         )
-    assert meter.cost() == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
+    assert budget.spent.cost == pytest.approx(
+        (found.prompt_tokens + 2 * found.completion_tokens) / 1e6
+    )

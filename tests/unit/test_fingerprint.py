@@ -24,7 +24,7 @@ from sluicegate.line.gate import base_release
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.fingerprint import inputs
 from sluicegate.line.run import Run, open_run
-from sluicegate.models.scripted_asker import ScriptedAsker
+from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Lineage
 from sluicegate.scaffold import init
@@ -147,8 +147,8 @@ def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> 
     edit(project.params, '"team_metrics:polite", ', '"judge:clear", ')
     one = load_criterion(project.prompts / "judge_clear.yaml")
     judged_as = '"better": "equal"' if form == "pairwise" else '"score": 3'
-    asker = ScriptedAsker(lambda question: f'{{"reason": "It is.", {judged_as}}}')
-    judged = judge_answers(one, [asker], GOLDEN, said("mine"), said("theirs"))
+    judge = ScriptedModel(lambda question: f'{{"reason": "It is.", {judged_as}}}')
+    judged = judge_answers(one, [judge], GOLDEN, said("mine"), said("theirs"))
     assert judged.use.failed == 0
     made, champion = evaluated(project, "mine", judgements=[judged]), evaluated(project, "theirs")
     context = open_run(project)

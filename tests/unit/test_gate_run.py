@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sluicegate.budget import Budget
 from sluicegate.errors import UsageError
 from sluicegate.line.gate import run as gate_run
-from sluicegate.line.gate.run import Budget, run_gate
+from sluicegate.line.gate.run import run_gate
 from sluicegate.line.locks import held, line_lock
 from sluicegate.line.run import open_run
 from sluicegate.project import Project

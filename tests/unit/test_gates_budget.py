@@ -1,4 +1,4 @@
-"""The budget of a golden set: all its looks together promise alpha, and the ledger says which look this is."""
+"""The budget of a golden set: all evaluations on it together promise alpha, and the ledger says which one this is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from test_gates import BETTER, NOT_WORSE, evidence, noisy, policy
 
 from sluicegate.cards import verdict_text
 from sluicegate.errors import ConfigError
-from sluicegate.gates import allowance, decide, former_looks, load_policy
+from sluicegate.gates import allowance, decide, earlier_evaluations, load_policy
 from sluicegate.gates.budget import holm
 from sluicegate.hashing import canonical_json
 from sluicegate.ledger import Ledger
@@ -25,7 +25,7 @@ from sluicegate.records import Decision, Verdict
 from soak_scale import scaled
 
 
-def test_the_looks_share_alpha_and_the_first_has_the_most() -> None:
+def test_evaluations_share_alpha_and_the_first_has_the_most() -> None:
     """Without a promotion the error rates fall as 1 / k^2 and add up to alpha; after the last there is nothing."""
     for submissions in (1, 3, 20, 1000):
         rules = policy(BETTER, submissions=submissions)
@@ -67,7 +67,7 @@ def test_a_later_look_asks_for_more() -> None:
     """What a first look promotes a later one may hold, and both the numbers and the texts say at which alpha."""
     pair = noisy(100, 0.045, 1, 0.15)
     first = decide(*pair, policy(BETTER), facts={})
-    later = decide(*pair, policy(BETTER), facts={}, looks=[False] * 9)
+    later = decide(*pair, policy(BETTER), facts={}, earlier=[False] * 9)
     assert (first.decision, later.decision) == (Decision.PROMOTE, Decision.HOLD)
     assert (first.alpha, first.look, first.looks) == (pytest.approx(0.0313, abs=1e-4), 1, 20)
     assert (later.alpha, later.look, later.looks) == (pytest.approx(0.000313, abs=1e-6), 10, 20)
@@ -75,16 +75,16 @@ def test_a_later_look_asks_for_more() -> None:
     assert later.rules[0].low is not None
     assert first.rules[0].low is not None
     assert later.rules[0].low < 0 < first.rules[0].low
-    assert "Look 10 of 20 at this golden set, alpha 0.00031." in verdict_text(later)
+    assert "Evaluation 10 of 20 on this golden set, alpha 0.00031." in verdict_text(later)
 
 
 def test_plans_are_made_for_the_next_look() -> None:
     """A HOLD says how many examples the next look needs, which is more than this one would."""
     pair = noisy(40, 0.0, 3, 0.3)
     one = decide(*pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}).rules[0]
-    other = decide(*pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}, looks=[False] * 5).rules[
-        0
-    ]
+    other = decide(
+        *pair, policy({**NOT_WORSE, "margin": 0.05}), facts={}, earlier=[False] * 5
+    ).rules[0]
     assert one.more_examples is not None
     assert other.more_examples is not None
     assert other.more_examples > one.more_examples
@@ -97,7 +97,7 @@ def test_when_it_is_spent_nothing_is_decided(shift: float) -> None:
         *noisy(100, shift, 1, 0.01),
         policy(NOT_WORSE, submissions=3),
         facts={},
-        looks=[True, False, True],
+        earlier=[True, False, True],
     )
     assert verdict.decision is Decision.HOLD
     assert (verdict.alpha, verdict.look, verdict.looks) == (0.0, 4, 3)
@@ -117,7 +117,7 @@ def test_twenty_equal_candidates_pass_at_most_as_often_as_promised() -> None:
         means = []
         for _ in range(20):
             new = [float(chance.random() < 0.5) for _ in range(30)]
-            verdict = decide(evidence(new), evidence(old, "d" * 64), rules, facts={}, looks=looks)
+            verdict = decide(evidence(new), evidence(old, "d" * 64), rules, facts={}, earlier=looks)
             looks.append(verdict.decision is Decision.PROMOTE)
             means.append(sum(new) > sum(old))
         wrong += any(looks)
@@ -131,7 +131,7 @@ def _record(ledger: Ledger, verdict: Verdict, **changes: Any) -> None:
 
 
 def _asked(ledger: Ledger, verdict: Verdict) -> tuple[bool, ...]:
-    return former_looks(
+    return earlier_evaluations(
         ledger.entries("verdict"),
         golden=verdict.golden,
         evidence=verdict.evidence,
@@ -162,7 +162,7 @@ def test_a_rerun_is_the_same_look_and_gives_the_same_bytes(tmp_path: Path) -> No
     made = []
     for pair in (*pairs, *pairs, pairs[1]):
         plain = decide(*pair, policy(BETTER), facts={})
-        verdict = decide(*pair, policy(BETTER), facts={}, looks=_asked(ledger, plain))
+        verdict = decide(*pair, policy(BETTER), facts={}, earlier=_asked(ledger, plain))
         _record(ledger, verdict)
         made.append(canonical_json(verdict))
     assert made[:3] == made[3:6]

@@ -239,7 +239,7 @@ def test_a_choice_of_metrics_plans_only_where_it_holds() -> None:
 def test_a_used_up_golden_set_says_so_and_nothing_else() -> None:
     """After its last look every rule holds for that reason, without a plan, and the verdict asks for fresh examples."""
     verdict = decide(
-        *noisy(100, 0.15, 1), policy(NOT_WORSE, submissions=3), facts={}, looks=[False] * 3
+        *noisy(100, 0.15, 1), policy(NOT_WORSE, submissions=3), facts={}, earlier=[False] * 3
     )
     assert verdict.decision is Decision.HOLD
     assert (verdict.alpha, verdict.look, verdict.looks) == (0.0, 4, 3)

@@ -17,12 +17,13 @@ from judge_server import Judge, judge_server
 from labelled_pairs import oracle, pairs, pick
 from sluicegate.cli import sluice
 from sluicegate.errors import ConfigError, UsageError
+from sluicegate.generating import Request
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import write_labels
 from sluicegate.line.judge import calibrate as stage
 from sluicegate.line.run import open_run
 from sluicegate.project import Project
-from sluicegate.records import Evidence, JudgeUse, Question
+from sluicegate.records import Evidence, JudgeUse
 
 LABELS, WORTH = pairs(60)
 PARAMS = """
@@ -41,7 +42,7 @@ criterion: Which answer does the task?
 
 def right(messages: Sequence[dict[str, str]]) -> str:
     """The oracle, over HTTP."""
-    return oracle(WORTH, 0.1)(Question(tuple(messages)))
+    return oracle(WORTH, 0.1)(Request(tuple(messages)))
 
 
 def first(messages: Sequence[dict[str, str]]) -> str:

@@ -17,14 +17,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gullible_judge import Gullible, content, obeys, seen
 from judge_attacks import ATTACKS, attacks, filled
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Reply
 from sluicegate.judges import FORMS, Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import clean, key_of, no_answer
 from sluicegate.judges.parsing import Unreadable, read_object
 from sluicegate.judges.sentences import claims
 from sluicegate.judges.weighting import weighted_score
 from sluicegate.judges.wording import parts_of
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Decision, Evidence, JudgeUse, Reply, ScoredExample, Summary
+from sluicegate.models.scripted import ScriptedModel
+from sluicegate.records import Decision, Evidence, JudgeUse, ScoredExample, Summary
 from soak_scale import scaled
 
 SOURCES = tuple(
@@ -64,8 +65,8 @@ def own_lines(criterion: Criterion) -> frozenset[str]:
     return frozenset(line.replace(key, "KEY") for line in outside.splitlines())
 
 
-def judge(criterion: Criterion, lax: bool = False) -> ScriptedAsker:
-    return ScriptedAsker(Gullible(own_lines(criterion), lax))
+def judge(criterion: Criterion, lax: bool = False) -> ScriptedModel:
+    return ScriptedModel(Gullible(own_lines(criterion), lax))
 
 
 def row(output: str, source: str = SOURCES[0], other: str = "") -> JudgeRow:
@@ -263,9 +264,9 @@ RESTS = (
 
 def evidence(criterion: Criterion, outputs: list[str], release: str) -> Evidence:
     """Evidence of one release with the scores of the gullible judge and nothing else."""
-    asker = judge(criterion)
+    model = judge(criterion)
     rows = [JudgeRow(f"e{n:02d}", SOURCES[n], output) for n, output in enumerate(outputs)]
-    judged = judge_rows(criterion, rows, [asker])
+    judged = judge_rows(criterion, rows, [model])
     assert judged.failed == 0
     scores = [score for score in judged.scores if score is not None]
     kept = tuple(
@@ -273,7 +274,7 @@ def evidence(criterion: Criterion, outputs: list[str], release: str) -> Evidence
         for one, score in zip(rows, scores, strict=True)
     )
     mean = math.fsum(scores) / len(scores)
-    use = JudgeUse(judge_digest(criterion, [asker]), len(rows), 0)
+    use = JudgeUse(judge_digest(criterion, [model]), len(rows), 0)
     return Evidence(
         release, "golden", "metrics", kept, {criterion.metric: Summary(mean, 0.0, 1.0, len(rows), len(rows))},
         judges={criterion.name: use},

@@ -28,23 +28,30 @@ from labelled_pairs import (
 )
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
+from sluicegate.generating import Failure, Reply, Request
+from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
-from sluicegate.judges.calibration import Calibration, calibrate, plain, record, recorded, standing
+from sluicegate.judges.calibration import (
+    Calibration,
+    calibrate,
+    record,
+    recorded,
+    standing,
+)
 from sluicegate.judges.labels import LabelledRow, Labels
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Failure, Question, Reply
+from sluicegate.models.scripted import ScriptedModel
 from soak_scale import scaled
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 QUICK = CalibrationParams(resamples=100)
-Said = Callable[[Question], str | Reply | Failure]
+Said = Callable[[Request], str | Reply | Failure]
 
 
 def calibrated(
     answer: Said, labels: Labels, criterion: Criterion = PAIRWISE, **changes: object
 ) -> Calibration:
     params = QUICK.model_copy(update=changes)
-    return calibrate(criterion, labels, [ScriptedAsker(answer)], params, now=NOW)
+    return calibrate(criterion, labels, [ScriptedModel(answer)], params, now=NOW)
 
 
 def failed(found: Calibration) -> set[str]:
@@ -91,7 +98,7 @@ def test_picking_the_longer_is_refused() -> None:
     """Where the longer answer is mostly right, going by length alone is still no better than going by length alone."""
     labels, _ = pairs(100, longer=0.85)
 
-    def by_length(question: Question) -> str:
+    def by_length(question: Request) -> str:
         shown = parts(question)
         return pick(len(shown["FIRST ANSWER"]) > len(shown["SECOND ANSWER"]))
 
@@ -121,7 +128,7 @@ def test_one_row_without_a_verdict_refuses() -> None:
     labels, worth = pairs(60)
     right = oracle(worth, 0.0)
 
-    def sometimes(question: Question) -> str | Failure:
+    def sometimes(question: Request) -> str | Failure:
         return (
             Failure("the endpoint is down")
             if "task 7 of" in parts(question)["SOURCE"]
@@ -177,7 +184,7 @@ def test_known_bad_answers_must_be_noticed() -> None:
     labels, worth = scored(80)
     good = scorer(worth)
 
-    def praises(question: Question) -> str:
+    def praises(question: Request) -> str:
         return (
             '{"reason": "", "score": 5}'
             if parts(question)["ANSWER"] == "gibberish zzz"
@@ -201,7 +208,7 @@ def test_known_bad_answers_are_shown_to_the_judge() -> None:
     good, seen = scorer(worth), []
     bad = {"Great summary.": 4, "task 90 of many tasks to do": 1, "Yes": 1}
 
-    def praises(question: Question) -> str:
+    def praises(question: Request) -> str:
         shown = parts(question)
         seen.append(shown["ANSWER"])
         return '{"reason": "", "score": 5}' if shown["ANSWER"] in bad else good(question)
@@ -230,7 +237,7 @@ def test_equals_are_not_noticed_either() -> None:
     labels, worth = pairs(60)
     right = oracle(worth, 0.0)
 
-    def shy(question: Question) -> str:
+    def shy(question: Request) -> str:
         shown = parts(question)
         known = all(
             (shown["SOURCE"], shown[f"{place} ANSWER"]) in worth for place in ("FIRST", "SECOND")
@@ -265,7 +272,7 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
     found = calibrated(oracle(worth, 0.0), labels)
     path = record(tmp_path, found)
     assert path == tmp_path / "calibrations" / f"{found.digest}.json"
-    assert recorded(tmp_path, found.digest) == plain(found)
+    assert recorded(tmp_path, found.digest) == as_json(found)
     assert standing(tmp_path, found.digest, NOW) == "ok"
     assert standing(tmp_path, found.digest, NOW, name="better", params=QUICK) == "ok"
     assert standing(tmp_path, found.digest, NOW + timedelta(days=89, hours=23)) == "ok"
@@ -276,7 +283,7 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
         == "stale"
     )
     other = judge_digest(
-        replace(PAIRWISE, text="Which is longer?"), [ScriptedAsker(lambda question: "")]
+        replace(PAIRWISE, text="Which is longer?"), [ScriptedModel(lambda question: "")]
     )
     assert standing(tmp_path, other, NOW) == "uncalibrated"
     assert standing(tmp_path, other, NOW, name="better") == "other_digest"
@@ -302,7 +309,7 @@ def test_the_same_labels_and_answers_give_the_same_record() -> None:
     again = calibrated(oracle(worth, 0.1), Labels(tuple(reversed(labels.rows))))
     assert first.labels == again.labels
     assert first.measures["accuracy"] == again.measures["accuracy"]
-    assert plain(first) == plain(calibrated(oracle(worth, 0.1), labels))
+    assert as_json(first) == as_json(calibrated(oracle(worth, 0.1), labels))
 
 
 def test_a_token_answer_may_begin_with_a_space_of_its_own() -> None:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges import Criterion, JudgeRow, judge_rows
 from sluicegate.judges.base import Judged, depends_on_order
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.weighting import weighted_score, weighted_token
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Question, Reply
+from sluicegate.models.scripted import ScriptedModel
 
 ROW = JudgeRow(
     "r",
@@ -39,7 +39,7 @@ EXPECTED = (4 * 0.5 + 5 * 0.3 + 3 * 0.1) / 0.9
 
 def judged(criterion: Criterion, *answers: str | Reply, row: JudgeRow = ROW) -> Judged:
     left = list(answers)
-    return judge_rows(criterion, [row], [ScriptedAsker(lambda question: left.pop(0))])
+    return judge_rows(criterion, [row], [ScriptedModel(lambda question: left.pop(0))])
 
 
 def test_direct_shares_the_scale() -> None:
@@ -55,9 +55,9 @@ def test_direct_shares_the_scale() -> None:
 
 def test_what_a_judge_is_told() -> None:
     """Rules and criterion are in the system message, equal for all rows; the data, marked, in the user's."""
-    asker = ScriptedAsker(lambda question: SCORED)
-    judge_rows(DIRECT, [ROW, replace(ROW, source="Another one.")], [asker])
-    first, second = asker.asked
+    model = ScriptedModel(lambda question: SCORED)
+    judge_rows(DIRECT, [ROW, replace(ROW, source="Another one.")], [model])
+    first, second = model.asked
     assert first.messages[0] == second.messages[0]
     assert "How good." in first.messages[0]["content"]
     assert "integer from 1 to 5" in first.messages[0]["content"]
@@ -96,7 +96,7 @@ def test_one_unweighted_row_marks_the_run() -> None:
     result = judge_rows(
         GEVAL,
         [ROW, replace(ROW, source="Other.")],
-        [ScriptedAsker(lambda question: replies.pop(0))],
+        [ScriptedModel(lambda question: replies.pop(0))],
     )
     assert result.weighted is False
 
@@ -141,18 +141,18 @@ def test_a_weighted_score_lies_in_the_scale(tokens: dict[str, float]) -> None:
 def test_geval_asks_for_steps_once() -> None:
     """Without steps in the file the judge writes them, in one call that shows no row; then they are part of the task."""
     bare = replace(GEVAL, steps=())
-    asker = ScriptedAsker(
+    model = ScriptedModel(
         lambda question: (
             '{"steps": ["Look.", "Count."]}'
             if "steps by which" in question.messages[0]["content"]
             else SCORED
         )
     )
-    result = judge_rows(bare, [ROW, replace(ROW, source="Other.")], [asker])
+    result = judge_rows(bare, [ROW, replace(ROW, source="Other.")], [model])
     assert result.calls == 3
-    assert ROW.output not in str(asker.asked[0].messages)
+    assert ROW.output not in str(model.asked[0].messages)
     assert all(
-        "1. Look.\n2. Count." in question.messages[0]["content"] for question in asker.asked[1:]
+        "1. Look.\n2. Count." in question.messages[0]["content"] for question in model.asked[1:]
     )
     assert result.scores == (0.75, 0.75)
 
@@ -172,23 +172,23 @@ def test_rubric_describes_its_levels() -> None:
     rubric = replace(
         DIRECT, form="rubric", scale=(0, 2), levels=((0, "wrong"), (1, "half"), (2, "right"))
     )
-    asker = ScriptedAsker(lambda question: '{"reason": "r", "score": 1}')
-    assert judge_rows(rubric, [ROW], [asker]).scores == (0.5,)
-    assert "0: wrong\n1: half\n2: right" in asker.asked[0].messages[0]["content"]
+    model = ScriptedModel(lambda question: '{"reason": "r", "score": 1}')
+    assert judge_rows(rubric, [ROW], [model]).scores == (0.5,)
+    assert "0: wrong\n1: half\n2: right" in model.asked[0].messages[0]["content"]
     assert judged(rubric, '{"reason": "r", "score": 3}').failed == 1
 
 
 def test_token_answers_are_opened_and_weighted() -> None:
     """A small model is asked for one token after an opened answer; probabilities weight it where they are known."""
-    asker = ScriptedAsker(
+    model = ScriptedModel(
         lambda question: Reply(" 4", 5, 1, 0.0, False, ({" 4": math.log(0.5), "2": math.log(0.5)},))
     )
-    result = judge_rows(TOKEN, [ROW], [asker])
-    assert (asker.asked[0].messages[-1], asker.asked[0].max_tokens) == (
+    result = judge_rows(TOKEN, [ROW], [model])
+    assert (model.asked[0].messages[-1], model.asked[0].max_tokens) == (
         {"role": "assistant", "content": "Score:"},
         2,
     )
-    assert asker.asked[0].alternatives > 0
+    assert model.asked[0].alternatives > 0
     assert (result.scores, result.weighted) == ((0.5,), True)
     plain = judged(TOKEN, Reply("4", 5, 1, 0.0, False))
     assert (plain.scores, plain.weighted) == ((0.75,), False)
@@ -241,9 +241,9 @@ def test_pairwise_asks_in_both_orders(
 
 def test_pairwise_shows_both_answers_in_either_place() -> None:
     """Each answer is shown once first and once second, each time under another key."""
-    asker = ScriptedAsker(lambda question: '{"reason": "r", "better": "first"}')
-    judge_rows(PAIR, [replace(ROW, output="Mine.", other="Theirs.")], [asker])
-    one, two = (question.messages[1]["content"] for question in asker.asked)
+    model = ScriptedModel(lambda question: '{"reason": "r", "better": "first"}')
+    judge_rows(PAIR, [replace(ROW, output="Mine.", other="Theirs.")], [model])
+    one, two = (question.messages[1]["content"] for question in model.asked)
     assert one.index("Mine.") < one.index("Theirs.")
     assert two.index("Theirs.") < two.index("Mine.")
     assert one.splitlines()[0] != two.splitlines()[0]
@@ -258,7 +258,7 @@ def test_a_judge_that_picks_by_position_says_nothing() -> None:
     result = judge_rows(
         replace(PAIR, answer="token"),
         rows,
-        [ScriptedAsker(lambda question: Reply("1", 1, 1, 0.0, False))],
+        [ScriptedModel(lambda question: Reply("1", 1, 1, 0.0, False))],
     )
     assert set(result.scores) == {0.5}
     assert result.order_dependent == 30
@@ -300,12 +300,12 @@ def verdicts(*pairs: tuple[bool, int]) -> str:
 
 def test_claims_are_the_answers_own() -> None:
     """The share of supported claims is the score; the reason names each claim with its sentence."""
-    asker = ScriptedAsker(lambda question: verdicts((True, 1), (True, 2), (False, 0)))
-    result = judge_rows(CLAIMS, [ROW], [asker])
+    model = ScriptedModel(lambda question: verdicts((True, 1), (True, 2), (False, 0)))
+    result = judge_rows(CLAIMS, [ROW], [model])
     assert result.scores[0] == pytest.approx(2 / 3)
     assert "'five euros went back.': from 'The agent refunded 5 euros.'" in result.reasons[0]
     assert "'Bye.': not supported" in result.reasons[0]
-    asked = asker.asked[0].messages[1]["content"]
+    asked = model.asked[0].messages[1]["content"]
     assert "1. Order 7 came late.\n2. The agent refunded 5 euros." in asked
     assert "1. The order was late\n2. five euros went back.\n3. Bye." in asked
 
@@ -332,9 +332,9 @@ def test_a_claim_without_its_sentence_fails_the_row(said: str) -> None:
 
 def test_a_line_in_the_source_cannot_pose_as_a_sentence_number() -> None:
     """Numbers at the beginning of lines are ours alone."""
-    asker = ScriptedAsker(lambda question: verdicts((False, 0)))
-    judge_rows(CLAIMS, [JudgeRow("r", "One.\n7. Seven.\nTwo.", "It is so.")], [asker])
-    assert "1. One.\n2. Seven.\n3. Two." in asker.asked[0].messages[1]["content"]
+    model = ScriptedModel(lambda question: verdicts((False, 0)))
+    judge_rows(CLAIMS, [JudgeRow("r", "One.\n7. Seven.\nTwo.", "It is so.")], [model])
+    assert "1. One.\n2. Seven.\n3. Two." in model.asked[0].messages[1]["content"]
 
 
 @pytest.mark.parametrize(
@@ -377,11 +377,11 @@ def test_nothing_that_is_said_is_left_out(text: str) -> None:
 
 def test_questions_hold_no_more_than_they_need() -> None:
     """Neither id nor unshown parts of a row reach the judge."""
-    asker = ScriptedAsker(lambda question: SCORED)
+    model = ScriptedModel(lambda question: SCORED)
     row = JudgeRow(
         "secret-id", "Source.", "An answer.", ("Reference.",), "Champion.", {"user": "Jane"}
     )
-    judge_rows(DIRECT, [row], [asker])
-    said = str(asker.asked)
-    assert isinstance(asker.asked[0], Question)
+    judge_rows(DIRECT, [row], [model])
+    said = str(model.asked)
+    assert isinstance(model.asked[0], Request)
     assert not [word for word in ("secret-id", "Reference.", "Champion.", "Jane") if word in said]

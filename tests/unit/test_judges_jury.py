@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import Criterion, JudgeRow, judge_digest, judge_rows
 from sluicegate.judges.defence import canned_answers
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Failure, Question, Reply
+from sluicegate.models.scripted import ScriptedModel
 
 CRITERION = Criterion("c", "direct", "How good.", ("j",), (0, 4))
 JURY = replace(CRITERION, judges=("a", "b", "c"))
@@ -18,25 +18,25 @@ ROWS = [JudgeRow(f"r{n}", f"The source number {n}.", f"An answer about {n}.") fo
 GARBAGE = JudgeRow("sentinel-1", "What is the time?", "Green ideas sleep furiously.")
 
 
-def says(score: int | str, name: str = "fake") -> ScriptedAsker:
-    return ScriptedAsker(lambda question: f'{{"reason": "r", "score": {score}}}', name)
+def says(score: int | str, name: str = "fake") -> ScriptedModel:
+    return ScriptedModel(lambda question: f'{{"reason": "r", "score": {score}}}', name)
 
 
-def by_row(answers: dict[str, str | Failure], otherwise: str) -> ScriptedAsker:
+def by_row(answers: dict[str, str | Failure], otherwise: str) -> ScriptedModel:
     """A judge whose answer depends on which text is in the question."""
 
-    def answer(question: Question) -> str | Failure:
+    def answer(question: Request) -> str | Failure:
         asked = question.messages[1]["content"]
         return next((said for text, said in answers.items() if text in asked), otherwise)
 
-    return ScriptedAsker(answer)
+    return ScriptedModel(answer)
 
 
 def test_a_failed_row_has_no_number() -> None:
     """A dead endpoint, an unreadable answer and a cut one are failures of their rows with their reasons; others stand."""
     fine = '{"reason": "r", "score": 4}'
 
-    def answer(question: Question) -> str | Reply | Failure:
+    def answer(question: Request) -> str | Reply | Failure:
         asked = question.messages[1]["content"]
         if "number 0" in asked:
             return Failure("the endpoint answered 503")
@@ -44,7 +44,7 @@ def test_a_failed_row_has_no_number() -> None:
             return "I would say 4."
         return Reply(fine, 1, 512, 0.0, finished=False) if "number 2" in asked else fine
 
-    result = judge_rows(CRITERION, ROWS, [ScriptedAsker(answer)])
+    result = judge_rows(CRITERION, ROWS, [ScriptedModel(answer)])
     assert result.scores == (None, None, None, 1.0)
     assert result.failed == 3
     assert result.failures[0] == "the endpoint answered 503"
@@ -62,18 +62,18 @@ def test_calls_and_tokens_are_counted() -> None:
 
 def test_no_rows_no_calls() -> None:
     """Nothing to judge costs nothing, not even for the sentinels."""
-    asker = says(0)
-    result = judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), [], [asker])
-    assert (result.scores, result.calls, asker.asked) == ((), 0, [])
+    model = says(0)
+    result = judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), [], [model])
+    assert (result.scores, result.calls, model.asked) == ((), 0, [])
 
 
 def test_a_judge_that_praises_a_sentinel_has_failed() -> None:
     """A known-bad answer that is praised takes the scores from every row of the run, before any of them is asked about."""
     watched = replace(CRITERION, sentinels=(GARBAGE,))
-    asker = says(4)
-    result = judge_rows(watched, ROWS, [asker])
+    model = says(4)
+    result = judge_rows(watched, ROWS, [model])
     assert result.scores == (None,) * 4
-    assert (result.calls, len(asker.asked)) == (1, 1)
+    assert (result.calls, len(model.asked)) == (1, 1)
     assert "praised known-bad answer 1: 1.00 of 1" in result.failures[0]
     assert (
         judge_rows(
@@ -87,8 +87,8 @@ def test_a_judge_that_praises_a_sentinel_has_failed() -> None:
 
 def test_a_judge_that_cannot_judge_a_sentinel_has_failed() -> None:
     """No verdict on a known-bad answer is no proof of a judge."""
-    asker = by_row({"Green ideas": "well..."}, '{"reason": "r", "score": 4}')
-    result = judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), ROWS, [asker])
+    model = by_row({"Green ideas": "well..."}, '{"reason": "r", "score": 4}')
+    result = judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), ROWS, [model])
     assert result.failed == 4
     assert "no verdict on known-bad answer 1" in result.failures[0]
 
@@ -102,11 +102,11 @@ def test_praise_of_a_lower_is_better_criterion_is_a_low_score() -> None:
 
 def test_sentinels_are_asked_like_rows() -> None:
     """Nothing in the question tells a sentinel from a row."""
-    asker = says(0)
-    judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), ROWS, [asker])
-    assert len(asker.asked) == 5
-    assert "sentinel" not in str(asker.asked).lower()
-    assert len({question.messages[0]["content"] for question in asker.asked}) == 1
+    model = says(0)
+    judge_rows(replace(CRITERION, sentinels=(GARBAGE,)), ROWS, [model])
+    assert len(model.asked) == 5
+    assert "sentinel" not in str(model.asked).lower()
+    assert len({question.messages[0]["content"] for question in model.asked}) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_sentinels_are_asked_like_rows() -> None:
 def test_what_is_no_answer_costs_no_call(output: str, reason: str) -> None:
     """Blank, echoed, announced and over-long answers score the worst without a call, in either direction."""
     for direction, worst in (("higher", 0.0), ("lower", 1.0)):
-        asker = says(4)
+        model = says(4)
         criterion = replace(CRITERION, direction=direction)
-        result = judge_rows(criterion, [JudgeRow("r", "The source number 9.", output)], [asker])
-        assert (result.scores, result.calls, result.uncalled, asker.asked) == ((worst,), 0, 1, [])
+        result = judge_rows(criterion, [JudgeRow("r", "The source number 9.", output)], [model])
+        assert (result.scores, result.calls, result.uncalled, model.asked) == ((worst,), 0, 1, [])
         assert reason in result.reasons[0]
         assert "without asking" in result.reasons[0]
 
@@ -211,24 +211,24 @@ def test_one_juror_that_praises_a_sentinel_fails_the_run() -> None:
 def test_a_jury_of_pairs_keeps_all_picks() -> None:
     """Each judge's two picks are kept, in the order of the judges."""
     pair = replace(JURY, form="pairwise", scale=(0, 1), judges=("a", "b"))
-    first = ScriptedAsker(lambda question: '{"reason": "r", "better": "first"}')
-    equal = ScriptedAsker(lambda question: '{"reason": "r", "better": "equal"}', "e")
+    first = ScriptedModel(lambda question: '{"reason": "r", "better": "first"}')
+    equal = ScriptedModel(lambda question: '{"reason": "r", "better": "equal"}', "e")
     result = judge_rows(pair, [replace(ROWS[0], other="Another one.")], [first, equal])
     assert (result.scores, result.picks, result.order_dependent) == ((0.5,), ("11==",), 1)
 
 
-def test_as_many_askers_as_judges() -> None:
+def test_as_many_models_as_judges() -> None:
     """A jury with a juror missing is refused."""
     with pytest.raises(ConfigError, match="a, b, c"):
         judge_rows(JURY, ROWS, [says(1)])
 
 
-def test_an_asker_that_loses_answers_is_an_error() -> None:
+def test_a_model_that_loses_answers_is_an_error() -> None:
     """Fewer answers than questions would shift them among the rows."""
 
-    class Short(ScriptedAsker):
-        def ask(self, questions, progress=None):  # type: ignore[no-untyped-def]
-            return super().ask(questions, progress)[:-1]
+    class Short(ScriptedModel):
+        def generate(self, requests, **rest):  # type: ignore[no-untyped-def]
+            return super().generate(requests, **rest)[:-1]
 
     with pytest.raises(EvidenceError, match="3 answers to 4 questions"):
         judge_rows(CRITERION, ROWS, [Short(lambda question: "x")])
@@ -237,11 +237,11 @@ def test_an_asker_that_loses_answers_is_an_error() -> None:
 def test_a_spent_budget_goes_through() -> None:
     """Nothing is concluded from half a run."""
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         raise BudgetError("spent")
 
     with pytest.raises(BudgetError):
-        judge_rows(CRITERION, ROWS, [ScriptedAsker(answer)])
+        judge_rows(CRITERION, ROWS, [ScriptedModel(answer)])
 
 
 def test_progress_runs_once_over_all_judges() -> None:
@@ -274,10 +274,10 @@ def test_rows_that_lack_what_is_shown() -> None:
 
 def test_every_reference_is_shown() -> None:
     """All right answers are shown, each between its own marks."""
-    asker = says(4)
+    model = says(4)
     needs = replace(CRITERION, shows=("output", "reference"), needs_reference=True)
-    judge_rows(needs, [replace(ROWS[0], references=("Uno.", "Due."))], [asker])
-    asked = asker.asked[0].messages[1]["content"]
+    judge_rows(needs, [replace(ROWS[0], references=("Uno.", "Due."))], [model])
+    asked = model.asked[0].messages[1]["content"]
     assert "[BEGIN REFERENCE 1" in asked
     assert "[BEGIN REFERENCE 2" in asked
     assert "Uno." in asked

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluicegate.generating import Reply
 from sluicegate.judges import Criterion, JudgeRow, judge_rows
 from sluicegate.judges.direct import FIELDS
 from sluicegate.judges.direct import opinion as direct_opinion
@@ -21,7 +22,6 @@ from sluicegate.judges.parsing import (
     read_token,
     readable,
 )
-from sluicegate.records import Reply
 
 SCALE = Criterion("c", "direct", "How good.", ("j",), (0, 3))
 ROW = JudgeRow("r", "the source text", "an answer of some words")

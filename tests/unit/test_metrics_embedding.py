@@ -191,7 +191,7 @@ def test_best_reference_counts() -> None:
             for text in ("a blue whale", "my order is delayed")
         ]
         both = score_one(metric, "", "the parcel is late", ["a blue whale", "my order is delayed"])
-        assert both == pytest.approx(max(alone), abs=1e-9)
+        assert both == pytest.approx(max(alone), abs=1e-6)  # padding moves the last digit
         assert alone[1] > alone[0]
 
 

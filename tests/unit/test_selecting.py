@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,8 +12,9 @@ import pytest
 from sluicegate.config import PriceParams
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation import summarise
-from sluicegate.models import Messages
-from sluicegate.records import Evidence, Generation, GenerationSettings, ScoredExample
+from sluicegate.generating import Failure, Reply, Request
+from sluicegate.models.scripted import ScriptedModel, last_line
+from sluicegate.records import Evidence, GenerationSettings, ScoredExample
 from sluicegate.selecting import (
     Choice,
     Cost,
@@ -42,7 +43,7 @@ def evidence(values: Sequence[float], name: str = "r") -> Evidence:
 
 def option(name: str, values: Sequence[float], cost: float | None = 100.0, **more: Any) -> Option:
     known: dict[str, Any] = {
-        "kind": "local",
+        "local": True,
         "licence": "MIT",
         "commercial": True,
         "residency": "on-premises",
@@ -117,13 +118,13 @@ def test_every_need_rules_out(
 
 def test_an_endpoint_needs_no_memory_of_ours() -> None:
     """A limit on memory does not rule an endpoint out."""
-    remote = option("a", scores(0.6, 1), kind="endpoint", memory=None)
+    remote = option("a", scores(0.6, 1), local=False, memory=None)
     assert chosen([remote], needs={"memory_gib_at_most": 1}).chosen == "a"
 
 
 def test_what_failed_is_out_first() -> None:
     """A candidate that could not be measured is ruled out with what stopped it; the others are still compared."""
-    broken = Option("b", "endpoint", "", None, "", failed="the endpoint is down")
+    broken = Option("b", False, "", None, "", failed="the endpoint is down")
     found = chosen([broken, option("a", scores(0.6, 1))])
     assert (found.chosen, found.steps[0].out, found.steps[0].answers["b"]) == (
         "a",
@@ -199,27 +200,20 @@ def test_costs_are_the_sum_of_their_parts() -> None:
         local_cost(60, 0.0, assumed)
 
 
-class Steady:
-    """A backend on a clock of its own: `first` seconds for the prompt, `step` for every token after the first."""
+@dataclass
+class Steady(ScriptedModel):
+    """A model on a clock of its own: `first` seconds for the prompt, `step` for every token after the first."""
 
-    context = 1000
+    answer: Callable[[Request], str | Reply | Failure] = last_line
+    clock: list[float] = field(default_factory=list)
+    first: float = 0.5
+    step: float = 0.02
 
-    def __init__(self, clock: list[float], first: float, step: float) -> None:
-        self._clock, self._first, self._step = clock, first, step
-
-    def count_tokens(self, messages: Messages) -> int:
-        return len(messages[0]["content"])
-
-    def generate(
-        self,
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[Generation]:
-        tokens = settings.max_new_tokens
-        self._clock[0] += self._first + self._step * (tokens - 1)
+    def generate(self, requests: Sequence[Request], **rest: Any) -> list[Reply | Failure]:
+        tokens = requests[0].max_tokens
+        self.clock[0] += self.first + self.step * (tokens - 1)
         return [
-            Generation("x", self.count_tokens(messages), tokens, 0.1, True) for messages in prompts
+            Reply("x", len(request.messages[0]["content"]), tokens, 0.1) for request in requests
         ]
 
 
@@ -229,13 +223,13 @@ def test_prompt_and_answer_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sluicegate.selecting.measuring.time.perf_counter", lambda: clock[0])
     prompts = [[{"role": "user", "content": "x" * size}] for size in range(10, 110)]
     timings, decode = timed(
-        Steady(clock, 0.5, 0.02), prompts, GenerationSettings(), new_tokens=11, repeats=4
+        Steady(clock=clock), prompts, GenerationSettings(), new_tokens=11, repeats=4
     )
     assert [(t.answer_tokens, t.p50, t.n) for t in timings] == [(1, 0.5, 4), (11, 0.7, 4)] * 3
     assert timings[0].prompt_tokens < timings[2].prompt_tokens < timings[4].prompt_tokens
     assert decode == pytest.approx(0.02)
     assert (
-        throughput(Steady(clock, 0.5, 0.02), prompts[:10], GenerationSettings(max_new_tokens=26))
+        throughput(Steady(clock=clock), prompts[:10], GenerationSettings(max_new_tokens=26))
         == 260.0
     )
 

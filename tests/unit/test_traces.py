@@ -19,6 +19,7 @@ from sluicegate.errors import DataError, TrackingError
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import read_labels
 from sluicegate.line.learn.reviews import pull
+from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from sluicegate.scaffold import init
 from sluicegate.tracking import About, Opinion, RunHandle, TracedAnswer, Tracking, traces
@@ -182,12 +183,12 @@ def project(
 def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
     """Reviews of a judge join its labels, who and why are kept, and what is out of its scale is refused by name."""
     here, _ = project
-    found = pull(here)
-    assert (found["lines"], found["new"], found["gone"]) == (4, 4, 0)
-    assert found["judges"] == {"clear": {"added": 2, "changed": 0}}
-    assert len(found["refused"]) == 1
-    assert "e1, judge clear, ana: 9 is not between 1 and 5" in found["refused"][0]
-    lines = [json.loads(line) for line in Path(found["file"]).read_text("utf-8").splitlines()]
+    found = pull(open_run(here))
+    assert (found.lines, found.new, found.gone) == (4, 4, 0)
+    assert found.judges == {"clear": {"added": 2, "changed": 0}}
+    assert len(found.refused) == 1
+    assert "e1, judge clear, ana: 9 is not between 1 and 5" in found.refused[0]
+    lines = [json.loads(line) for line in Path(found.file).read_text("utf-8").splitlines()]
     assert {(line["example"], line["judge"], line["label"], line["rater"]) for line in lines} == {
         ("e0", "clear", 2, "ana"), ("e0", "clear", 5, "ben"), ("e1", "clear", 9, "ana"), ("e2", "polite", "very", "ana"),
     }  # fmt: skip
@@ -201,14 +202,14 @@ def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
 def test_pulled_twice_is_pulled_once(project: tuple[Project, list[Any]], store: Tracking) -> None:
     """A second pull changes no byte; a changed mind takes the place of the former, and a word taken back goes."""
     here, found = project
-    pull(here)
+    pull(open_run(here))
     files = {path: path.read_bytes() for path in (here.root / "data" / "labels").iterdir()}
-    again = pull(here)
-    assert (again["new"], again["judges"]) == (0, {"clear": {"added": 0, "changed": 0}})
+    again = pull(open_run(here))
+    assert (again.new, again.judges) == (0, {"clear": {"added": 0, "changed": 0}})
     assert {path: path.read_bytes() for path in (here.root / "data" / "labels").iterdir()} == files
     say(store, found[0], "judge:clear", 4)
-    changed = pull(here)
-    assert (changed["lines"], changed["new"], changed["judges"]["clear"]) == (
+    changed = pull(open_run(here))
+    assert (changed.lines, changed.new, changed.judges["clear"]) == (
         4,
         1,
         {"added": 0, "changed": 1},
@@ -221,22 +222,22 @@ def test_pulled_twice_is_pulled_once(project: tuple[Project, list[Any]], store: 
         if one.name == "polite"
     )
     TracingClient(store.url).delete_assessment(found[2].info.trace_id, polite.assessment_id)
-    last = pull(here)
-    assert (last["gone"], last["lines"]) == (1, 3)
+    last = pull(open_run(here))
+    assert (last.gone, last.lines) == (1, 3)
 
 
 def test_labels_outlive_the_traces(project: tuple[Project, list[Any]], store: Tracking) -> None:
     """Traces deleted in MLflow take no label with them; a file of somebody else is left alone."""
     here, found = project
-    pull(here)
+    pull(open_run(here))
     store.client.delete_traces(
         found[0].info.experiment_id, trace_ids=[trace.info.trace_id for trace in found]
     )
-    assert (pull(here)["lines"], pull(here)["gone"]) == (4, 0)
+    assert (pull(open_run(here)).lines, pull(open_run(here)).gone) == (4, 0)
     other = here.root / "notes.jsonl"
     other.write_text('{"mine": 1}\n')
     with pytest.raises(DataError, match="not written by"):
-        pull(here, other)
+        pull(open_run(here), other)
     assert other.read_text() == '{"mine": 1}\n'
 
 

@@ -19,16 +19,18 @@ from trulens.core.feedback.endpoint import Endpoint
 from trulens.feedback.llm_provider import LLMProvider
 
 from judge_server import judge_server, model
+from sluicegate.budget import BUDGET_FILE, Budget
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
-from sluicegate.evaluation import METER, Limits, Meter, evaluate, read_evidence, write_evidence
+from sluicegate.evaluation import evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.trulens import trulens_provider
 from sluicegate.gates import Policy, decide
+from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.trulens_door import open_provider, read_feedback
 from sluicegate.metrics import find_metric, metrics_digest, score_many
 from sluicegate.metrics.scorers import scorer_metric
-from sluicegate.models.scripted_asker import ScriptedAsker
-from sluicegate.records import Decision, Example, Failure, Generation, Question, Reply
+from sluicegate.models.scripted import ScriptedModel
+from sluicegate.records import Decision, Example, Generation
 from tiny_model import build_tiny_model
 
 REASONED = '{"criteria": "on topic", "supporting_evidence": "the order", "score": 2}'
@@ -63,11 +65,11 @@ class Theirs(LLMProvider):  # type: ignore[misc]
 def test_prompts_and_scores_equal_trulens(name: str) -> None:
     """Each feedback function asks what TruLens 2.16 asks and, of a well-formed answer, makes the same score."""
     said = REASONED if name.endswith("reasons") else "2"
-    asker, theirs = ScriptedAsker(lambda question: said), Theirs(said)
-    found = getattr(open_provider(asker), name)(**CALLS[name])
+    model, theirs = ScriptedModel(lambda question: said), Theirs(said)
+    found = getattr(open_provider(model), name)(**CALLS[name])
     wanted = getattr(theirs, name)(**CALLS[name])
-    assert [list(question.messages) for question in asker.asked] == theirs.asked
-    assert len(asker.asked) == 1
+    assert [list(question.messages) for question in model.asked] == theirs.asked
+    assert len(model.asked) == 1
     if isinstance(wanted, tuple):
         assert found[1] == wanted[1]
         found, wanted = found[0], wanted[0]
@@ -80,7 +82,7 @@ def test_prompts_and_scores_equal_trulens(name: str) -> None:
 )  # fmt: skip
 def test_unclear_answers_are_no_score(said: str) -> None:
     """What is not exactly one score of the scale is an error, where TruLens often takes the smallest number it sees."""
-    provider = open_provider(ScriptedAsker(lambda question: said))
+    provider = open_provider(ScriptedModel(lambda question: said))
     with pytest.raises(EvidenceError, match="cannot be read"):
         provider.relevance(prompt="a", response="b")
     with pytest.raises(EvidenceError, match="cannot be read"):
@@ -119,7 +121,7 @@ def test_failures_and_cut_answers_are_errors() -> None:
     """A model that does not answer, or not to the end, gives no score."""
     for reply in (Failure("connection refused"), Reply("2", 1, 1, 0.0, finished=False)):
         with pytest.raises(EvidenceError, match="answer"):
-            open_provider(ScriptedAsker(lambda question, reply=reply: reply)).relevance(
+            open_provider(ScriptedModel(lambda question, reply=reply: reply)).relevance(
                 prompt="a", response="b"
             )
 
@@ -128,14 +130,14 @@ def test_groundedness_downloads_nothing() -> None:
     """Groundedness splits by the model; NLTK's splitter, a download at every call, is refused."""
     from trulens.core.metric.metric import GroundednessConfigs
 
-    def answer(question: Question) -> str:
+    def answer(question: Request) -> str:
         return (
             REASONED
             if len(question.messages) > 1 and "STATEMENT" in question.messages[1]["content"].upper()
             else "A."
         )
 
-    provider = open_provider(ScriptedAsker(answer))
+    provider = open_provider(ScriptedModel(answer))
     score, reasons = provider.groundedness_measure_with_cot_reasons(
         source="A is so.", statement="A."
     )
@@ -152,10 +154,10 @@ MODULE = """
 from trulens.core import Metric
 from mlflow.entities import AssessmentError, Feedback
 from mlflow.genai.scorers import Guidelines, ResponseLength, make_scorer_ensemble, scorer
-from sluicegate.models.scripted_asker import ScriptedAsker
+from sluicegate.models.scripted import ScriptedModel
 from sluicegate.judges.trulens_door import open_provider
 
-relevance = Metric(implementation=open_provider(ScriptedAsker(lambda question: "2")).relevance).on_input_output()
+relevance = Metric(implementation=open_provider(ScriptedModel(lambda question: "2")).relevance).on_input_output()
 rude = Metric(implementation=lambda text: 0.25, higher_is_better=False)
 traced = Metric(implementation=lambda trace: 1.0)
 
@@ -171,7 +173,7 @@ def polite(inputs, outputs):
 def steps(trace):
     return 1
 
-provider = open_provider(ScriptedAsker(lambda question: "2"))
+provider = open_provider(ScriptedModel(lambda question: "2"))
 judge = Guidelines(name="kind", guidelines="Be kind.", model="openai:/none")
 hidden = Metric(implementation=lambda text: provider.coherence(text))
 rule = ResponseLength(max_length=10)
@@ -302,7 +304,7 @@ def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_provider_by_name_keeps_to_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a metric asks through it is counted in the run's meter and stops at its limits; any metric that asks is named."""
+    """What a metric asks through it counts in the run's budget and stops at its limits; it is named."""
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "registry").mkdir()
     with judge_server(lambda messages: "2") as judge:
@@ -317,19 +319,19 @@ def test_a_provider_by_name_keeps_to_the_budget(
             Example(f"e{n}", f"g{n}", {"q": f"Where is {n}?"}, ("Here.",), "t") for n in range(3)
         ]
         outputs = [Generation(f"Here, {n}.", 5, 3, 0.1, True) for n in range(3)]
-        meter = Meter(tmp_path / "meter.json", Limits(tokens=20_000))
-        meter.save()
-        monkeypatch.setenv(METER, str(tmp_path / "meter.json"))
+        Budget(tokens=20_000, path=tmp_path / "budget.json").save()
+        monkeypatch.setenv(BUDGET_FILE, str(tmp_path / "budget.json"))
         names = ["plain_module:score", "rouge1"]
         with pytest.raises(ConfigError, match="asked a model while it scored"):
             evaluate("c" * 64, golden, "g", outputs, names)
         declared = {"plain_module:score": True}
         made = evaluate("c" * 64, golden, "g", outputs, names, asking=declared)
         assert set(made.judges) == {"plain_module:score"}
-        spent = Meter.of_this_run().spent
+        spent = Budget.of_this_run().spent
         assert (spent.judge_calls, spent.judge_tokens > 0) == (3, True)
-        meter = Meter.of_this_run()
-        meter.judged(0, 20_000 - meter.spent.tokens - 50, 0.0)  # by others
+        budget = Budget.of_this_run()
+        budget.spent.judge_tokens += 20_000 - budget.spent.tokens - 50  # by others
+        budget.save()
         with pytest.raises(BudgetError, match="token budget"):
             provider.coherence(text="Something new.")
         assert len(judge.asked) == 3

@@ -14,10 +14,17 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sluicegate.adapters import CONFIG, WEIGHTS, adapter_digest, verify_adapter
 from sluicegate.config import ModelSpec, TuneParams
+from sluicegate.engines.attention import use_planned_attention
+from sluicegate.engines.loading import encode_chat, load_model, load_tokenizer
 from sluicegate.errors import ConfigError, DataError, ModelError
-from sluicegate.models import LoadedBase, Messages, open_backend, resolve_base
-from sluicegate.models.attention import use_planned_attention
-from sluicegate.models.weights import encode_chat, load_model, load_tokenizer
+from sluicegate.models import (
+    LoadedBase,
+    Messages,
+    WeightsModel,
+    all_replies,
+    request_of,
+    resolve_base,
+)
 from sluicegate.records import GenerationSettings, TuneSummary
 from sluicegate.tuning import tune
 from sluicegate.tuning.rows import Row, fill, schedule, tokenise
@@ -95,13 +102,12 @@ def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
         tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path
     )
     settings = GenerationSettings(max_new_tokens=16)
+    request = request_of(HELD[0][0], settings)
     texts = [
-        open_backend("transformers", base, adapter, dtype="float32", batch_tokens=500)
-        .generate([HELD[0][0]], settings)[0]
-        .text
+        all_replies(WeightsModel(base, adapter, dtype="float32").generate([request]), "tuned")[0]
         for adapter in (None, tmp_path / "adapter")
     ]
-    assert texts[0] != texts[1]
+    assert texts[0].text != texts[1].text
 
 
 @pytest.mark.parametrize("at", [1, 4, 7])
@@ -224,13 +230,9 @@ def test_kinds_of_adapters(
     verify_adapter(
         tmp_path / "adapter", expected=None, base_digest=base.digest, base_path=base.path
     )
-    backend = open_backend(
-        "transformers", base, tmp_path / "adapter", dtype="float32", batch_tokens=500
-    )
-    assert (
-        backend.generate([HELD[0][0]], GenerationSettings(max_new_tokens=3))[0].completion_tokens
-        >= 1
-    )
+    tuned = WeightsModel(base, tmp_path / "adapter", dtype="float32")
+    request = request_of(HELD[0][0], GenerationSettings(max_new_tokens=3))
+    assert all_replies(tuned.generate([request]), "tuned")[0].completion_tokens >= 1
 
 
 def test_divergence_stops(base: LoadedBase, tmp_path: Path) -> None:

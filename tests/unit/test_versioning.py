@@ -16,6 +16,7 @@ import pytest
 from sluicegate import versioning
 from sluicegate.errors import BudgetError, BusyError
 from sluicegate.project import Project
+from sluicegate.versioning import dvc_calls, locks, pipeline
 
 
 def _rwlock(root: Path, pid: int) -> Path:
@@ -35,7 +36,7 @@ def test_zombie_owner_is_dropped(tmp_path: Path) -> None:
         while Path(f"/proc/{child}/stat").read_text().split()[2] != "Z":
             time.sleep(0.01)
         path = _rwlock(tmp_path, child)
-        versioning._settle_dvc_locks(tmp_path, wait=0)
+        locks.settle_dvc_locks(tmp_path, wait=0)
         assert not path.exists()
     finally:
         os.waitpid(child, 0)
@@ -46,7 +47,7 @@ def test_stranger_owner_is_dropped(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     try:
         path = _rwlock(tmp_path, process.pid)
-        versioning._settle_dvc_locks(tmp_path, wait=0)
+        locks.settle_dvc_locks(tmp_path, wait=0)
         assert not path.exists()
     finally:
         process.kill()
@@ -61,7 +62,7 @@ def test_living_dvc_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[
             time.sleep(0.01)
         path = _rwlock(tmp_path, process.pid)
         with pytest.raises(BusyError):
-            versioning._settle_dvc_locks(tmp_path, wait=0)
+            locks.settle_dvc_locks(tmp_path, wait=0)
         assert path.exists()
         assert "waiting for it to end" in capsys.readouterr().err
     finally:
@@ -76,7 +77,7 @@ def test_torn_lock_file_is_dropped(tmp_path: Path, text: str) -> None:
     """A lock file torn by a kill is no owner."""
     path = _rwlock(tmp_path, 1)
     path.write_text(text)
-    versioning._settle_dvc_locks(tmp_path, wait=0)
+    locks.settle_dvc_locks(tmp_path, wait=0)
     assert not path.exists()
 
 
@@ -115,7 +116,7 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
         open(os.devnull) as lock,
         pytest.raises(BudgetError, match="the stage tune was still at work"),
     ):
-        versioning._run_until(
+        pipeline._run_until(
             [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until
         )
     assert time.monotonic() - started < 50  # the stage itself would sleep for 60
@@ -178,7 +179,7 @@ def test_stages_of_another_run_are_not_told_as_ours(
         (tmp_path / "dvc.lock").write_text("stages: {tune: {cmd: theirs}, evaluate: {cmd: ours}}\n")
         return 0
 
-    monkeypatch.setattr(versioning, "_run_until", ours)
+    monkeypatch.setattr(pipeline, "_run_until", ours)
     thread = threading.Thread(target=other)
     thread.start()
     assert held.wait(10)
@@ -192,7 +193,7 @@ def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
     (tmp_path / ".dvc" / "cache" / "kept").write_text("x")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     versioning.ensure_dvc(tmp_path)
-    versioning._dvc(tmp_path, "status")
+    dvc_calls.run_dvc(tmp_path, "status")
     assert (tmp_path / ".dvc" / "cache" / "kept").read_text() == "x"
 
 

@@ -1,5 +1,5 @@
-"""What people read: the verdict (Markdown, terminal), the release report (one HTML file), the model card, and what
-the gate leaves in CI (a comment, JUnit XML).
+"""What people read: the verdict (Markdown, terminal), the release report (one HTML file), the model
+card, and what the gate leaves in CI (a comment, JUnit XML).
 
 Pure: values in, text out. Whoever calls writes the files.
 """

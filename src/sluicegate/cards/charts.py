@@ -1,4 +1,6 @@
-"""Small charts as inline SVG: coloured by the page's style sheet, so that they follow light and dark."""
+"""Small charts as inline SVG: coloured by the page's style sheet, so that they follow light and
+dark.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 from sluicegate.cards.wording import number
+from sluicegate.gates.rules import RULES
 from sluicegate.records import RuleResult, Summary
 
 MOST_POINTS = 400
@@ -77,7 +80,8 @@ def loss_curve(curve: Sequence[Mapping[str, float]]) -> Markup:
         placed = [place(point) for point in points]
         if len(placed) > 1:
             parts.append(
-                f'<polyline class="line {name}" points="{" ".join(f"{x},{y}" for x, y in placed)}"/>'
+                f'<polyline class="line {name}" '
+                f'points="{" ".join(f"{x},{y}" for x, y in placed)}"/>'
             )
         if name == "validation" or len(placed) == 1:
             parts += [f'<circle class="dot {name}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in placed]
@@ -97,7 +101,9 @@ def _points(curve: Sequence[Mapping[str, float]], key: str) -> list[tuple[float,
 
 
 def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
-    """Mean and 95 % interval of one metric, one line for each (label, style class, summary), on one scale."""
+    """Mean and 95 % interval of one metric, one line for each (label, style class, summary), on one
+    scale.
+    """
     low, high = padded([bound for _, _, s in rows for bound in (s.low, s.mean, s.high)])
     left, right, line = 96, 300, 26
     height = line * len(rows) + 24
@@ -106,12 +112,14 @@ def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
         return round(left + (right - left) * (value - low) / (high - low), 1)
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="Means with 95 % intervals">'
+        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="Means with 95 % '
+        'intervals">'
     ]
     for tick in ticks(low, high, 3):
         parts.append(f'<path class="grid" d="M{x(tick)} 2V{height - 20}"/>')
         parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{height - 6}" text-anchor="middle">{tick:g}</text>'
+            f'<text class="tick" x="{x(tick)}" y="{height - 6}" '
+            f'text-anchor="middle">{tick:g}</text>'
         )
     for index, (label, style, summary) in enumerate(rows):
         y = line * index + 15
@@ -119,16 +127,20 @@ def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
         parts.append(f'<path class="whisker {style}" d="M{x(summary.low)} {y}H{x(summary.high)}"/>')
         parts.append(f'<circle class="dot {style}" cx="{x(summary.mean)}" cy="{y}" r="4.5"/>')
         parts.append(
-            f'<text class="value" x="360" y="{y + 4}" text-anchor="end">{number(summary.mean)}</text>'
+            f'<text class="value" x="360" y="{y + 4}" '
+            f'text-anchor="end">{number(summary.mean)}</text>'
         )
     return Markup("".join(parts) + "</svg>")
 
 
 def bounds(rule: RuleResult) -> Markup:
-    """A rule's difference with its interval, against zero and the allowed margin; empty without a difference."""
+    """A rule's difference with its interval, against zero and the allowed margin; empty without a
+    difference.
+    """
     if rule.difference is None:
         return Markup("")
-    margin = rule.margin if rule.margin and rule.kind == "not_worse_than_champion" else 0.0
+    loss = rule.kind in RULES and RULES[rule.kind].allows_loss
+    margin = rule.margin if rule.margin and loss else 0.0
     shown = [
         value
         for value in (rule.difference, rule.low, rule.high, 0.0, -margin, margin)
@@ -142,7 +154,8 @@ def bounds(rule: RuleResult) -> Markup:
     first = x(rule.low) if rule.low is not None else 2
     last = x(rule.high) if rule.high is not None else 158
     parts = [
-        '<svg class="bounds" viewBox="0 0 160 24" role="img" aria-label="Difference with its interval">'
+        '<svg class="bounds" viewBox="0 0 160 24" role="img" aria-label="Difference with its '
+        'interval">'
     ]
     if margin:
         width = round(x(margin) - x(-margin), 1)
@@ -154,7 +167,9 @@ def bounds(rule: RuleResult) -> Markup:
 
 
 def differences(values: Sequence[float]) -> Markup:
-    """One bar for each example, sorted: how much better (up) or worse (down) the candidate did; may be empty."""
+    """One bar for each example, sorted: how much better (up) or worse (down) the candidate did; may
+    be empty.
+    """
     if not values:
         return Markup("")
     ordered = sorted(values)
@@ -162,13 +177,17 @@ def differences(values: Sequence[float]) -> Markup:
     ordered = ordered[:: math.ceil(len(ordered) / MOST_BARS)]
     width = 720 / len(ordered)
     parts = [
-        '<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each example, sorted">'
+        '<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each '
+        'example, sorted">'
     ]
     for index, value in enumerate(ordered):
         height = round(54 * abs(value) / reach, 1)
         y = 60 - height if value > 0 else 60
         style = "up" if value > 0 else "down"
-        bar = f'x="{index * width:.1f}" y="{y:.1f}" width="{max(width * 0.78, 0.6):.1f}" height="{height}"'
+        bar = (
+            f'x="{index * width:.1f}" y="{y:.1f}" width="{max(width * 0.78, 0.6):.1f}" '
+            f'height="{height}"'
+        )
         parts.append(f'<rect class="bar {style}" {bar}/>')
     parts.append('<path class="zero" d="M0 60H720"/></svg>')
     return Markup("".join(parts))

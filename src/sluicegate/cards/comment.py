@@ -1,4 +1,6 @@
-"""The gate's comment on a pull or merge request: Markdown that hostile text can neither break nor use to call people."""
+"""The gate's comment on a pull or merge request: Markdown that hostile text can neither break nor
+use to call people.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,17 @@ from collections.abc import Sequence
 
 from sluicegate.cards.examples import ExamplePair
 from sluicegate.cards.gate_report import GateReport
-from sluicegate.cards.verdict import MARKS, SIGNS, escaped
+from sluicegate.cards.verdict import SIGNS, escaped, rules_markdown
 from sluicegate.cards.wording import (
     by_weight,
-    interval,
-    limit,
-    look,
     number,
     outcome,
     short,
     titled,
+    which_evaluation,
     why,
 )
-from sluicegate.records import Decision, RuleResult
+from sluicegate.records import Decision
 
 LONGEST = 60_000
 """Characters; GitHub takes 65,536, GitLab a million."""
@@ -34,12 +34,15 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 
 
 def marker(model: str) -> str:
-    """The hidden first line by which the comment is found again, to be replaced rather than repeated."""
+    """The hidden first line by which the comment is found again, to be replaced rather than
+    repeated.
+    """
     return f"<!-- sluice-gate {re.sub(r'[^A-Za-z0-9_.]', '-', model).strip('-')} -->"
 
 
 def safe(text: str, most: int = 300) -> str:
-    """Text from outside for a table cell: one line, no Markdown, no HTML, nothing that becomes a mention or a link.
+    """Text from outside for a table cell: one line, no Markdown, no HTML, nothing that becomes a
+    mention or a link.
 
     Example:
         >>> safe("a|b `x` <i>").encode("ascii", "backslashreplace").decode()
@@ -53,12 +56,16 @@ def safe(text: str, most: int = 300) -> str:
 
 
 def _broken(call: str) -> str:
-    """The same characters with an invisible gap, so that neither GitHub nor GitLab makes a reference of them."""
+    """The same characters with an invisible gap, so that neither GitHub nor GitLab makes a
+    reference of them.
+    """
     return call.replace("://", f":{_GAP}//") if "://" in call else f"{call}{_GAP}"
 
 
 def comment_markdown(report: GateReport) -> str:
-    """Verdict, rule table, worst regressions side by side, what changed; under 60,000 characters whatever comes in."""
+    """Verdict, rule table, worst regressions side by side, what changed; under 60,000 characters
+    whatever comes in.
+    """
     for length in _LENGTHS:
         text = _comment(report, length)
         if len(text) < LONGEST:
@@ -91,8 +98,8 @@ def _comment(report: GateReport, length: int) -> str:
 
 
 def _counts(report: GateReport) -> str:
-    judged = f" {look(report.verdict)}" if report.verdict and report.verdict.looks else ""
-    return f"{report.made} answers generated, {report.cached} from the cache.{judged}"
+    judged = which_evaluation(report.verdict) if report.verdict else ""
+    return f"{report.made} answers generated, {report.cached} from the cache. {judged}".strip()
 
 
 def _changed(report: GateReport) -> list[str]:
@@ -122,12 +129,7 @@ def _rules(report: GateReport) -> list[str]:
     if report.verdict is None:
         return []
     rules = by_weight(report.verdict.rules)
-    lines = [
-        "### Rules",
-        "",
-        "| | rule | candidate | champion | difference | interval | asked for | n |",
-    ]
-    lines += ["|:--|:--|--:|--:|--:|:-:|--:|--:|", *(_row(rule) for rule in rules[:_RULES])]
+    lines = rules_markdown(rules[:_RULES], lambda text: safe(text, 160))
     if len(rules) > _RULES:
         lines += ["", f"{len(rules) - _RULES} more rules are in the report."]
     unsettled = [rule for rule in rules[:_RULES] if outcome(rule) != "pass"]
@@ -144,21 +146,6 @@ def _rules(report: GateReport) -> list[str]:
         lines += [f"- **{safe(titled(rule), 160)}**: {safe(why(rule), 400)}" for rule in unsettled]
         lines += [f"- {safe(reason, 400)}" for reason in reasons]
     return [*lines, ""]
-
-
-def _row(rule: RuleResult) -> str:
-    metric = f" ({safe(rule.metric, 60)})" if rule.metric and rule.metric != rule.name else ""
-    cells = (
-        MARKS[outcome(rule)],
-        safe(titled(rule), 160) + metric,
-        number(rule.value),
-        number(rule.champion_value),
-        number(rule.difference, signed=True),
-        safe(interval(rule)),
-        safe(limit(rule)),
-        str(rule.n) if rule.n else "-",
-    )
-    return f"| {' | '.join(cells)} |"
 
 
 def _worst(report: GateReport, length: int) -> list[str]:
@@ -183,7 +170,10 @@ def _example(pair: ExamplePair, metric: str, length: int) -> str:
         for text, score in zip(texts, scores, strict=True)
     ]
     reference = safe(_first(pair.references), length)
-    return f"| {safe(pair.id, 80) or '-'}<br>{number(pair.gain, signed=True)} | {' | '.join(cells)} | {reference} |"
+    return (
+        f"| {safe(pair.id, 80) or '-'}<br>{number(pair.gain, signed=True)} | "
+        f"{' | '.join(cells)} | {reference} |"
+    )
 
 
 def _first(references: Sequence[str]) -> str:

@@ -1,13 +1,16 @@
-"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact shows."""
+"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact
+shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup, escape
 
+from sluicegate.cards.page import html_page
 from sluicegate.cards.verdict import escaped
 from sluicegate.cards.wording import number, spoken
 from sluicegate.records import DriftReport, DriftScore
@@ -19,7 +22,9 @@ _LONGEST = 1_200
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a column's values are distributed, as shares: between `edges` (one more than shares), or over `labels`."""
+    """How a column's values are distributed, as shares: between `edges` (one more than shares), or
+    over `labels`.
+    """
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -37,7 +42,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example text for a moved column; `side` is `before` (reference) or `after` (window), `value` what it has there."""
+    """An example text for a moved column; `side` is `before` (reference) or `after` (window),
+    `value` what it has there.
+    """
 
     column: str
     side: str
@@ -76,28 +83,19 @@ def drift_report_html(page: DriftPage) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
-        not valid Unicode is replaced so that the file can always be written.
+        A complete HTML document: no script, no address is loaded, every value from outside is
+        escaped, and text that is not valid Unicode is replaced so that the file can always be
+        written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    from sluicegate.cards.report import safe_link
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "number": number,
         "titled": titled,
-        "safe_link": safe_link,
         "shown": _shown,
         "chance": _chance,
     }
-    text = environment.get_template("drift_report.html.jinja").render(
+    return html_page(
+        "drift_report.html.jinja",
+        filters,
         page=page,
         report=page.report,
         headline=HEADLINES.get(page.report.status, page.report.status),
@@ -110,11 +108,12 @@ def drift_report_html(page: DriftPage) -> str:
         scores=sorted(page.report.scores, key=lambda score: (not score.alarm, -surplus(score))),
         groups=_grouped(page.samples),
     )
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
 
 
 def drift_markdown(page: DriftPage) -> str:
-    """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the golden set lacks."""
+    """The same in a few lines of Markdown: status, cause, at most eight moved columns, what the
+    golden set lacks.
+    """
     report = page.report
     lines = [
         f"## {HEADLINES.get(report.status, report.status)}",
@@ -165,10 +164,12 @@ def titled(column: str) -> str:
 
 
 def spread_chart(spread: Spread, title: str) -> Markup:
-    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side for labels.
+    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side
+    for labels.
 
     Example:
-        >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)), "prompt: length")
+        >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)),
+        ...     "prompt: length")
         True
     """
     return _bars(spread, title) if spread.labels else _steps(spread, title)
@@ -203,7 +204,8 @@ def _steps(spread: Spread, title: str) -> Markup:
         return f"M{left} {bottom}{steps}V{bottom}"
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before and now">'
+        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before '
+        'and now">'
     ]
     parts.append(
         f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>'
@@ -212,7 +214,8 @@ def _steps(spread: Spread, title: str) -> Markup:
     for tick in ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
         parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" text-anchor="{anchor}">{tick:,g}</text>'
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" '
+            f'text-anchor="{anchor}">{tick:,g}</text>'
         )
     return Markup("".join(parts) + "</svg>")
 
@@ -221,7 +224,8 @@ def _bars(spread: Spread, title: str) -> Markup:
     height = 34 * len(spread.labels) + 6
     tallest = max([*spread.before, *spread.after, 1e-12])
     parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: before and now">'
+        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: '
+        'before and now">'
     ]
     for place, (label, before, after) in enumerate(
         zip(spread.labels, spread.before, spread.after, strict=True)
@@ -233,7 +237,8 @@ def _bars(spread: Spread, title: str) -> Markup:
         for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
             width = round(170 * share / tallest, 1)
             parts.append(
-                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" height="10"/>'
+                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" '
+                'height="10"/>'
             )
             parts.append(
                 f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>'

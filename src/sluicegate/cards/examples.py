@@ -1,4 +1,6 @@
-"""Which examples a report shows, and how: paired with the champion's answer, unsupported numbers marked."""
+"""Which examples a report shows, and how: paired with the champion's answer, unsupported numbers
+marked.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from sluicegate.gates.rules import RULES
 from sluicegate.records import Evidence, Example, ScoredExample, Verdict
 
 MOST_CHARACTERS = 6000
@@ -34,11 +37,13 @@ class ExamplePair:
 
 
 def primary_metric(verdict: Verdict, candidate: Evidence) -> str:
-    """The first metric that a rule compares with the champion; else the first one measured; else an empty name."""
+    """The first metric that a rule compares with the champion; else the first one measured; else an
+    empty name.
+    """
     compared = [
         rule.metric
         for rule in verdict.rules
-        if "champion" in rule.kind and rule.metric in candidate.summaries
+        if rule.metric in candidate.summaries and rule.kind in RULES and RULES[rule.kind].compares
     ]
     return next(iter(compared or candidate.summaries), "")
 
@@ -53,8 +58,8 @@ def paired(
 ) -> list[ExamplePair]:
     """Pair the rows by id, worst gain first; ties by id.
 
-    Rows that the champion did not answer are left out where there is a champion. Without one, `gain` is the score
-    itself (its negative where lower is better).
+    Rows that the champion did not answer are left out where there is a champion. Without one,
+    `gain` is the score itself (its negative where lower is better).
     """
     rows = {row.id: row for row in champion.rows} if champion else {}
     texts = {example.id: example for example in examples}
@@ -104,7 +109,8 @@ def shown_text(text: str, source: str | None = None, *, roles: bool = False) -> 
     if source is not None:
         held = set(_NUMBER.findall(source))
         marked, last = [], 0
-        # Numbers are found in the plain text: in the escaped one they would also be found in `&#39;`.
+        # Numbers are found in the plain text: in the escaped one they would also be found in
+        # `&#39;`.
         for match in _NUMBER.finditer(text[:MOST_CHARACTERS]):
             marked.append(str(escape(text[last : match.start()])))
             marked.append(match[0] if match[0] in held else f"<mark>{match[0]}</mark>")

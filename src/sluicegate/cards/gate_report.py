@@ -1,4 +1,6 @@
-"""What one run of the gate has to say: the value behind the comment, the JUnit file and the short page."""
+"""What one run of the gate has to say: the value behind the comment, the JUnit file and the short
+page.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class GateReport:
 
     Attributes:
         model: the project's name.
-        decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where nothing changed.
+        decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where nothing
+            changed.
         summary: one sentence, used where there is no verdict.
         verdict: None where nothing was judged.
         against: what it was compared with, in words.
@@ -52,7 +55,8 @@ class GateReport:
 def gate_html(report: GateReport) -> str:
     """A short page for a run without a verdict: nothing to judge, or stopped by a budget."""
     changed = "".join(
-        f"<tr><td>{_shown(name)}<td><code>{short(before)}</code><td><code>{short(after)}</code><td>{_shown(words)}"
+        f"<tr><td>{_shown(name)}<td><code>{short(before)}</code>"
+        f"<td><code>{short(after)}</code><td>{_shown(words)}"
         for name, before, after, words in report.changed
     )
     table = (
@@ -64,7 +68,8 @@ def gate_html(report: GateReport) -> str:
     title = f"{report.decision.value}: {_shown(report.model)}"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        "<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto;"
+        "<style>:root{color-scheme:light dark}body{font:16px/1.5 "
+        "system-ui;max-width:50rem;margin:2rem auto;"
         "padding:0 1rem}td,th{text-align:left;padding:.2rem .8rem .2rem 0}</style>"
         f"<h1>{title}</h1><p>{_shown(report.headline)}<p>Compared with {_shown(report.against)}. "
         f"{report.made} answers generated, {report.cached} from the cache.{table}{notes}</html>\n"

@@ -1,4 +1,6 @@
-"""A judge's calibration for people: as text for a terminal, and as one HTML page with a calibration plot."""
+"""A judge's calibration for people: as text for a terminal, and as one HTML page with a calibration
+plot.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,13 @@ from typing import Any
 from markupsafe import Markup
 
 from sluicegate.cards.charts import forest
-from sluicegate.cards.wording import short, spoken
+from sluicegate.cards.wording import columns, short, spoken
 from sluicegate.records import Summary
 
 Record = Mapping[str, Any]
 _MEANING = {
-    "accuracy": "share judged as people did (scores: on the same level; pairs: one that turns with the order counts half)",
+    "accuracy": "share judged as people did (scores: on the same level; pairs: one that turns "
+    "with the order counts half)",
     "spearman": "rank correlation with people",
     "kendall": "tau-b with people",
     "weighted_kappa": "agreement above chance on levels, quadratic weights",
@@ -25,7 +28,8 @@ _MEANING = {
     "always_first": "share of pairs where the answer shown first wins in both orders",
     "always_second": "share of pairs where the answer shown second wins in both orders",
     "self_consistency": "agreement with itself under another seed and other marks",
-    "raters_alpha": "agreement of the people among themselves (Krippendorff's alpha): more is not to be had",
+    "raters_alpha": "agreement of the people among themselves (Krippendorff's alpha): more is not "
+    "to be had",
 }
 
 
@@ -35,18 +39,19 @@ def calibration_text(record: Record) -> str:
     checks = [
         ("pass" if one["passed"] else "FAIL", one["name"], one["said"]) for one in record["checks"]
     ]
-    lines += _columns(checks)
+    lines += columns(checks)
     if record["measures"]:
         lines += ["", "  measure, with its 95 % interval"]
-        lines += _columns(
+        lines += columns(
             [(spoken(name), _figures(found), _MEANING[name]) for name, found in _measures(record)]
         )
     if record["baselines"]:
         lines += [
             "",
-            f"  {record['headline']} of judges that read nothing, and how far this one is above them",
+            f"  {record['headline']} of judges that read nothing, and how far this one is above "
+            "them",
         ]
-        lines += _columns(
+        lines += columns(
             [
                 (name, _figures(found), _figures(record["above"][name], signed=True))
                 for name, found in record["baselines"].items()
@@ -58,14 +63,18 @@ def calibration_text(record: Record) -> str:
 
 
 def calibration_html(record: Record) -> str:
-    """The same as a page that needs nothing else: no script, no address is loaded, every value is escaped."""
+    """The same as a page that needs nothing else: no script, no address is loaded, every value is
+    escaped.
+    """
     rows = "".join(
-        f'<tr class="{"pass" if one["passed"] else "fail"}"><td><span class="chip">{"pass" if one["passed"] else "fail"}'
+        f'<tr class="{"pass" if one["passed"] else "fail"}"><td><span '
+        f'class="chip">{"pass" if one["passed"] else "fail"}'
         f"</span><td>{_shown(one['name'])}<td>{_shown(one['said'])}"
         for one in record["checks"]
     )
     measures = "".join(
-        f'<tr><td>{_shown(spoken(name))}<small>{_shown(_MEANING[name])}</small><td class="n">{_figures(found)}'
+        f"<tr><td>{_shown(spoken(name))}<small>{_shown(_MEANING[name])}</small><td "
+        f'class="n">{_figures(found)}'
         for name, found in _measures(record)
     )
     style = (Path(__file__).parent / "report.css").read_text("utf-8")
@@ -76,26 +85,35 @@ def calibration_html(record: Record) -> str:
     plots = ""
     if record["points"]:
         plots = (
-            f'<h2>Calibration plot</h2><p class="lead">Where the judge gives so much, people give so much on average '
-            f"(95 % interval; the number is how many rows). A judge that agrees with people lies on the line.</p>"
+            '<h2>Calibration plot</h2><p class="lead">Where the judge gives so much, people give '
+            "so much on average "
+            "(95 % interval; the number is how many rows). A judge that agrees with people lies "
+            "on the line.</p>"
             f'<div class="grid3"><div class="card">{calibration_plot(record["points"])}</div>'
-            f'<div class="card"><h3>{_shown(spoken(record["headline"]))} beside judges that read nothing</h3>'
+            f'<div class="card"><h3>{_shown(spoken(record["headline"]))} beside judges that read '
+            "nothing</h3>"
             f"{_beside(record)}</div></div>"
         )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{style}</style><header><h1>Calibration of a judge</h1>"
-        f'<div class="verdict {"PROMOTE" if record["passed"] else "REJECT"}"><strong>{title}</strong>'
+        '<div class="verdict '
+        f'{"PROMOTE" if record["passed"] else "REJECT"}"><strong>{title}</strong>'
         f"<p>{_shown(_consequence(record))}</p><ul>{facts}</ul></div></header><main>"
-        f'<h2>What it had to show</h2><div class="card scroll"><table><tr><th><th>check<th>figures{rows}</table></div>'
-        f'{plots}<h2>Measures</h2><div class="card scroll"><table><tr><th>measure<th class="n">value, 95 % interval'
-        f"{measures}</table></div>{f'<h2>What went wrong</h2><ul>{wrong}</ul>' if wrong else ''}</main></html>\n"
+        '<h2>What it had to show</h2><div class="card '
+        f'scroll"><table><tr><th><th>check<th>figures{rows}</table></div>'
+        f'{plots}<h2>Measures</h2><div class="card scroll"><table><tr><th>measure<th '
+        'class="n">value, 95 % interval'
+        f"{measures}</table></div>"
+        f"{f'<h2>What went wrong</h2><ul>{wrong}</ul>' if wrong else ''}</main></html>\n"
     )
 
 
 def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
-    """People's mean with its interval over the judge's score, both from 0 to 1; empty without points."""
+    """People's mean with its interval over the judge's score, both from 0 to 1; empty without
+    points.
+    """
     if not points:
         return Markup("")
     left, right, top, bottom = 34, 300, 12, 278
@@ -113,7 +131,8 @@ def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
             f'<text class="tick" x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>'
         )
         parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
+            f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" '
+            f'text-anchor="middle">{tick:g}</text>'
         )
     parts.append(f'<path class="zero" d="M{x(0)} {y(0)}L{x(1)} {y(1)}"/>')
     parts.append(f'<text class="tick" x="{right}" y="{bottom + 32}" text-anchor="end">judge</text>')
@@ -129,7 +148,8 @@ def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
         anchor = "end" if point["judge"] > 0.9 else "start"
         beside = across + (-8 if anchor == "end" else 8)
         parts.append(
-            f'<text class="tick" x="{beside}" y="{y(human["value"]) + 4}" text-anchor="{anchor}">{human["rows"]}</text>'
+            f'<text class="tick" x="{beside}" y="{y(human["value"]) + 4}" '
+            f'text-anchor="{anchor}">{human["rows"]}</text>'
         )
     return Markup("".join(parts) + "</svg>")
 
@@ -158,7 +178,10 @@ def _beside(record: Record) -> Markup:
 
 
 def _headline(record: Record) -> str:
-    return f"judge {record['name']} {'passed' if record['passed'] else 'is refused'}: {_consequence(record)}"
+    return (
+        f"judge {record['name']} {'passed' if record['passed'] else 'is refused'}: "
+        f"{_consequence(record)}"
+    )
 
 
 def _consequence(record: Record) -> str:
@@ -172,9 +195,12 @@ def _facts(record: Record) -> list[str]:
     raters = record["raters"]
     people = f"{raters} {'person' if raters == 1 else 'people'}"
     facts = [
-        f"{record['form']}, by {', '.join(record['judges'])}; digest {short(record['digest'])}, made {record['made'][:16]}",
-        f"{record['rows']} rows in {record['groups']} groups, labelled by {people} (labels {short(record['labels'])})",
-        f"{record['calls']} questions, {record['prompt_tokens']:,} tokens in, {record['completion_tokens']:,} out",
+        f"{record['form']}, by {', '.join(record['judges'])}; digest {short(record['digest'])}, "
+        f"made {record['made'][:16]}",
+        f"{record['rows']} rows in {record['groups']} groups, labelled by {people} (labels "
+        f"{short(record['labels'])})",
+        f"{record['calls']} questions, {record['prompt_tokens']:,} tokens in, "
+        f"{record['completion_tokens']:,} out",
     ]
     if record["uncalled"]:
         facts.append(f"{record['uncalled']} rows were settled without asking the judge")
@@ -186,15 +212,6 @@ def _facts(record: Record) -> list[str]:
 def _figures(found: Mapping[str, Any], *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _shown(text: str) -> str:

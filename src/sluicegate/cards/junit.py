@@ -16,9 +16,10 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> bytes:
     """Lay the gate out as JUnit XML (UTF-8).
 
-    A broken rule is a `failure` of type REJECT, one without enough evidence an `error` of type HOLD; a rule that only
-    warns passes and says so in `system-out`. Where no rule stands in the way of a release that was not let through, a
-    case called `verdict` does, so that the file never looks better than the exit code.
+    A broken rule is a `failure` of type REJECT, one without enough evidence an `error` of type
+    HOLD; a rule that only warns passes and says so in `system-out`. Where no rule stands in the way
+    of a release that was not let through, a case called `verdict` does, so that the file never
+    looks better than the exit code.
 
     Args:
         report: the gate's run.
@@ -82,7 +83,9 @@ def _case(report: GateReport, rule: RuleResult) -> Xml.Element:
 
 
 def _whole(report: GateReport) -> Xml.Element:
-    """The gate as one case: where no rule was judged, or none says why the release is not let through."""
+    """The gate as one case: where no rule was judged, or none says why the release is not let
+    through.
+    """
     case = Xml.Element(
         "testcase", {"classname": f"{_clean(report.model)}.gate", "name": "verdict", "time": "0"}
     )

@@ -1,4 +1,6 @@
-"""The model card: what a release is for, how it was made and judged, in Markdown, from a template of the team's."""
+"""The model card: what a release is for, how it was made and judged, in Markdown, from a template
+of the team's.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ def render_model_card(
     """Fill the team's template.
 
     Args:
-        template: `registry/model_card.md.jinja`. It runs in Jinja's sandbox, without `*`, `**`, `%` and padding,
-            and may write a million characters.
+        template: `registry/model_card.md.jinja`. It runs in Jinja's sandbox, without `*`, `**`, `%`
+            and padding, and may write a million characters.
         context: as for the report.
         model: the registered model's name.
         base: the base model's `name`, `licence`, `notes`.
@@ -46,11 +48,16 @@ def render_model_card(
 
     environment = _environment()
     values = {
-        "model": model, "base": dict(base), "prompt": prompt, "sources": dict(sources or {}), "context": context,
-        "release": context.release, "lineage": context.lineage, "verdict": context.verdict, "tune": context.tune,
-        "candidate": context.candidate, "champion": context.champion, "baselines": context.baselines,
-        "drift": context.drift, "headline": wording.headline(context.verdict), "links": context.links,
-        "rules": wording.by_weight(context.verdict.rules), "made_of": wording.made_of(context.release, context.lineage),
+        "model": model, "base": dict(base), "prompt": prompt, "sources": dict(sources or {}),
+        "context": context,
+        "release": context.release, "lineage": context.lineage, "verdict": context.verdict,
+        "tune": context.tune,
+        "candidate": context.candidate, "champion": context.champion,
+        "baselines": context.baselines,
+        "drift": context.drift, "headline": wording.headline(context.verdict),
+        "links": context.links,
+        "rules": wording.by_weight(context.verdict.rules),
+        "made_of": wording.made_of(context.release, context.lineage),
     }  # fmt: skip
     try:
         source = template.read_text("utf-8")
@@ -103,7 +110,8 @@ def _environment() -> Environment:
     environment.globals.pop("lipsum", None)
     environment.filters.update(
         number=wording.number, short=wording.short, seconds=wording.seconds, spoken=wording.spoken,
-        interval=wording.interval, outcome=wording.outcome, cell=lambda value: escaped(str(value)), fenced=fenced,
+        interval=wording.interval, outcome=wording.outcome, cell=lambda value: escaped(str(value)),
+        fenced=fenced,
     )  # fmt: skip
     return environment
 

@@ -1,15 +1,17 @@
-"""The release report: one HTML file that needs nothing else, readable in light and dark and on paper."""
+"""The release report: one HTML file that needs nothing else, readable in light and dark and on
+paper.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sluicegate.cards import wording
 from sluicegate.cards.examples import ExamplePair, counts, paired, primary_metric, shown_text
+from sluicegate.cards.page import html_page
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow, spreads, worst_slices
 from sluicegate.records import (
     DriftReport,
@@ -22,7 +24,6 @@ from sluicegate.records import (
     Verdict,
 )
 
-TEMPLATES = Path(__file__).parent
 EXAMPLES_SHOWN = 5
 
 
@@ -41,7 +42,8 @@ class ReportContext:
         timings: seconds by step of the line.
         links: name to address (http, https or relative).
         directions: `higher` or `lower` by metric; `higher` where it is silent.
-        primary: the metric that orders the examples; by default the first one compared with the champion.
+        primary: the metric that orders the examples; by default the first one compared with the
+            champion.
         title, created: the project's name and a date, as they shall be shown.
         version, champion_version: MLflow versions.
         slices: every metric on every slice.
@@ -73,30 +75,26 @@ def report_html(context: ReportContext) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is escaped, and text that is
-        not valid Unicode is replaced so that the file can always be written.
+        A complete HTML document: no script, no address is loaded, every value from outside is
+        escaped, and text that is not valid Unicode is replaced so that the file can always be
+        written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     from sluicegate.cards import charts
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     filters: dict[str, Callable[..., Any]] = {
-        "number": wording.number, "short": wording.short, "seconds": wording.seconds, "spoken": wording.spoken,
-        "interval": wording.interval, "why": wording.why, "limit": wording.limit, "outcome": wording.outcome,
-        "safe_link": safe_link, "bounds": charts.bounds, "titled": wording.titled,
+        "number": wording.number, "short": wording.short, "seconds": wording.seconds,
+        "spoken": wording.spoken, "interval": wording.interval, "why": wording.why,
+        "limit": wording.limit, "outcome": wording.outcome, "titled": wording.titled,
+        "bounds": charts.bounds,
     }  # fmt: skip
-    environment.filters.update(filters)
-    page = environment.get_template("report.html.jinja").render(
+    return html_page(
+        "report.html.jinja",
+        filters,
         context=context,
         verdict=context.verdict,
-        headline=f"{wording.headline(context.verdict)} {wording.look(context.verdict)}".strip(),
+        headline=" ".join(
+            (wording.headline(context.verdict), wording.which_evaluation(context.verdict))
+        ).strip(),
         rules=wording.by_weight(context.verdict.rules),
         forests=_forests(context),
         worst=worst_slices(context.slices),
@@ -106,18 +104,6 @@ def report_html(context: ReportContext) -> str:
         timing_bars=_timings(context.timings),
         **_examples(context),
     )
-    return page.encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
-
-
-def safe_link(address: str) -> str:
-    """`address` where it is http, https or a relative path; else `#`, so that no `javascript:` is ever clickable.
-
-    Example:
-        >>> safe_link("http://127.0.0.1:5000/#/runs"), safe_link(" JavaScript:alert(1)"), safe_link("verdict.md")
-        ('http://127.0.0.1:5000/#/runs', '#', 'verdict.md')
-    """
-    start = address.strip().partition("/")[0]
-    return address if ":" not in start or start.lower() in ("http:", "https:", "file:") else "#"
 
 
 def _direction(context: ReportContext, metric: str) -> str:
@@ -159,7 +145,9 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
-    """(name, one text for each contender that generates); baselines that measured nothing have no column."""
+    """(name, one text for each contender that generates); baselines that measured nothing have no
+    column.
+    """
     measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
     names = list(context.candidate.operations)
     return [

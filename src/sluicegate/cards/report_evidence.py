@@ -1,4 +1,6 @@
-"""What the report says of the evidence itself: how scores spread, which slice is worst, which judges counted."""
+"""What the report says of the evidence itself: how scores spread, which slice is worst, which
+judges counted.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ STANDING = {
 
 @dataclass(frozen=True, slots=True)
 class SliceRow:
-    """One metric on the examples where `column` is `value`. `gain` above 0 means that the candidate did better.
+    """One metric on the examples where `column` is `value`.
+
+    `gain` above 0 means that the candidate did better.
 
     Without a champion `gain` is how good the candidate's mean is, from the metric's own direction.
     """
@@ -76,7 +80,10 @@ class JudgeShown:
         for use, whose in ((self.candidate, "candidate"), (self.champion, "champion")):
             if use is not None and use.failed:
                 why = f" ({use.reasons[0]})" if use.reasons else ""
-                return f"failed on {use.failed} of {use.scored + use.failed} answers of the {whose}{why}"
+                return (
+                    f"failed on {use.failed} of {use.scored + use.failed} answers of the "
+                    f"{whose}{why}"
+                )
         return "" if self.standing == "ok" else STANDING.get(self.standing, self.standing)
 
     @property
@@ -91,7 +98,8 @@ class JudgeShown:
 
 
 def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Markup:
-    """How scores spread: bars for the candidate, a line for the champion, shares of all rows; empty without scores.
+    """How scores spread: bars for the candidate, a line for the champion, shares of all rows; empty
+    without scores.
 
     Example:
         >>> "<rect" in distribution([0.1, 0.2, 0.9], []), distribution([], [])
@@ -112,7 +120,8 @@ def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Marku
         return round(bottom - (bottom - top) * share / most, 1)
 
     parts = [
-        '<svg class="chart spread" viewBox="0 0 360 96" role="img" aria-label="How the scores spread">'
+        '<svg class="chart spread" viewBox="0 0 360 96" role="img" aria-label="How the scores '
+        'spread">'
     ]
     for place, share in enumerate(shares[0]):
         if share:
@@ -128,7 +137,8 @@ def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Marku
     for tick in ticks(low, high, 4):
         across = left + (right - left) * (tick - low) / (high - low)
         parts.append(
-            f'<text class="tick" x="{across:.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>'
+            f'<text class="tick" x="{across:.1f}" y="{bottom + 16}" '
+            f'text-anchor="middle">{tick:g}</text>'
         )
     return Markup("".join(parts) + "</svg>")
 
@@ -147,7 +157,9 @@ def spreads(candidate: Evidence, champion: Evidence | None) -> dict[str, Markup]
 
 
 def worst_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
-    """The worst slice of each metric: the least gain, among those of 10 examples or more where there are any."""
+    """The worst slice of each metric: the least gain, among those of 10 examples or more where
+    there are any.
+    """
     found = []
     for metric in dict.fromkeys(row.metric for row in rows):
         own = [row for row in rows if row.metric == metric]

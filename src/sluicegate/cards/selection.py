@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from markupsafe import Markup, escape
 
 from sluicegate.cards.charts import padded, ticks
+from sluicegate.cards.page import html_page
+from sluicegate.cards.wording import columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it in all respects."""
+    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it
+    in all respects.
+    """
 
     name: str
     cost: float
@@ -59,7 +62,7 @@ def selection_text(page: SelectionPage) -> str:
     """For a terminal: the table, the way to the decision, what the costs assume."""
     lines = []
     for table in page.tables:
-        lines += [table.title, *_columns([table.headings, *table.rows]), ""]
+        lines += [table.title, *columns([table.headings, *table.rows]), ""]
     lines.append("The way to the decision")
     for number, question in enumerate(page.questions, start=1):
         lines.append(f"  {number}. {question.text}")
@@ -77,16 +80,7 @@ def selection_text(page: SelectionPage) -> str:
 
 def selection_html(page: SelectionPage) -> str:
     """One self-contained page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined
-    )
-    style = Markup((folder / "report.css").read_text("utf-8"))
-    return environment.get_template("selection.html.jinja").render(
-        page=page, style=style, plot=pareto_plot(page)
-    )
+    return html_page("selection.html.jinja", {}, page=page, plot=pareto_plot(page))
 
 
 def pareto_plot(page: SelectionPage) -> Markup:
@@ -104,19 +98,23 @@ def pareto_plot(page: SelectionPage) -> Markup:
         return round(bottom - (bottom - top) * (value - y0) / (y1 - y0), 1)
 
     parts = [
-        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} against cost">'
+        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} '
+        'against cost">'
     ]
     for tick in ticks(y0, y1):
         parts.append(f'<path class="grid" d="M{left} {up(tick)}H{right}"/>')
         parts.append(
-            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" text-anchor="end">{tick:g}</text>'
+            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" '
+            f'text-anchor="end">{tick:g}</text>'
         )
     for tick in ticks(max(x0, 0.0), x1, 6):
         parts.append(
-            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>'
+            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" '
+            f'text-anchor="middle">{tick:,g}</text>'
         )
     parts.append(
-        f'<text class="tick" x="{right}" y="{bottom + 38}" text-anchor="end">{escape(page.across)}</text>'
+        f'<text class="tick" x="{right}" y="{bottom + 38}" '
+        f'text-anchor="end">{escape(page.across)}</text>'
     )
     parts.append(f'<text class="tick" x="{left}" y="{top - 2}">{escape(page.up)}</text>')
     for point in page.points:
@@ -124,15 +122,9 @@ def pareto_plot(page: SelectionPage) -> Markup:
         parts.append(f'<path class="line {kind}" d="M{x} {up(point.low)}V{up(point.high)}"/>')
         parts.append(f'<circle class="dot {kind}" cx="{x}" cy="{up(point.quality)}" r="5"/>')
         end = x > (left + right) / 2
-        place = f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" text-anchor="{"end" if end else "start"}"'
+        place = (
+            f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" '
+            f'text-anchor="{"end" if end else "start"}"'
+        )
         parts.append(f'<text class="tick" {place}>{escape(point.name)}</text>')
     return Markup("".join(parts) + "</svg>")
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

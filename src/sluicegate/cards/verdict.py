@@ -1,21 +1,22 @@
-"""The verdict as Markdown: the description of a model version, a flow's artefact, a pull request's comment."""
+"""The verdict as Markdown: the description of a model version, a flow's artefact, a pull request's
+comment.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sluicegate.cards.wording import (
+    COLUMNS,
     by_weight,
+    cells,
     headline,
-    interval,
-    limit,
-    look,
     made_of,
-    number,
     outcome,
     short,
     titled,
+    which_evaluation,
     why,
 )
 from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
@@ -59,14 +60,8 @@ def verdict_markdown(
     ]
     lines += [f"- {escaped(reason)}" for reason in verdict.reasons]
     lines += [""] if verdict.reasons else []
-    lines += [
-        "### Rules",
-        "",
-        "| | rule | candidate | champion | difference | interval | asked for | n |",
-    ]
-    lines.append("|:--|:--|--:|--:|--:|:-:|--:|--:|")
     rules = by_weight(verdict.rules)
-    lines += [_row(rule) for rule in rules]
+    lines += rules_markdown(rules, escaped)
     unsettled = [rule for rule in rules if outcome(rule) != "pass"]
     if unsettled:
         lines += [
@@ -88,30 +83,29 @@ def verdict_markdown(
     lines.append(
         f"against {f'champion `{short(verdict.champion)}`' if verdict.champion else 'no champion'}."
     )
-    lines += [look(verdict)] if verdict.looks else []
+    lines += [which_evaluation(verdict)] if verdict.looks else []
     if links:
         lines += ["", "### Read on", ""]
         lines += [f"- {_link(name, address)}" for name, address in links.items()]
     return "\n".join(lines) + "\n"
 
 
-def _row(rule: RuleResult) -> str:
-    metric = f" ({escaped(rule.metric)})" if rule.metric and rule.metric != rule.name else ""
-    cells = (
-        MARKS[outcome(rule)],
-        escaped(titled(rule)) + metric,
-        number(rule.value),
-        number(rule.champion_value),
-        number(rule.difference, signed=True),
-        escaped(interval(rule)),
-        escaped(limit(rule)),
-        str(rule.n) if rule.n else "-",
-    )
-    return f"| {' | '.join(cells)} |"
+def rules_markdown(rules: Sequence[RuleResult], shown: Callable[[str], str]) -> list[str]:
+    """The lines of the table of rules; `shown` makes text from outside safe for it."""
+    rows = [cells(rule, shown) for rule in rules]
+    return [
+        "### Rules",
+        "",
+        f"|{' | '.join(COLUMNS)} |",
+        "|:--|:--|--:|--:|--:|:-:|--:|--:|",
+        *(f"| {' | '.join((MARKS[row[0]], *row[1:]))} |" for row in rows),
+    ]
 
 
 def _identity(value: str) -> str:
-    """Digests in 16 characters: the whole ones are in the version's tags and would fill MLflow's 5000."""
+    """Digests in 16 characters: the whole ones are in the version's tags and would fill MLflow's
+    5000.
+    """
     return (
         _DIGEST.sub(lambda match: match[0][:16], value)
         .replace("`", "'")

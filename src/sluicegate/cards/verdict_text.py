@@ -1,4 +1,6 @@
-"""The verdict for a terminal: what was decided, a table of the rules, what stands in the way, what to run next."""
+"""The verdict for a terminal: what was decided, a table of the rules, what stands in the way, what
+to run next.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +8,17 @@ import re
 from collections.abc import Sequence
 
 from sluicegate.cards.wording import (
+    COLUMNS,
     by_weight,
+    cells,
     headline,
-    interval,
-    limit,
-    look,
-    number,
     outcome,
     short,
-    titled,
+    which_evaluation,
     why,
 )
 from sluicegate.records import Verdict
 
-HEADER = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
 _LEFT = frozenset({0, 1})
 _COLOURS = {
     "pass": "32",
@@ -39,7 +38,8 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
     Args:
         verdict: what to show; the rules that decided come first.
         colour: add ANSI colours (for a terminal, not for a file).
-        next_steps: lines below the table, for instance the report's path and the command to run next.
+        next_steps: lines below the table, for instance the report's path and the command to run
+            next.
 
     Returns:
         Text that ends with a newline. Control characters from outside (names, reasons) are removed.
@@ -49,21 +49,9 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
         f"{_paint(word, word, colour)}  release {short(verdict.candidate)}",
         f"  {_plain(headline(verdict))}",
     ]
-    lines += [f"  {look(verdict)}", ""] if verdict.looks else [""]
+    lines += [f"  {which_evaluation(verdict)}", ""] if verdict.looks else [""]
     rules = by_weight(verdict.rules)
-    rows = [
-        (
-            outcome(rule),
-            _plain(titled(rule)),
-            number(rule.value),
-            number(rule.champion_value),
-            number(rule.difference, signed=True),
-            interval(rule),
-            limit(rule),
-            str(rule.n) if rule.n else "-",
-        )
-        for rule in rules
-    ]
+    rows = [cells(rule, _plain) for rule in rules]
     lines += _table(rows, colour)
     open_ = [rule for rule in rules if outcome(rule) != "pass"]
     if open_ or verdict.reasons:
@@ -78,14 +66,14 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
 
 
 def _table(rows: Sequence[tuple[str, ...]], colour: bool) -> list[str]:
-    widths = [max(len(row[column]) for row in (HEADER, *rows)) for column in range(len(HEADER))]
+    widths = [max(len(row[column]) for row in (COLUMNS, *rows)) for column in range(len(COLUMNS))]
     lines = []
-    for row in (HEADER, *rows):
+    for row in (COLUMNS, *rows):
         cells = [
             text.ljust(width) if column in _LEFT else text.rjust(width)
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
-        if row is not HEADER:
+        if row is not COLUMNS:
             cells[0] = _paint(row[0], cells[0], colour)
         lines.append(("  " + "  ".join(cells)).rstrip())
     lines.insert(1, "  " + "  ".join("-" * width for width in widths))

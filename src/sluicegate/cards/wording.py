@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from sluicegate.records import Decision, Lineage, Release, RuleResult, Verdict
+from collections.abc import Callable, Sequence
+
+from sluicegate.gates.rules import RULES
+from sluicegate.records import RELEASE_PARTS, Decision, Lineage, Release, RuleResult, Verdict
 
 ABSENT = "-"
+NO_PART = "none (the bare base model)"
+"""What stands for a part that a release may lack: today only the adapter."""
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -72,7 +77,9 @@ def spoken(name: str) -> str:
 
 
 def bounds_difference(rule: RuleResult) -> bool:
-    """True where `low` and `high` bound the difference from the champion, False where they bound the value itself."""
+    """True where `low` and `high` bound the difference from the champion, False where they bound
+    the value itself.
+    """
     return rule.difference is not None
 
 
@@ -80,7 +87,8 @@ def interval(rule: RuleResult) -> str:
     """The rule's bounds; one-sided ones are said as such.
 
     Example:
-        >>> rule = RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", value=0.4, low=0.35)
+        >>> rule = RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", value=0.4,
+        ...     low=0.35)
         >>> interval(rule)
         '>= 0.350'
     """
@@ -109,50 +117,72 @@ def outcome(rule: RuleResult) -> str:
 
 
 def limit(rule: RuleResult) -> str:
-    """What the rule asks for: a bound on the value, or a margin on the difference from the champion.
+    """What the rule asks for: a bound on the value, or a margin on the difference from the
+    champion.
 
     Example:
-        >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "", margin=0.02))
+        >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "",
+        ...     margin=0.02))
         'loss < 0.020'
         >>> limit(RuleResult("r", "at_least", "rougeL", Decision.PROMOTE, "block", "", margin=0.2))
         '>= 0.200'
     """
-    words = {
-        "at_least": ">= ", "at_most": "<= ", "not_worse_than_champion": "loss < ", "better_than_champion": "gain > ",
-        "any_better_than_champion": "gain > ",
-    }  # fmt: skip
-    return ABSENT if rule.margin is None else words.get(rule.kind, "") + number(rule.margin)
+    if rule.margin is None:
+        return ABSENT
+    return (RULES[rule.kind].asks if rule.kind in RULES else "") + number(rule.margin)
 
 
 def titled(rule: RuleResult) -> str:
     """The rule's name, with the slice that its numbers are about where there is one.
 
     Example:
-        >>> titled(RuleResult("kept", "at_least", "rougeL", Decision.HOLD, "block", "", slice="industry=airline"))
+        >>> titled(RuleResult("kept", "at_least", "rougeL", Decision.HOLD, "block", "",
+        ...     slice="industry=airline"))
         'kept [industry=airline]'
     """
     return f"{rule.name} [{rule.slice}]" if rule.slice else rule.name
 
 
-def look(verdict: Verdict) -> str:
-    """Which look at this golden set the verdict was, and at what error rate; empty where that was not recorded.
+COLUMNS = ("", "rule", "candidate", "champion", "difference", "interval", "asked for", "n")
+
+
+def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
+    """A rule as a row under `COLUMNS`; `shown` makes text from outside safe for the table."""
+    metric = f" ({shown(rule.metric)})" if rule.metric and rule.metric != rule.name else ""
+    return (
+        outcome(rule),
+        shown(titled(rule)) + metric,
+        number(rule.value),
+        number(rule.champion_value),
+        number(rule.difference, signed=True),
+        shown(interval(rule)),
+        shown(limit(rule)),
+        str(rule.n) if rule.n else ABSENT,
+    )
+
+
+def which_evaluation(verdict: Verdict) -> str:
+    """Which evaluation on this golden set it was, and at what error rate; empty where that was
+    not recorded.
 
     Example:
         >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
-        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
-        'Look 2 of 20 at this golden set, alpha 0.0078.'
-        >>> look(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
+        >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
+        'Evaluation 2 of 20 on this golden set, alpha 0.0078.'
+        >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
         'This golden set has given its 20 verdicts: it decides nothing more.'
     """
     if not verdict.looks:
         return ""
     if not verdict.alpha:
         return f"This golden set has given its {verdict.looks} verdicts: it decides nothing more."
-    return f"Look {verdict.look} of {verdict.looks} at this golden set, alpha {verdict.alpha:.2g}."
+    which = f"Evaluation {verdict.look} of {verdict.looks} on this golden set"
+    return f"{which}, alpha {verdict.alpha:.2g}."
 
 
 def why(rule: RuleResult) -> str:
-    """The rule's reason, with the examples that would settle it where the reason does not say so itself.
+    """The rule's reason, with the examples that would settle it where the reason does not say so
+    itself.
 
     Example:
         >>> why(RuleResult("r", "k", "m", Decision.HOLD, "block", "Too close.", more_examples=40))
@@ -200,13 +230,12 @@ def _of(part: int, whole: int) -> str:
 
 
 def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
-    """Name and whole digest of everything that a release is made of and came from, in reading order."""
+    """Name and whole digest of everything that a release is made of and came from, in reading
+    order.
+    """
     parts = [
         ("release", release.digest),
-        ("base model", release.base),
-        ("adapter", release.adapter or "none (the bare base model)"),
-        ("prompt", release.prompt),
-        ("generation settings", release.generation),
+        *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),
         ("training data", lineage.data),
         ("golden set", lineage.golden),
         *((f"source {name}", digest) for name, digest in sorted(lineage.sources.items())),
@@ -215,3 +244,13 @@ def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
         ("parent release", lineage.parent or "none"),
     ]
     return [(name, value or "not recorded") for name, value in parts]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

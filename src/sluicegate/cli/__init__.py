@@ -1,6 +1,7 @@
 """The command `sluice`: a lazy group, so that `sluice --help` imports nothing heavy.
 
-One file per family of commands; every command is a thin call into the engine. The one `except Exception` is here.
+One file per family of commands; every command is a thin call into the engine. The one `except
+Exception` is here.
 """
 
 from __future__ import annotations
@@ -8,61 +9,144 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
 from sluicegate import __version__
 from sluicegate.errors import SluiceError
 
+
+class Command(NamedTuple):
+    """One row of the command line.
+
+    Attributes:
+        target: where the click command is, `module:function`.
+        help: its line in `sluice --help`.
+        example: a call that works; it ends the command's own help.
+    """
+
+    target: str
+    help: str
+    example: str
+
+
 COMMANDS = {
-    "init": "sluicegate.cli.project:init",
-    "upgrade": "sluicegate.cli.project:upgrade",
-    "doctor": "sluicegate.cli.project:doctor",
-    "release": "sluicegate.cli.release:release",
-    "stage": "sluicegate.cli.pipeline:stage",
-    "gate": "sluicegate.cli.gate:gate",
-    "approve": "sluicegate.cli.release:approve",
-    "promote": "sluicegate.cli.ledger:promote",
-    "rollback": "sluicegate.cli.ledger:rollback",
-    "reconcile": "sluicegate.cli.ledger:reconcile",
-    "verify": "sluicegate.cli.ledger:verify",
-    "history": "sluicegate.cli.ledger:history",
-    "lineage": "sluicegate.cli.ledger:lineage",
-    "prompt": "sluicegate.cli.prompt:prompt",
-    "judge": "sluicegate.cli.judge:judge",
-    "select": "sluicegate.cli.choose:select",
-    "benchmark": "sluicegate.cli.choose:benchmark",
-    "monitor": "sluicegate.cli.watch:monitor",
-    "retrain": "sluicegate.cli.learn:retrain",
-    "traffic": "sluicegate.cli.traffic:traffic",
-    "feedback": "sluicegate.cli.learn:feedback",
-    "up": "sluicegate.cli.servers:up",
-    "down": "sluicegate.cli.servers:down",
-}
-HELP = {
-    "init": "Make a new project from the shipped template.",
-    "upgrade": "Bring a project's flows, pipeline and workflows to this version.",
-    "doctor": "Say what is missing and the line that installs it.",
-    "release": "Run the whole line: data to champion.",
-    "stage": "Run one pipeline stage (DVC calls this).",
-    "gate": "Evaluate and judge what is checked out; promote nothing.",
-    "approve": "Consent to a release whose policy asks for it.",
-    "promote": "Make a release with a PROMOTE verdict the champion.",
-    "rollback": "Make a former champion serve again.",
-    "reconcile": "Repair MLflow's aliases and tags from the ledger.",
-    "verify": "Check the ledger's chain and every stored byte.",
-    "history": "What served when, and who let it.",
-    "lineage": "What a release is made of and where it came from.",
-    "prompt": "List, show, compare and render prompts.",
-    "judge": "List and try judges, hold them against people.",
-    "select": "Compare base models: quality, speed, licence, cost.",
-    "benchmark": "Ask lm-eval tasks before and after tuning.",
-    "monitor": "Compare recent traffic with what the champion was judged on.",
-    "retrain": "Bring feedback into the data, then run the line.",
-    "traffic": "Take in, show, export and forget production traffic.",
-    "feedback": "Bring reviews of evaluated answers from MLflow as labels.",
-    "up": "Start the local Prefect server, worker and MLflow UI.",
-    "down": "Stop them.",
+    "init": Command(
+        "sluicegate.cli.project:init",
+        "Make a new project from the shipped template.",
+        "sluice init my-project",
+    ),
+    "upgrade": Command(
+        "sluicegate.cli.project:upgrade",
+        "Bring a project's flows, pipeline and workflows to this version.",
+        "sluice upgrade",
+    ),
+    "doctor": Command(
+        "sluicegate.cli.project:doctor",
+        "Say what is missing and the line that installs it.",
+        "sluice doctor",
+    ),
+    "release": Command(
+        "sluicegate.cli.release:release",
+        "Run the whole line: data to champion.",
+        "sluice release --no-promote",
+    ),
+    "stage": Command(
+        "sluicegate.cli.pipeline:stage",
+        "Run one pipeline stage (DVC calls this).",
+        "sluice stage evaluate",
+    ),
+    "gate": Command(
+        "sluicegate.cli.gate:gate",
+        "Evaluate and judge what is checked out; promote nothing.",
+        "sluice gate --base origin/main --junit gate.xml",
+    ),
+    "approve": Command(
+        "sluicegate.cli.release:approve",
+        "Consent to a release whose policy asks for it.",
+        'sluice approve 3f9c2a71 --reason "read 20 answers"',
+    ),
+    "promote": Command(
+        "sluicegate.cli.ledger:promote",
+        "Make a release with a PROMOTE verdict the champion.",
+        "sluice promote 3f9c2a71",
+    ),
+    "rollback": Command(
+        "sluicegate.cli.ledger:rollback",
+        "Make a former champion serve again.",
+        'sluice rollback --reason "answers in the wrong language"',
+    ),
+    "reconcile": Command(
+        "sluicegate.cli.ledger:reconcile",
+        "Repair MLflow's aliases and tags from the ledger.",
+        "sluice reconcile",
+    ),
+    "verify": Command(
+        "sluicegate.cli.ledger:verify",
+        "Check the ledger's chain and every stored byte.",
+        "sluice verify --offline",
+    ),
+    "history": Command(
+        "sluicegate.cli.ledger:history",
+        "What served when, and who let it.",
+        "sluice history --on 2026-03-01",
+    ),
+    "lineage": Command(
+        "sluicegate.cli.ledger:lineage",
+        "What a release is made of and where it came from.",
+        "sluice lineage champion",
+    ),
+    "prompt": Command(
+        "sluicegate.cli.prompt:prompt",
+        "List, show, compare and render prompts.",
+        "sluice prompt show summarize",
+    ),
+    "judge": Command(
+        "sluicegate.cli.judge:judge",
+        "List and try judges, hold them against people.",
+        "sluice judge calibrate coherence",
+    ),
+    "select": Command(
+        "sluicegate.cli.choose:select",
+        "Compare base models: quality, speed, licence, cost.",
+        "sluice select small my-endpoint",
+    ),
+    "benchmark": Command(
+        "sluicegate.cli.choose:benchmark",
+        "Ask lm-eval tasks before and after tuning.",
+        "sluice benchmark arc_easy --limit 50",
+    ),
+    "monitor": Command(
+        "sluicegate.cli.watch:monitor",
+        "Compare recent traffic with what the champion was judged on.",
+        "sluice monitor --hours 24",
+    ),
+    "retrain": Command(
+        "sluicegate.cli.learn:retrain",
+        "Bring feedback into the data, then run the line.",
+        "sluice retrain --force",
+    ),
+    "traffic": Command(
+        "sluicegate.cli.traffic:traffic",
+        "Take in, show, export and forget production traffic.",
+        "sluice traffic export rows.jsonl",
+    ),
+    "feedback": Command(
+        "sluicegate.cli.learn:feedback",
+        "Bring reviews of evaluated answers from MLflow as labels.",
+        "sluice feedback pull",
+    ),
+    "up": Command(
+        "sluicegate.cli.servers:up",
+        "Start the local Prefect server, worker and MLflow UI.",
+        "sluice up",
+    ),
+    "down": Command(
+        "sluicegate.cli.servers:down",
+        "Stop them.",
+        "sluice down",
+    ),
 }
 
 
@@ -75,14 +159,15 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
+        command.epilog = f"Example: {COMMANDS[cmd_name].example}"
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, HELP[name]) for name in COMMANDS])
+            formatter.write_dl([(name, row.help) for name, row in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,7 +180,8 @@ def sluice() -> None:
     What is missing:          sluice doctor
     Every night, as a flow:   sluice up && sluice release
 
-    Exit codes: 0 yes, 1 REJECT, 2 wrong use or configuration, 3 the environment failed, 4 HOLD (not enough evidence).
+    Exit codes: 0 yes, 1 REJECT, 2 wrong use or configuration, 3 the environment failed, 4 HOLD (not
+    enough evidence).
     """
 
 
@@ -124,7 +210,8 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == 28:
             click.echo(
-                "error: the disk is full.\n  what to do: free some space and run the same command again.",
+                "error: the disk is full.\n  what to do: free some space and run the same command "
+                "again.",
                 err=True,
             )
             sys.exit(3)
@@ -140,7 +227,9 @@ def main() -> None:
 
 
 def _left_for_pipeline(error: SluiceError) -> bool:
-    """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that command."""
+    """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that
+    command.
+    """
     place = os.environ.get("SLUICE_FAILURE")
     if not place:
         return False

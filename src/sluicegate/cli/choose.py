@@ -56,13 +56,14 @@ def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as
     TASK is a name that lm-eval knows, or a YAML file or folder of your own. The exit code is 1 where tuning is shown to
     have made a task worse, 0 otherwise; a wide interval says that too few examples were asked to tell.
     """
+    from sluicegate import hashing
     from sluicegate.line.choose.benchmark import benchmark as measure
     from sluicegate.line.run import open_run
 
     found = measure(open_run(), tasks, of=of, limit=limit, chat=chat)
-    code = 1 if found["worse"] else 0
+    code = 1 if found.worse else 0
     if as_json:
-        print_json({**found, "exit_code": code})
+        print_json(hashing.as_json(found) | {"exit_code": code})
         return code
     print_table(
         ["task", "metric", "n", "base", "tuned", "tuned is better by (95 %)", "better/worse", ""],
@@ -77,10 +78,10 @@ def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as
                 f"{one.better}/{one.worse}",
                 one.decision,
             ]
-            for one in found["comparisons"]
+            for one in found.comparisons
         ],
     )
-    for task, names in found["left_out"].items():
+    for task, names in found.left_out.items():
         click.echo(f"left out: {task}: {', '.join(names)} (no mean of examples)")
-    click.echo(f"evidence: {found['folder']}")
+    click.echo(f"evidence: {found.folder}")
     return code

@@ -62,7 +62,8 @@ def gate(
     In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
     Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
     """
-    from sluicegate.line.gate.run import Budget, base_from_environment, run_gate
+    from sluicegate.budget import Budget
+    from sluicegate.line.gate.run import base_from_environment, run_gate
     from sluicegate.line.run import open_run
 
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}

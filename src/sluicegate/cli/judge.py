@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +12,7 @@ from sluicegate.cli.output import json_option, print_json, print_table
 from sluicegate.errors import UsageError
 
 if TYPE_CHECKING:
-    from sluicegate.evaluation.budget import Meter
+    from sluicegate.budget import Budget
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(dir_okay=False, path_type=Path)
@@ -117,9 +116,9 @@ def calibrate(
     from sluicegate.line.judge import calibrate as stage
     from sluicegate.line.run import open_run
 
-    meter = _meter(max_seconds, max_tokens, max_cost)
+    allowed = _allowed(max_seconds, max_tokens, max_cost)
     record, text, files = stage.calibrate(
-        open_run(folder), name, labels, fields=_pairs(fields), meter=meter
+        open_run(folder), name, labels, fields=_pairs(fields), budget=allowed
     )
     if as_json:
         print_json(record)
@@ -153,8 +152,8 @@ def run(
     from sluicegate.line.judge import calibrate as stage
     from sluicegate.line.run import open_run
 
-    meter = _meter(max_seconds, max_tokens, max_cost)
-    found = stage.try_rows(open_run(), name, file, fields=_pairs(fields), meter=meter)
+    allowed = _allowed(max_seconds, max_tokens, max_cost)
+    found = stage.try_rows(open_run(), name, file, fields=_pairs(fields), budget=allowed)
     if as_json:
         print_json(found)
     else:
@@ -231,8 +230,7 @@ def _pairs(fields: Sequence[str]) -> dict[str, str]:
     return {ours: theirs for ours, _, theirs in pairs}
 
 
-def _meter(seconds: float | None, tokens: int | None, cost: float | None) -> Meter:
-    from sluicegate.evaluation.budget import Limits, Meter
+def _allowed(seconds: float | None, tokens: int | None, cost: float | None) -> Budget:
+    from sluicegate.budget import Budget
 
-    until = None if seconds is None else time.time() + seconds
-    return Meter(limits=Limits(until=until, seconds=seconds, tokens=tokens, cost=cost))
+    return Budget(seconds, tokens, cost)

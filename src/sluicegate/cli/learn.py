@@ -70,13 +70,13 @@ def pull(out: Path | None, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(
-        f"{found['lines']} reviews in {found['file']}: {found['new']} new or changed, {found['gone']} taken back"
+        f"{found.lines} reviews in {found.file}: {found.new} new or changed, {found.gone} taken back"
     )
-    for name, labels in found["judges"].items():
+    for name, labels in found.judges.items():
         click.echo(
             f"judge {name}: {labels['added']} labels added, {labels['changed']} changed in data/labels/{name}.jsonl"
         )
-    for reason in found["refused"]:
+    for reason in found.refused:
         click.echo(f"no label:  {reason}", err=True)
-    if found["judges"]:
-        click.echo(f"next:      sluice judge calibrate {next(iter(found['judges']))}")
+    if found.judges:
+        click.echo(f"next:      sluice judge calibrate {next(iter(found.judges))}")

@@ -1,7 +1,7 @@
 """Has the traffic moved away from the reference? Text metrics, profiles, and a table of detectors.
 
-A detector compares two tables of counts and returns a distance; `compare` sets its threshold. To add one, write a file
-and a row in `DETECTORS`.
+A detector compares two tables of counts and returns a distance; `compare` sets its threshold. To
+add one, write a file and a row in `DETECTORS`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,16 @@ from sluicegate.records import DriftScore
 __all__ = [
     "ALPHA", "DETECTORS", "OPTIONAL", "VECTOR_DETECTORS",
     "Detector", "Embedded", "Moments", "Profile", "TextEncoder", "VectorDetector",
-    "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows", "read_profile",
+    "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows",
+    "read_profile",
     "smallest", "write_profile",
 ]  # fmt: skip
+
+
+def _kind(column: str) -> str:
+    """A column's name without its side."""
+    return column.partition(".")[2]
+
 
 DETECTORS: dict[str, Detector] = {
     "ks": Detector(ks, bins=256, floor=0.08, null=Null("kolmogorov")),
@@ -49,18 +56,38 @@ DETECTORS: dict[str, Detector] = {
         jensen_shannon, bins=10, floor=0.08, null=Null("chi2", factor=8 * math.log(2))
     ),
     "chi_square": Detector(chi_square, bins=10, floor=0.05, null=Null("chi2", total=True)),
-    "length_trend": Detector(length_trend, bins=256, floor=0.1, null=Null("normal", power=1)),
-    "mean_shift": Detector(mean_shift, bins=256, floor=0.2, null=Null("normal", power=1)),
+    "length_trend": Detector(
+        length_trend,
+        bins=256,
+        floor=0.1,
+        null=Null("normal", power=1),
+        reads="_count",
+        always=("character_count",),
+    ),
+    "mean_shift": Detector(
+        mean_shift,
+        bins=256,
+        floor=0.2,
+        null=Null("normal", power=1),
+        always=("vader_sentiment", "prompt_overlap"),
+        instead=("injection_score", *(_kind(name) for name in (RELEVANCE, JAILBREAK, REFUSAL))),
+    ),
 }
 VECTOR_DETECTORS: dict[str, VectorDetector] = {
     "mmd": VectorDetector(mmd, floor=0.05, null=Null("normal")),
     "classifier": VectorDetector(classifier, floor=0.1, null=Null("normal", power=1)),
 }
-LENGTH, MEAN, RARE = "length_trend", "mean_shift", "hellinger"
-SCARCE = Detector(hellinger, bins=2, floor=0.05, null=Null("chi2", factor=8))
-"""For labels and for counts that are mostly 0. Square roots keep a share of 1 % as comparable as one of 50 %."""
-_SCARCE = ("hostile_words", "pii_count")
-_MEANS = ("vader_sentiment", "prompt_overlap", "injection_score")
+SCARCE = Detector(
+    hellinger,
+    bins=2,
+    floor=0.05,
+    null=Null("chi2", factor=8),
+    instead=("hostile_words", "pii_count"),
+)
+"""For labels and for counts that are mostly 0, whatever is chosen: told as `hellinger`.
+
+Square roots keep a share of 1 % as comparable as one of 50 %.
+"""
 OPTIONAL = ("prompt.tokens", "response.tokens", "response.latency", "response.prompt_overlap")
 """Columns that are compared only where both sides have them."""
 
@@ -76,29 +103,23 @@ def compare(
 ) -> list[DriftScore]:
     """Compare every column: numbers with `detector`, labels and rare counts with `hellinger`.
 
-    Besides, lengths with `length_trend`, sentiment and overlap with `mean_shift`; and where both profiles have vectors of
-    the same encoder, these with every one of `VECTOR_DETECTORS`.
-    Together these raise a false alarm on at most a share `alpha` of the windows that come from where the reference
-    came from (see `calibration`). With `length_trend` as detector only columns of counts are compared, and with
-    `side` only those of the prompt or of the response.
+    Besides, columns that a row of `DETECTORS` claims with that one; and where both profiles have
+    vectors of the same encoder, these with every one of `VECTOR_DETECTORS`. Together these raise a
+    false alarm on at most a share `alpha` of the windows that come from where the reference came
+    from (see `calibration`). With `side` only columns of the prompt or of the response.
 
     Raises:
-        DataError: the window lacks a column of the reference, or holds nothing but nulls in one that is not optional.
+        DataError: the window lacks a column of the reference, or holds nothing but nulls in one
+            that is not optional.
         KeyError: no such detector.
     """
-    numbers = _comparable(reference, window, side)
-    family = {}
-    for name in numbers:
-        kind = name.split(".", 1)[1]
-        if kind in _SCARCE:
-            family[name, RARE] = SCARCE
-        elif kind != "injection_score" and (detector != LENGTH or name.endswith("_count")):
-            family[name, detector] = DETECTORS[detector]
-        if kind == "character_count":
-            family[name, LENGTH] = DETECTORS[LENGTH]
-        if kind in _MEANS:
-            family[name, MEAN] = DETECTORS[MEAN]
-    family |= {(name, RARE): SCARCE for name in reference.labels if name.startswith(side)}
+    family = {
+        (name, key): row
+        for name in _comparable(reference, window, side)
+        for key, row in _detectors(_kind(name), detector).items()
+    }
+    rare = SCARCE.statistic.__name__
+    family |= {(name, rare): SCARCE for name in reference.labels if name.startswith(side)}
     vectors = {}
     if comparable_vectors(reference, window):
         sides = [one for one in ("prompt", "response") if one.startswith(side)]
@@ -107,9 +128,23 @@ def compare(
             for one in sides
             for name in VECTOR_DETECTORS
         }
-        near = [name for name in (RELEVANCE, JAILBREAK, REFUSAL) if name.startswith(side)]
-        family |= {(name, MEAN): DETECTORS[MEAN] for name in near}
+        family |= {
+            (name, key): row
+            for name in (RELEVANCE, JAILBREAK, REFUSAL)
+            if name.startswith(side)
+            for key, row in _detectors(_kind(name), detector).items()
+        }
     return scores(reference, window, family, vectors=vectors, alpha=alpha, seed=seed)
+
+
+def _detectors(kind: str, chosen: str) -> dict[str, Detector]:
+    """Those for columns of this kind, by the name that their scores carry."""
+    if kind in SCARCE.instead:
+        return {SCARCE.statistic.__name__: SCARCE}
+    found = {name: row for name, row in DETECTORS.items() if kind in row.instead}
+    if not found and kind.endswith(DETECTORS[chosen].reads):
+        found[chosen] = DETECTORS[chosen]
+    return found | {name: row for name, row in DETECTORS.items() if kind in row.always}
 
 
 def comparable_vectors(reference: Profile, window: Profile) -> bool:

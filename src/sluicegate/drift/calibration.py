@@ -1,10 +1,11 @@
 """Thresholds that keep the promised rate of false alarms, for all columns together.
 
-Reference and window are pooled and dealt out again, whole blocks at a time, many times over: what the distances do then
-is what they do without drift, with these very sizes, ties and correlations. Rows of one conversation stay together, so
-that a window of few long conversations is not taken for many independent rows. Over the whole family of columns the
-step-down maximum of Westfall and Young (1993) is used: Holm's procedure with the columns' correlation in place of its
-worst case, since a dozen of the columns are lengths in disguise. Under exchangeable blocks the chance that any column
+Reference and window are pooled and dealt out again, whole blocks at a time, many times over: what
+the distances do then is what they do without drift, with these very sizes, ties and correlations.
+Rows of one conversation stay together, so that a window of few long conversations is not taken for
+many independent rows. Over the whole family of columns the step-down maximum of Westfall and Young
+(1993) is used: Holm's procedure with the columns' correlation in place of its worst case, since a
+dozen of the columns are lengths in disguise. Under exchangeable blocks the chance that any column
 alarms without drift is at most `alpha`, whatever the window's size.
 """
 
@@ -27,7 +28,9 @@ ALPHA = 0.02
 """Chance that a window without drift alarms, all columns together."""
 PERMUTATIONS = 499
 POOL = 4_000
-"""Rows of either side that are compared; more would tell no more than the effect floors let through."""
+"""Rows of either side that are compared; more would tell no more than the effect floors let
+through.
+"""
 
 _DECIMALS = 12
 _ABOVE = 1 + 1e-9  # a distance turned into a deviate and back is the same up to this
@@ -47,11 +50,12 @@ def scores(
 ) -> list[DriftScore]:
     """Compare each (column, name of detector) of `family` and of `vectors`; sorted by column.
 
-    A score alarms when its distance is above both the permutation's threshold and the detector's floor. `change` is
-    the difference of the means in standard deviations of the reference, with its sign; `p` is adjusted for the family.
-    Means and change are None for labels. The same profiles and seed give the same scores. A block of the window
-    counts with at most as many rows as the largest of the reference. Columns of embeddings are those of the rows that
-    have them, of which both sides must have some.
+    A score alarms when its distance is above both the permutation's threshold and the detector's
+    floor. `change` is the difference of the means in standard deviations of the reference, with its
+    sign; `p` is adjusted for the family. Means and change are None for labels. The same profiles
+    and seed give the same scores. A block of the window counts with at most as many rows as the
+    largest of the reference. Columns of embeddings are those of the rows that have them, of which
+    both sides must have some.
     """
     left, right = reference.sampled(POOL), _thinned(window.sampled(POOL), _largest(reference))
     deal = Deal.of(left, right, permutations, np.random.default_rng(seed))
@@ -73,10 +77,11 @@ def scores(
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """How the blocks of both sides are dealt out: `chosen` (split, block) on the window's side, split 0 the true one.
+    """How the blocks of both sides are dealt out: `chosen` (split, block) on the window's side,
+    split 0 the true one.
 
-    `mask` holds (split, row) of all rows of the sample on the window's side. `embedded` is the block of each row with
-    vectors, the reference's first, `embedded_mask` as `mask` for these.
+    `mask` holds (split, row) of all rows of the sample on the window's side. `embedded` is the
+    block of each row with vectors, the reference's first, `embedded_mask` as `mask` for these.
     """
 
     chosen: NDArray[np.bool_]
@@ -88,7 +93,9 @@ class Deal:
     def of(
         cls, left: Profile, right: Profile, permutations: int, random: np.random.Generator
     ) -> Deal:
-        """Blocks with vectors are dealt among themselves, and so are the others: each side keeps its number of both."""
+        """Blocks with vectors are dealt among themselves, and so are the others: each side keeps
+        its number of both.
+        """
         blocks = np.concatenate(
             [_numbered(left.blocks), len(left.blocks) + _numbered(right.blocks)]
         )
@@ -138,7 +145,9 @@ def _dealt(
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One detector on one column: the distance of the true split and of each dealt one, and their deviates."""
+    """One detector on one column: the distance of the true split and of each dealt one, and their
+    deviates.
+    """
 
     distances: Array
     deviates: Array
@@ -194,7 +203,9 @@ def _first(blocks: NDArray[np.uint64], most: int) -> NDArray[np.bool_]:
 def _distances(
     left: Profile, right: Profile, column: str, detector: Detector | VectorDetector, deal: Deal
 ) -> tuple[Array, tuple[int, int], int]:
-    """The detector's distance for the true split and each dealt one; how many values either side has; the bins."""
+    """The detector's distance for the true split and each dealt one; how many values either side
+    has; the bins.
+    """
     if isinstance(detector, VectorDetector):
         assert left.embedded is not None
         assert right.embedded is not None
@@ -230,7 +241,9 @@ def _distances(
 
 
 def _step_down(standard: Array, alpha: float) -> tuple[Array, list[float]]:
-    """Thresholds and adjusted p per row of deviates, whose first column is the true split and the others dealt ones."""
+    """Thresholds and adjusted p per row of deviates, whose first column is the true split and the
+    others dealt ones.
+    """
     order = np.argsort(-standard[:, 0], kind="stable")
     maxima = np.maximum.accumulate(standard[order][::-1, 1:], axis=0)[::-1]
     dealt = maxima.shape[1]
@@ -255,7 +268,9 @@ def _means(
     if before is None or after is None or not before.n or not after.n:
         return None, None, None
     spread = math.sqrt(before.squares / max(before.n - 1, 1))
-    return before.mean, after.mean, (after.mean - before.mean) / spread if spread else None
+    # Below this a spread is the rounding of equal values, and a change in units of it says nothing.
+    varies = spread > 1e-9 * max(abs(before.mean), abs(after.mean), 1e-300)
+    return before.mean, after.mean, (after.mean - before.mean) / spread if varies else None
 
 
 def _moments(profile: Profile, column: str) -> Moments | None:

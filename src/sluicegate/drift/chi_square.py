@@ -8,10 +8,12 @@ from sluicegate.drift.tables import Array
 
 
 def chi_square(reference: Array, window: Array, values: Array) -> Array:
-    """Compare how often each label (or bin) occurs. Cramér's V: 0 (same shares) to 1 (no label in common).
+    """Compare how often each label (or bin) occurs.
 
-    V = sqrt(chi2 / rows): Pearson's statistic freed of the number of rows, so that it reads as an effect (0.1 small,
-    0.3 medium). Says nothing of direction. Source: Pearson 1900; Cramér 1946.
+    Cramér's V: 0 (same shares) to 1 (no label in common).
+
+    V = sqrt(chi2 / rows): Pearson's statistic freed of the number of rows, so that it reads as an
+    effect (0.1 small, 0.3 medium). Says nothing of direction. Source: Pearson 1900; Cramér 1946.
 
     Args:
         reference, window: counts, one row per split, one column per label.
@@ -21,7 +23,8 @@ def chi_square(reference: Array, window: Array, values: Array) -> Array:
         One V per row; 0 where a side is empty.
 
     Example:
-        >>> chi_square(np.array([[90.0, 10.0]]), np.array([[70.0, 30.0]]), np.arange(2.0)).round(3).tolist()
+        >>> chi_square(np.array([[90.0, 10.0]]), np.array([[70.0, 30.0]]),
+        ...     np.arange(2.0)).round(3).tolist()
         [0.25]
     """
     left, right = reference.sum(axis=-1, keepdims=True), window.sum(axis=-1, keepdims=True)

@@ -13,12 +13,15 @@ FOLDS = 5
 def classifier(
     vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray[np.intp]
 ) -> Array:
-    """Compare how well a linear classifier tells the two sides apart. 0 (not at all) to 1; says nothing of direction.
+    """Compare how well a linear classifier tells the two sides apart.
 
-    2 AUC - 1 of scores for rows that the classifier was not fitted on, five folds of whole blocks. It is fitted by
-    ridge least squares (Fisher's discriminant), whose scores are linear in the labels: so it is fitted anew for each of
-    hundreds of splits at the price of one, which a logistic regression could not be. Sees a small part of the texts
-    that differ in a consistent way. Source: Lopez-Paz and Oquab 2017; Kim, Ramdas, Singh and Wasserman 2021.
+    0 (not at all) to 1; says nothing of direction.
+
+    2 AUC - 1 of scores for rows that the classifier was not fitted on, five folds of whole blocks.
+    It is fitted by ridge least squares (Fisher's discriminant), whose scores are linear in the
+    labels: so it is fitted anew for each of hundreds of splits at the price of one, which a
+    logistic regression could not be. Sees a small part of the texts that differ in a consistent
+    way. Source: Lopez-Paz and Oquab 2017; Kim, Ramdas, Singh and Wasserman 2021.
 
     Args:
         vectors: one row per text, reference and window together.

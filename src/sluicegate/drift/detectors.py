@@ -14,21 +14,35 @@ from sluicegate.drift.tables import Array
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """`statistic` compares count tables (reference, window, bin means) row by row: 0 equal, larger further apart.
+    """A detector of the table; `monitor.detector` in params.yaml chooses the one for all columns.
 
-    `bins`: into how many a numeric column is cut. `floor`: an effect at most this large never alarms, however certain.
-    `null`: how the distance is distributed without drift, roughly; it weighs the columns against one another.
+    Attributes:
+        statistic: compares count tables (reference, window, bin means) row by row: 0 equal, larger
+            further apart.
+        bins: into how many a numeric column is cut.
+        floor: an effect at most this large never alarms, however certain.
+        null: how the distance is distributed without drift, roughly; it weighs the columns against
+            one another.
+        reads: end of the names of the columns that it can be chosen for; all where empty.
+        always: columns (without their side) that it compares besides the chosen detector.
+        instead: columns that it compares in place of the chosen detector.
     """
 
     statistic: Callable[[Array, Array, Array], Array]
     bins: int
     floor: float
     null: Null
+    reads: str = ""
+    always: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class VectorDetector:
-    """`statistic` compares embeddings (vectors, splits, blocks): one distance per split. Otherwise as `Detector`."""
+    """`statistic` compares embeddings (vectors, splits, blocks): one distance per split.
+
+    Otherwise as `Detector`.
+    """
 
     statistic: Callable[[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]], Array]
     floor: float

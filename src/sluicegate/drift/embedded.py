@@ -1,8 +1,10 @@
-"""Embeddings in a profile: vectors of the texts of a few hundred rows, and how near they are to one another.
+"""Embeddings in a profile: vectors of the texts of a few hundred rows, and how near they are to one
+another.
 
-Vectors cost a thousand times what counts do, so they are made for a part of the sample only: the blocks with the
-smallest hashes, as the sample itself is chosen, so that profiles with vectors merge like those without. Whoever
-profiles gives the encoder; profiles are compared where both come from the same one.
+Vectors cost a thousand times what counts do, so they are made for a part of the sample only: the
+blocks with the smallest hashes, as the sample itself is chosen, so that profiles with vectors merge
+like those without. Whoever profiles gives the encoder; profiles are compared where both come from
+the same one.
 """
 
 from __future__ import annotations
@@ -44,7 +46,10 @@ REFUSALS = (
 
 
 class TextEncoder(Protocol):
-    """Turns texts into vectors. `identity` names weights and settings: equal identities give equal vectors."""
+    """Turns texts into vectors.
+
+    `identity` names weights and settings: equal identities give equal vectors.
+    """
 
     identity: str
 
@@ -55,7 +60,9 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors by side, and the columns made from them, of every row with two texts whose block is at most `cut`."""
+    """Vectors by side, and the columns made from them, of every row with two texts whose block is
+    at most `cut`.
+    """
 
     encoder: str
     blocks: NDArray[np.uint64]
@@ -102,10 +109,12 @@ class Embedded:
 
 
 def smallest(blocks: NDArray[np.uint64], cut: int, limit: int) -> tuple[NDArray[np.intp], int]:
-    """Places of the rows of the whole blocks with the smallest numbers, at most `limit` rows, at least one block.
+    """Places of the rows of the whole blocks with the smallest numbers, at most `limit` rows, at
+    least one block.
 
     Returns:
-        The places in order of their blocks, and the largest number kept; `cut` itself where nothing was left out.
+        The places in order of their blocks, and the largest number kept; `cut` itself where nothing
+        was left out.
     """
     order = np.argsort(blocks, kind="stable")
     ordered = blocks[order]
@@ -126,8 +135,9 @@ def embed(
 ) -> Embedded:
     """Encode prompts and responses, one of each a row.
 
-    Besides the vectors: how near the response is to its prompt, the prompt to the nearest of eight jailbreaks, the
-    response to the nearest of six refusals (cosine, -1 to 1), under LangKit's names.
+    Besides the vectors: how near the response is to its prompt, the prompt to the nearest of eight
+    jailbreaks, the response to the nearest of six refusals (cosine, -1 to 1), under LangKit's
+    names.
     """
     asked, answered = encoder.vectors(prompts), encoder.vectors(responses)
     attacks, refusals = encoder.vectors(JAILBREAKS), encoder.vectors(REFUSALS)

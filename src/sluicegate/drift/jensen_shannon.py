@@ -8,9 +8,12 @@ from sluicegate.drift.tables import Array, shares
 
 
 def jensen_shannon(reference: Array, window: Array, values: Array) -> Array:
-    """Compare the shares of ten bins. 0 (equal) to 1 (no bin in common); symmetric, says nothing of direction.
+    """Compare the shares of ten bins.
 
-    The square root of the divergence in bits, a metric. Source: Lin 1991; Endres and Schindelin 2003.
+    0 (equal) to 1 (no bin in common); symmetric, says nothing of direction.
+
+    The square root of the divergence in bits, a metric. Source: Lin 1991; Endres and Schindelin
+    2003.
 
     Args:
         reference, window: counts, one row per split, one column per bin.

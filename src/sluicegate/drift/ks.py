@@ -10,8 +10,8 @@ from sluicegate.drift.tables import Array, shares
 def ks(reference: Array, window: Array, values: Array) -> Array:
     """Compare where values lie. 0 (equal) to 1 (disjoint); symmetric, says nothing of direction.
 
-    As an effect: the largest difference in the share of rows below some value; 0.08 is what a shift by 0.2 standard
-    deviations does to a normal column. Source: Kolmogorov 1933, Smirnov 1939.
+    As an effect: the largest difference in the share of rows below some value; 0.08 is what a shift
+    by 0.2 standard deviations does to a normal column. Source: Kolmogorov 1933, Smirnov 1939.
 
     Args:
         reference, window: counts, one row per split, one column per bin in ascending order.

@@ -1,10 +1,12 @@
-"""The one door to whylogs 1.6.4 and LangKit 0.0.35: existing profiles (`.bin`) are read, merged and written.
+"""The one door to whylogs 1.6.4 and LangKit 0.0.35: existing profiles (`.bin`) are read, merged and
+written.
 
-Nothing else here needs either. Both are dormant and older than NumPy 2, so what they need is done here and nowhere
-else (tried without a network): `np.unicode_` is put back; whylogs' usage ping is switched off before its import;
-sentiment comes from LangKit's `vader_sentiment`, which carries its lexicon, not from `sentiment`, which downloads one
-through NLTK at import; no whylogs session is made. whylogs reads some damaged files without a word, so each profile
-has a `.json` beside it with the digest of its bytes.
+Nothing else here needs either. Both are dormant and older than NumPy 2, so what they need is done
+here and nowhere else (tried without a network): `np.unicode_` is put back; whylogs' usage ping is
+switched off before its import; sentiment comes from LangKit's `vader_sentiment`, which carries its
+lexicon, not from `sentiment`, which downloads one through NLTK at import; no whylogs session is
+made. whylogs reads some damaged files without a word, so each profile has a `.json` beside it with
+the digest of its bytes.
 """
 
 from __future__ import annotations
@@ -28,16 +30,19 @@ _AGAIN = "Run `sluice stage profile` to make it again."
 
 
 def write_whylogs(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Profile the texts of `rows` (keys `prompt` and `response`) with LangKit's light metrics into a whylogs file.
+    """Profile the texts of `rows` (keys `prompt` and `response`) with LangKit's light metrics into
+    a whylogs file.
 
-    Beside it, with the suffix `.json`: the digest of the file, the number of rows, and each column's summary to read.
+    Beside it, with the suffix `.json`: the digest of the file, the number of rows, and each
+    column's summary to read.
 
-    Columns are `prompt.<metric>` and `response.<metric>`: readability, counts of characters, words, sentences and
-    syllables, patterns such as phone numbers, VADER sentiment. The texts themselves are not kept. About 540 rows a
-    second on one core.
+    Columns are `prompt.<metric>` and `response.<metric>`: readability, counts of characters, words,
+    sentences and syllables, patterns such as phone numbers, VADER sentiment. The texts themselves
+    are not kept. About 540 rows a second on one core.
 
     Raises:
-        DataError: no rows, or a row without two strings (one missing text would blank a metric for all rows).
+        DataError: no rows, or a row without two strings (one missing text would blank a metric for
+            all rows).
         MissingExtraError: LangKit or whylogs is not installed.
         EnvironmentFailure: the disk refuses; no partial file stays.
     """
@@ -118,7 +123,7 @@ def whylogs() -> Any:
     import numpy
 
     if not hasattr(numpy, "unicode_"):
-        setattr(numpy, "unicode_", numpy.str_)  # noqa: B010  numpy's stubs rightly know no such name
+        setattr(numpy, "unicode_", numpy.str_)  # noqa: B010  no such name in its stubs
     logging.getLogger("whylogs").setLevel(logging.ERROR)
     return importlib.import_module("whylogs")
 

@@ -8,10 +8,13 @@ from sluicegate.drift.tables import Array, shares
 
 
 def length_trend(reference: Array, window: Array, values: Array) -> Array:
-    """Compare mean lengths. The absolute logarithm of their ratio: 0 (equal) upward; 0.26 is 30 % longer or shorter.
+    """Compare mean lengths.
 
-    More sensitive to a change of scale than `ks`, which looks at one point of the distribution; the direction is in
-    the report's `before` and `after`. Made for the commonest drift of an assistant: prompts that keep growing.
+    The absolute logarithm of their ratio: 0 (equal) upward; 0.26 is 30 % longer or shorter.
+
+    More sensitive to a change of scale than `ks`, which looks at one point of the distribution; the
+    direction is in the report's `before` and `after`. Made for the commonest drift of an assistant:
+    prompts that keep growing.
 
     Args:
         reference, window: counts, one row per split, one column per bin of lengths.
@@ -21,7 +24,8 @@ def length_trend(reference: Array, window: Array, values: Array) -> Array:
         One value per row; 0 where a side is empty.
 
     Example:
-        >>> length_trend(np.array([[1.0, 1.0]]), np.array([[0.0, 2.0]]), np.array([9.0, 19.0])).round(3).tolist()
+        >>> length_trend(np.array([[1.0, 1.0]]), np.array([[0.0, 2.0]]), np.array([9.0,
+        ...     19.0])).round(3).tolist()
         [0.288]
     """
     left, right = shares(reference) @ values, shares(window) @ values

@@ -8,11 +8,13 @@ from sluicegate.drift.tables import Array, shares
 
 
 def mean_shift(reference: Array, window: Array, values: Array) -> Array:
-    """Compare means: their difference in standard deviations of both sides together. 0 (equal) upward.
+    """Compare means: their difference in standard deviations of both sides together.
 
-    The absolute value; the direction is in the report's `change`. Of a small shift of the whole column it sees more than
-    `ks`, which looks at one point of the distribution: 0.3 standard deviations in 200 rows are 4 standard errors here.
-    Cohen 1988 (d).
+    0 (equal) upward.
+
+    The absolute value; the direction is in the report's `change`. Of a small shift of the whole
+    column it sees more than `ks`, which looks at one point of the distribution: 0.3 standard
+    deviations in 200 rows are 4 standard errors here. Cohen 1988 (d).
 
     Args:
         reference, window: counts, one row per split, one column per bin.
@@ -22,7 +24,8 @@ def mean_shift(reference: Array, window: Array, values: Array) -> Array:
         One value per row; 0 where a side is empty or nothing varies.
 
     Example:
-        >>> mean_shift(np.array([[2.0, 2.0]]), np.array([[0.0, 4.0]]), np.array([0.0, 1.0])).round(3).tolist()
+        >>> mean_shift(np.array([[2.0, 2.0]]), np.array([[0.0, 4.0]]), np.array([0.0,
+        ...     1.0])).round(3).tolist()
         [1.155]
     """
     pooled = shares(reference + window)

@@ -9,10 +9,13 @@ from sluicegate.drift.tables import Array
 
 
 def mmd(vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray[np.intp]) -> Array:
-    """Compare whole distributions of embeddings. 0 (equal) to 1.41 (nothing in common); symmetric, no direction.
+    """Compare whole distributions of embeddings.
 
-    The root of the unbiased estimate, negative ones as 0, under a Gaussian kernel as wide as the median distance of two
-    rows. Sees a topic that appears, disappears or changes its weight. Source: Gretton et al. 2012, equation 3.
+    0 (equal) to 1.41 (nothing in common); symmetric, no direction.
+
+    The root of the unbiased estimate, negative ones as 0, under a Gaussian kernel as wide as the
+    median distance of two rows. Sees a topic that appears, disappears or changes its weight.
+    Source: Gretton et al. 2012, equation 3.
 
     Args:
         vectors: one row per text, reference and window together.

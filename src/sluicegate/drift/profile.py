@@ -1,9 +1,11 @@
-"""A profile of text traffic that can be stored, compared and merged: exact summaries and a sample of whole blocks.
+"""A profile of text traffic that can be stored, compared and merged: exact summaries and a sample
+of whole blocks.
 
-Of every column: rows, nulls, mean, variance, range; of every category its count. Beside them a sample of metric rows,
-never of texts. A block is what belongs together (a conversation, a customer): its rows are kept or dropped as one,
-those with the smallest SHA-256 first, so that the sample of a union is the union of the samples, cut again: 24 hourly
-profiles make a day's by merging, with nothing read twice (bottom-k sampling; Cohen and Kaplan 2007).
+Of every column: rows, nulls, mean, variance, range; of every category its count. Beside them a
+sample of metric rows, never of texts. A block is what belongs together (a conversation, a
+customer): its rows are kept or dropped as one, those with the smallest SHA-256 first, so that the
+sample of a union is the union of the samples, cut again: 24 hourly profiles make a day's by
+merging, with nothing read twice (bottom-k sampling; Cohen and Kaplan 2007).
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ OPERATIONS = {
 }
 """Column to the field of a row that holds it: a number, where the traffic knows it."""
 LIMIT = 20_000
-"""Rows in the sample of a profile, about 4 MB; whole blocks, so a little fewer, or one block larger than that."""
+"""Rows in the sample of a profile, about 4 MB; whole blocks, so a little fewer, or one block larger
+than that.
+"""
 _EVERY = 2**64 - 1
 _LEVELS = (0.05, 0.5, 0.95)
 
@@ -41,7 +45,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Exact summary of one numeric column: `n` values and `nulls`; `squares` is the sum of squared deviations."""
+    """Exact summary of one numeric column: `n` values and `nulls`; `squares` is the sum of squared
+    deviations.
+    """
 
     n: int
     nulls: int
@@ -87,9 +93,10 @@ class Moments:
 class Profile:
     """What is kept of some traffic.
 
-    `moments` and `categories` (column to label to count) cover all `rows`. `numbers`, `labels` and `blocks` are the
-    sample, one entry per sampled row in order of its block; NaN and None mark nulls. The sample holds every block
-    whose number is at most `cut`. `embedded` holds vectors of a part of it, where an encoder was given.
+    `moments` and `categories` (column to label to count) cover all `rows`. `numbers`, `labels` and
+    `blocks` are the sample, one entry per sampled row in order of its block; NaN and None mark
+    nulls. The sample holds every block whose number is at most `cut`. `embedded` holds vectors of a
+    part of it, where an encoder was given.
     """
 
     rows: int
@@ -102,7 +109,8 @@ class Profile:
     embedded: Embedded | None = None
 
     def merge(self, other: Profile) -> Profile:
-        """Of both stretches of traffic; costs as much as the two samples are long, whatever the rows.
+        """Of both stretches of traffic; costs as much as the two samples are long, whatever the
+        rows.
 
         Raises:
             DataError: the two have different columns.
@@ -146,7 +154,9 @@ class Profile:
         )
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Per numeric column with a value: n, nulls, mean, stddev, min, q_05, median, q_95, max (quantiles: sample)."""
+        """Per numeric column with a value: n, nulls, mean, stddev, min, q_05, median, q_95, max
+        (quantiles: sample).
+        """
         found = {}
         for name, moments in self.moments.items():
             values = self.numbers[name][~np.isnan(self.numbers[name])]
@@ -155,7 +165,8 @@ class Profile:
                 found[name] = {
                     "n": moments.n, "nulls": moments.nulls, "mean": moments.mean,
                     "stddev": math.sqrt(moments.squares / max(moments.n - 1, 1)),
-                    "min": moments.low, "q_05": low, "median": middle, "q_95": high, "max": moments.high,
+                    "min": moments.low, "q_05": low, "median": middle, "q_95": high,
+                    "max": moments.high,
                 }  # fmt: skip
         return found
 
@@ -176,12 +187,13 @@ def profile_rows(rows: Sequence[Mapping[str, object]], *, start: int = 0) -> Pro
     """Profile the `prompt` and `response` of each row by light metrics, sentiment and signals.
 
     `group` names the block that a row belongs to; a row without one is a block of its own, told
-    from an equal row in another part by `start`, the number of rows before this part. A text that is None is a null in
-    its columns, as is an absent `prompt_tokens`, `completion_tokens` or `latency` (seconds). No texts are kept, and of
-    group names only a hash.
+    from an equal row in another part by `start`, the number of rows before this part. A text that
+    is None is a null in its columns, as is an absent `prompt_tokens`, `completion_tokens` or
+    `latency` (seconds). No texts are kept, and of group names only a hash.
 
     Raises:
-        DataError: no rows; a prompt or response that is neither a text nor None; an operation that is not a number.
+        DataError: no rows; a prompt or response that is neither a text nor None; an operation that
+            is not a number.
     """
     if not rows:
         raise DataError("there are no rows to profile.")

@@ -1,8 +1,9 @@
 """Columns as count tables: what every detector compares.
 
-A column of the reference and the window together is cut into bins at its quantiles (or by its labels); a detector then
-sees two tables of counts, one row for each way to split the rows in two. Bins of the pooled values, and not of the
-reference alone, keep a permutation test exact: they do not change when rows change sides.
+A column of the reference and the window together is cut into bins at its quantiles (or by its
+labels); a detector then sees two tables of counts, one row for each way to split the rows in two.
+Bins of the pooled values, and not of the reference alone, keep a permutation test exact: they do
+not change when rows change sides.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ Array = NDArray[np.float64]
 
 
 def binned(values: Array, bins: int) -> tuple[NDArray[np.intp], Array]:
-    """The bin of each value and the mean value of each bin; at most `bins` of about equal size, equal values together.
+    """The bin of each value and the mean value of each bin; at most `bins` of about equal size,
+    equal values together.
 
     A NaN gets the number one beyond the last bin. Without any number there are no bins.
 
@@ -43,7 +45,10 @@ def binned(values: Array, bins: int) -> tuple[NDArray[np.intp], Array]:
 
 
 def labelled(values: NDArray[np.object_]) -> tuple[NDArray[np.intp], Array]:
-    """The number of each label; None gets the number one beyond the last. The means are the numbers themselves."""
+    """The number of each label; None gets the number one beyond the last.
+
+    The means are the numbers themselves.
+    """
     names = sorted({value for value in values.tolist() if value is not None})
     place = {name: number for number, name in enumerate(names)} | {None: len(names)}
     return np.array([place[value] for value in values.tolist()], np.intp), np.arange(

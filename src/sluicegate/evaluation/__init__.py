@@ -1,25 +1,21 @@
-"""A release and a golden set become Evidence: cached answers, scores per example, means with intervals.
+"""A release and a golden set become Evidence: cached answers, scores per example, means with
+intervals.
 
-answer(...)      prompts -> generations, each kept as soon as its batch is done
+answer(...)      prompts -> generations, each kept as it arrives
 evaluate(...)    generations -> Evidence
-Meter            what a run may spend on answers, and has spent
-lead2(...)       a baseline that reads nothing: the first two sentences
+find_baseline    answers that cost nothing, to be compared with: `BASELINES`
 write_evidence / read_evidence
 """
 
 from sluicegate.evaluation.answers import answer
-from sluicegate.evaluation.baselines import lead2
-from sluicegate.evaluation.budget import METER, Limits, Meter, Spent
+from sluicegate.evaluation.baselines import find_baseline, lead2
 from sluicegate.evaluation.files import read_evidence, write_evidence
 from sluicegate.evaluation.scoring import evaluate, operations, source_text, summarise
 
 __all__ = [
-    "METER",
-    "Limits",
-    "Meter",
-    "Spent",
     "answer",
     "evaluate",
+    "find_baseline",
     "lead2",
     "operations",
     "read_evidence",

@@ -1,4 +1,7 @@
-"""Scores of a whole set at once, beside the means of its rows: what papers report. No gate rule can pair them."""
+"""Scores of a whole set at once, beside the means of its rows: what papers report.
+
+No gate rule can pair them.
+"""
 
 from __future__ import annotations
 

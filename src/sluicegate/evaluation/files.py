@@ -1,9 +1,10 @@
-"""Evidence on disk: one Parquet file, a row per example, read back only when whole, consistent and finite.
+"""Evidence on disk: one Parquet file, a row per example, read back only when whole, consistent and
+finite.
 
-Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token` where a row knows it;
-`score.<metric>`, `slice.<column>` and `reason.<judge>`; null where a row has no such time, slice or reason. All that is
-not per example, and the digest of the whole, is JSON under the key `sluicegate.evidence` of the schema's metadata. Any
-tool that reads Parquet reads the rows.
+Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token` where
+a row knows it; `score.<metric>`, `slice.<column>` and `reason.<judge>`; null where a row has no
+such time, slice or reason. All that is not per example, and the digest of the whole, is JSON under
+the key `sluicegate.evidence` of the schema's metadata. Any tool that reads Parquet reads the rows.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
     """Write `evidence` with its digest, atomically, 5,000 rows at a time.
 
     Raises:
-        EvidenceError: it is empty, inconsistent, a number is not finite, or a text is not valid Unicode; the file that
-            was there stays.
+        EvidenceError: it is empty, inconsistent, a number is not finite, or a text is not valid
+            Unicode; the file that was there stays.
         EnvironmentFailure: the disk refuses.
     """
     import pyarrow as pa
@@ -74,7 +75,8 @@ def read_evidence(path: Path) -> Evidence:
 
     Raises:
         IntegrityError: absent, not Parquet, or not the content whose digest was recorded.
-        EvidenceError: a field is missing, unknown or of the wrong type, a score is missing or not finite.
+        EvidenceError: a field is missing, unknown or of the wrong type, a score is missing or not
+            finite.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -233,7 +235,8 @@ def _check(path: Path, evidence: Evidence) -> None:
             or (judged_metric(name) in names) is bool(use.failed)
         ):
             raise EvidenceError(
-                f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not fit its scores."
+                f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not fit its "
+                "scores."
             )
 
 

@@ -1,4 +1,6 @@
-"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no score at all."""
+"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no
+score at all.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.scoring import source_text
+from sluicegate.generating import Model
 from sluicegate.hashing import digest_value
 from sluicegate.judges import (
-    Asker,
     Criterion,
+    Judged,
     JudgeRow,
     criterion_path,
     judge_digest,
@@ -25,7 +29,10 @@ from sluicegate.records import Example, Generation, JudgeUse
 
 PREFIX = "judge:"
 REASONS_KEPT = 5
-UNWEIGHTED = "the scores are the judge's own numbers: the model gives no token probabilities to weight them by"
+UNWEIGHTED = (
+    "the scores are the judge's own numbers: the model gives no token probabilities to "
+    "weight them by"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +41,6 @@ class Measure:
 
     direction: Literal["higher", "lower"]
     range: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What one judge made of one release's answers.
-
-    Attributes:
-        metric: `judge:<name>`.
-        digest: of judge, prompt and settings; for a pairwise judge also of the answers compared with.
-        scores: one in [0, 1] for each row, in the order asked; empty where any row failed.
-        reasons: the judge's words, likewise.
-        use: how many rows were scored, how many failed and why.
-        calls, prompt_tokens, completion_tokens: what it took; answers from the cache count.
-    """
-
-    metric: str
-    digest: str
-    scores: tuple[float, ...]
-    reasons: tuple[str, ...]
-    use: JudgeUse
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
 
 
 def judged_metrics(metrics: Sequence[str]) -> list[str]:
@@ -106,7 +90,7 @@ def measures(metrics: Sequence[str], prompts: Path) -> dict[str, Measure]:
 
 def judge_answers(
     criterion: Criterion,
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     golden: Sequence[Example],
     outputs: Sequence[Generation],
     champion: Sequence[Generation],
@@ -115,8 +99,8 @@ def judge_answers(
 ) -> Judgement:
     """Judge `outputs[i]` as the answer to `golden[i]`.
 
-    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without a call. `outputs is
-    champion` says that it is the champion that is judged.
+    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without
+    a call. `outputs is champion` says that it is the champion that is judged.
 
     Raises:
         EvidenceError: lengths differ, or the criterion needs references and an example has none.
@@ -131,16 +115,12 @@ def judge_answers(
         raise EvidenceError(
             f"example {bare[0]}: {criterion.metric} needs a reference and there is none."
         )
-    digest, pairwise = judge_digest(criterion, askers), criterion.form == "pairwise"
+    digest = judge_digest(criterion, models)
     bound = judgement_digest(criterion, digest, [answer.text for answer in champion])
-    if pairwise and outputs is champion:
-        # The champion against itself.
+    if criterion.compares and outputs is champion:  # it against itself
+        count = len(golden)
         return Judgement(
-            criterion.metric,
-            bound,
-            (0.5,) * len(golden),
-            ("",) * len(golden),
-            JudgeUse(digest, len(golden), 0),
+            criterion.metric, bound, (0.5,) * count, ("",) * count, JudgeUse(digest, count, 0)
         )
     rows = [
         JudgeRow(
@@ -148,25 +128,29 @@ def judge_answers(
             source_text(example.inputs),
             output.text,
             example.reference,
-            other.text if pairwise else "",
+            other.text if criterion.compares else "",
             example.inputs,
         )
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
-    judged = judge_rows(criterion, rows, askers, progress)
+    return _judgement(criterion, digest, bound, judge_rows(criterion, rows, models, progress))
+
+
+def _judgement(criterion: Criterion, digest: str, bound: str, judged: Judged) -> Judgement:
+    """No score at all where a row failed."""
     notes = tuple(
         reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT)
     )
     if judged.weighted is False and not judged.failed:
         notes = (UNWEIGHTED,)
     scores = tuple(score for score in judged.scores if score is not None)
-    whole = not judged.failed and len(scores) == len(rows)
+    whole = not judged.failed and len(scores) == len(judged.scores)
     return Judgement(
         metric=criterion.metric,
         digest=bound,
         scores=scores if whole else (),
         reasons=judged.reasons if whole else (),
-        use=JudgeUse(digest, len(rows) - judged.failed, judged.failed, notes),
+        use=JudgeUse(digest, len(judged.scores) - judged.failed, judged.failed, notes),
         calls=judged.calls,
         prompt_tokens=judged.prompt_tokens,
         completion_tokens=judged.completion_tokens,
@@ -174,9 +158,7 @@ def judge_answers(
 
 
 def judgement_digest(criterion: Criterion, judge: str, champion: Sequence[str]) -> str:
-    """What a judgement's scores depend on: the judge and, where it compares, the champion's answers in golden order."""
-    return (
-        digest_value([judge, digest_value(list(champion))])
-        if criterion.form == "pairwise"
-        else judge
-    )
+    """What a judgement's scores depend on: the judge and, where it compares, the champion's answers
+    in golden order.
+    """
+    return digest_value([judge, digest_value(list(champion))]) if criterion.compares else judge

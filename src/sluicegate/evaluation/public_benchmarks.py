@@ -1,10 +1,12 @@
-"""lm-evaluation-harness tasks, example by example: did tuning break anything? Needs the extra `benchmarks`.
+"""lm-evaluation-harness tasks, example by example: did tuning break anything? Needs the extra
+`benchmarks`.
 
-A task is a name that lm-eval knows, or a YAML file (or a folder of them) of your own. It runs on the bare base model and
-on the tuned weights, both through lm-eval's own `HFLM` in this process, so that the numbers are those that it publishes;
-tasks bring their own prompts, and what a release says to its users plays no part. Every example's score is kept as
-Evidence, and the two are compared pair by pair. Nothing is downloaded where `HF_HUB_OFFLINE=1`; a task of your own whose
-data is a local file needs no network at all. A task's YAML may name Python functions, which lm-eval runs.
+A task is a name that lm-eval knows, or a YAML file (or a folder of them) of your own. It runs on
+the bare base model and on the tuned weights, both through lm-eval's own `HFLM` in this process, so
+that the numbers are those that it publishes; tasks bring their own prompts, and what a release says
+to its users plays no part. Every example's score is kept as Evidence, and the two are compared pair
+by pair. Nothing is downloaded where `HF_HUB_OFFLINE=1`; a task of your own whose data is a local
+file needs no network at all. A task's YAML may name Python functions, which lm-eval runs.
 """
 
 from __future__ import annotations
@@ -16,27 +18,22 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sluicegate.config import read_yaml
 from sluicegate.errors import ConfigError, EvidenceError, MissingExtraError
+from sluicegate.evaluation.benchmark_runs import RANGES, BenchmarkRun
 from sluicegate.evaluation.scoring import summarise
-from sluicegate.gates.bounds import lower_bound, upper_bound
-from sluicegate.gates.pairing import improvements, unpaired
 from sluicegate.hashing import digest_value
-from sluicegate.records import Evidence, ScoredExample, Summary
+from sluicegate.records import Evidence, ScoredExample
 
 if TYPE_CHECKING:
     from sluicegate.models import LoadedBase
 
-ALPHA = 0.05
 SEED = 1234
-RANGES = {"bits_per_byte": (0.0, 16.0)}
-"""Metrics whose values are not in [0, 1]; values beyond are cut. What is no mean of examples (perplexity) is left out."""
 _REFUSALS = (
     OSError,
     ValueError,
@@ -47,40 +44,6 @@ _REFUSALS = (
     AssertionError,
     NotImplementedError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkRun:
-    """One model on several tasks.
-
-    Attributes:
-        evidence: task to Evidence, with a row for each example.
-        directions: task to metric to `higher` or `lower`, whichever is better.
-        left_out: task to metrics that have no value for each example.
-    """
-
-    evidence: Mapping[str, Evidence]
-    directions: Mapping[str, Mapping[str, str]]
-    left_out: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Base and tuned model on one metric of one task, example by example.
-
-    `difference` is tuned minus base, turned so that positive is better, with its 95 % interval; `decision` holds at 95 %
-    for all comparisons of a table together. `better` and `worse` count examples.
-    """
-
-    task: str
-    metric: str
-    direction: str
-    base: Summary
-    tuned: Summary
-    difference: Summary
-    better: int
-    worse: int
-    decision: Literal["better", "worse", "no difference shown"]
 
 
 def run_tasks(
@@ -143,10 +106,9 @@ def _adapted(model: LoadedBase, adapter: Path | None, dtype: str, batch: int) ->
     """The model as lm-eval runs one, its random numbers begun anew."""
     from lm_eval.models import huggingface
 
-    from sluicegate.models.transformers_backend import load_tuned
-    from sluicegate.models.weights import choose_dtype
+    from sluicegate.engines.loading import choose_dtype, load_tuned
 
-    weights, tokenizer = load_tuned(model, adapter, choose_dtype(dtype, exact=True))
+    weights, tokenizer = load_tuned(model.path, adapter, choose_dtype(dtype, exact=True))
     huggingface.torch.manual_seed(SEED)
     return huggingface.HFLM(
         pretrained=weights,
@@ -166,12 +128,14 @@ def _refusals(names: Sequence[str]) -> Iterator[None]:
     except _REFUSALS as error:
         raise EvidenceError(
             f"lm-eval cannot run {', '.join(names)}: {type(error).__name__}: {error}"[:500],
-            hint="Its data must be in the local datasets cache, or in a local file that the task's YAML names.",
+            hint="Its data must be in the local datasets cache, or in a local file that the "
+            "task's YAML names.",
         ) from error
 
 
 def _prepare(tasks: Iterable[Any]) -> None:
-    """What `lm_eval.simple_evaluate` does first: no worked examples unless the task asks for them, and its seeds.
+    """What `lm_eval.simple_evaluate` does first: no worked examples unless the task asks for them,
+    and its seeds.
 
     It also asks pip and the machine about everything installed, after each run; that is left out.
     """
@@ -183,55 +147,11 @@ def _prepare(tasks: Iterable[Any]) -> None:
     np.random.seed(SEED)  # what tasks draw from
 
 
-def compare_runs(base: BenchmarkRun, tuned: BenchmarkRun) -> list[Comparison]:
-    """Each metric of each task, base against tuned, in the order of their names.
-
-    Raises:
-        EvidenceError: the two were not asked the same examples in the same way.
-    """
-    if base.directions != tuned.directions:
-        raise EvidenceError("base and tuned model were measured on other tasks or metrics.")
-    pairs = [
-        (task, metric)
-        for task in sorted(base.directions)
-        for metric in sorted(base.directions[task])
-    ]
-    return [_compared(base, tuned, task, metric, ALPHA / len(pairs)) for task, metric in pairs]
-
-
-def _compared(
-    base: BenchmarkRun, tuned: BenchmarkRun, task: str, metric: str, alpha: float
-) -> Comparison:
-    old, new, direction = base.evidence[task], tuned.evidence[task], base.directions[task][metric]
-    if reason := unpaired(new, old):
-        raise EvidenceError(f"{task}: base and tuned model were not asked the same: {reason}.")
-    low, high = RANGES.get(metric.partition(",")[0], (0.0, 1.0))
-    sample = improvements(new, old, metric, (low, high), direction)
-    sign = 1.0 if direction == "higher" else -1.0
-    changes = [
-        sign * (a.scores[metric] - b.scores[metric])
-        for a, b in zip(new.rows, old.rows, strict=True)
-    ]
-    decision: Literal["better", "worse", "no difference shown"] = "no difference shown"
-    if upper_bound(sample, alpha / 2) < 0.0:
-        decision = "worse"
-    elif lower_bound(sample, alpha / 2) > 0.0:
-        decision = "better"
-    return Comparison(
-        task,
-        metric,
-        direction,
-        old.summaries[metric],
-        new.summaries[metric],
-        summarise(changes, [row.group for row in new.rows], (low - high, high - low)),
-        sum(change > 0 for change in changes),
-        sum(change < 0 for change in changes),
-        decision,
-    )
-
-
 def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
-    """The names of the tasks and what knows them. lm-eval's own 14,000 are only read where one of them is named."""
+    """The names of the tasks and what knows them.
+
+    lm-eval's own 14,000 are only read where one of them is named.
+    """
     if not tasks:
         raise ConfigError(
             "no task is named.", hint="Name an lm-eval task, or a YAML file of your own."
@@ -341,8 +261,10 @@ def _task_rows(
     ways = {name: way for name, way in ways.items() if name not in without}
     if not ways or any(not ways.keys() <= row.keys() for row in scores.values()):
         raise EvidenceError(
-            f"{task} has no metric with a value for each example ({', '.join(sorted(without)) or 'none at all'}).",
-            hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of examples.",
+            f"{task} has no metric with a value for each example "
+            f"({', '.join(sorted(without)) or 'none at all'}).",
+            hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of "
+            "examples.",
         )
     rows = [
         ScoredExample(doc, doc, outputs[doc], {name: scores[doc][name] for name in ways}, 0.0, 0, 0)

@@ -1,14 +1,16 @@
-"""Generations become Evidence: one finite score per example and metric, and means with cluster-aware intervals."""
+"""Generations become Evidence: one finite score per example and metric, and means with
+cluster-aware intervals.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
-from sluicegate.evaluation.metered import RunAsker
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.metered import RunModel
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
@@ -21,9 +23,6 @@ from sluicegate.records import (
     Summary,
     Unscored,
 )
-
-if TYPE_CHECKING:
-    from sluicegate.evaluation.judging import Judgement
 
 OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
 """The note of such a metric among the judges of the evidence."""
@@ -40,47 +39,33 @@ def evaluate(
     judgements: Sequence[Judgement] = (),
     asking: Mapping[str, bool] | None = None,
 ) -> Evidence:
-    """Score `outputs[i]` as the answer to `golden[i]`. Rows come out sorted by id, so the order given does not matter.
+    """Score `outputs[i]` as the answer to `golden[i]`.
+
+    Rows come out sorted by id, so the order given does not matter.
 
     `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
-    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives no
-    scores and is only counted. `asking` says which metrics of a project's own ask a model; these are
-    named among the judges of the evidence. `price` is money per million tokens of prompt and of
+    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives
+    no scores and is only counted. `asking` says which metrics of a project's own ask a model; these
+    are named among the judges of the evidence. `price` is money per million tokens of prompt and of
     answer; see `operations`.
 
     Raises:
-        EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or metric, a missing
-            reference, a number that is not finite. Never a partial result.
+        EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or
+            metric, a missing reference, a number that is not finite. Never a partial result.
         ConfigError: a metric is unknown, or asks a model and nobody declared it.
     """
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
     asks = asks_model(table, asking or {})
-    texts = [source_text(example.inputs) for example in golden], [output.text for output in outputs]
-    references, ids = (
-        [example.reference for example in golden],
-        [f"example {example.id}" for example in golden],
+    scores, unscored = _computed(table, asks, golden, outputs)
+    opinions = {
+        name: JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
+        for name in scores
+        if asks[name]
+    }
+    whole = corpus_scores(
+        scores, [output.text for output in outputs], [example.reference for example in golden]
     )
-    scores: dict[str, list[float]] = {}
-    unscored: dict[str, Unscored] = {}
-    opinions: dict[str, JudgeUse] = {}
-    for name, metric in table.items():
-        before = RunAsker.asked
-        found = score_many(metric, *texts, references, ids)
-        if RunAsker.asked > before and not asks[name]:
-            raise ConfigError(
-                f"metric {name!r} asked a model while it scored.", hint=_declare(name)
-            )
-        seen = [value for value in found if value is not None]
-        if len(seen) < len(found):
-            unscored[name] = Unscored(
-                len(found) - len(seen), _blind(metric, ids[found.index(None)])
-            )
-            continue
-        scores[name] = seen
-        if asks[name]:
-            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-    whole = corpus_scores(scores, texts[1], references)
     ranges = {name: table[name].range for name in scores}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
     scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
@@ -114,7 +99,7 @@ def evaluate(
 
 
 def asks_model(table: Mapping[str, Metric], asking: Mapping[str, bool]) -> dict[str, bool]:
-    """Which of the metrics ask a model, by their own word or by `evaluate.own_metrics` in params.yaml.
+    """Which of the metrics ask a model, by their own word or by `evaluate.own_metrics`.
 
     Raises:
         ConfigError: nobody says whether a metric does.
@@ -136,6 +121,34 @@ def _declare(name: str) -> str:
 def _blind(metric: Metric, row: str) -> str:
     instead = f"; {metric.instead} may" if metric.instead else ""
     return f"it sees no word in the answer or in the references of {row}{instead}"
+
+
+def _computed(
+    table: Mapping[str, Metric],
+    asks: Mapping[str, bool],
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+) -> tuple[dict[str, list[float]], dict[str, Unscored]]:
+    """The scores of each computed metric, and those that saw nothing in some rows."""
+    sources = [source_text(example.inputs) for example in golden]
+    answers = [output.text for output in outputs]
+    references = [example.reference for example in golden]
+    names = [f"example {example.id}" for example in golden]
+    scores: dict[str, list[float]] = {}
+    unscored: dict[str, Unscored] = {}
+    for name, metric in table.items():
+        before = RunModel.asked
+        found = score_many(metric, sources, answers, references, names)
+        if RunModel.asked > before and not asks[name]:
+            message = f"metric {name!r} asked a model while it scored."
+            raise ConfigError(message, hint=_declare(name))
+        seen = [value for value in found if value is not None]
+        if len(seen) == len(found):
+            scores[name] = seen
+        else:
+            blind = _blind(metric, names[found.index(None)])
+            unscored[name] = Unscored(len(found) - len(seen), blind)
+    return scores, unscored
 
 
 def _check(
@@ -176,7 +189,8 @@ def configuration(metrics: Sequence[str], judges: Mapping[str, str]) -> str:
 
 
 def source_text(inputs: Mapping[str, str]) -> str:
-    """What a metric sees as the source: the values of all inputs, in the order of their names, a line apart.
+    """What a metric sees as the source: the values of all inputs, in the order of their names, a
+    line apart.
 
     Example:
         >>> source_text({"b": "second", "a": "first"})
@@ -190,9 +204,10 @@ def summarise(
 ) -> Summary:
     """Mean of `values`, every group counting once, with its 95 % interval.
 
-    Rows of one group are dependent, so that groups are the sample: Student's t over their means, with one degree of
-    freedom less than there are groups. With one row a group this is the ordinary t interval. Clipped to `bounds`, which
-    is also the interval when there is only one group (nothing is known then).
+    Rows of one group are dependent, so that groups are the sample: Student's t over their means,
+    with one degree of freedom less than there are groups. With one row a group this is the ordinary
+    t interval. Clipped to `bounds`, which is also the interval when there is only one group
+    (nothing is known then).
 
     Raises:
         EvidenceError: no value, or one that is not finite.
@@ -227,11 +242,13 @@ def summarise(
 def operations(
     outputs: Sequence[Generation], price: tuple[float, float] | None = None
 ) -> dict[str, float]:
-    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares cut short and empty.
+    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares
+    cut short and empty.
 
-    `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its first token, there
-    are `first_token_p50` and `first_token_p95`, seconds. With a `price` (money per million tokens of prompt and of
-    answer) there is also `cost_per_1000`, the money that 1,000 such answers cost. Everything is 0 for an empty sequence.
+    `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its
+    first token, there are `first_token_p50` and `first_token_p95`, seconds. With a `price` (money
+    per million tokens of prompt and of answer) there is also `cost_per_1000`, the money that 1,000
+    such answers cost. Everything is 0 for an empty sequence.
 
     Raises:
         EvidenceError: a time is negative or not finite.

@@ -7,26 +7,28 @@ from typing import TYPE_CHECKING
 
 from sluicegate.config import ModelsFile, load
 from sluicegate.errors import ConfigError
-from sluicegate.evaluation.metered import RunAsker
-from sluicegate.models.asking import Asker, AskLimits, open_asker
+from sluicegate.evaluation.metered import RunModel
+from sluicegate.models import open_model
 from sluicegate.project import find_project
 
 if TYPE_CHECKING:
-    from sluicegate.judges.trulens_door import AskerProvider
+    from sluicegate.judges.trulens_door import ModelProvider
 
 
 def trulens_provider(
     model: str, root: Path | None = None, *, max_tokens: int = 512
-) -> AskerProvider:
-    """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or above `root`.
+) -> ModelProvider:
+    """TruLens' feedback functions over `model`, a name in registry/models.yaml of the project at or
+    above `root`.
 
     In a project's own module, named in params.yaml as `my_metrics:relevance`:
 
-        relevance = Metric(implementation=trulens_provider("local-judge").relevance).on_input_output()
+        provider = trulens_provider("local-judge")
+        relevance = Metric(implementation=provider.relevance).on_input_output()
 
-    Answers are kept with those of other judges and cost nothing the second time; new ones count in the budget of the
-    run. Whatever metric asks it is a judge that nobody can calibrate: the gate holds a rule on it. See
-    `judges.trulens_door`.
+    Answers are kept with those of other judges and cost nothing the second time; new ones count in
+    the budget of the run. Whatever metric asks it is a judge that nobody can calibrate: the gate
+    holds a rule on it. See `judges.trulens_door`.
 
     Raises:
         ConfigError: there is no such model, its endpoint is unsafe or its key is missing.
@@ -43,9 +45,5 @@ def trulens_provider(
             f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}."
         )
 
-    def opened(limits: AskLimits) -> Asker:
-        return open_asker(
-            models[model], model, root=project.root, cache=project.judgements, limits=limits
-        )
-
-    return open_provider(RunAsker(model, models[model], opened), max_tokens)
+    opened = open_model(models[model], model, root=project.root, cache=project.judgements)
+    return open_provider(RunModel(opened), max_tokens)

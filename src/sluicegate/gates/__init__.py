@@ -1,6 +1,7 @@
 """The gate: (candidate, champion, policy) -> verdict. Pure: no files, no clock, no chance.
 
-`RULES` lists the kinds of rules; a new kind is a function and a row there. The statistics are in `bounds`.
+`RULES` lists the kinds of rules; a new kind is a function and a row there. The statistics are in
+`bounds`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sluicegate.config import load
-from sluicegate.gates.budget import allowance, former_looks
+from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case
 from sluicegate.gates.judges import held_without_scores
 from sluicegate.gates.pairing import checked, unpaired
@@ -26,7 +27,7 @@ __all__ = [
     "Rule",
     "allowance",
     "decide",
-    "former_looks",
+    "earlier_evaluations",
     "load_policy",
 ]
 
@@ -35,7 +36,8 @@ def load_policy(path: Path) -> Policy:
     """Read registry/gates.yaml.
 
     Raises:
-        ConfigError: missing, malformed, an unknown kind, or a rule without a field it needs; names rule and field.
+        ConfigError: missing, malformed, an unknown kind, or a rule without a field it needs; names
+            rule and field.
     """
     policy = load(path, Policy)
     for rule in policy.rules:
@@ -51,51 +53,42 @@ def decide(
     facts: Mapping[str, str],
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
-    looks: Sequence[bool] = (),
+    earlier: Sequence[bool] = (),
 ) -> Verdict:
-    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes, whatever the order of their rows.
+    """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes.
 
-    PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD. Rules that warn never
-    decide. In each result `low` and `high` bound `difference` where there is one and `value` otherwise, each at
-    one-sided confidence 1 - alpha; `difference` is candidate minus champion in the metric's own unit. Alpha is what
-    `allowance` leaves to this look at the golden set; once that is nothing the verdict is HOLD, and the bounds are
-    those of a first look at one.
+    PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD.
+    Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
+    one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
+    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this
+    evaluation; once that is nothing the verdict is HOLD, and the bounds are those of a first one.
 
     Args:
         candidate: evidence on the release that wants to serve.
-        champion: evidence on the one that does, on the same golden and metrics digests; None holds all comparisons.
-        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the metric
-            `judge:<name>` holds unless the fact of that name is `ok` and the judge answered for every row.
+        champion: evidence on the one that does, on the same golden and metrics digests; None holds
+            all comparisons.
+        facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
+            metric `judge:<name>` holds unless the fact of that name is `ok` and the judge answered
+            for every row.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
-        looks: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see `former_looks`.
+        earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
+            `earlier_evaluations`.
 
     Raises:
-        EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do not match.
+        EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
+            not match.
         ConfigError: the policy was not made by `load_policy` and has an unknown rule.
     """
     for rule in policy.rules:
         check_rule(rule, "policy")
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
-    obstacle = unpaired(candidate, champion) if champion is not None else ""
-    left = allowance(looks, policy)
-    alpha = left or allowance((), policy)
-    following = allowance((*looks, False), policy) or allowance((), policy)
-    case = Case(
-        candidate,
-        champion,
-        obstacle,
-        policy,
-        facts,
-        directions or {},
-        ranges or {},
-        alpha,
-        alpha,
-        following,
-    )
+    left = allowance(earlier, policy)
+    case = _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier)
     results = _results(case, spent=left == 0.0)
     decision = _overall(results)
+    reasons = _reasons(decision, results) if left else (_used_up(len(earlier), policy.submissions),)
     return Verdict(
         decision=decision,
         candidate=candidate.release,
@@ -105,12 +98,29 @@ def decide(
         evidence=candidate.digest,
         champion_evidence=champion.digest if champion is not None else None,
         rules=results,
-        reasons=_reasons(decision, results)
-        if left
-        else (_used_up(len(looks), policy.submissions),),
+        reasons=reasons,
         alpha=left,
-        look=len(looks) + 1,
+        look=len(earlier) + 1,
         looks=policy.submissions,
+    )
+
+
+def _case(
+    candidate: Evidence,
+    champion: Evidence | None,
+    policy: Policy,
+    facts: Mapping[str, str],
+    directions: Mapping[str, str],
+    ranges: Mapping[str, tuple[float, float]],
+    earlier: Sequence[bool],
+) -> Case:
+    obstacle = unpaired(candidate, champion) if champion is not None else ""
+    alpha, following = (
+        allowance(before, policy) or allowance((), policy)
+        for before in (earlier, (*earlier, False))
+    )
+    return Case(
+        candidate, champion, obstacle, policy, facts, directions, ranges, alpha, alpha, following
     )
 
 
@@ -119,8 +129,8 @@ _SPENT = "the golden set's share of error is used up"
 
 def _used_up(given: int, allowed: int) -> str:
     return (
-        f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would say nothing sure; "
-        "put fresh examples in its place"
+        f"this golden set gave {given} verdicts, and the policy allows {allowed}: one more would "
+        "say nothing sure; put fresh examples in its place"
     )
 
 
@@ -156,7 +166,9 @@ def _too_few(result: RuleResult, missing: int, minimum: int) -> RuleResult:
 
 
 def _reasons(decision: Decision, results: tuple[RuleResult, ...]) -> tuple[str, ...]:
-    """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings after them."""
+    """What decided: for PROMOTE all blocking rules, else those that stand in the way; warnings
+    after them.
+    """
     decisive = [
         result for result in results if result.severity == "block" and result.decision is decision
     ]

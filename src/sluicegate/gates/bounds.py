@@ -1,19 +1,23 @@
-"""Confidence bounds for a mean that hold at small n: no normality, no variance estimate, ties and skew allowed.
+"""Confidence bounds for a mean that hold at small n: no normality, no variance estimate, ties and
+skew allowed.
 
-Gaffke's test of a one-sided hypothesis on the mean of a variable with a known worst value (N. Gaffke, "Three test
-statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable", Mathematical Methods of
-Statistics 14, 2005). The sample is joined by one unseen observation at the worst value; all get random weights,
-uniform on the simplex; p is the probability that the weighted mean does not exceed the null value. For 0/1 data it *is*
-Clopper-Pearson; for large n it is as narrow as the t interval; for rare large losses, where t and the bootstrap fail
-because the sample holds none of them, it stays honest. Its validity is proved for two-point distributions, for all
-others a conjecture without a known counter-example: `benchmarks/gate_calibration.py` measures it.
+Gaffke's test of a one-sided hypothesis on the mean of a variable with a known worst value (N.
+Gaffke, "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
+variable", Mathematical Methods of Statistics 14, 2005). The sample is joined by one unseen
+observation at the worst value; all get random weights, uniform on the simplex; p is the probability
+that the weighted mean does not exceed the null value. For 0/1 data it *is* Clopper-Pearson; for
+large n it is as narrow as the t interval; for rare large losses, where t and the bootstrap fail
+because the sample holds none of them, it stays honest. Its validity is proved for two-point
+distributions, for all others a conjecture without a known counter-example:
+`benchmarks/gate_calibration.py` measures it.
 
-The probability needs no simulation. Uniform simplex weights are exponentials over their sum, so p = P(sum E_i a_i <= 0)
-with a_i = x_i - c. Its moment generating function M(s) = prod 1/(1 - a_i s) is inverted along a hyperbola through the
-saddle point of M(s)/(-s), s < 0, that begins as the path of steepest descent (S. O. Rice, SIAM Journal on Scientific and
-Statistical Computing 1, 1980), where next to nothing oscillates: the trapezoidal rule in y = sigma sinh u converges
-exponentially, for two groups as for many thousands, and a p of 1e-9 has as many right digits as one of 0.1. Its step is
-halved until two results agree. The same bytes on every run.
+The probability needs no simulation. Uniform simplex weights are exponentials over their sum, so p =
+P(sum E_i a_i <= 0) with a_i = x_i - c. Its moment generating function M(s) = prod 1/(1 - a_i s) is
+inverted along a hyperbola through the saddle point of M(s)/(-s), s < 0, that begins as the path of
+steepest descent (S. O. Rice, SIAM Journal on Scientific and Statistical Computing 1, 1980), where
+next to nothing oscillates: the trapezoidal rule in y = sigma sinh u converges exponentially, for
+two groups as for many thousands, and a p of 1e-9 has as many right digits as one of 0.1. Its step
+is halved until two results agree. The same bytes on every run.
 """
 
 from __future__ import annotations
@@ -37,10 +41,12 @@ _POINTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Independent groups of observations, each by its mean: every group counts once, however many rows it has.
+    """Independent groups of observations, each by its mean: every group counts once, however many
+    rows it has.
 
-    Weighting by rows instead would make the largest group the worst that may be unseen: on a golden set of 61 groups,
-    three of them with two rows, that alone turned p = 0.0025 into 0.035 (docs/adr/0004).
+    Weighting by rows instead would make the largest group the worst that may be unseen: on a golden
+    set of 61 groups, three of them with two rows, that alone turned p = 0.0025 into 0.035
+    (docs/adr/0004).
 
     Attributes:
         means: one number a group.
@@ -85,7 +91,8 @@ def clusters(values: Sequence[float], groups: Sequence[str], worst: float, best:
 
 
 def p_mean_at_most(sample: Clusters, null: float) -> float:
-    """One-sided p value of "the mean is `null` or less"; small when the sample shows that it is more.
+    """One-sided p value of "the mean is `null` or less"; small when the sample shows that it is
+    more.
 
     Example:
         >>> round(p_mean_at_most(clusters([1.0] * 10, list("abcdefghij"), 0.0, 1.0), 0.8), 6)
@@ -104,7 +111,9 @@ def p_mean_at_most(sample: Clusters, null: float) -> float:
 
 
 def lower_bound(sample: Clusters, alpha: float) -> float:
-    """The largest value that the mean exceeds with confidence 1 - alpha; the worst value when nothing is shown."""
+    """The largest value that the mean exceeds with confidence 1 - alpha; the worst value when
+    nothing is shown.
+    """
     low, high = sample.worst, float(sample.means.max())
     if high <= low:
         return low
@@ -123,7 +132,7 @@ def upper_bound(sample: Clusters, alpha: float) -> float:
 
 
 def _probability_not_positive(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """P(sum_i values_i Gamma(weights_i) <= 0), some value being above 0; 0.0 where none is below."""
+    """P(sum_i values_i Gamma(weights_i) <= 0), some value being above 0; 0.0 if none is below."""
     if float(values.min()) >= 0.0:
         return 0.0
     if float(weights @ values) < 0.0:
@@ -132,7 +141,9 @@ def _probability_not_positive(values: NDArray[np.float64], weights: NDArray[np.f
 
 
 def _small_side(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """The same where the sum's mean is not negative, so that the probability is the smaller of the two sides."""
+    """The same where the sum's mean is not negative, so that the probability is the smaller of the
+    two sides.
+    """
     saddle = _saddle(values, weights)
     ratios = values / (1.0 - values * saddle)
     second = float(weights @ ratios**2) + saddle**-2

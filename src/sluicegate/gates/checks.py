@@ -1,4 +1,6 @@
-"""What the kinds of rules share: the case before them, a threshold, a comparison, and the result in figures."""
+"""What the kinds of rules share: the case before them, a threshold, a comparison, and the result in
+figures.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ class Case:
 
     Attributes:
         obstacle: why candidate and champion cannot be compared, or empty.
-        alpha: error rate at which something is shown in this look.
-        reject_alpha: the same for what counts against the candidate; smaller where several slices may each do so.
-        next_alpha: error rate of the next look, for plans.
+        alpha: error rate at which something is shown in this evaluation.
+        reject_alpha: the same for what counts against the candidate; smaller where several slices
+            may each do so.
+        next_alpha: error rate of the next evaluation, for plans.
     """
 
     candidate: Evidence
@@ -50,7 +53,7 @@ Check = Callable[[Case, Rule], RuleResult]
 
 def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
     """The metric against `threshold`; `sign` is 1 for at least, -1 for at most."""
-    threshold, n = plain(rule.threshold), len(case.candidate.rows)
+    threshold, n = amount(rule.threshold), len(case.candidate.rows)
     word = "at least" if sign > 0 else "at most"
     if rule.metric not in case.candidate.rows[0].scores:
         if rule.metric not in case.candidate.operations:
@@ -96,7 +99,9 @@ def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
 def against_champion(
     case: Case, rule: Rule, null: float, *, planned_truth: float | None
 ) -> RuleResult:
-    """`null` is the improvement (positive is better) to exceed; plans assume `planned_truth`, or the mean when None."""
+    """`null` is the improvement (positive is better) to exceed; plans assume `planned_truth`, or
+    the mean when None.
+    """
     n, champion = len(case.candidate.rows), case.champion
     if champion is None:
         return result(
@@ -143,7 +148,9 @@ def against_champion(
 
 
 def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleResult:
-    """Numbers are kept to ten digits, so that the last bits of another processor change no byte of the verdict."""
+    """Numbers are kept to ten digits, so that the last bits of another processor change no byte of
+    the verdict.
+    """
     kept: dict[str, Any] = {
         name: float(f"{value:.10g}") if isinstance(value, float) else value
         for name, value in numbers.items()
@@ -152,7 +159,7 @@ def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleR
     return RuleResult(rule.name, rule.kind, subject, decision, rule.severity, reason, **kept)
 
 
-def plain(value: float | None) -> float:
+def amount(value: float | None) -> float:
     """A field's value; 0.0 where it was left out."""
     return 0.0 if value is None else float(value)
 
@@ -174,7 +181,10 @@ def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any]) -> st
         Decision.REJECT: f"{claim} is ruled out",
         Decision.HOLD: f"neither {claim} nor the opposite is shown",
     }[decision]
-    interval = f"{numbers['difference']:+.4g} [{numbers['low']:+.4g}, {numbers['high']:+.4g}] against the champion"
+    interval = (
+        f"{numbers['difference']:+.4g} [{numbers['low']:+.4g}, {numbers['high']:+.4g}] "
+        "against the champion"
+    )
     return f"{interval}: {said}"
 
 

@@ -1,4 +1,5 @@
-"""A judge's word counts in a rule only where that judge was calibrated against people and answered for every row.
+"""A judge's word counts in a rule only where that judge was calibrated against people and answered
+for every row.
 
 Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`, and anything but `ok`
 holds the rule. No severity, slice or kind of rule gets round it. A metric of a project's own that asks a model is a judge
@@ -45,7 +46,10 @@ def _obstacle(case: Case, metric: str) -> str:
     if found == "ok":
         return ""
     said = _STANDING.get(found, f"has the standing {found!r}, which is not ok")
-    return f"judge {name} {said}; what it says decides nothing until `sluice judge calibrate {name}` passes"
+    return (
+        f"judge {name} {said}; what it says decides nothing until `sluice judge calibrate "
+        f"{name}` passes"
+    )
 
 
 def _scorer(case: Case, metric: str) -> str:

@@ -1,4 +1,6 @@
-"""Evidence in, numbers that may be trusted out: complete, finite, paired example by example; else an error."""
+"""Evidence in, numbers that may be trusted out: complete, finite, paired example by example; else
+an error.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ def checked(evidence: Evidence, who: str) -> Evidence:
     """Return `evidence` with rows sorted by id, so that nothing downstream depends on their order.
 
     Raises:
-        EvidenceError: no rows, an id twice, an empty id or group, a metric that some rows lack, a number that is not
-            finite or is absurdly large (over 1e12), or a summary that is not the mean of its groups.
+        EvidenceError: no rows, an id twice, an empty id or group, a metric that some rows lack, a
+            number that is not finite or is absurdly large (over 1e12), or a summary that is not the
+            mean of its groups.
     """
     if not evidence.rows:
         raise EvidenceError(f"{who}: the evaluation is empty.", hint=_AGAIN)
@@ -92,7 +95,8 @@ def improvements(
     bounds: tuple[float, float],
     direction: str,
 ) -> Clusters:
-    """Candidate against champion, example by example, by group; positive is better, in the metric's unit.
+    """Candidate against champion, example by example, by group; positive is better, in the metric's
+    unit.
 
     Raises:
         EvidenceError: a score lies outside `bounds`.
@@ -109,9 +113,11 @@ def improvements(
 
 
 def effective_size(sample: Clusters, values_variance: float) -> float:
-    """How many independent rows carry as much as these clustered ones (n over the design effect), at most n.
+    """How many independent rows carry as much as these clustered ones (n over the design effect),
+    at most n.
 
-    `values_variance` is the plain variance of the rows. With no variation the number of groups is the answer.
+    `values_variance` is the plain variance of the rows. With no variation the number of groups is
+    the answer.
     """
     size = float(sample.rows)
     spread = sample.standard_error**2

@@ -14,7 +14,8 @@ _MOST = 4096.0
 def detectable(sample: Clusters, alpha: float, power: float) -> float:
     """Smallest true difference that this sample shows to be above zero with probability `power`.
 
-    The distance from the mean to its lower bound, plus the quantile of the sampling error that the power asks for.
+    The distance from the mean to its lower bound, plus the quantile of the sampling error that the
+    power asks for.
     """
     gap = sample.mean - lower_bound(sample, alpha)
     return gap + NormalDist().inv_cdf(power) * sample.standard_error
@@ -23,11 +24,13 @@ def detectable(sample: Clusters, alpha: float, power: float) -> float:
 def more_examples(
     sample: Clusters, null: float, truth: float, alpha: float, power: float
 ) -> int | None:
-    """Rows to add, in new groups like these, so that a release whose true mean is `truth` passes with chance `power`.
+    """Rows to add, in new groups like these, so that a release whose true mean is `truth` passes
+    with chance `power`.
 
-    The sample's deviations, widened to the upper 95 % confidence limit of their spread (a pilot's spread is itself an
-    estimate: R. Browne, Statistics in Medicine 14, 1995), are re-centred on `truth` and replicated until the bound
-    clears `null`. None when `truth` does not exceed `null`, or when 4,096 times the sample would not do.
+    The sample's deviations, widened to the upper 95 % confidence limit of their spread (a pilot's
+    spread is itself an estimate: R. Browne, Statistics in Medicine 14, 1995), are re-centred on
+    `truth` and replicated until the bound clears `null`. None when `truth` does not exceed `null`,
+    or when 4,096 times the sample would not do.
     """
     if truth <= null or len(sample.means) < 2:
         return None
@@ -50,7 +53,9 @@ def more_examples(
 def _passes(
     sample: Clusters, times: float, null: float, truth: float, alpha: float, power: float
 ) -> bool:
-    """Would `times` as much data of this shape, in the unlucky case that `power` allows, clear `null`?"""
+    """Would `times` as much data of this shape, in the unlucky case that `power` allows, clear
+    `null`?
+    """
     from scipy.stats import chi2
 
     freedom = len(sample.means) - 1

@@ -1,4 +1,6 @@
-"""registry/gates.yaml, read strictly: which rules a release must meet, and how sure the gate has to be."""
+"""registry/gates.yaml, read strictly: which rules a release must meet, and how sure the gate has to
+be.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,14 @@ from sluicegate.hashing import digest_value
 
 
 class Rule(Strict):
-    """One line of the policy. Which fields a kind takes is in `gates.RULES`; a field that it does not take is an error.
+    """One line of the policy.
 
-    `direction` overrides the metric's own (higher or lower is better), `range` its smallest and largest possible score.
-    `compare: bound` asks the confidence bound to clear an absolute threshold, `mean` only the mean. `slice` names a
-    column of the golden set: the rule has to hold in each of its values that has `minimum_slice` (default 10) rows.
+    Which fields a kind takes is in `gates.RULES`; a field that it does not take is an error.
+
+    `direction` overrides the metric's own (higher or lower is better), `range` its smallest and
+    largest possible score. `compare: bound` asks the confidence bound to clear an absolute
+    threshold, `mean` only the mean. `slice` names a column of the golden set: the rule has to hold
+    in each of its values that has `minimum_slice` (default 10) rows.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -46,7 +51,8 @@ class Approvals(Strict):
     """Whose consent a promotion needs.
 
     Attributes:
-        required: how many people have to approve, each another one, none of them the one who made the release.
+        required: how many people have to approve, each another one, none of them the one who made
+            the release.
         role: the role that an approver holds.
         wait_hours: how long the line waits for them before the promotion is held.
         people: name, as recorded in the ledger, to the roles that this person holds.
@@ -62,7 +68,8 @@ class Approvals(Strict):
         able = sum(self.role in roles for roles in self.people.values())
         if able < self.required:
             raise ValueError(
-                f"approvals: {self.required} with role {self.role!r} required, {able} of people hold it"
+                f"approvals: {self.required} with role {self.role!r} required, {able} of people "
+                "hold it"
             )
         return self
 
@@ -71,8 +78,8 @@ class Policy(Strict):
     """The whole of gates.yaml.
 
     Attributes:
-        alpha: one-sided error rate: the chance that any of a golden set's looks promotes a release that is exactly at
-            the margin is at most this.
+        alpha: one-sided error rate: the chance that any evaluation on a golden set promotes a
+            release that is exactly at the margin is at most this.
         power: chance of a pass at the number of examples that the gate recommends.
         minimum_examples: below this nothing is promoted, whatever the scores.
         submissions: how many verdicts one golden set may give before its share of error is used up.

@@ -1,7 +1,7 @@
-"""The kinds of rules: one function each, listed in `RULES` with the policy fields that it takes.
+"""The kinds of rules: one function each, listed in `RULES` with all that others need to know of it.
 
-Every function gets a `Case` and a `Rule` and returns a `RuleResult`. What is missing or too little is HOLD; only what
-is shown passes, and only what is shown to be bad is REJECT.
+Every function gets a `Case` and a `Rule` and returns a `RuleResult`. What is missing or too little
+is HOLD; only what is shown passes, and only what is shown to be bad is REJECT.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import holm
-from sluicegate.gates.checks import Case, Check, against_champion, against_threshold, plain, result
+from sluicegate.gates.checks import Case, Check, against_champion, against_threshold, amount, result
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -18,15 +18,28 @@ from sluicegate.records import Decision, RuleResult
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of rule: its function, the fields it needs, and those it may have."""
+    """A kind of rule; tables, charts and `check_rule` read everything about it here.
+
+    Attributes:
+        check: decides.
+        needs, may: the policy fields that it needs, and those it may have.
+        asks: what stands before its threshold or margin where that is shown, e.g. `>= `.
+        compares: whether it compares with another release; its metric then orders the examples.
+        allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
+    """
 
     check: Check
     needs: tuple[str, ...]
     may: tuple[str, ...] = ()
+    asks: str = ""
+    compares: bool = False
+    allows_loss: bool = False
 
 
 def at_least(case: Case, rule: Rule) -> RuleResult:
-    """`metric` is at least `threshold`: its confidence bound (default) or its mean; an operation's value as it is."""
+    """`metric` is at least `threshold`: its confidence bound (default) or its mean; an operation's
+    value as it is.
+    """
     return against_threshold(case, rule, 1.0)
 
 
@@ -37,25 +50,27 @@ def at_most(case: Case, rule: Rule) -> RuleResult:
 
 def not_worse_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Non-inferiority: the loss against the champion is shown to be smaller than `margin`."""
-    return against_champion(case, rule, -plain(rule.margin), planned_truth=0.0)
+    return against_champion(case, rule, -amount(rule.margin), planned_truth=0.0)
 
 
 def better_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Superiority: the gain over the champion is shown to be larger than `margin` (default 0)."""
-    return against_champion(case, rule, plain(rule.margin), planned_truth=None)
+    return against_champion(case, rule, amount(rule.margin), planned_truth=None)
 
 
 def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
-    """A gain larger than `margin` (default 0) is shown on at least one of `metrics`, corrected for the choice (Holm).
+    """A gain larger than `margin` (default 0) is shown on at least one of `metrics`, corrected for
+    the choice (Holm).
 
-    The numbers are those of the metric with the smallest p, the bounds at alpha / number of metrics (which is where
-    Holm's procedure begins), p is Holm's adjusted one. REJECT only where the gain is ruled out on every metric.
+    The numbers are those of the metric with the smallest p, the bounds at alpha / number of metrics
+    (which is where Holm's procedure begins), p is Holm's adjusted one. REJECT only where the gain
+    is ruled out on every metric.
     """
     count = len(rule.metrics)
     strict = replace(case, alpha=case.alpha / count, next_alpha=case.next_alpha / count)
     one_each = {metric: rule.model_copy(update={"metric": metric}) for metric in rule.metrics}
     found = {
-        metric: against_champion(strict, one, plain(rule.margin), planned_truth=None)
+        metric: against_champion(strict, one, amount(rule.margin), planned_truth=None)
         for metric, one in one_each.items()
     }
     unmeasured = [part for part in found.values() if part.p is None]
@@ -76,7 +91,7 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
     if decision is Decision.REJECT:
         said = "ruled out on all"
     figures = found[best].reason.partition(":")[0]
-    reason = f"best of {count}, {best} {figures}: a gain above {plain(rule.margin):.4g} is {said}"
+    reason = f"best of {count}, {best} {figures}: a gain above {amount(rule.margin):.4g} is {said}"
     return replace(
         found[best],
         decision=decision,
@@ -87,7 +102,9 @@ def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
 
 
 def requires(case: Case, rule: Rule) -> RuleResult:
-    """A recorded `fact` has one of the values in `accept` (default: ok), upper or lower case; anything else holds."""
+    """A recorded `fact` has one of the values in `accept` (default: ok), upper or lower case;
+    anything else holds.
+    """
     found = case.facts.get(rule.fact)
     accepted = tuple(value.casefold() for value in rule.accept or ("ok",))
     if found is None:
@@ -103,24 +120,46 @@ _CHAMPION = ("direction", "range")
 _SLICE = ("slice", "minimum_slice")
 RULES: dict[str, Kind] = {
     "at_least": Kind(
-        in_every_slice(at_least), ("metric", "threshold"), ("compare", "range", *_SLICE)
+        in_every_slice(at_least),
+        ("metric", "threshold"),
+        ("compare", "range", *_SLICE),
+        asks=">= ",
     ),
     "at_most": Kind(
-        in_every_slice(at_most), ("metric", "threshold"), ("compare", "range", *_SLICE)
+        in_every_slice(at_most),
+        ("metric", "threshold"),
+        ("compare", "range", *_SLICE),
+        asks="<= ",
     ),
     "not_worse_than_champion": Kind(
-        in_every_slice(not_worse_than_champion), ("metric", "margin"), (*_CHAMPION, *_SLICE)
+        in_every_slice(not_worse_than_champion),
+        ("metric", "margin"),
+        (*_CHAMPION, *_SLICE),
+        asks="loss < ",
+        compares=True,
+        allows_loss=True,
     ),
-    "better_than_champion": Kind(better_than_champion, ("metric",), ("margin", *_CHAMPION)),
+    "better_than_champion": Kind(
+        better_than_champion,
+        ("metric",),
+        ("margin", *_CHAMPION),
+        asks="gain > ",
+        compares=True,
+    ),
     "any_better_than_champion": Kind(
-        any_better_than_champion, ("metrics",), ("margin", *_CHAMPION)
+        any_better_than_champion,
+        ("metrics",),
+        ("margin", *_CHAMPION),
+        asks="gain > ",
+        compares=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }
 
 
 def check_rule(rule: Rule, where: str) -> None:
-    """Refuse a rule of unknown kind, one that lacks a field, and one with a field its kind does not take.
+    """Refuse a rule of unknown kind, one that lacks a field, and one with a field its kind does not
+    take.
 
     Raises:
         ConfigError: names file, rule and field.
@@ -135,9 +174,10 @@ def check_rule(rule: Rule, where: str) -> None:
             raise ConfigError(f"{where}: rule {rule.name!r}: {field} is missing.")
     for field in sorted(given - {*kind.needs, *kind.may}):
         raise ConfigError(f"{where}: rule {rule.name!r}: {rule.kind} takes no {field}.")
-    if rule.kind == "not_worse_than_champion" and not plain(rule.margin) > 0:
+    if kind.allows_loss and not amount(rule.margin) > 0:
         raise ConfigError(
-            f"{where}: rule {rule.name!r}: margin must be above 0; no sample shows a loss of exactly 0."
+            f"{where}: rule {rule.name!r}: margin must be above 0; "
+            "no sample shows a loss of exactly 0."
         )
     if rule.minimum_slice is not None and not rule.slice:
         raise ConfigError(

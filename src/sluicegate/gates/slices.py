@@ -1,7 +1,8 @@
-"""A rule in every slice (say, every industry): all of them have to pass, so an average hides no loss.
+"""A rule in every slice (say, every industry): all of them have to pass, so an average hides no
+loss.
 
-That all must pass needs no correction of alpha (intersection-union test: R. Berger, Technometrics 24, 1982). That any
-one of them may reject does: each of k slices gets alpha / k for it.
+That all must pass needs no correction of alpha (intersection-union test: R. Berger, Technometrics
+24, 1982). That any one of them may reject does: each of k slices gets alpha / k for it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _ORDER = (Decision.REJECT, Decision.HOLD, Decision.PROMOTE)
 
 
 def in_every_slice(check: Check) -> Check:
-    """`check` as it is for a rule without `slice`, else checked in every slice that is large enough; see the module."""
+    """`check` as it is for a rule without `slice`, else checked in every slice that is large
+    enough; see the module.
+    """
 
     def sliced(case: Case, rule: Rule) -> RuleResult:
         return _each_slice(case, rule, check) if rule.slice else check(case, rule)
@@ -77,6 +80,6 @@ def _rows(evidence: Evidence, places: Sequence[int]) -> Evidence:
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
-    """Slices share no example, so what each lacks adds up; None where one would never be decided."""
+    """Slices share no example, so what each lacks adds up; None where one is never decided."""
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None

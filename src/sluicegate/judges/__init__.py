@@ -1,11 +1,13 @@
-"""Judges: models that score answers by a criterion in prompts/judge_<name>.yaml. `FORMS` is the table of forms.
+"""Judges: models that score answers by a criterion in prompts/judge_<name>.yaml.
+
+`FORMS` is the table of forms.
 
 Nothing here counts before `sluice judge calibrate` has held it against people: see `calibration`.
 """
 
 from __future__ import annotations
 
-from sluicegate.judges.base import Asker, Judged, JudgeRow
+from sluicegate.judges.base import Judged, JudgeRow
 from sluicegate.judges.criteria import (
     METRIC,
     Criterion,
@@ -13,12 +15,12 @@ from sluicegate.judges.criteria import (
     list_criteria,
     load_criterion,
 )
-from sluicegate.judges.jury import FORMS, judge_digest, judge_rows
+from sluicegate.judges.forms import FORMS
+from sluicegate.judges.jury import judge_digest, judge_rows
 
 __all__ = [
     "FORMS",
     "METRIC",
-    "Asker",
     "Criterion",
     "JudgeRow",
     "Judged",

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-from sluicegate.records import Failure, Question, Reply
-
-Progress = Callable[[int, int], None]
-
-
-class Asker(Protocol):
-    """A model that answers questions: behind an endpoint or on this machine, with its cache, limits and budget."""
-
-    @property
-    def identity(self) -> str:
-        """SHA-256 of what answers: address and model, or digests of base, adapter and number format. No secret."""
-        ...
-
-    def ask(
-        self, questions: Sequence[Question], progress: Progress | None = None
-    ) -> list[Reply | Failure]:
-        """Answer every question, in the order given; an empty sequence gives an empty list.
-
-        A bad answer or a dead endpoint is a `Failure`, never an exception. `progress(done, total)` is called as answers
-        come.
-
-        Raises:
-            BudgetError: the seconds, tokens or money are spent; what was answered stays in the cache.
-            ConfigError: the endpoint is unsafe or its key is missing.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRow:
-    """One answer to judge. `other`: the champion's answer (pairwise only); `inputs`: the prompt's variables by name."""
+    """One answer to judge.
+
+    `other`: the champion's answer (pairwise only); `inputs`: the prompt's variables by name.
+    """
 
     id: str
     source: str
@@ -51,11 +26,14 @@ class Opinion:
     """What one judge made of one row: a `score` in [0, 1], or a `failure` and no score.
 
     Attributes:
-        score: 0 is the low end of the criterion's scale, 1 the high end; None where the judge failed.
+        score: 0 is the low end of the criterion's scale, 1 the high end; None where the judge
+            failed.
         reason: in words, for people.
         failure: why there is no score; empty where there is one.
-        weighted: whether token probabilities weighted the score; None for forms that do not ask for them.
-        picks: pairwise only: for each order what the judge chose: `1` the answer shown first, `2` the second, `=` neither.
+        weighted: whether token probabilities weighted the score; None for forms that do not ask for
+            them.
+        picks: pairwise only: for each order what the judge chose: `1` the answer shown first, `2`
+            the second, `=` neither.
     """
 
     score: float | None
@@ -70,14 +48,17 @@ class Judged:
     """What a judge, or a jury, made of all rows, in their order.
 
     Attributes:
-        scores: in [0, 1] (1 is the high end of the scale, see `Criterion.direction`); None where the row failed.
+        scores: in [0, 1] (1 is the high end of the scale, see `Criterion.direction`); None where
+            the row failed.
         reasons: the judge's words.
         failures: why a row has no score; empty where it has one.
-        calls: questions put to the judges, those of the sentinels included; answers from the cache count.
+        calls: questions put to the judges, those of the sentinels included; answers from the cache
+            count.
         prompt_tokens, completion_tokens: of all answers.
-        weighted: True if token probabilities weighted every score, False if they were asked for and some had none, None
-            where the form does not ask for them.
-        picks: pairwise only, see `Opinion.picks`; a jury's are joined. Rows settled without a call have none.
+        weighted: True if token probabilities weighted every score, False if they were asked for and
+            some had none, None where the form does not ask for them.
+        picks: pairwise only, see `Opinion.picks`; a jury's are joined. Rows settled without a call
+            have none.
         uncalled: rows that were scored without a call (blank, echo, over-long, canned).
     """
 
@@ -103,11 +84,12 @@ class Judged:
 
 
 def depends_on_order(picks: str) -> bool:
-    """Whether any judge's two verdicts on a row differ once the order is taken out; pairs of letters, a judge each.
+    """Whether any judge's two verdicts on a row differ once the order is taken out; pairs of
+    letters, a judge each.
 
     Example:
-        >>> depends_on_order("11"), depends_on_order("12"), depends_on_order("=="), depends_on_order("12=2")
-        (True, False, False, True)
+        >>> [depends_on_order(picks) for picks in ("11", "12", "==", "12=2")]
+        [True, False, False, True]
     """
     return any(
         picks[place : place + 2] not in ("12", "21", "==") for place in range(0, len(picks), 2)

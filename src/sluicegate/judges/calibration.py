@@ -1,12 +1,13 @@
-"""The gate that a judge itself has to pass: held against people on labelled rows, recorded under its digest, for a time.
+"""The gate that a judge itself has to pass: held against people on labelled rows, recorded under
+its digest, for a time.
 
-Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a verdict, or too few
-rows, is a judge that has not passed. A record holds for one digest of judge, prompt, settings and code.
+Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a
+verdict, or too few rows, is a judge that has not passed. A record holds for one digest of judge,
+prompt, settings and code.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,10 +16,12 @@ from typing import Any
 
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError, IntegrityError
-from sluicegate.hashing import canonical_json, digest_value, read_json, write_json
+from sluicegate.generating import Model, Progress
+from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
-from sluicegate.judges.base import Asker, Judged, Progress
+from sluicegate.judges.base import Judged
+from sluicegate.judges.checks import Check, checks_of
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.jury import PRAISE, judge_digest, judge_rows
 from sluicegate.judges.labels import LabelledRow, Labels
@@ -29,27 +32,20 @@ MOST_REASONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that a judge has to show, whether it did, and the figures in words."""
-
-    name: str
-    passed: bool
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
 class Calibration:
     """What came of holding one judge against people.
 
     Attributes:
-        name, form: of the criterion. `judges`: the models that answered, as registry/models.yaml names them.
+        name, form: of the criterion. `judges`: the models that answered, as registry/models.yaml
+            names them.
         digest: `judge_digest` of exactly what was measured.
         passed: whether every check did.
         made, expires: ISO 8601, UTC.
         labels: digest of the labelled rows; `rows` of them in `groups`, by so many `raters`.
         headline: the measure that decides, `accuracy` or `spearman`.
         measures: by name, with 95 % intervals.
-        baselines: the headline measure of trivial judges; `above`: by how much this judge is above each.
+        baselines: the headline measure of trivial judges; `above`: by how much this judge is above
+            each.
         points: for the calibration plot.
         failed: rows without a verdict, and `failures` why, each once.
         uncalled: rows that were settled without asking the judge.
@@ -89,7 +85,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What the judge said: to the labelled rows, to some of them again, and to the known-bad ones."""
+    """What the judge said: to the labelled rows, to some again, and to the known-bad ones."""
 
     first: Judged
     again: Judged
@@ -97,7 +93,7 @@ class _Runs:
     bad: Judged
     bad_rows: Sequence[str]
 
-    def told(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """The fields of a calibration that count calls and failures."""
         every = (self.first, self.again, self.bad)
         return {
@@ -117,7 +113,7 @@ class _Runs:
 def calibrate(
     criterion: Criterion,
     labels: Labels,
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     params: CalibrationParams,
     *,
     now: datetime,
@@ -125,10 +121,11 @@ def calibrate(
 ) -> Calibration:
     """Hold the judge against the labels and say whether it passed.
 
-    The judge is asked about every labelled row (pairwise: in both orders), about `params.repeat_rows` of them again
-    with another seed and other marks, and about known-bad answers, each of them: one that an evaluation would score
-    without a call (canned, an echo) shows nothing of the judge unless it is asked. The criterion's own sentinels are
-    among those; they do not stop the rest here, so that the report of a bad judge says how bad it is.
+    The judge is asked about every labelled row (pairwise: in both orders), about
+    `params.repeat_rows` of them again with another seed and other marks, and about known-bad
+    answers, each of them: one that an evaluation would score without a call (canned, an echo) shows
+    nothing of the judge unless it is asked. The criterion's own sentinels are among those; they do
+    not stop the rest here, so that the report of a bad judge says how bad it is.
 
     Raises:
         DataError: no labelled row.
@@ -141,19 +138,19 @@ def calibrate(
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
     runs = _ask(
-        criterion, rows, [row for row in labels.rows if row.sentinel], askers, params, progress
+        criterion, rows, [row for row in labels.rows if row.sentinel], models, params, progress
     )
     data = measuring.sample(criterion, rows, runs.first)
     measured, own, above = _measured(data, runs, rows, params)
     missed = _missed(criterion, runs)
     groups, raters = {row.group for row in rows}, {rater for row in rows for rater in row.raters}
     known = {"groups": len(groups), "failed": runs.first.failed, "sentinels": len(runs.bad_rows)}
-    checks = _checks(data, measured, above, missed, known, params)
+    checks = checks_of(data, measured, above, missed, known, params)
     return Calibration(
         name=criterion.name,
         form=criterion.form,
         judges=criterion.judges,
-        digest=judge_digest(criterion, askers),
+        digest=judge_digest(criterion, models),
         passed=all(check.passed for check in checks),
         made=now.isoformat(timespec="seconds"),
         expires=(now + timedelta(days=params.expires_days)).isoformat(timespec="seconds"),
@@ -169,25 +166,23 @@ def calibrate(
         points=measuring.points(data),
         missed=missed,
         thresholds=params.model_dump(mode="json"),
-        **runs.told(),
+        **runs.counts(),
     )
 
 
 def record(folder: Path, calibration: Calibration) -> Path:
-    """Write the calibration below `folder` (`project.judgements`), under the judge's digest; the last one counts."""
-    path, value = folder / FOLDER / f"{calibration.digest}.json", plain(calibration)
+    """Write the calibration below `folder` (`project.judgements`), under the judge's digest; the
+    last one counts.
+    """
+    path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
     write_json(path, {**value, "seal": digest_value(value)})
     return path
 
 
-def plain(calibration: Calibration) -> dict[str, Any]:
-    """The calibration as plain values, as its record holds them."""
-    value: dict[str, Any] = json.loads(canonical_json(calibration))
-    return value
-
-
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The record of one judge, as plain values; None where there is none, or its content is not what was written."""
+    """The record of one judge, as plain values; None where there is none, or its content is not
+    what was written.
+    """
     return _read(folder / FOLDER / f"{digest}.json")
 
 
@@ -199,13 +194,15 @@ def standing(
     name: str = "",
     params: CalibrationParams | None = None,
 ) -> str:
-    """Whether the judge with this digest counts: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
+    """Whether the judge with this digest counts: `ok`, `uncalibrated`, `other_digest`, `stale` or
+    `failed`.
 
     Args:
         folder: `project.judgements`.
         digest: `judge_digest` of the judge as it is now.
         now: with time zone.
-        name: of the criterion; with it a judge that passed under another digest is told from one never calibrated.
+        name: of the criterion; with it a judge that passed under another digest is told from one
+            never calibrated.
         params: with them a calibration by other thresholds is stale.
     """
     found = recorded(folder, digest)
@@ -241,7 +238,7 @@ def _ask(
     criterion: Criterion,
     rows: Sequence[LabelledRow],
     known_bad: Sequence[LabelledRow],
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     params: CalibrationParams,
     progress: Progress | None,
 ) -> _Runs:
@@ -254,10 +251,10 @@ def _ask(
         for row in repeated
     ]
     return _Runs(
-        first=judge_rows(open_one, [row.row for row in rows], askers, progress),
-        again=judge_rows(open_one, other, askers, progress, seed=params.seed + 1),
+        first=judge_rows(open_one, [row.row for row in rows], models, progress),
+        again=judge_rows(open_one, other, models, progress, seed=params.seed + 1),
         repeated=repeated,
-        bad=judge_rows(open_one, bad, askers, progress, ask_all=True),
+        bad=judge_rows(open_one, bad, models, progress, ask_all=True),
         bad_rows=[row.id for row in bad],
     )
 
@@ -265,7 +262,9 @@ def _ask(
 def _measured(
     data: Sample, runs: _Runs, rows: Sequence[LabelledRow], params: CalibrationParams
 ) -> tuple[dict[str, Interval], dict[str, Interval], dict[str, Interval]]:
-    """Measures, trivial judges, and the differences; nothing of the judge where it gave no verdict at all."""
+    """Measures, trivial judges, and the differences; nothing of the judge where it gave no verdict
+    at all.
+    """
     if not len(data.judge):
         return {}, {}, {}
     found = measuring.measures(data, params) | measuring.position_measures(
@@ -282,83 +281,12 @@ def _measured(
 
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:
-    """Known-bad answers that were praised, or got no verdict; a pair of equals is not noticed either."""
-    pairwise = criterion.form == "pairwise"
+    """Known-bad answers that were praised, or got no verdict; a pair of equals is not noticed
+    either.
+    """
+    pairwise = criterion.compares
     return tuple(
         name
         for name, score in zip(runs.bad_rows, runs.bad.scores, strict=True)
         if score is None or (score > 0.0 if pairwise else abs(score - criterion.worst) > PRAISE)
     )
-
-
-def _checks(
-    data: Sample,
-    measured: Mapping[str, Interval],
-    above: Mapping[str, Interval],
-    missed: Sequence[str],
-    known: Mapping[str, int],
-    params: CalibrationParams,
-) -> tuple[Check, ...]:
-    """What has to be shown, in the order of reading; a measure that is missing has not been shown."""
-    enough = known["groups"] >= params.minimum_groups
-    checks = [
-        Check(
-            "enough rows",
-            enough,
-            f"{known['groups']} independent rows, {params.minimum_groups} are asked for",
-        ),
-        Check("every row judged", not known["failed"], f"{known['failed']} rows without a verdict"),
-        _at_least(
-            "agrees with people",
-            data.headline,
-            measured,
-            params.accuracy if data.pairwise else params.correlation,
-        ),
-        *(
-            Check(
-                f"better than '{name}'",
-                found.low > 0.0,
-                f"{data.headline} {_figures(found, signed=True)} above it",
-            )
-            for name, found in above.items()
-        ),
-    ]
-    if data.pairwise:
-        checks.append(_at_most("order of the answers", "position_bias", measured, params.position))
-    checks.append(_at_most("length", "length_bias", measured, params.length))
-    checks.append(_at_least("same answer again", "self_consistency", measured, params.consistency))
-    noticed, total = known["sentinels"] - len(missed), known["sentinels"]
-    share = noticed / total if total else 0.0
-    said = f"{noticed} of {total} noticed, a share of {params.sentinels:g} is asked for"
-    checks.append(
-        Check(
-            "known-bad answers",
-            share >= params.sentinels,
-            said if total else "there are none to notice",
-        )
-    )
-    return tuple(checks)
-
-
-def _at_least(title: str, name: str, measured: Mapping[str, Interval], threshold: float) -> Check:
-    found = measured.get(name)
-    if found is None:
-        return Check(title, False, f"{name} could not be measured")
-    return Check(
-        title,
-        found.low >= threshold,
-        f"{name} {_figures(found)}, at least {threshold:g} is asked for",
-    )
-
-
-def _at_most(title: str, name: str, measured: Mapping[str, Interval], threshold: float) -> Check:
-    found = measured.get(name)
-    if found is None:
-        return Check(title, False, f"{name} could not be measured")
-    passed = max(abs(found.low), abs(found.high)) <= threshold
-    return Check(title, passed, f"{name} {_figures(found)}, at most {threshold:g} is allowed")
-
-
-def _figures(found: Interval, *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{found.value:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"

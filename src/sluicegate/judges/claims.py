@@ -1,26 +1,31 @@
-"""Groundedness claim by claim: each of the answer's claims is supported by a numbered sentence of the source, or not.
+"""Groundedness claim by claim: each of the answer's claims is supported by a numbered sentence of
+the source, or not.
 
-Both texts are split by rule, not by the judge, so that no claim can be left out and every sentence that is named exists.
+Both texts are split by rule, not by the judge, so that no claim can be left out and every sentence
+that is named exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.parsing import Unreadable, check_fields, read_object, readable
 from sluicegate.judges.sentences import claims, sentences
 from sluicegate.judges.wording import Asking, Unjudgeable, parts_of, question
-from sluicegate.records import Question, Reply
 
 TOKENS_A_CLAIM = 32
 MAX_CLAIMS = 200
 _SUPPORTED = {"claim": int, "supported": bool, "sentence": int}
-_SHAPE = '{"claims": [{"claim": 1, "supported": true, "sentence": 4}, {"claim": 2, "supported": false, "sentence": 0}]}'
+_SHAPE = (
+    '{"claims": [{"claim": 1, "supported": true, "sentence": 4}, {"claim": 2, "supported": '
+    'false, "sentence": 0}]}'
+)
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about all claims of `row`.
 
     Raises:
@@ -30,8 +35,10 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
     if len(said) > MAX_CLAIMS:
         raise Unjudgeable(f"the answer has {len(said)} claims, {MAX_CLAIMS} can be judged")
     task = (
-        f"The criterion:\n{criterion.text.strip()}\n\nThe answer is given as numbered claims, the texts that it is held "
-        "against as numbered sentences. A claim is supported only if all of it follows from the sentences; name the one "
+        f"The criterion:\n{criterion.text.strip()}\n\nThe answer is given as numbered claims, the "
+        "texts that it is held "
+        "against as numbered sentences. A claim is supported only if all of it follows from the "
+        "sentences; name the one "
         "sentence that supports it most. A claim that is not supported has the sentence 0."
     )
     parts = [("sentences", _numbered(given)), ("claims", _numbered(said))]
@@ -63,7 +70,8 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
             raise Unreadable(f"the verdict on claim {number} is missing or not in its place")
         if not (1 <= place <= len(given) if verdict["supported"] else place == 0):
             raise Unreadable(
-                f"claim {number}: sentence {str(place)[:12]} does not exist or does not fit the verdict"
+                f"claim {number}: sentence {str(place)[:12]} does not exist or does not fit the "
+                "verdict"
             )
         supported += verdict["supported"]
         source = f"from {given[place - 1]!r}" if place else "not supported"

@@ -1,4 +1,7 @@
-"""Criteria: prompts/judge_<name>.yaml, read strictly. What is judged, in which form, by which models."""
+"""Criteria: prompts/judge_<name>.yaml, read strictly.
+
+What is judged, in which form, by which models.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from sluicegate.config import Positive, Strict, load
 from sluicegate.errors import ConfigError
 from sluicegate.hashing import digest_value
 from sluicegate.judges.base import JudgeRow
+from sluicegate.judges.forms import FORMS
 
 PREFIX = "judge_"
 METRIC = "judge:"
-Form = Literal["direct", "geval", "rubric", "pairwise", "claims"]
 PARTS = ("source", "output", "reference")
 DIGITS = (0, 9)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -24,7 +27,10 @@ _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class SentinelFile(Strict):
-    """A known-bad answer with all that the judge sees of its row. `other`: a good answer (pairwise only)."""
+    """A known-bad answer with all that the judge sees of its row.
+
+    `other`: a good answer (pairwise only).
+    """
 
     output: str = ""
     source: str = ""
@@ -37,7 +43,7 @@ class CriterionFile(Strict):
     """The schema of prompts/judge_*.yaml; see `Criterion` for the meaning of the fields."""
 
     name: str
-    form: Form
+    form: str
     criterion: Annotated[str, Field(min_length=1, max_length=20_000)]
     judges: tuple[str, ...] = Field(min_length=1)
     scale: tuple[int, int] | None = None
@@ -70,25 +76,27 @@ class Criterion:
 
     Attributes:
         name: as in the metric `judge:<name>`.
-        form: direct, geval, rubric, pairwise or claims.
+        form: a row of `FORMS`.
         text: what is asked for, in words.
         judges: names in registry/models.yaml; several are a jury.
-        scale: lowest and highest integer that a judge may give; (0, 1) for pairwise and claims.
+        scale: lowest and highest integer that a judge may give; (0, 1) where the form has none.
         steps: how to go about it (geval); the judge is asked for them where there are none.
         levels: score to description (rubric).
         direction: whether the high end of the scale is good (`higher`) or bad (`lower`).
         needs_reference: whether the judge is shown a right answer.
-        shows: what the judge sees: source, output, reference or names of the prompt's variables, in this order.
-        answer: `json`, or `token` for models too small to write JSON: the first token of an opened answer is the score;
-            of a pair, the likelier of the two tokens is the choice.
+        shows: what the judge sees: source, output, reference or names of the prompt's variables, in
+            this order.
+        answer: `json`, or `token` for models too small to write JSON: the first token of an opened
+            answer is the score; of a pair, the likelier of the two tokens is the choice.
         max_tokens, temperature: of one answer.
-        repeats: `worst`: one answer to many different sources scores the worst without a call; `judged`: it is judged.
+        repeats: `worst`: one answer to many different sources scores the worst without a call;
+            `judged`: it is judged.
         min_words, max_characters: shorter or longer answers score the worst without a call.
         sentinels: known-bad answers; a judge that praises one has failed.
     """
 
     name: str
-    form: Form
+    form: str
     text: str
     judges: tuple[str, ...]
     scale: tuple[int, int]
@@ -113,13 +121,20 @@ class Criterion:
         return f"{METRIC}{self.name}"
 
     @property
+    def compares(self) -> bool:
+        """Whether two answers are compared, rather than one scored."""
+        return FORMS[self.form].compares
+
+    @property
     def worst(self) -> float:
         """The score of an answer that says nothing: the bad end of [0, 1]."""
         return 0.0 if self.direction == "higher" else 1.0
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but owner, notes and the names of the judges (whose identities are their own)."""
+        """SHA-256 of everything but owner, notes and the names of the judges (whose identities are
+        their own).
+        """
         left_out = ("owner", "notes", "judges", "sentinels")
         said = {
             name: getattr(self, name) for name in sorted(self.__slots__) if name not in left_out
@@ -135,12 +150,14 @@ def load_criterion(path: Path) -> Criterion:
     """Read one criterion file.
 
     Raises:
-        ConfigError: missing, malformed, a field that its form does not take, or a name that is not the file's.
+        ConfigError: missing, malformed, a field that its form does not take, or a name that is not
+            the file's.
     """
     file = load(path, CriterionFile)
     if path.stem != f"{PREFIX}{file.name}" or not _NAME.fullmatch(file.name):
         raise ConfigError(
-            f"{path}: name: {file.name!r} must be the file's name without `{PREFIX}` and hold only a-z, 0-9, _ and -.",
+            f"{path}: name: {file.name!r} must be the file's name without `{PREFIX}` and hold "
+            "only a-z, 0-9, _ and -.",
             hint=f"Name the file {PREFIX}{file.name}.yaml, or change `name`.",
         )
     scale = file.scale or ((min(file.levels), max(file.levels)) if file.levels else (0, 1))
@@ -161,7 +178,8 @@ def list_criteria(folder: Path) -> list[Criterion]:
 
 
 def criterion_path(folder: Path, metric: str) -> Path:
-    """Where the criterion of the metric `judge:<name>` (or of a bare name) is; the file may be absent.
+    """Where the criterion of the metric `judge:<name>` (or of a bare name) is; the file may be
+    absent.
 
     Raises:
         ConfigError: the name has characters that no criterion's has.
@@ -195,30 +213,40 @@ def _sentinels(file: CriterionFile) -> tuple[JudgeRow, ...]:
 
 def _problem(file: CriterionFile) -> str:
     """What is wrong between the fields, or nothing."""
+    if file.form not in FORMS:
+        return f"form: {file.form!r} is unknown; forms: {', '.join(FORMS)}"
     return _scale_problem(file) or _parts_problem(file) or _sentinel_problem(file)
 
 
 def _scale_problem(file: CriterionFile) -> str:
-    takes_scale = file.form in ("direct", "geval")
+    form = FORMS[file.form]
+    takes_scale = form.scale == "given"
     if takes_scale != (file.scale is not None):
-        return f"scale: a {file.form} criterion {'needs one, e.g. [1, 5]' if takes_scale else 'has none'}"
+        wanted = "needs one, e.g. [1, 5]" if takes_scale else "has none"
+        return f"scale: a {file.form} criterion {wanted}"
     if file.scale and not -1000 <= file.scale[0] < file.scale[1] <= 1000:
         return "scale: two integers between -1000 and 1000, the lower first"
-    if (file.form == "rubric") != bool(file.levels):
-        return "levels: a rubric, and only a rubric, describes each score"
+    if (form.scale == "levels") != bool(file.levels):
+        return (
+            f"levels: a {file.form} criterion "
+            f"{'has none' if file.levels else 'describes each score'}"
+        )
     if file.levels and (
         len(file.levels) < 2 or max(file.levels) - min(file.levels) != len(file.levels) - 1
     ):
         return "levels: two scores or more, without a gap"
-    if file.steps and file.form != "geval":
-        return "steps: only a geval criterion has steps"
-    if file.answer == "token" and file.form in ("geval", "claims"):
+    if file.steps and not form.steps:
+        able = " or ".join(name for name, row in FORMS.items() if row.steps)
+        return f"steps: only a {able} criterion has steps"
+    if file.answer == "token" and not form.token:
         return f"answer: a {file.form} criterion needs json"
     low, high = file.scale or (min(file.levels, default=0), max(file.levels, default=1))
-    if (file.form == "geval" or file.answer == "token") and not DIGITS[0] <= low < high <= DIGITS[
-        1
-    ]:
-        return "scale: scores that are read from token probabilities lie between 0 and 9, one token each"
+    read = form.digits or file.answer == "token"
+    if read and not DIGITS[0] <= low < high <= DIGITS[1]:
+        return (
+            "scale: scores that are read from token probabilities lie between 0 and 9, "
+            "one token each"
+        )
     return ""
 
 
@@ -235,14 +263,13 @@ def _parts_problem(file: CriterionFile) -> str:
         return (
             "shows: a criterion shows the reference if, and only if, it needs one (needs_reference)"
         )
-    if file.form in ("pairwise", "claims") and "output" not in file.shows:
+    form = FORMS[file.form]
+    if form.scale == "unit" and "output" not in file.shows:
         return f"shows: a {file.form} criterion shows the output"
-    if file.form == "claims" and len(file.shows) < 2:
-        return "shows: claims are held against something besides the output"
-    if file.form == "pairwise" and file.direction != "higher":
-        return "direction: 1 is the better answer in a pairwise criterion"
-    if file.form == "claims" and file.direction != "higher":
-        return "direction: the share of supported claims is better when higher"
+    if len(file.shows) < form.shown:
+        return "shows: the output is held against something besides itself"
+    if form.scale == "unit" and file.direction != "higher":
+        return f"direction: a {file.form} criterion is better when higher"
     if len(set(file.judges)) != len(file.judges):
         return "judges: none may be named twice"
     return ""
@@ -259,6 +286,9 @@ def _sentinel_problem(file: CriterionFile) -> str:
         lacking = [part for part in file.shows if not given.get(part, "").strip()]
         if lacking:
             return f"sentinels: number {number} has no {', '.join(lacking)}"
-        if (file.form == "pairwise") != bool(bad.other.strip()):
-            return f"sentinels: number {number}: `other` (a good answer) belongs to a pairwise criterion, and only there"
+        if FORMS[file.form].compares != bool(bad.other.strip()):
+            return (
+                f"sentinels: number {number}: `other` (a good answer) belongs to a criterion "
+                "that compares two answers, and only there"
+            )
     return ""

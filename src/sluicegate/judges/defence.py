@@ -1,7 +1,9 @@
-"""Why a judge is not talked round: marked data that cannot end its own marks, and answers that need no judge.
+"""Why a judge is not talked round: marked data that cannot end its own marks, and answers that need
+no judge.
 
-The marks hold a key that is the digest of everything that is shown, the answer itself included: a text that names its
-own key would have to contain its own SHA-256. Equal rows have equal keys, so that the cache of answers works anywhere.
+The marks hold a key that is the digest of everything that is shown, the answer itself included: a
+text that names its own key would have to contain its own SHA-256. Equal rows have equal keys, so
+that the cache of answers works anywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ ECHO_SLACK = 1.1
 """An answer that holds the whole source and little more is an echo of it."""
 
 _INVISIBLE = re.compile(
-    r"[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4"
+    r"\u17b5\u180b-\u180f"
     r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
@@ -32,16 +35,17 @@ _LONE_JOINER = re.compile(
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LESS, _MORE, _BAR, _OPEN, _CLOSE = "[<＜﹤]", "[>＞﹥]", "[|｜]", r"[\[［]", r"[\]］]"
 _TAGS = (
-    r"s|bos|eos|pad|unk|think|thinking|reasoning|scratchpad|start_of_turn|end_of_turn|start_of_image|im_start|im_end"
-    r"|im_sep|endoftext|begin_of_text|end_of_text|eot_id|system|user|assistant|human|model|instructions?|tool_calls?"
-    r"|tool_response|function_calls?|unused\d+|extra_id_\d+|fim_\w+"
+    r"s|bos|eos|pad|unk|think|thinking|reasoning|scratchpad|start_of_turn|end_of_turn"
+    r"|start_of_image|im_start|im_end|im_sep|endoftext|begin_of_text|end_of_text|eot_id|system|user"
+    r"|assistant|human|model|instructions?|tool_calls?|tool_response|function_calls?|unused\d+"
+    r"|extra_id_\d+|fim_\w+"
 )
 _GAP = r"\s{0,4}"  # bounded, so that no text takes longer than its length
 _ROLES = re.compile(
-    rf"{_LESS}{_GAP}(?={_BAR})|(?<={_BAR}){_GAP}{_MORE}"
-    rf"|{_LESS}{{1,3}}{_GAP}/?{_GAP}(?:{_TAGS}|/?SYS){_GAP}/?{_GAP}{_MORE}{{1,3}}"
-    rf"|{_OPEN}{_GAP}/?{_GAP}(?:INST|SYS|SYSTEM|USER|ASSISTANT|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK"
-    rf"|CLS|SEP|MASK){_GAP}{_CLOSE}|{_OPEN}\s*(?=(?:BEGIN|END)\b)",
+    rf"{_LESS}{_GAP}(?={_BAR})|(?<={_BAR}){_GAP}{_MORE}|{_LESS}{{1,3}}{_GAP}/?{_GAP}(?:{_TAGS}"
+    rf"|/?SYS){_GAP}/?{_GAP}{_MORE}{{1,3}}|{_OPEN}{_GAP}/?{_GAP}(?:INST|SYS|SYSTEM|USER|ASSISTANT"
+    rf"|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK|CLS|SEP|MASK){_GAP}{_CLOSE}"
+    rf"|{_OPEN}\s*(?=(?:BEGIN|END)\b)",
     re.IGNORECASE,
 )
 _HARMLESS = str.maketrans(dict.fromkeys("<＜﹤[［", "‹") | dict.fromkeys(">＞﹥]］", "›"))
@@ -110,9 +114,11 @@ _OPENERS = frozenset(
 
 
 def clean(text: str) -> str:
-    """`text` as a judge may see it: no invisible characters, no lone surrogates, no tokens that begin or end a role.
+    """`text` as a judge may see it: no invisible characters, no lone surrogates, no tokens that
+    begin or end a role.
 
-    Such tokens keep their letters and lose their brackets, so that no tokenizer takes them for its own.
+    Such tokens keep their letters and lose their brackets, so that no tokenizer takes them for its
+    own.
 
     Example:
         >>> clean("fine<|im_end|>\\u200b\\n<|im_start|>system")
@@ -127,7 +133,9 @@ def clean(text: str) -> str:
 
 
 def key_of(criterion: Criterion, parts: Sequence[tuple[str, str]]) -> str:
-    """The key of one request: no text shown in it contains the key, and none can be written to contain it."""
+    """The key of one request: no text shown in it contains the key, and none can be written to
+    contain it.
+    """
     seed, count = digest_value([criterion.digest, parts]), 0
     while True:
         key = digest_value([seed, count])[:KEY_LENGTH]
@@ -152,14 +160,15 @@ def marked(label: str, text: str, key: str) -> str:
 def settled(
     criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], frozenset[str]]
 ) -> Opinion | None:
-    """The verdict on a row whose answer (pairwise: either answer) is no answer; None where a judge has to be asked.
+    """The verdict on a row whose answer (pairwise: either answer) is no answer; None where a judge
+    has to be asked.
 
     `canned` holds what `canned_answers` found among the outputs and among the others.
     """
     if "output" not in criterion.shows:
         return None
     flaw = no_answer(criterion, row, row.output, canned[0])
-    if criterion.form != "pairwise":
+    if not criterion.compares:
         return (
             Opinion(criterion.worst, f"{flaw}: the worst score, without asking a judge")
             if flaw
@@ -187,12 +196,16 @@ def no_answer(criterion: Criterion, row: JudgeRow, output: str, canned: frozense
     if any(_echoes(output, text) for text in (row.source, *row.inputs.values())):
         return "echo of the source"
     if criterion.repeats == "worst" and " ".join(words) in canned:
-        return "canned answer, the same for many sources (`repeats: judged` in the criterion allows it)"
+        return (
+            "canned answer, the same for many sources (`repeats: judged` in the criterion "
+            "allows it)"
+        )
     return ""
 
 
 def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Of (source, answer) pairs the answers, as words, that serve three sources or more and over a tenth of all rows.
+    """Of (source, answer) pairs the answers, as words, that serve three sources or more and over a
+    tenth of all rows.
 
     Example:
         >>> canned_answers([("a", "Yes!"), ("b", "yes"), ("c", "Yes."), ("d", "No.")])
@@ -210,7 +223,9 @@ def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words in one form, whatever their case, width, marks between them and characters that are not seen."""
+    """Words in one form, whatever their case, width, marks between them and characters that are not
+    seen.
+    """
     seen = _INVISIBLE.sub("", text.encode("utf-8", "replace").decode("utf-8"))
     return _WORDS.findall(unicodedata.normalize("NFKC", seen).casefold())
 

@@ -1,21 +1,23 @@
-"""Direct score: the judge gives an integer of the scale, with a reason; or, for the smallest models, a token."""
+"""Direct score: the judge gives an integer of the scale, with a reason; or, for the smallest
+models, a token.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.parsing import read_object, read_score, read_token, readable
 from sluicegate.judges.weighting import first_place, weighted_token
 from sluicegate.judges.wording import ALTERNATIVES, SHORT, Asking, parts_of, question
-from sluicegate.records import Question, Reply
 
 FIELDS = {"reason": str, "score": int}
 UNWEIGHTED = "not weighted, the endpoint gave no token probabilities for the score"
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about `row`.
 
     Raises:
@@ -65,7 +67,8 @@ def asking(criterion: Criterion, alternatives: int = 0) -> Asking:
 
 
 def token_opinion(criterion: Criterion, reply: Reply) -> Opinion:
-    """The first token as the score, weighted by the probabilities of the others where they are known.
+    """The first token as the score, weighted by the probabilities of the others where they are
+    known.
 
     Raises:
         Unreadable: the token is not a digit of the scale.

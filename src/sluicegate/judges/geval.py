@@ -1,30 +1,33 @@
-"""G-Eval (Liu et al. 2023, arXiv:2303.16634): evaluation steps, then a score weighted by token probabilities."""
+"""G-Eval (Liu et al. 2023, arXiv:2303.16634): evaluation steps, then a score weighted by token
+probabilities.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sluicegate.judges.base import Asker, JudgeRow, Opinion
+from sluicegate.generating import Model, Reply, Request
+from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.direct import FIELDS, UNWEIGHTED, asking, scoring_task, share
 from sluicegate.judges.parsing import Unreadable, read_object, read_score, readable
 from sluicegate.judges.weighting import weighted_score
 from sluicegate.judges.wording import ALTERNATIVES, parts_of, question
-from sluicegate.records import Question, Reply
 
 MAX_STEPS = 12
 _STEPS = (
-    "Write the steps by which a careful person would score a text by this criterion: three to six short imperative "
+    "Write the steps by which a careful person would score a text by this criterion: three to six "
+    "short imperative "
     'sentences. Answer with one JSON object and nothing else: {"steps": ["...", "..."]}'
 )
 
 
-def steps_question(criterion: Criterion) -> Question:
-    """Ask for the evaluation steps; no row is in it, so that its answer is the same for all rows."""
+def steps_question(criterion: Criterion) -> Request:
+    """Ask for the evaluation steps; no row is in it, so its answer is the same for all."""
     shown = ", ".join("answer" if name == "output" else name for name in criterion.shows)
     text = f"{scoring_task(criterion)}\nThe judge sees: {shown}.\n\n{_STEPS}"
-    return Question(({"role": "user", "content": text},), max(criterion.max_tokens, 512))
+    return Request(({"role": "user", "content": text},), max(criterion.max_tokens, 512))
 
 
 def with_steps(criterion: Criterion, reply: Reply) -> Criterion:
@@ -41,7 +44,7 @@ def with_steps(criterion: Criterion, reply: Reply) -> Criterion:
     return replace(criterion, steps=tuple(readable(step) for step in steps))
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about `row`; the steps have to be there.
 
     Raises:
@@ -57,7 +60,8 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Quest
 
 
 def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:
-    """The score, weighted by p(s) over the scale; as it was said, and saying so, where no probabilities came.
+    """The score, weighted by p(s) over the scale; as it was said, and saying so, where no
+    probabilities came.
 
     Raises:
         Unreadable: the reply is not the one JSON object that was asked for.
@@ -75,13 +79,13 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
     )
 
 
-def ask_steps(criterion: Criterion, asker: Asker) -> tuple[Criterion, Reply | None, str]:
+def ask_steps(criterion: Criterion, model: Model) -> tuple[Criterion, Reply | None, str]:
     """The criterion with steps, the judge's reply, and why there are none (empty if there are).
 
     Raises:
-        BudgetError: the asker's budget is spent.
+        BudgetError: the model's budget is spent.
     """
-    (answer,) = asker.ask([steps_question(criterion)])
+    (answer,) = model.generate([steps_question(criterion)])
     if not isinstance(answer, Reply):
         return criterion, None, f"no evaluation steps: {answer.reason}"
     try:

@@ -1,44 +1,33 @@
-"""Rows, a criterion and one or several judges become scores; sentinels show first whether the judges are any."""
+"""Rows, a criterion and one or several judges become scores; sentinels show first whether the
+judges are any.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from sluicegate.errors import ConfigError, EvidenceError
+from sluicegate.generating import Failure, Model, Progress, Reply, Request, counting
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.judges import claims, direct, geval, pairwise, rubric
-from sluicegate.judges.base import Asker, Judged, JudgeRow, Opinion, Progress
+from sluicegate.judges.base import Judged, JudgeRow, Opinion
 from sluicegate.judges.criteria import PARTS, Criterion
 from sluicegate.judges.defence import canned_answers, settled
+from sluicegate.judges.forms import FORMS
 from sluicegate.judges.parsing import Unreadable
 from sluicegate.judges.wording import Unjudgeable
-from sluicegate.records import Failure, Question, Reply
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A form of judging: `questions` about a row, and the `opinion` that the replies to all of them make."""
-
-    questions: Callable[[Criterion, JudgeRow, int], tuple[Question, ...]]
-    opinion: Callable[[Criterion, JudgeRow, Sequence[Reply]], Opinion]
-
-
-FORMS: dict[str, Kind] = {
-    "direct": Kind(direct.questions, direct.opinion),
-    "geval": Kind(geval.questions, geval.opinion),
-    "rubric": Kind(rubric.questions, rubric.opinion),
-    "pairwise": Kind(pairwise.questions, pairwise.opinion),
-    "claims": Kind(claims.questions, claims.opinion),
-}
 PRAISE = 0.5
 """A judge that gives a known-bad answer more than this, 1 being best, has failed."""
-_SCORING = ("base", "claims", "criteria", "defence", "direct", "geval", "jury", "pairwise", "parsing", "rubric", "sentences",
-            "weighting", "wording")  # fmt: skip
+_APART = (
+    "__init__", "agreement", "calibration", "checks", "label_files", "labels", "measuring",
+    "trulens_door",
+)  # fmt: skip
+"""Files that hold judges against people: all others of this folder make scores."""
 
 
 @dataclass(slots=True)
@@ -70,7 +59,7 @@ class _Run:
 def judge_rows(
     criterion: Criterion,
     rows: Sequence[JudgeRow],
-    askers: Sequence[Asker],
+    models: Sequence[Model],
     progress: Progress | None = None,
     *,
     seed: int = 0,
@@ -78,26 +67,29 @@ def judge_rows(
 ) -> Judged:
     """Judge every row by `criterion`; the scores of several judges are their median.
 
-    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the criterion are asked about
-    first: a judge that praises one, or does not answer, has failed; then no row is asked about, and none has a score.
+    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the
+    criterion are asked about first: a judge that praises one, or does not answer, has failed; then
+    no row is asked about, and none has a score.
 
     Args:
         criterion: what is asked, and how.
         rows: what is judged; ids only name rows in messages.
-        askers: the judges, in the order of `criterion.judges`.
+        models: the judges, in the order of `criterion.judges`.
         progress: called with the number of questions answered and of all.
         seed: of the judges' sampling; another one asks anew (self-consistency).
         ask_all: also of the rows that need no judge: what the judges themselves make of them.
 
     Raises:
-        BudgetError: a budget is spent; what was answered stays in the cache of the askers.
-        ConfigError: not one asker per judge, or no row at all has an input that the criterion shows.
-        EvidenceError: an asker did not answer each question.
+        BudgetError: a budget is spent; what was answered stays in the cache of the models.
+        ConfigError: not one model per judge, or no row at all has an input that the criterion
+            shows.
+        EvidenceError: a model did not answer each question.
     """
-    if len(askers) != len(criterion.judges):
+    if len(models) != len(criterion.judges):
         raise ConfigError(
-            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(askers)} were opened.",
-            hint="Open one asker for each name under `judges`.",
+            f"{criterion.metric} has the judges {', '.join(criterion.judges)}, and {len(models)} "
+            "were opened.",
+            hint="Open one model for each name under `judges`.",
         )
     _check_inputs(criterion, rows)
     canned = _canned(criterion, rows)
@@ -105,23 +97,25 @@ def judge_rows(
     left = [place for place, known in enumerate(done) if known is None]
     run = _Run(criterion, [rows[place] for place in left], seed)
     opinions: list[list[Opinion]] = []
-    for number, asker in enumerate(askers) if left else ():
-        opinions.append(_one_judge(run, asker, _shifted(progress, number, len(askers))))
+    for number, model in enumerate(models) if left else ():
+        opinions.append(_one_judge(run, model, _shifted(progress, number, len(models))))
     final = list(done)
     for place, views in zip(left, zip(*opinions, strict=True), strict=True):
         final[place] = _together(criterion, views)
     return _judged([view for view in final if view is not None], run.bill, len(rows) - len(left))
 
 
-def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
-    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and this code.
+def judge_digest(criterion: Criterion, models: Sequence[Model]) -> str:
+    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and
+    this code.
 
-    A calibration holds for one digest; another model, wording, scale or way of parsing is another judge.
+    A calibration holds for one digest; another model, wording, scale or way of parsing is another
+    judge.
     """
     return digest_value(
         {
             "criterion": criterion.digest,
-            "askers": [asker.identity for asker in askers],
+            "askers": [model.identity for model in models],
             "code": _code_digest(),
         }
     )
@@ -129,8 +123,8 @@ def judge_digest(criterion: Criterion, askers: Sequence[Asker]) -> str:
 
 @cache
 def _code_digest() -> str:
-    here = Path(__file__).parent
-    return digest_value({name: digest_file(here / f"{name}.py") for name in _SCORING})
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return digest_value({file.stem: digest_file(file) for file in files if file.stem not in _APART})
 
 
 def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
@@ -139,7 +133,8 @@ def _check_inputs(criterion: Criterion, rows: Sequence[JudgeRow]) -> None:
             known = ", ".join(sorted({key for row in rows for key in row.inputs})) or "none"
             raise ConfigError(
                 f"{criterion.metric} shows {name!r}, which no row has.",
-                hint=f"Inputs of these rows: {known}. Name one under `shows` in prompts/judge_{criterion.name}.yaml.",
+                hint=f"Inputs of these rows: {known}. Name one under `shows` in "
+                f"prompts/judge_{criterion.name}.yaml.",
             )
 
 
@@ -153,32 +148,35 @@ def _canned(
     )
 
 
-def _one_judge(run: _Run, asker: Asker, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel shows that it is none."""
+def _one_judge(run: _Run, model: Model, progress: Progress | None) -> list[Opinion]:
+    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel
+    shows that it is none.
+    """
     criterion, problem = run.criterion, ""
-    if criterion.form == "geval" and not criterion.steps:
-        criterion, reply, problem = geval.ask_steps(criterion, asker)
+    form = FORMS[criterion.form]
+    if form.steps and not criterion.steps:
+        criterion, reply, problem = form.code.ask_steps(criterion, model)
         run.bill.add([reply or Failure(problem)])
     problem = problem or _caught(
-        criterion, _opinions(run, criterion, criterion.sentinels, asker, None)
+        criterion, _opinions(run, criterion, criterion.sentinels, model, None)
     )
     if problem:
         return [Opinion(None, failure=problem)] * len(run.rows)
-    return _opinions(run, criterion, run.rows, asker, progress)
+    return _opinions(run, criterion, run.rows, model, progress)
 
 
 def _opinions(
     run: _Run,
     criterion: Criterion,
     rows: Sequence[JudgeRow],
-    asker: Asker,
+    model: Model,
     progress: Progress | None,
 ) -> list[Opinion]:
     asked = [_questions(criterion, row, run.seed) for row in rows]
     flat = [
         question for questions in asked if isinstance(questions, tuple) for question in questions
     ]
-    answers = asker.ask(flat, progress) if flat else []
+    answers = model.generate(flat, took=counting(progress, len(flat))) if flat else []
     if len(answers) != len(flat):
         raise EvidenceError(f"the judge gave {len(answers)} answers to {len(flat)} questions.")
     run.bill.add(answers)
@@ -191,7 +189,7 @@ def _opinions(
     ]
 
 
-def _questions(criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Question, ...] | Opinion:
+def _questions(criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Request, ...] | Opinion:
     try:
         return FORMS[criterion.form].questions(criterion, row, seed)
     except Unjudgeable as error:
@@ -260,7 +258,9 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 
 
 def _finite(view: Opinion) -> Opinion:
-    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else gets out."""
+    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else
+    gets out.
+    """
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
         return (
             view

@@ -1,10 +1,11 @@
-"""Files of labels: read strictly, written so that people can fill them in and equal sets are equal bytes.
+"""Files of labels: read strictly, written so that people can fill them in and equal sets are equal
+bytes.
 
-A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`, `group`, `rater`,
-`source`, `reference` (or `references`, a list; in CSV `references.1`, `references.2`, ...), `sentinel`, `judge`, and
-`inputs` (an object; in CSV `inputs.<name>`).
-Lines of the same `id` are labels of several people for the same answer. A line without a label is one that nobody has
-labelled yet; one whose `judge` is another criterion is not read.
+A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`,
+`group`, `rater`, `source`, `reference` (or `references`, a list; in CSV `references.1`,
+`references.2`, ...), `sentinel`, `judge`, and `inputs` (an object; in CSV `inputs.<name>`). Lines
+of the same `id` are labels of several people for the same answer. A line without a label is one
+that nobody has labelled yet; one whose `judge` is another criterion is not read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import METRIC, Criterion
 from sluicegate.judges.labels import LabelledRow, Labels, label_value, same_answer, spoken_label
 
-COLUMNS = ("id", "group", "source", "output", "other", "reference", "references", "inputs", "label", "rater", "sentinel",
+COLUMNS = ("id", "group", "source", "output", "other", "reference", "references", "inputs",
+"label", "rater", "sentinel",
            "judge")  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LARGEST_CELL = 16 * 1024 * 1024
@@ -36,13 +38,13 @@ def read_labels(
 
     Args:
         path: the file; UTF-8.
-        criterion: says what a label may be: a number of its scale (claims: 0 to 1); pairwise `output`, `other` or `tie`
-            (1 and 2 are read as the first two).
+        criterion: says what a label may be: a number of its scale (claims: 0 to 1); pairwise
+            `output`, `other` or `tie` (1 and 2 are read as the first two).
         fields: our column to the file's, where they differ, e.g. `{"source": "input"}`.
 
     Raises:
-        DataError: missing, not UTF-8, malformed; a label that is none, an id with two different answers, a person who
-            labelled a row twice. The message names file and line.
+        DataError: missing, not UTF-8, malformed; a label that is none, an id with two different
+            answers, a person who labelled a row twice. The message names file and line.
     """
     grouped: dict[str, LabelledRow] = {}
     blank = 0
@@ -78,7 +80,7 @@ def read_rows(
 
 
 def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
-    """The rows as JSONL, one line a label, as `read_labels` reads them; equal sets give equal text."""
+    """The rows as JSONL, one line a label, as `read_labels` reads them; equal sets, equal text."""
     lines = []
     for one in sorted(rows, key=lambda row: row.row.id):
         for rater, value in sorted(zip(one.raters, one.labels, strict=True)):
@@ -95,15 +97,13 @@ def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
 def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as_csv: bool) -> str:
     """(row, group) pairs as a file for people: the same columns, `label` and `rater` empty.
 
-    In a pairwise file which answer stands first is decided by the digest of the row, so that the place tells nothing.
-    In CSV a cell that a spreadsheet would run as a formula gets an apostrophe in front, which reading takes off again.
+    In a pairwise file which answer stands first is decided by the digest of the row, so that the
+    place tells nothing. In CSV a cell that a spreadsheet would run as a formula gets an apostrophe
+    in front, which reading takes off again.
     """
     records = []
     for row, group in rows:
-        if (
-            criterion.form == "pairwise"
-            and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2
-        ):
+        if criterion.compares and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2:
             row = replace(row, id=f"{row.id}-turned", output=row.other, other=row.output)
         records.append({**_record(row, group), "label": "", "rater": ""})
     if not as_csv:
@@ -200,7 +200,7 @@ def _known(fields: Mapping[str, str]) -> Mapping[str, str]:
 
 def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow:
     output, other = _text(found["output"], "output", where), _text(found["other"], "other", where)
-    if criterion.form == "pairwise" and not other.strip():
+    if criterion.compares and not other.strip():
         raise DataError(
             f"{where}: other is missing.",
             hint="A pairwise label is about two answers: output and other.",
@@ -224,9 +224,7 @@ def _row(found: Mapping[str, Any], criterion: Criterion, where: str) -> JudgeRow
             f"{where}: {', '.join(lacking)} is missing; judge {criterion.name} is shown it."
         )
     name = _text(found["id"], "id", where) or digest_value([source, output, other, inputs])[:16]
-    return JudgeRow(
-        name, source, output, references, other if criterion.form == "pairwise" else "", inputs
-    )
+    return JudgeRow(name, source, output, references, other if criterion.compares else "", inputs)
 
 
 def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]:
@@ -244,7 +242,10 @@ def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]
 
 
 def _numbered(record: Mapping[str, Any]) -> list[Any]:
-    """The cells of `references.1`, `references.2`, ... in order; a row may have fewer than the table has columns."""
+    """The cells of `references.1`, `references.2`, ...
+
+    in order; a row may have fewer than the table has columns.
+    """
     cells: list[Any] = []
     while (cell := record.get(f"references.{len(cells) + 1}")) is not None:
         cells.append(cell)

@@ -1,4 +1,7 @@
-"""Labels: what people say about answers, as numbers on a judge's scale. Files of them: `label_files`."""
+"""Labels: what people say about answers, as numbers on a judge's scale.
+
+Files of them: `label_files`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ class LabelledRow:
     Attributes:
         row: what the judge will see.
         group: what it came from; rows of one group are not independent.
-        labels: in [0, 1], one a person: 1 is the high end of the criterion's scale; pairwise, 1 if `output` is better.
+        labels: in [0, 1], one a person: 1 is the high end of the criterion's scale; pairwise, 1 if
+            `output` is better.
         raters: who gave them, in the same order.
         sentinel: known to be bad; it measures whether the judge notices, not agreement.
     """
@@ -59,11 +63,12 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
 
     Example:
         >>> five = Criterion("c", "direct", "Is it clear?", ("m",), (1, 5))
-        >>> label_value("4", five), label_value("other", replace(five, form="pairwise", scale=(0, 1)))
+        >>> label_value("4", five), label_value("other", replace(five, form="pairwise", scale=(0,
+        ...     1)))
         (0.75, 0.0)
     """
     text = str(said).strip().casefold()
-    if criterion.form == "pairwise":
+    if criterion.compares:
         text = f"{float(text):g}" if _is_number(text) else text
         value = {**_BETTER, **_EQUAL}.get(text)
         if value is None:
@@ -82,7 +87,8 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
 
 
 def merged(old: Labels, new: Labels) -> tuple[Labels, int, int]:
-    """Both sets together, with the number of labels that are new and of those that someone changed their mind about.
+    """Both sets together, with the number of labels that are new and of those that someone changed
+    their mind about.
 
     Raises:
         DataError: an id stands for two different answers.
@@ -121,7 +127,7 @@ def same_answer(before: LabelledRow, new: LabelledRow, where: str) -> None:
 
 def spoken_label(value: float, criterion: Criterion) -> str | float:
     """A label as people write it: in the criterion's scale, or which answer is better."""
-    if criterion.form == "pairwise":
+    if criterion.compares:
         return {1.0: "output", 0.5: "tie", 0.0: "other"}[value]
     low, high = criterion.scale
     number = round(low + value * (high - low), 9)

@@ -1,4 +1,6 @@
-"""What is measured about a judge on labelled rows: agreement, beside trivial judges, and its known weaknesses."""
+"""What is measured about a judge on labelled rows: agreement, beside trivial judges, and its known
+weaknesses.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from sluicegate.judges import agreement
 from sluicegate.judges.agreement import Floats, Interval, bootstrap, mean_interval
 from sluicegate.judges.base import Judged, JudgeRow, depends_on_order
 from sluicegate.judges.criteria import Criterion
+from sluicegate.judges.forms import FORMS
 from sluicegate.judges.labels import LabelledRow
 
 FEWEST_WORDS = 6
-_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Rows with about the same score of the judge: its mean, and the mean of people's with its interval."""
+    """Rows with about the same score of the judge: its mean, and the mean of people's with its
+    interval.
+    """
 
     judge: float
     human: Interval
 
 
 def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) -> Sample:
-    """The rows that the judge scored; failed ones are left out (and stop the calibration elsewhere)."""
+    """The rows that the judge scored; failed ones are left out (and stop the calibration
+    elsewhere).
+    """
     kept = [
         (row, score) for row, score in zip(rows, judged.scores, strict=True) if score is not None
     ]
@@ -65,7 +71,7 @@ def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) ->
         length=np.array([_length(row.row, criterion) for row, _ in kept], float),
         groups=tuple(row.group for row, _ in kept),
         levels=levels_of(criterion),
-        pairwise=criterion.form == "pairwise",
+        pairwise=criterion.compares,
     )
 
 
@@ -76,15 +82,11 @@ def levels_of(criterion: Criterion) -> tuple[float, ...]:
         >>> levels_of(Criterion("c", "direct", "Is it clear?", ("m",), (1, 5)))
         (0.0, 0.25, 0.5, 0.75, 1.0)
     """
-    if criterion.form == "pairwise":
-        return (0.0, 0.5, 1.0)
     low, high = criterion.scale
-    steps = min(high - low, 10)
-    return (
-        _QUARTERS
-        if criterion.form == "claims"
-        else tuple(number / steps for number in range(steps + 1))
-    )
+    steps = FORMS[criterion.form].levels - 1
+    if steps < 0:
+        steps = min(high - low, 10)
+    return tuple(number / steps for number in range(steps + 1))
 
 
 def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
@@ -120,10 +122,11 @@ def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
 def baselines(
     data: Sample, params: CalibrationParams
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """The headline measure of judges that read nothing, and by how much the judge is above each, both with intervals.
+    """The headline measure of judges that read nothing, and by how much the judge is above each,
+    both with intervals.
 
-    `longer` and `shorter` go by length, `constant` always says what people say most, `first` takes the answer shown
-    first (which in both orders is a half).
+    `longer` and `shorter` go by length, `constant` always says what people say most, `first` takes
+    the answer shown first (which in both orders is a half).
     """
     statistic = agreement.accuracy if data.pairwise else agreement.spearman
     draw: dict[str, Any] = {"seed": params.seed, "resamples": params.resamples}
@@ -140,7 +143,8 @@ def baselines(
 
 
 def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interval]:
-    """Pairwise: the share of pairs whose verdict turned with the order, and the shares that went to either place.
+    """Pairwise: the share of pairs whose verdict turned with the order, and the shares that went to
+    either place.
 
     Empty where no pair was asked about in both orders.
     """
@@ -159,7 +163,9 @@ def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interv
 
 
 def consistency(first: Judged, again: Judged, groups: Sequence[str]) -> Interval | None:
-    """Agreement of two runs, 1 less the distance of the scores; a row that fails only once counts 0. None for no rows."""
+    """Agreement of two runs, 1 less the distance of the scores; a row that fails only once counts
+    0. None for no rows.
+    """
     if not groups:
         return None
     pairs = zip(first.scores, again.scores, strict=True)
@@ -168,7 +174,9 @@ def consistency(first: Judged, again: Judged, groups: Sequence[str]) -> Interval
 
 
 def raters_agreement(rows: Sequence[LabelledRow], params: CalibrationParams) -> Interval | None:
-    """Krippendorff's alpha (interval) among the people themselves; None where no row has two labels."""
+    """Krippendorff's alpha (interval) among the people themselves; None where no row has two
+    labels.
+    """
     shared = [row for row in rows if len(row.labels) > 1]
     if not shared:
         return None
@@ -203,12 +211,13 @@ def points(data: Sample) -> tuple[Point, ...]:
 def made_sentinels(
     criterion: Criterion, rows: Sequence[LabelledRow], count: int
 ) -> tuple[JudgeRow, ...]:
-    """Known-bad answers from labelled pairs: against the preferred answer, that of another row, or its words shuffled.
+    """Known-bad answers from labelled pairs: against the preferred answer, that of another row, or
+    its words shuffled.
 
-    Only for pairwise criteria; which rows is decided by their digests. An answer of another row is bad only where the
-    judge sees more than the answers.
+    Only for pairwise criteria; which rows is decided by their digests. An answer of another row is
+    bad only where the judge sees more than the answers.
     """
-    if criterion.form != "pairwise" or not count:
+    if not criterion.compares or not count:
         return ()
     kept = [(row, _preferred(row)) for row in rows if row.human != 0.5]
     kept = sorted(
@@ -248,7 +257,7 @@ def _trivial(data: Sample) -> Mapping[str, Floats]:
 
 def _length(row: JudgeRow, criterion: Criterion) -> float:
     own = float(np.log1p(len(row.output)))
-    return own - float(np.log1p(len(row.other))) if criterion.form == "pairwise" else own
+    return own - float(np.log1p(len(row.other))) if criterion.compares else own
 
 
 def _rounded(values: Floats, levels: Sequence[float]) -> Floats:

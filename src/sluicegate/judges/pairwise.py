@@ -1,23 +1,25 @@
-"""Pairwise: which of two answers is better, asked in both orders; a verdict that turns with the order is none."""
+"""Pairwise: which of two answers is better, asked in both orders; a verdict that turns with the
+order is none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sluicegate.generating import Reply, Request
 from sluicegate.judges.base import JudgeRow, Opinion
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.defence import clean
 from sluicegate.judges.parsing import Unreadable, read_object, read_token, readable
 from sluicegate.judges.weighting import likeliest, score_place
 from sluicegate.judges.wording import ALTERNATIVES, SHORT, Asking, parts_of, question
-from sluicegate.records import Question, Reply
 
 FIELDS = {"reason": str, "better": str}
 _PICKS = {"first": "1", "second": "2", "equal": "="}
 _WINS = {"12": 1.0, "21": 0.0, "==": 0.5}
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """Two questions about `row`: its output shown first, then its output shown second.
 
     Raises:
@@ -62,7 +64,10 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
 
 def _asking(criterion: Criterion) -> Asking:
     if criterion.answer == "token":
-        wanted = "Judge by the criterion. Answer 1 if the first answer is better, 2 if the second is, and nothing else."
+        wanted = (
+            "Judge by the criterion. Answer 1 if the first answer is better, 2 if the second "
+            "is, and nothing else."
+        )
         return Asking(wanted, max_tokens=SHORT, alternatives=ALTERNATIVES, opener="Better answer:")
     shape = '{"reason": "<one or two sentences>", "better": "first" or "second" or "equal"}'
     return Asking(
@@ -73,7 +78,8 @@ def _asking(criterion: Criterion) -> Asking:
 
 def _read(criterion: Criterion, reply: Reply) -> tuple[str, str]:
     if criterion.answer == "token":
-        # a forced choice: whichever of 1 and 2 is likelier at the first place where either is among the likely tokens
+        # a forced choice: whichever of 1 and 2 is likelier at the first place where either is among
+        # the likely tokens
         pick = likeliest(score_place(reply, 1, 2), 1, 2) or read_token(reply.text, 1, 2)
         return str(pick), f"said {pick}"
     value = read_object(reply.text, FIELDS)

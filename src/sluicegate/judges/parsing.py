@@ -1,4 +1,6 @@
-"""Judges' answers, read strictly: one JSON object of the wanted shape and nothing else, or no score at all."""
+"""Judges' answers, read strictly: one JSON object of the wanted shape and nothing else, or no score
+at all.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,22 @@ _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n")
 
 
 class Unreadable(ValueError):
-    """An answer is not what was asked for; the text says in what way. Always caught, and counted as a failure."""
+    """An answer is not what was asked for; the text says in what way.
+
+    Always caught, and counted as a failure.
+    """
 
 
 def read_object(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
-    """Return the one JSON object that is the whole of `text`, with exactly `fields` of exactly these types.
+    """Return the one JSON object that is the whole of `text`, with exactly `fields` of exactly
+    these types.
 
-    White space around it, a single fence of three backticks around it and, before it, one `<think>…</think>` are let go.
+    White space around it, a single fence of three backticks around it and, before it, one
+    `<think>…</think>` are let go.
 
     Raises:
-        Unreadable: anything else: other text, a repeated, missing or unknown field, another type (True is no int).
+        Unreadable: anything else: other text, a repeated, missing or unknown field, another type
+            (True is no int).
 
     Example:
         >>> read_object('<think>maybe 0 or 1</think> {"score": 3}', {"score": int})
@@ -86,7 +94,8 @@ def read_score(value: int, low: int, high: int) -> int:
 
 
 def read_token(text: str, low: int, high: int) -> int:
-    """The score that is the whole of a one-token answer; one mark of punctuation may follow the digit.
+    """The score that is the whole of a one-token answer; one mark of punctuation may follow the
+    digit.
 
     Raises:
         Unreadable: it is anything but one digit in the scale.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from sluicegate.generating import Request
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.direct import asking, opinion, scoring_task
 from sluicegate.judges.wording import parts_of, question
-from sluicegate.records import Question
 
 __all__ = ["opinion", "questions"]
 
 
-def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Question, ...]:
+def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Request, ...]:
     """One question about `row`, with the levels of the rubric.
 
     Raises:

@@ -7,7 +7,8 @@ import re
 _ABBREVIATIONS = frozenset(
     re.findall(
         r"\S+",
-        """mr mrs ms dr prof sr jr st no nos nr vs etc e.g i.e eg ie cf al approx dept est fig inc ltd co corp
+        """mr mrs ms dr prof sr jr st no nos nr vs etc e.g i.e eg ie cf al approx dept est fig inc
+        ltd co corp
         jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun
         a.m p.m u.s u.k u.n z.b d.h bzw ca usw""",
     )
@@ -21,9 +22,11 @@ _CLAUSE = re.compile(r";\s+")
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of `text`, without the white space around them and the bullets before them; none when it is blank.
+    """The sentences of `text`, without the white space around them and the bullets before them;
+    none when it is blank.
 
-    Line ends always end a sentence. A full stop does not after an abbreviation, an initial or before a small letter.
+    Line ends always end a sentence. A full stop does not after an abbreviation, an initial or
+    before a small letter.
 
     Example:
         >>> sentences("Dr. Lee paid 3.50 at 5 p.m. today. Why? \\n- no refund, e.g. none")
@@ -42,7 +45,9 @@ def sentences(text: str) -> list[str]:
 
 
 def claims(text: str) -> list[str]:
-    """What an answer states: its sentences, those with semicolons in parts. Nothing of the answer is left out.
+    """What an answer states: its sentences, those with semicolons in parts.
+
+    Nothing of the answer is left out.
 
     Example:
         >>> claims("He paid; she left. Fine.")

@@ -1,11 +1,14 @@
-"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a judge model of ours.
+"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a
+judge model of ours.
 
-`open_provider(asker)` is a TruLens provider: `provider.relevance(prompt, response)`, `provider.coherence(text)` and all
-its other functions put TruLens' own prompts to the `Asker`, whose cache and limits count (`evaluation.trulens` opens one
-under the run's budget). A score of theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What
-comes back is read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend what it cannot
-read, waits for its own pace of 60 calls a minute and tries again by itself; here an answer is the score asked for and
-nothing else, or an EvidenceError, and the only pace is the asker's. Importing TruLens takes about 10 s of processor time.
+`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)`,
+`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Model`,
+whose cache and limits count (`evaluation.trulens` opens one under the run's budget). A score of
+theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What comes back is
+read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend
+what it cannot read, waits for its own pace of 60 calls a minute and tries again by itself; here an
+answer is the score asked for and nothing else, or an EvidenceError, and the only pace is the
+model's. Importing TruLens takes about 10 s of processor time.
 """
 
 from __future__ import annotations
@@ -17,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import PrivateAttr
 
 from sluicegate.errors import EvidenceError, MissingExtraError
-from sluicegate.judges.base import Asker
+from sluicegate.generating import Failure, Model, Request
 from sluicegate.judges.parsing import Unreadable, answer_of, read_object, read_score, readable
-from sluicegate.records import Failure, Question
 
 try:
     from trulens.core.feedback.endpoint import Endpoint
@@ -38,29 +40,29 @@ _REASONED = {"criteria": str, "supporting_evidence": str, "score": int}
 
 
 class _Unpaced(Endpoint):  # type: ignore[misc, unused-ignore]
-    """TruLens' pacing, taken out: the asker has its own."""
+    """TruLens' pacing, taken out: the model has its own."""
 
     def run_in_pace(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `func` once."""
         return func(*args, **kwargs)
 
 
-class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
-    """A TruLens provider whose model is an `Asker`; see `open_provider`."""
+class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
+    """A TruLens provider whose model is a `Model`; see `open_provider`."""
 
-    _asker: Any = PrivateAttr()
+    _model: Any = PrivateAttr()
     _max_tokens: int = PrivateAttr()
 
-    def __init__(self, asker: Asker, max_tokens: int = 512) -> None:
+    def __init__(self, model: Model, max_tokens: int = 512) -> None:
         super().__init__(
-            model_engine=f"sluicegate-{asker.identity[:12]}", endpoint=_Unpaced(name="sluicegate")
+            model_engine=f"sluicegate-{model.identity[:12]}", endpoint=_Unpaced(name="sluicegate")
         )
-        self._asker, self._max_tokens = asker, max_tokens
+        self._model, self._max_tokens = model, max_tokens
 
     @property
     def identity(self) -> str:
-        """Of the asker; part of the digest of evidence that rests on this provider."""
-        return str(self._asker.identity)
+        """Of the model; part of the digest of evidence that rests on this provider."""
+        return str(self._model.identity)
 
     def _create_chat_completion(
         self,
@@ -70,16 +72,18 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         temperature: float = 0.0,
         **kwargs: Any,
     ) -> str:
-        """One question, one answer. `response_format` is not sent on: the prompt already asks for it in words.
+        """One question, one answer.
+
+        `response_format` is not sent on: the prompt already asks for it in words.
 
         Raises:
             EvidenceError: there is no answer, or one that was cut short.
         """
         asked = messages if messages is not None else [{"role": "user", "content": prompt or ""}]
-        question = Question(
+        request = Request(
             tuple(dict(message) for message in asked), self._max_tokens, float(temperature)
         )
-        reply = self._asker.ask([question])[0]
+        reply = self._model.generate([request])[0]
         if isinstance(reply, Failure):
             raise EvidenceError(f"the judge did not answer: {reply.reason}")
         if not reply.finished:
@@ -114,7 +118,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         max_score_val: int = 10,
         temperature: float = 0.0,
     ) -> tuple[float, dict[str, str]]:
-        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty where it gave none.
+        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty
+        where it gave none.
 
         Raises:
             EvidenceError: as `generate_score`.
@@ -127,7 +132,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
     def groundedness_measure_with_cot_reasons(
         self, source: str, statement: str, **options: Any
     ) -> Any:
-        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every call.
+        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every
+        call.
 
         Raises:
             EvidenceError: NLTK's splitter is asked for, or an answer cannot be read.
@@ -138,7 +144,8 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         if config.use_sent_tokenize:
             raise EvidenceError(
                 "TruLens downloads NLTK's sentence splitter at every call, which is not done here.",
-                hint="Give GroundednessConfigs(use_sent_tokenize=False, ...), or name the metric judge:groundedness.",
+                hint="Give GroundednessConfigs(use_sent_tokenize=False, ...), or name the metric "
+                "judge:groundedness.",
             )
         return super().groundedness_measure_with_cot_reasons(
             source, statement, groundedness_configs=config, **options
@@ -163,26 +170,28 @@ class AskerProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         return (score - low) / (high - low), reason
 
 
-def open_provider(asker: Asker, max_tokens: int = 512) -> AskerProvider:
-    """A TruLens provider over `asker`; answers have at most `max_tokens` tokens.
+def open_provider(model: Model, max_tokens: int = 512) -> ModelProvider:
+    """A TruLens provider over `model`; answers have at most `max_tokens` tokens.
 
-    Its functions raise EvidenceError where the model does not answer or answers something else than a score, and
-    BudgetError when the asker's budget is spent.
+    Its functions raise EvidenceError where the model does not answer or answers something else than
+    a score, and BudgetError when the model's budget is spent.
     """
-    return AskerProvider(asker, max_tokens)
+    return ModelProvider(model, max_tokens)
 
 
 def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
     """The score and the reason (or none) in an answer to one of TruLens' prompts.
 
-    It is a JSON object with `score`, or with `criteria`, `supporting_evidence` and `score`; or the three as lines of
-    TruLens' template, the score last; or the bare number. The score is an integer of the scale.
+    It is a JSON object with `score`, or with `criteria`, `supporting_evidence` and `score`; or the
+    three as lines of TruLens' template, the score last; or the bare number. The score is an integer
+    of the scale.
 
     Raises:
         Unreadable: anything else.
 
     Example:
-        >>> read_feedback('{"criteria": "short", "supporting_evidence": "3 words", "score": 2}', 0, 3)
+        >>> read_feedback('{"criteria": "short", "supporting_evidence": "3 words", "score": 2}', 0,
+        ...     3)
         (2, 'Criteria: short\\nSupporting Evidence: 3 words')
         >>> read_feedback("<think>maybe 0 or 1</think> 3", 0, 3)
         (3, '')
@@ -218,7 +227,9 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
 
 
 def _template(answer: str) -> tuple[str, str, str] | None:
-    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line by line."""
+    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line
+    by line.
+    """
     lines = answer.strip().removeprefix("TEMPLATE:").lstrip().split("\n")
     begins = [line.lstrip() for line in lines]
     if not begins[0].startswith("Criteria:"):

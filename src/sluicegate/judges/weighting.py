@@ -1,4 +1,6 @@
-"""A score weighted by token probabilities, as in G-Eval (Liu et al. 2023, arXiv:2303.16634, equation 1)."""
+"""A score weighted by token probabilities, as in G-Eval (Liu et al. 2023, arXiv:2303.16634,
+equation 1).
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,29 @@ import math
 import re
 from collections.abc import Mapping
 
-from sluicegate.records import Reply
+from sluicegate.generating import Reply
 
 _SCORE = re.compile(r'"score"\s*:\s*([0-9])')
 
 
 def weighted_token(alternatives: Mapping[str, float], low: int, high: int) -> float | None:
-    """The sum of p(s) * s over the scale, p renormalised over it; None when no score is among the tokens.
+    """The sum of p(s) * s over the scale, p renormalised over it; None when no score is among the
+    tokens.
 
-    `alternatives` maps tokens to log probabilities; tokens that differ in white space alone are one score.
+    `alternatives` maps tokens to log probabilities; tokens that differ in white space alone are one
+    score.
 
     Example:
-        >>> round(weighted_token({"4": math.log(0.6), " 5": math.log(0.2), "x": math.log(0.2)}, 1, 5), 6)
+        >>> round(weighted_token({"4": math.log(0.6), " 5": math.log(0.2), "x": math.log(0.2)}, 1,
+        ...     5), 6)
         4.25
     """
     return _mean(alternatives, "", "", low, high)
 
 
 def first_place(reply: Reply) -> Mapping[str, float]:
-    """The likely tokens at the first place that does not just hold white space; empty where there is none.
+    """The likely tokens at the first place that does not just hold white space; empty where there
+    is none.
 
     Many tokenizers begin an answer with a space of its own.
     """
@@ -39,7 +45,9 @@ def first_place(reply: Reply) -> Mapping[str, float]:
 
 
 def score_place(reply: Reply, low: int, high: int) -> Mapping[str, float]:
-    """The likely tokens at the first place where a score of the scale is among them; empty where there is none."""
+    """The likely tokens at the first place where a score of the scale is among them; empty where
+    there is none.
+    """
     for tokens in reply.alternatives:
         if _mean(tokens, "", "", low, high) is not None:
             return tokens
@@ -66,10 +74,11 @@ def _digits(low: int, high: int) -> frozenset[str]:
 
 
 def weighted_score(reply: Reply, low: int, high: int) -> float | None:
-    """The same at the place of the reply where its JSON says `"score": <digit>`; None when that place is not found.
+    """The same at the place of the reply where its JSON says `"score": <digit>`; None when that
+    place is not found.
 
-    The tokens of the reply are matched from its end, where the score is: text before it, which may be thousands of
-    tokens of a thought, does not matter.
+    The tokens of the reply are matched from its end, where the score is: text before it, which may
+    be thousands of tokens of a thought, does not matter.
     """
     text = reply.text.rstrip()
     found = list(_SCORE.finditer(text))

@@ -1,18 +1,21 @@
-"""The ledger: who let which release serve, when, on what evidence; append-only, hash-chained, a transaction a step.
+"""The ledger: who let which release serve, when, on what evidence; append-only and hash-chained.
 
     entries   one row per step; `hash` covers the row and the hash of the row before
     head      one row: sequence and hash of the last entry, so that a cut-off tail is noticed
-    champion  one row or none: which release serves; moved together with its entry, by compare-and-set on `epoch`
+    champion  one row or none: which release serves; moved with its entry, by compare-and-set on `epoch`
 
-SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL; `database` holds what differs between them.
+Each step is one transaction. SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL; `database` holds what
+differs between them. A project's ledger is opened with `open_ledger`, which keeps its last head in the store as well
+(`witness`): a ledger that was deleted, set back or swapped is not written on as if it were the one known here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sluicegate.database import transaction
 from sluicegate.errors import IntegrityError, StaleEpochError, UsageError
 from sluicegate.hashing import canonical_json, digest_value
+from sluicegate.ledger import witness
 from sluicegate.ledger.database import (
     CHAMPION,
     ENTRIES,
@@ -30,32 +34,53 @@ from sluicegate.ledger.database import (
     open_engine,
     translated,
 )
+from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
 
 MOVES = ("bootstrap", "promote", "rollback")
+NEW = "ledger_new"
+"""Kind of the entry by which a person goes on with a ledger that lacks heads that are known elsewhere."""
+LOST_HINT = (
+    "Restore the ledger from a backup; where it is kept elsewhere, name it: SLUICE_LEDGER_URL. "
+    "A person may begin anew, on the record: `sluice ledger new --reason WHY`."
+)
 Guard = Callable[[Sequence[LedgerEntry], Champion | None], object]
+Head = tuple[int, str]
+
+
+def open_ledger(project: Project) -> Ledger:
+    """The ledger of a project, with the head that this machine saw last as its witness."""
+    return Ledger(project.ledger_url, witness=project.ledger_witness)
 
 
 class Ledger:
     """One ledger at a database URL; made on first use, safe for any number of processes and threads.
 
     Args:
-        url: SQLAlchemy URL: `sqlite:////path/ledger.db`, or `postgresql://user@host/name` (extra `postgres`).
+        url: SQLAlchemy URL: `sqlite:////path/ledger.db` or `postgresql://user@host/name`.
         clock: gives the time of an entry; recorded in UTC.
         wait: seconds to wait for another process's transaction before `BusyError`.
+        witness: file with the head that was written last; a ledger without it is not written.
 
     Raises (every method):
         BusyError: another process held the ledger for longer than `wait`.
-        EnvironmentFailure: the disk is full, or the database cannot be opened or written; nothing was changed, unless
-            a server was lost just while it committed: whether the step was made shows when it is run again.
-        IntegrityError: the database is damaged.
+        EnvironmentFailure: the disk is full, or the database cannot be opened or written; nothing
+            was changed, unless a server was lost just while it committed: whether the step was
+            made shows when it is run again.
+        IntegrityError: the database is damaged, or not the one that the witness saw.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
 
     def __init__(
-        self, url: str, *, clock: Callable[[], datetime] | None = None, wait: float = 30.0
+        self,
+        url: str,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        wait: float = 30.0,
+        witness: Path | None = None,
     ) -> None:
         self._url = url
+        self._witness = witness
         self._clock = clock or (lambda: datetime.now(UTC))
         self._wait = wait
         self._engine: sa.Engine | None = None
@@ -81,7 +106,7 @@ class Ledger:
         if kind in MOVES:
             raise UsageError(f"{kind!r} entries are written by move_champion only.")
         text = _payload_text(payload)
-        with self._transaction(write=True) as connection:
+        with self._transaction(write=True, anew=kind == NEW) as connection:
             before = _read(connection, kind=kind, release=release) if unless_same else []
             if before:
                 fresh = json.loads(text)
@@ -155,6 +180,11 @@ class Ledger:
         with self._transaction(write=False) as connection:
             return _head(connection)
 
+    def strangers(self, heads: Iterable[Head]) -> list[Head]:
+        """Those of `heads` that are no entry of this ledger, nor were given up by a person."""
+        with self._transaction(write=False) as connection:
+            return _strangers(connection, heads)
+
     def verify(self, *, anchor: tuple[int, str] | None = None) -> None:
         """Check every hash, link, epoch, the head and the champion pointer.
 
@@ -176,11 +206,7 @@ class Ledger:
             raise IntegrityError(
                 f"The ledger ends at entry {last[0]}, but entry {head[0]} was written."
             )
-        if (
-            anchor is not None
-            and anchor[0]
-            and anchor not in {(entry.sequence, entry.hash) for entry in entries}
-        ):
+        if anchor is not None and anchor[0] and self.strangers([anchor]):
             raise IntegrityError(f"Entry {anchor[0]}, anchored elsewhere, is not in this ledger.")
         moves = [entry for entry in entries if entry.kind in MOVES]
         expected = (
@@ -191,6 +217,15 @@ class Ledger:
         if pointer != expected:
             raise IntegrityError(
                 f"The champion pointer is {pointer}, the last recorded move says {expected}."
+            )
+
+    def _check_witness(self, connection: sa.Connection) -> None:
+        seen = witness.read(self._witness) if self._witness else None
+        if seen and _strangers(connection, [seen]):
+            raise IntegrityError(
+                f"This is not the ledger that was written here last: it lacks entry {seen[0]} "
+                f"({seen[1][:12]}). It was deleted, set back or replaced.",
+                hint=LOST_HINT,
             )
 
     def _insert(
@@ -232,22 +267,38 @@ class Ledger:
         return LedgerEntry(**{**row, "payload": json.loads(payload)})
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+    def _transaction(self, *, write: bool, anew: bool = False) -> Iterator[sa.Connection]:
         try:
             if self._engine is None:
                 self._engine = open_engine(self._url, self._wait)
             with transaction(self._engine, write=write) as connection:
                 if write:
-                    _head(
-                        connection, lock=True
-                    )  # writers wait here for each other where the database has row locks
+                    _head(connection, lock=True)  # writers wait here where there are row locks
+                    if not anew:
+                        self._check_witness(connection)
                 yield connection
+                head = _head(connection) if write and self._witness else None
+            if head and self._witness:
+                witness.keep(self._witness, head)
         except SQLAlchemyError as error:
             raise translated(error) from error
         except (
             UnicodeDecodeError
         ) as error:  # SQLite quotes a damaged schema in its message, damaged as it is
             raise IntegrityError(f"The ledger file is damaged: {error}") from error
+
+
+def _strangers(connection: sa.Connection, heads: Iterable[Head]) -> list[Head]:
+    wanted = list(dict.fromkeys(heads))
+    query = sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).where(
+        ENTRIES.c.sequence.in_([sequence for sequence, _ in wanted])
+    )
+    known = {(row.sequence, row.hash) for row in connection.execute(query)}
+    unknown = [head for head in wanted if head not in known]
+    if unknown:
+        for entry in _read(connection, kind=NEW):
+            known |= {(lost["sequence"], lost["hash"]) for lost in entry.payload["lost"]}
+    return [head for head in unknown if head not in known]
 
 
 def _payload_text(payload: Mapping[str, Any]) -> str:

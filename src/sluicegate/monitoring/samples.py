@@ -26,7 +26,8 @@ def samples(
 ) -> tuple[Sample, ...]:
     """Texts of the reference of which there is less now, and of the window of which there is more.
 
-    For at most three columns, the most telling of each aspect (length, language, ...), two texts a side.
+    For at most three columns, the most telling of each aspect (length, language, ...), two texts a
+    side.
     """
     wanted: dict[str, tuple[object, object]] = {}
     aspects: set[tuple[str, str]] = set()

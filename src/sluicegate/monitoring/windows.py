@@ -17,7 +17,8 @@ from sluicegate.monitoring.rows import Row, chunks
 def profile_reference(
     rows: Sequence[Row], out: Path, *, encoder: TextEncoder | None = None
 ) -> None:
-    """Write the profile that later windows are compared with, with vectors of at most 1,000 rows if there is an encoder.
+    """Write the profile that later windows are compared with, with vectors of at most 1,000 rows if
+    there is an encoder.
 
     Raises:
         DataError: no rows, or a row without two texts.
@@ -35,7 +36,8 @@ def profile_reference(
 def profile_traffic(rows: Iterable[Row], *, encoder: TextEncoder | None = None) -> Profile | None:
     """Profile rows of traffic, read once, 5,000 at a time; None if there are none.
 
-    With an `encoder`, texts of at most 1,000 of the rows are encoded too, whole conversations, chosen by hash.
+    With an `encoder`, texts of at most 1,000 of the rows are encoded too, whole conversations,
+    chosen by hash.
 
     Raises:
         DataError: a prompt or response is neither a text nor None.
@@ -55,10 +57,12 @@ def profile_traffic(rows: Iterable[Row], *, encoder: TextEncoder | None = None) 
 
 
 def read_window(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the prompt, the response and, where there is one, the group of each line; blank lines are skipped.
+    """Yield the prompt, the response and, where there is one, the group of each line; blank lines
+    are skipped.
 
     Raises:
-        DataError: not UTF-8, not JSON, not an object, or a text is missing; names file, line and field.
+        DataError: not UTF-8, not JSON, not an object, or a text is missing; names file, line and
+            field.
     """
     try:
         with path.open("rb") as stream:

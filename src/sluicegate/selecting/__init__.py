@@ -1,4 +1,5 @@
-"""Choosing a base model: what each candidate is worth, how fast it is, what it costs, and the way to a decision.
+"""Choosing a base model: what each candidate is worth, how fast it is, what it costs, and the way
+to a decision.
 
 plan        registry/selection.yaml: candidates, needs, assumptions
 measuring   response times, prompt and answer apart

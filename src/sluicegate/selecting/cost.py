@@ -22,7 +22,8 @@ def endpoint_cost(
         price: money per million tokens.
 
     Example:
-        >>> endpoint_cost(300, 60, PriceParams(input=1.0, output=5.0), Assumptions(labour_hour=0)).per_1000
+        >>> endpoint_cost(300, 60, PriceParams(input=1.0, output=5.0),
+        ...     Assumptions(labour_hour=0)).per_1000
         0.6
     """
     tokens = (
@@ -39,7 +40,8 @@ def endpoint_cost(
 
 
 def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) -> Cost:
-    """Cost of a model on machines like the one that measured: hours at the throughput found, set-up and upkeep.
+    """Cost of a model on machines like the one that measured: hours at the throughput found, set-up
+    and upkeep.
 
     Args:
         answer_tokens: new tokens of a mean request.
@@ -49,7 +51,8 @@ def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) ->
         ValueError: the throughput is not positive.
 
     Example:
-        >>> assumed = Assumptions(labour_hour=0, machine_hour=1.0, utilisation=0.5, requests_per_month=36_000)
+        >>> assumed = Assumptions(labour_hour=0, machine_hour=1.0, utilisation=0.5,
+        ...     requests_per_month=36_000)
         >>> local_cost(100, 100.0, assumed).per_month
         20.0
         >>> local_cost(100, 100.0, assumed.model_copy(update={"always_on": True})).parts["machines"]

@@ -1,4 +1,6 @@
-"""Which candidate, and why: what rules one out, which are as good as the best, which of those costs least."""
+"""Which candidate, and why: what rules one out, which are as good as the best, which of those costs
+least.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from sluicegate.selecting.plan import SelectionFile
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question: its answer for each candidate that was still in; `out` are those it ruled out."""
+    """One question: its answer for each candidate still in; `out` are those it ruled out."""
 
     question: str
     answers: Mapping[str, str]
@@ -22,7 +24,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The way through. `chosen` is None where nobody is left; `front` are the candidates that none beats in all respects."""
+    """The way through.
+
+    `chosen` is None where nobody is left; `front` are the candidates that none beats in all
+    respects.
+    """
 
     chosen: str | None
     steps: tuple[Step, ...]
@@ -75,7 +81,10 @@ def choose(
             f"{best.name} has the best {plan.quality}; no price is known.",
         )
     chosen = _cheapest(priced)
-    because = f"{chosen.name} costs least of those whose {plan.quality} is shown to be as good as the best"
+    because = (
+        f"{chosen.name} costs least of those whose {plan.quality} is shown to be as good as "
+        "the best"
+    )
     if chosen.name == best.name:
         because = (
             f"{chosen.name} has the best {plan.quality}, and none shown to be as good costs less"
@@ -89,7 +98,8 @@ def choose(
 def pareto_front(
     options: Sequence[Option], quality: str, direction: str = "higher"
 ) -> tuple[str, ...]:
-    """Names of those that no other one equals or beats in quality, cost and latency at once, and beats in one.
+    """Names of those that no other one equals or beats in quality, cost and latency at once, and
+    beats in one.
 
     An unknown cost is taken for the highest.
     """
@@ -180,8 +190,8 @@ def _worse_end(option: Option, metric: str, higher: bool) -> float | None:
 
 
 def _memory(option: Option) -> float | None:
-    """An endpoint needs none of ours."""
-    if option.kind == "endpoint":
+    """A model elsewhere needs none of ours."""
+    if not option.local:
         return 0.0
     return option.speed.memory_gib if option.speed else None
 
@@ -189,7 +199,8 @@ def _memory(option: Option) -> float | None:
 def _as_good_as_the_best(
     options: Sequence[Option], plan: SelectionFile, direction: str, bounds: tuple[float, float]
 ) -> tuple[Option, Step]:
-    """The one with the best mean, and who is shown to lose less than `close_enough` against it (Bonferroni).
+    """The one with the best mean, and who is shown to lose less than `close_enough` against it
+    (Bonferroni).
 
     That the best was picked by the same scores flatters it, so that the test errs on its side.
     """

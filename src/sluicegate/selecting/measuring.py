@@ -1,4 +1,6 @@
-"""Response times of a model, one request at a time: reading the prompt and writing the answer apart."""
+"""Response times of a model, one request at a time: reading the prompt and writing the answer
+apart.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from itertools import count
 
 import numpy as np
 
-from sluicegate.models import Backend, Messages
-from sluicegate.records import Generation, GenerationSettings
+from sluicegate.generating import Messages, Model, Reply, all_replies, request_of
+from sluicegate.records import GenerationSettings
 from sluicegate.selecting.options import Timing
 
 LENGTHS = (0.1, 0.5, 0.9)
@@ -19,7 +21,7 @@ LENGTHS = (0.1, 0.5, 0.9)
 
 
 def timed(
-    backend: Backend,
+    model: Model,
     prompts: Sequence[Messages],
     settings: GenerationSettings,
     *,
@@ -29,8 +31,8 @@ def timed(
 ) -> tuple[list[Timing], float | None]:
     """Time short, middling and long prompts, each for one token and for up to `new_tokens`.
 
-    A request is made once before anything is timed, so that loading counts nowhere. Every request has a seed of its own,
-    so that no cache has seen it, here or at an endpoint.
+    A request is made once before anything is timed, so that loading counts nowhere. Every request
+    has a seed of its own, so that no cache has seen it, here or at an endpoint.
 
     Args:
         prompts: at least one.
@@ -38,15 +40,16 @@ def timed(
         progress: called with requests done and in all.
 
     Returns:
-        timings, and the median of the seconds that each token after the first took, None where there was none.
+        timings, and the median of the seconds that each token after the first took, None where
+        there was none.
 
     Raises:
-        EnvironmentFailure, DataError: from the backend.
+        EnvironmentFailure, DataError: a request got no answer.
     """
     seeds = count(settings.seed + 1)
 
-    def request(prompt: Messages, tokens: int) -> tuple[float, Generation]:
-        return _request(backend, prompt, replace(settings, max_new_tokens=tokens, seed=next(seeds)))
+    def request(prompt: Messages, tokens: int) -> tuple[float, Reply]:
+        return _request(model, prompt, replace(settings, max_new_tokens=tokens, seed=next(seeds)))
 
     ordered = sorted(
         prompts, key=lambda messages: sum(len(message["content"]) for message in messages)
@@ -58,8 +61,8 @@ def timed(
     for share in LENGTHS:
         middle = round(share * (len(ordered) - 1))
         near = ordered[max(0, middle - repeats // 2) :][:repeats]
-        first: list[tuple[float, Generation]] = []
-        whole: list[tuple[float, Generation]] = []
+        first: list[tuple[float, Reply]] = []
+        whole: list[tuple[float, Reply]] = []
         for number in range(repeats):
             prompt = near[number % len(near)]
             first.append(request(prompt, 1))
@@ -76,16 +79,14 @@ def timed(
     return found, max(0.0, statistics.median(steps)) if steps else None
 
 
-def throughput(
-    backend: Backend, prompts: Sequence[Messages], settings: GenerationSettings
-) -> float:
+def throughput(model: Model, prompts: Sequence[Messages], settings: GenerationSettings) -> float:
     """New tokens a second while all `prompts` are asked at once; 0.0 where nothing was answered.
 
     Raises:
-        EnvironmentFailure, DataError: from the backend.
+        EnvironmentFailure, DataError: a request got no answer.
     """
     start = time.perf_counter()
-    answers = backend.generate(prompts, settings)
+    answers = _asked(model, prompts, settings)
     seconds = time.perf_counter() - start
     return sum(answer.completion_tokens for answer in answers) / seconds if seconds > 0 else 0.0
 
@@ -103,15 +104,18 @@ def quantiles(seconds: Sequence[float]) -> tuple[float, float]:
     return round(float(low), 6), round(float(high), 6)
 
 
-def _request(
-    backend: Backend, prompt: Messages, settings: GenerationSettings
-) -> tuple[float, Generation]:
+def _request(model: Model, prompt: Messages, settings: GenerationSettings) -> tuple[float, Reply]:
     start = time.perf_counter()
-    answer = backend.generate([prompt], settings)[0]
+    (answer,) = _asked(model, [prompt], settings)
     return time.perf_counter() - start, answer
 
 
-def _timing(requests: Sequence[tuple[float, Generation]]) -> Timing:
+def _asked(model: Model, prompts: Sequence[Messages], settings: GenerationSettings) -> list[Reply]:
+    requests = [request_of(messages, settings) for messages in prompts]
+    return all_replies(model.generate(requests), "measuring")
+
+
+def _timing(requests: Sequence[tuple[float, Reply]]) -> Timing:
     p50, p95 = quantiles([seconds for seconds, _ in requests])
     return Timing(
         prompt_tokens=round(statistics.mean(answer.prompt_tokens for _, answer in requests)),

@@ -10,7 +10,9 @@ from sluicegate.records import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Response times at one prompt length and one answer length (tokens): seconds at p50 and p95 of `n` requests."""
+    """Response times at one prompt length and one answer length (tokens): seconds at p50 and p95 of
+    `n` requests.
+    """
 
     prompt_tokens: int
     answer_tokens: int
@@ -25,7 +27,8 @@ class Speed:
 
     Attributes:
         timings: one request at a time, three prompt lengths, the first token and a longer answer.
-        decode: seconds for each token after the first, median; None where no answer was longer than one.
+        decode: seconds for each token after the first, median; None where no answer was longer than
+            one.
         p50, p95: seconds for the whole answers to golden prompts, one at a time.
         throughput: new tokens a second with many requests at once.
         memory_gib: peak resident memory of a process with this model only; None for an endpoint.
@@ -50,10 +53,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One candidate. `kind` is local or endpoint; `cost` is None where there is no price; `failed` says why not measured."""
+    """One candidate.
+
+    `local`: its weights are here; `cost` is None where there is no price; `failed` says why not
+    measured.
+    """
 
     name: str
-    kind: str
+    local: bool
     licence: str
     commercial: bool | None
     residency: str

@@ -1,4 +1,6 @@
-"""registry/selection.yaml, read strictly: which base models to compare, what rules one out, what its costs assume."""
+"""registry/selection.yaml, read strictly: which base models to compare, what rules one out, what
+its costs assume.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ Amount = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Latency(Strict):
-    """How response times are measured: one request at a time, `repeats` at each of three prompt lengths.
+    """How response times are measured: one request at a time, `repeats` at each of three prompt
+    lengths.
 
-    `new_tokens` is the longest answer; the first token apart from the others is what reading the prompt takes. For the
-    throughput `at_once` prompts are asked together.
+    `new_tokens` is the longest answer; the first token apart from the others is what reading the
+    prompt takes. For the throughput `at_once` prompts are asked together.
     """
 
     repeats: Annotated[int, Field(ge=2, le=200)] = 5
@@ -24,12 +27,15 @@ class Latency(Strict):
 
 
 class Needs(Strict):
-    """What a candidate has to meet; what is left out rules nobody out. An unknown is never taken for a yes.
+    """What a candidate has to meet; what is left out rules nobody out.
+
+    An unknown is never taken for a yes.
 
     Attributes:
         commercial_use: the licence has to allow it (`commercial` in models.yaml).
         residency: where data may go, e.g. `[on-premises, EU]`; empty is anywhere.
-        quality_limit: the worse end of the 95 % interval of the quality metric is at least this good.
+        quality_limit: the worse end of the 95 % interval of the quality metric is at least this
+            good.
         latency_p95_at_most: seconds for a whole answer.
         memory_gib_at_most: of a process with the model; local models only.
         cost_per_month_at_most: in the currency of the assumptions.
@@ -100,6 +106,7 @@ class SelectionFile(Strict):
             raise ValueError("quality: must be one of metrics")
         if any(metric.startswith("judge:") for metric in self.metrics):
             raise ValueError(
-                "metrics: a judge cannot be asked here; it is calibrated for the gate of one project"
+                "metrics: a judge cannot be asked here; it is calibrated for the gate of one "
+                "project"
             )
         return self

@@ -1,4 +1,4 @@
-"""Opening MLflow: quiet, without telemetry, its database migrated once before anybody races for it."""
+"""Opening MLflow: quiet, without telemetry, its database migrated once, before a race for it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ _SQLITE = "sqlite:///"
 
 
 def is_remote(url: str) -> bool:
-    """True where a tracking server answers (http, https), False where we open the database ourselves."""
+    """True where a tracking server answers (http, https), False where we open the database
+    ourselves.
+    """
     return url.startswith(("http://", "https://"))
 
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Turn what MLflow, its database and the network raise into one `TrackingError` that names `action`.
+    """Turn what MLflow, its database and the network raise into one `TrackingError` that names
+    `action`.
 
     Example:
         >>> with translated("write"):
@@ -45,7 +48,8 @@ def translated(action: str) -> Iterator[None]:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrackingError(
             f"MLflow: cannot {action}: {first}",
-            hint="Check MLFLOW_TRACKING_URI, the free disk space and `sluice doctor`, then run again.",
+            hint="Check MLFLOW_TRACKING_URI, the free disk space and `sluice doctor`, then run "
+            "again.",
         ) from error
 
 
@@ -66,11 +70,14 @@ def quoted(text: str) -> str:
 
 
 def quiet() -> None:
-    """Turn telemetry off, keep MLflow's and Alembic's set-up lines off the terminal, and give up soon on a dead server."""
+    """Turn telemetry off, keep MLflow's and Alembic's set-up lines off the terminal, and give up
+    soon on a dead server.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    # MLflow's own: seven tries with growing pauses, and up to two minutes for each; a rollback would wait for that.
+    # MLflow's own: seven tries with growing pauses, and up to two minutes for each; a rollback
+    # would wait for that.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0.2")
@@ -107,7 +114,8 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
 
 
 def open_client(url: str, artifacts: Path) -> MlflowClient:
-    """Return a client of the tracking store and registry at `url`; a local database is made and migrated first.
+    """Return a client of the tracking store and registry at `url`; a local database is made and
+    migrated first.
 
     Raises:
         TrackingError: MLflow cannot be reached, or the database is broken or of a later version.
@@ -120,7 +128,9 @@ def open_client(url: str, artifacts: Path) -> MlflowClient:
         raise MissingExtraError("mlflow", "dev") from error
 
     class Client(MlflowClient):  # type: ignore[misc]  # MLflow's client is untyped
-        """Without the thread that lists each new prompt under the global experiment, whatever run it belongs to."""
+        """Without the thread that lists each new prompt under the global experiment, whatever run
+        it belongs to.
+        """
 
         def _link_prompt_to_experiment(self, *_: object) -> None:
             return None
@@ -136,7 +146,9 @@ def open_client(url: str, artifacts: Path) -> MlflowClient:
 
 
 def _create(client_type: type[MlflowClient], database: Path) -> None:
-    """Make the SQLite database under another name, then rename it: stopped half-way, MLflow's migrations cannot go on."""
+    """Make the SQLite database under another name, then rename it: stopped half-way, MLflow's
+    migrations cannot go on.
+    """
     with translated("make its database"):
         if database.is_file() and database.stat().st_size:
             return

@@ -1,4 +1,7 @@
-"""Releases and prompts as MLflow shows them: versions, tags, descriptions, aliases. All of it a projection."""
+"""Releases and prompts as MLflow shows them: versions, tags, descriptions, aliases.
+
+All of it a projection.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ def register_version(
     tags: Mapping[str, str],
     description: str,
 ) -> int:
-    """Store manifest and adapter under the run, then make the version in one write: there is none or a whole one."""
+    """Store manifest and adapter under the run, then make the version in one write: there is none
+    or a whole one.
+    """
     known = version_of(client, model, release.digest)
     if known is not None:
         return known
@@ -146,7 +151,8 @@ def project_champion(
     before = aliases(client, model)
     with translated(f"project the champion of {model}"):
         wanted = {"champion": champion, "challenger": challenger}
-        # Before the aliases move: a run that is cut off in between no longer finds there who was left.
+        # Before the aliases move: a run that is cut off in between no longer finds there who was
+        # left.
         for alias in ("challenger", "champion"):
             old = before.get(alias)
             if old is not None and old not in wanted.values():
@@ -171,7 +177,9 @@ def project_prompt(
     commit_message: str,
     experiment_id: str | None,
 ) -> int:
-    """Write a prompt version unless one with the same `digest` tag exists; MLflow itself does not deduplicate."""
+    """Write a prompt version unless one with the same `digest` tag exists; MLflow itself does not
+    deduplicate.
+    """
     digest = tags.get("digest", "")
     if not digest:
         raise TrackingError(
@@ -182,7 +190,10 @@ def project_prompt(
 
     with translated(f"project the prompt {name}"):
         # Without the last condition MLflow leaves prompts out of the answer.
-        query = f"name = {quoted(safe)} and tags.digest = {quoted(digest)} and tags.`{IS_PROMPT_TAG_KEY}` = 'true'"
+        query = (
+            f"name = {quoted(safe)} and tags.digest = {quoted(digest)} and "
+            f"tags.`{IS_PROMPT_TAG_KEY}` = 'true'"
+        )
         known = [int(version.version) for version in client.search_model_versions(query)]
         version = (
             min(known) if known else _write_prompt(client, safe, template, tags, commit_message)
@@ -226,7 +237,8 @@ def _ensure_model(client: MlflowClient, model: str) -> None:
         try:
             client.create_registered_model(
                 model,
-                description="Releases. The alias `champion` serves; each version's description says why it may.",
+                description="Releases. The alias `champion` serves; each version's description "
+                "says why it may.",
             )
         except MlflowException as error:
             if error.error_code != _EXISTS:

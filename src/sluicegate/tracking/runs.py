@@ -42,10 +42,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class RunHandle:
-    """A run that is open for writing. As a context manager it ends FINISHED, FAILED on an error, KILLED on Ctrl-C.
+    """A run that is open for writing.
 
-    Metrics are buffered (200 of them cost 0.05 s in one batch, 3.9 s one by one) and written when 200 are waiting,
-    after 3 s, and at the end: a kill loses at most the last three seconds of a curve.
+    As a context manager it ends FINISHED, FAILED on an error, KILLED on Ctrl-C.
+
+    Metrics are buffered (200 of them cost 0.05 s in one batch, 3.9 s one by one) and written when
+    200 are waiting, after 3 s, and at the end: a kill loses at most the last three seconds of a
+    curve.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, experiment_id: str) -> None:
@@ -58,7 +61,9 @@ class RunHandle:
         self._samples = 0
 
     def reopen(self) -> RunHandle:
-        """Set a found run RUNNING again; steps above 0 that its curves already hold are not written twice."""
+        """Set a found run RUNNING again; steps above 0 that its curves already hold are not written
+        twice.
+        """
         with translated("reopen a run"):
             run = self._client.get_run(self.id)
             if run.info.status == "RUNNING" and not run.data.metrics:
@@ -97,7 +102,7 @@ class RunHandle:
         self._buffer = []
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record parameters (nested ones get dotted names); a parameter cannot change within a run."""
+        """Record parameters (nested ones get dotted names); none can change within a run."""
         from mlflow.entities import Param
 
         flat = [Param(key, value) for key, value in flatten(params).items()]
@@ -115,7 +120,8 @@ class RunHandle:
             )
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Store a table that MLflow's evaluation view sorts and searches; the same name again replaces it.
+        """Store a table that MLflow's evaluation view sorts and searches; the same name again
+        replaces it.
 
         Raises:
             ValueError: the columns differ in length.
@@ -154,7 +160,8 @@ class RunHandle:
                 self._client.log_artifact(self.id, str(path), folder or None)
 
     def log_dataset(self, name: str, digest: str, source: str, rows: int) -> None:
-        """Record a data set as input of the run, under our digest (MLflow's own covers 10,000 rows only).
+        """Record a data set as input of the run, under our digest (MLflow's own covers 10,000 rows
+        only).
 
         MLflow keeps 36 characters of a digest; the profile holds all 64 and the number of rows.
         """
@@ -168,7 +175,9 @@ class RunHandle:
             )
 
     def system_metrics(self) -> dict[str, float]:
-        """Sample processor, memory and disk once, log it under MLflow's System metrics tab, and return it (%, MB)."""
+        """Sample processor, memory and disk once, log it under MLflow's System metrics tab, and
+        return it (%, MB).
+        """
         import psutil
 
         memory = psutil.virtual_memory()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from sluicegate.records import Release
 from sluicegate.tracking import registry, traces
 from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
+from sluicegate.tracking.human_words import HumanWord, human_words
 from sluicegate.tracking.runs import RunHandle
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ class Tracking:
     """Runs, the Model Registry and the Prompt Registry at `url`.
 
     Args:
-        url: `sqlite:///...` (made if absent), another database, or the address of a tracking server.
-        artifacts: folder of the artefacts, for a database that we open ourselves; a server keeps its own.
+        url: `sqlite:///...` (made if absent), another database, or the address of a tracking
+            server.
+        artifacts: folder of the artefacts, for a database that we open ourselves; a server keeps
+            its own.
 
-    Nothing is imported or opened before the first call. Every method raises `TrackingError` where MLflow fails.
+    Nothing is imported or opened before the first call. Every method raises `TrackingError` where
+    MLflow fails.
     """
 
     def __init__(self, url: str, artifacts: Path) -> None:
@@ -42,7 +46,9 @@ class Tracking:
         return self._client
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment `name`; made, with its artefacts in our folder, if absent; restored if deleted."""
+        """Id of the experiment `name`; made, with its artefacts in our folder, if absent; restored
+        if deleted.
+        """
         if name in self._experiments:
             return self._experiments[name]
         with exclusive(self.artifacts.parent, "write"), translated(f"open the experiment {name}"):
@@ -86,7 +92,10 @@ class Tracking:
         return handle
 
     def find_run(self, experiment: str, tag: str, value: str) -> RunHandle | None:
-        """The latest run of `experiment` whose `tag` equals `value`, or None. `.reopen()` makes it writable again."""
+        """The latest run of `experiment` whose `tag` equals `value`, or None.
+
+        `.reopen()` makes it writable again.
+        """
         experiment_id = self.experiment(experiment)
         with translated("search runs"):
             runs = self.client.search_runs(
@@ -103,7 +112,8 @@ class Tracking:
     def log_answers(
         self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]
     ) -> int:
-        """Write one trace for each generated answer of `run`, with what judges said of it; the number that is stored.
+        """Write one trace for each generated answer of `run`, with what judges said of it; the
+        number that is stored.
 
         Each has the spans render, generate and score. Written again, they are the same traces.
         """
@@ -112,9 +122,11 @@ class Tracking:
                 self.client, self.url, run.experiment_id, run.id, about, answers
             )
 
-    def human_words(self, experiment: str) -> tuple[list[traces.HumanWord], set[str]]:
-        """What people wrote on the traces of generated answers, oldest trace first, and the ids of all such traces."""
-        return traces.human_words(self.client, self.experiment(experiment))
+    def human_words(self, experiment: str) -> tuple[list[HumanWord], set[str]]:
+        """What people wrote on the traces of generated answers, oldest trace first, and the ids of
+        all such traces.
+        """
+        return human_words(self.client, self.experiment(experiment))
 
     def register_version(
         self,
@@ -126,9 +138,11 @@ class Tracking:
         tags: Mapping[str, str] | None = None,
         description: str = "",
     ) -> int:
-        """Make `release` a version of `model`, or return the version it already is (found by its digest tag).
+        """Make `release` a version of `model`, or return the version it already is (found by its
+        digest tag).
 
-        The version holds `manifest.json` and the adapter folder, never the base model. Its tags carry every digest.
+        The version holds `manifest.json` and the adapter folder, never the base model. Its tags
+        carry every digest.
         """
         with exclusive(self.artifacts.parent, "write"):
             return registry.register_version(
@@ -142,11 +156,13 @@ class Tracking:
     def describe(
         self, model: str, version: int, markdown: str, tags: Mapping[str, str] | None = None
     ) -> None:
-        """Set a version's description (Markdown, cut at 5000 characters, a line boundary) and tags."""
+        """Set a version's description (Markdown, cut at a line end, 5000 characters) and tags."""
         registry.describe(self.client, model, version, markdown, tags or {})
 
     def tags_of(self, model: str) -> dict[int, dict[str, str]]:
-        """Version to tags, for every version of `model`; what people typed in the MLflow UI is among them."""
+        """Version to tags, for every version of `model`; what people typed in the MLflow UI is
+        among them.
+        """
         return registry.tags_of(self.client, model)
 
     def set_tags(self, model: str, version: int, tags: Mapping[str, str | None]) -> None:
@@ -181,7 +197,8 @@ class Tracking:
         """Show a prompt in the Prompt Registry and return its version there.
 
         Args:
-            name: letters, digits, `-`, `_`, `.`; other characters become `_`. Must not be a model's name.
+            name: letters, digits, `-`, `_`, `.`; other characters become `_`. Must not be a model's
+                name.
             template: text, or chat messages `[{"role": ..., "content": ...}]`.
             tags: must hold `digest`; a prompt with the same digest is not written twice.
             experiment: name of the experiment whose Prompts page lists it.
@@ -199,7 +216,9 @@ class Tracking:
         challenger_version: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the ledger says."""
+        """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the
+        ledger says.
+        """
         with exclusive(self.artifacts.parent, "write"):
             registry.project_champion(
                 self.client, model, champion_version, challenger_version, tags or {}
@@ -217,7 +236,8 @@ class Tracking:
         """Address of a run, a model (version), a prompt, or the front page, in the MLflow UI.
 
         Args:
-            ui: address of the UI; by default the tracking server, or where `sluice up` puts it first.
+            ui: address of the UI; by default the tracking server, or where `sluice up` puts it
+                first.
 
         Example:
             >>> Tracking("sqlite:///x.db", Path("a")).ui_link(model="support", version=3)

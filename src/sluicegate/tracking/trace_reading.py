@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sluicegate.errors import ConfigError
 from sluicegate.tracking.connection import translated
-from sluicegate.tracking.traces import EXAMPLE_TAG, RELEASE_TAG
+from sluicegate.tracking.human_words import EXAMPLE_TAG, RELEASE_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,7 +18,9 @@ _PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """One assessment: `value` is a truth value, number or text; an `expectation` says what the answer should be."""
+    """One assessment: `value` is a truth value, number or text; an `expectation` says what the
+    answer should be.
+    """
 
     name: str
     value: Any
@@ -29,7 +31,9 @@ class Assessed:
 
 @dataclass(frozen=True, slots=True)
 class TraceValues:
-    """One trace: inputs and outputs of its root span as they were logged; times in milliseconds since 1970."""
+    """One trace: inputs and outputs of its root span as they were logged; times in milliseconds
+    since 1970.
+    """
 
     id: str
     milliseconds: int
@@ -46,7 +50,8 @@ class TraceValues:
 
 
 def read_traces(client: MlflowClient, experiment: str) -> Iterator[TraceValues]:
-    """Yield the finished traces of an experiment, oldest first, a page at a time; those of our evaluations are left out.
+    """Yield the finished traces of an experiment, oldest first, a page at a time; those of our
+    evaluations are left out.
 
     Raises:
         ConfigError: there is no such experiment.

@@ -1,7 +1,8 @@
-"""Generated answers as MLflow traces, and what people wrote on them.
+"""Generated answers as MLflow traces.
 
-Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on a database keeps 21
-to 27 of 50 traces and says nothing. Ids come from the run and the example, so that writing again adds nothing twice.
+Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on
+a database keeps 21 to 27 of 50 traces and says nothing. Ids come from the run and the example, so
+that writing again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -9,32 +10,30 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.errors import TrackingError
 from sluicegate.hashing import digest_value
 from sluicegate.tracking.connection import quoted, translated
+from sluicegate.tracking.human_words import EXAMPLE_TAG, JUDGE, RELEASE_TAG, Value, search
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Assessment, Trace
+    from mlflow.entities import Assessment
     from mlflow.tracing.client import TracingClient
 
-EXAMPLE_TAG = "sluice.example"
-RELEASE_TAG = "sluice.release"
 PREVIEW = 1000
 SPANS_AT_ONCE = 200
-_PAGE = 500
-_JUDGE, _HUMAN = "LLM_JUDGE", "HUMAN"
-Value = float | int | str | bool
 
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a judge said of an answer. `value` is in the judge's own scale; `by` is its name and digest."""
+    """What a judge said of an answer.
+
+    `value` is in the judge's own scale; `by` is its name and digest.
+    """
 
     name: str
     value: Value
@@ -78,7 +77,8 @@ class About:
     Attributes:
         release, golden, adapter: digests; `adapter` is `none` for the bare base model.
         base: the model's name.
-        prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None where it has none.
+        prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None
+            where it has none.
         settings: of the generation.
     """
 
@@ -92,29 +92,6 @@ class About:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class HumanWord:
-    """What a person wrote on a trace: `value` for `name`, an assessment or (`expected`) what the answer should be.
-
-    `example`, `group`, `release`, `inputs`, `output`, `references`, `other`: of the answer, as it was traced.
-    """
-
-    trace: str
-    name: str
-    value: Value
-    by: str
-    rationale: str
-    time: str
-    expected: bool
-    example: str
-    group: str
-    release: str
-    inputs: Mapping[str, str]
-    output: str
-    references: tuple[str, ...]
-    other: str
-
-
 def log_answers(
     client: MlflowClient,
     url: str,
@@ -126,7 +103,8 @@ def log_answers(
     """Write one trace for each answer, then count what is stored.
 
     Raises:
-        TrackingError: MLflow refuses, or holds fewer traces or assessments afterwards than were written.
+        TrackingError: MLflow refuses, or holds fewer traces or assessments afterwards than were
+            written.
     """
     from mlflow.tracing.client import TracingClient
 
@@ -141,24 +119,6 @@ def log_answers(
             tracing.log_spans(experiment_id, spans)
     _verify(client, experiment_id, run_id, answers)
     return len(answers)
-
-
-def human_words(client: MlflowClient, experiment_id: str) -> tuple[list[HumanWord], set[str]]:
-    """What people wrote on the traces of generated answers, oldest trace first, and the ids of all such traces.
-
-    What somebody took back or replaced is left out. A judge's own opinion counts as a person's word once its value was
-    changed in place.
-    """
-    words, known = [], set()
-    for short in _search(client, experiment_id, f"tags.`{EXAMPLE_TAG}` != ''"):
-        known.add(str(short.info.trace_id))
-        said = [one for one in short.info.assessments if _is_human(one)]
-        if not said:
-            continue
-        with translated(f"read the trace {short.info.trace_id}"):
-            trace = client.get_trace(short.info.trace_id)
-        words += [_word(trace, one) for one in said]
-    return words, known
 
 
 def _write(
@@ -281,14 +241,17 @@ def _span(
 
 
 def _assessment(key: str, opinion: Opinion) -> Assessment:
-    """A judge's opinion. `sluice.value` keeps what it said, so that a change in place is noticed."""
+    """A judge's opinion.
+
+    `sluice.value` keeps what it said, so that a change in place is noticed.
+    """
     from mlflow.entities import AssessmentSource, Feedback
 
     made = Feedback(
         name=opinion.name,
         value=opinion.value,
         rationale=_clean(opinion.reason) or None,
-        source=AssessmentSource(_JUDGE, opinion.by),
+        source=AssessmentSource(JUDGE, opinion.by),
         metadata={"sluice.value": json.dumps(opinion.value)},
     )
     made.assessment_id = f"a-{digest_value([key, opinion.name, opinion.by])[:32]}"
@@ -298,70 +261,20 @@ def _assessment(key: str, opinion: Opinion) -> Assessment:
 def _verify(
     client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]
 ) -> None:
-    """What is stored must be what was written: silence about lost rows would be a better mean than there is."""
-    found = list(_search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
+    """What is stored must be what was written: silence about lost rows would be a better mean than
+    there is.
+    """
+    found = list(search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
     opinions = sum(len(answer.opinions) for answer in answers)
     kept = sum(
-        1 for trace in found for one in trace.info.assessments if one.source.source_type == _JUDGE
+        1 for trace in found for one in trace.info.assessments if one.source.source_type == JUDGE
     )
     if len(found) != len(answers) or kept != opinions:
         raise TrackingError(
-            f"MLflow holds {len(found)} of {len(answers)} traces and {kept} of {opinions} assessments of run {run_id}.",
+            f"MLflow holds {len(found)} of {len(answers)} traces and {kept} of {opinions} "
+            f"assessments of run {run_id}.",
             hint="Look at the log of the tracking server and the free disk space, then run again.",
         )
-
-
-def _search(client: MlflowClient, experiment_id: str, query: str) -> Iterator[Trace]:
-    token = None
-    while True:
-        with translated("search traces"):
-            page = client.search_traces(
-                locations=[experiment_id],
-                filter_string=query,
-                max_results=_PAGE,
-                order_by=["timestamp_ms ASC"],
-                page_token=token,
-                include_spans=False,
-            )
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _is_human(one: Assessment) -> bool:
-    if one.valid is False or (one.feedback is None and one.expectation is None):
-        return False
-    if one.source.source_type == _HUMAN:
-        return True
-    said = (one.metadata or {}).get("sluice.value")
-    return said is not None and one.feedback is not None and json.dumps(one.feedback.value) != said
-
-
-def _word(trace: Trace, one: Assessment) -> HumanWord:
-    root = next(span for span in trace.data.spans if span.parent_id is None)
-    value = one.feedback.value if one.feedback is not None else one.expectation.value
-    human = one.source.source_type == _HUMAN
-    return HumanWord(
-        trace=trace.info.trace_id,
-        name=one.name,
-        value=value
-        if isinstance(value, float | int | str | bool)
-        else json.dumps(value, ensure_ascii=False),
-        by=str(one.source.source_id or "unknown") if human else "unknown",
-        rationale=one.rationale or "",
-        time=datetime.fromtimestamp((one.last_update_time_ms or 0) / 1000, UTC).isoformat(
-            timespec="milliseconds"
-        ),
-        expected=one.feedback is None,
-        example=trace.info.tags[EXAMPLE_TAG],
-        group=str(root.get_attribute("sluice.group")),
-        release=trace.info.tags.get(RELEASE_TAG, ""),
-        inputs={str(name): str(text) for name, text in dict(root.inputs).items()},
-        output=str(root.outputs),
-        references=tuple(root.get_attribute("sluice.references") or ()),
-        other=str(root.get_attribute("sluice.other") or ""),
-    )
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,6 @@
-"""A LoRA adapter on a frozen model: attached by PEFT, written as the two files that `adapters` verifies."""
+"""A LoRA adapter on a frozen model: attached by PEFT, written as the two files that `adapters`
+verifies.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
@@ -96,7 +99,8 @@ def publish(model: torch.nn.Module, params: TuneParams, base: LoadedBase, out: P
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (out.parent / f".{out.name}.{word}.{os.getpid()}" for word in ("new", "old"))
-    layers = chosen_layers(params, int(model.config.num_hidden_layers))  # type: ignore[union-attr,arg-type]  # PeftModel's
+    config: Any = model.config  # PeftModel's, untyped
+    layers = chosen_layers(params, int(config.num_hidden_layers))
     try:
         temporary.mkdir()
         save_tensors(adapter_tensors(model), temporary / WEIGHTS)

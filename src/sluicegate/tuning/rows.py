@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sluicegate.config import TuneParams
-from sluicegate.models.weights import encode_chat
+from sluicegate.engines.loading import encode_chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,9 +28,11 @@ class Row:
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Messages, str]], longest: int
 ) -> tuple[list[Row], int]:
-    """Tokens of each (messages, answer) pair under the chat template, and how many exceed `longest` and are left out.
+    """Tokens of each (messages, answer) pair under the chat template, and how many exceed `longest`
+    and are left out.
 
-    The answer ends with the first end-of-turn token: what a template writes after it is never generated.
+    The answer ends with the first end-of-turn token: what a template writes after it is never
+    generated.
     """
     rows, skipped = [], 0
     for messages, answer in pairs:
@@ -40,7 +42,8 @@ def tokenise(
         )
         if whole[: len(prompt)] == prompt and len(whole) > len(prompt):
             said = whole[len(prompt) :]
-        else:  # templates that rewrite the turn before: open it as in generation, then the plain text
+        # templates that rewrite the turn before: open it as in generation, then the plain text
+        else:
             said = [int(token) for token in tokenizer.encode(answer, add_special_tokens=False)]
         end = tokenizer.eos_token_id
         said = said[: said.index(end) + 1] if end in said else [*said, int(end)]
@@ -52,7 +55,8 @@ def tokenise(
 
 
 def fill(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
-    """Cut `rows`, in order, into batches of at most `batch_tokens` tokens; a longer row is a batch of its own.
+    """Cut `rows`, in order, into batches of at most `batch_tokens` tokens; a longer row is a batch
+    of its own.
 
     Example:
         >>> [len(batch) for batch in fill([Row((1, 2, 3), 1), Row((4, 5), 1), Row((6,) * 9, 1)], 5)]
@@ -70,7 +74,8 @@ def fill(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
 
 
 def schedule(rows: Sequence[Row], params: TuneParams) -> list[list[Row]]:
-    """All batches of a run, in order: every epoch shuffled anew by the seed, the last one cut short by a fraction.
+    """All batches of a run, in order: every epoch shuffled anew by the seed, the last one cut short
+    by a fraction.
 
     `max_steps` over 0 ends the run there.
     """

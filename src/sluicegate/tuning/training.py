@@ -1,4 +1,6 @@
-"""The training loop: packed batches, loss on answers only, AdamW with warmup and cosine, checkpoints, exact resume."""
+"""The training loop: packed batches, loss on answers only, AdamW with warmup and cosine,
+checkpoints, exact resume.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sluicegate.config import TuneParams
-from sluicegate.errors import ConfigError, DataError, ModelError
-from sluicegate.hashing import digest_value
-from sluicegate.models import LoadedBase, Messages
-from sluicegate.models.attention import (
+from sluicegate.engines.attention import (
     Plan,
     plannable,
     planned,
     restarting_positions,
     use_planned_attention,
 )
-from sluicegate.models.weights import choose_dtype, load_model, load_tokenizer
+from sluicegate.engines.loading import choose_dtype, load_model, load_tokenizer
+from sluicegate.errors import ConfigError, DataError, ModelError
+from sluicegate.hashing import digest_value
+from sluicegate.models import LoadedBase, Messages
 from sluicegate.records import TuneSummary
 from sluicegate.tuning import checkpoints as saved
 from sluicegate.tuning.lora import attach, publish
@@ -64,7 +66,7 @@ def run(
             f"tune.method {params.method!r} trains nothing.",
             hint="Skip the tune stage, or set it to lora.",
         )
-    number = choose_dtype(dtype)
+    kind = choose_dtype(dtype)
     tokenizer = load_tokenizer(base.path)
     longest = min(base.context, params.max_tokens)
     rows, skipped = tokenise(tokenizer, train, longest)
@@ -75,16 +77,8 @@ def run(
             hint="The bound is the smaller of tune.max_tokens and the base's context.",
         )
     with torch.random.fork_rng():
-        model = load_model(base.path, number, quantization=params.quantization)
-        packed = plannable(model.config)
-        tuned = attach(model, params)
-        if packed:
-            use_planned_attention(model)
-        trainable = [weight for weight in tuned.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trainable, lr=params.learning_rate, weight_decay=params.weight_decay
-        )
-        state = _Run(tuned, optimizer, packed)
+        model = load_model(base.path, kind, quantization=params.quantization)
+        state = _started(model, params)
         folder = saved.run_folder(checkpoints, run_key)
         _restore(state, saved.latest(folder))
         batches = schedule(rows, params)
@@ -93,8 +87,9 @@ def run(
             state.curve[-1]["validation_loss"] = _mean_loss(
                 state, held, params.batch_tokens, state.curve[-1]["loss"]
             )
-        publish(tuned, params, base, out)
+        publish(state.model, params, base, out)
     shutil.rmtree(folder, ignore_errors=True)
+    weights = list(state.model.parameters())
     return TuneSummary(
         steps=len(batches),
         epochs=sum(len(batch) for batch in batches) / len(rows),
@@ -102,21 +97,36 @@ def run(
         validation_loss=state.curve[-1]["validation_loss"],
         useful_tokens_per_second=state.tokens / max(state.seconds, 1e-9),
         seconds=state.seconds,
-        trainable_parameters=sum(weight.numel() for weight in trainable),
-        total_parameters=sum(weight.numel() for weight in tuned.parameters()),
+        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
+        total_parameters=sum(weight.numel() for weight in weights),
         examples=len(rows),
         skipped_over_length=skipped,
-        dtype=number,
+        dtype=kind,
         curve=tuple(state.curve),
     )
 
 
+def _started(model: Any, params: TuneParams) -> _Run:
+    """The model with its fresh adapter, before the first step."""
+    packed = plannable(model.config)
+    tuned = attach(model, params)
+    if packed:
+        use_planned_attention(model)
+    trainable = [weight for weight in tuned.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trainable, lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    return _Run(tuned, optimizer, packed)
+
+
 def learning_rate(step: int, steps: int, params: TuneParams) -> float:
-    """Rate of step 1 to `steps`: linear warmup over `warmup_fraction`, then a half cosine towards 0.
+    """Rate of step 1 to `steps`: linear warmup over `warmup_fraction`, then a half cosine towards
+    0.
 
     Example:
         >>> from sluicegate.config import TuneParams
-        >>> [round(learning_rate(s, 4, TuneParams(learning_rate=1, warmup_fraction=0.25)), 2) for s in (1, 2, 3, 4)]
+        >>> [round(learning_rate(s, 4, TuneParams(learning_rate=1, warmup_fraction=0.25)), 2)
+        ...     for s in (1, 2, 3, 4)]
         [1.0, 1.0, 0.75, 0.25]
     """
     warmup = math.ceil(params.warmup_fraction * steps)
@@ -182,18 +192,20 @@ def _backward(state: _Run, batch: Sequence[Row]) -> float:
 
 
 def _summed_loss(state: _Run, rows: Sequence[Row]) -> torch.Tensor:
-    """Summed negative log-likelihood of the answers of `rows`; the vocabulary is projected at their positions only."""
-    place = next(state.model.parameters()).device
+    """Summed negative log-likelihood of the answers of `rows`; the vocabulary is projected at their
+    positions only.
+    """
+    device = next(state.model.parameters()).device
     lengths = tuple(len(row.tokens) for row in rows)
-    tokens = torch.tensor([token for row in rows for token in row.tokens], device=place)
+    tokens = torch.tensor([token for row in rows for token in row.tokens], device=device)
     ends = torch.tensor(lengths).cumsum(0).tolist()
     targets = torch.cat(
         [torch.arange(end - row.answer, end) for row, end in zip(rows, ends, strict=True)]
-    ).to(place)
+    ).to(device)
     with planned(Plan(lengths=lengths)):
         out = state.model(
             input_ids=tokens[None],
-            position_ids=restarting_positions(lengths, place),
+            position_ids=restarting_positions(lengths, device),
             use_cache=False,
             logits_to_keep=targets - 1,
         )

@@ -1,4 +1,6 @@
-"""Other commits than the checked-out one: the merge base, files as they were there, a work tree of its own."""
+"""Other commits than the checked-out one: the merge base, files as they were there, a work tree of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sluicegate.errors import UsageError, VersioningError
-from sluicegate.versioning import _dvc, ensure_dvc, git
+from sluicegate.versioning.commits import git
+from sluicegate.versioning.dvc_calls import ensure_dvc, run_dvc
 
-DEEPEN = "git fetch --deepen=200 origin {branch}   (GitHub Actions: fetch-depth: 0; GitLab CI: GIT_DEPTH: 0)"
+DEEPEN = (
+    "git fetch --deepen=200 origin {branch}   (GitHub Actions: fetch-depth: 0; GitLab CI: "
+    "GIT_DEPTH: 0)"
+)
 
 
 def merge_base(root: Path, ref: str) -> str:
     """Full hash of the newest commit that HEAD and `ref` have in common.
 
     Raises:
-        UsageError: `ref` names no commit and this is a whole clone, or the two histories have nothing in common.
-        VersioningError: the history here is too short to tell; the hint is the line that fetches more.
+        UsageError: `ref` names no commit and this is a whole clone, or the two histories have
+            nothing in common.
+        VersioningError: the history here is too short to tell; the hint is the line that fetches
+            more.
     """
     branch = ref.removeprefix("origin/").removeprefix("refs/remotes/")
     shallow = git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
@@ -27,7 +35,8 @@ def merge_base(root: Path, ref: str) -> str:
             spec = f"+refs/heads/{branch}:refs/remotes/origin/{branch}"
             raise VersioningError(
                 f"the commit {ref} to compare with is not in this clone.",
-                hint=f"git fetch --deepen=200 origin {spec if ref.startswith('origin/') else branch}   "
+                hint="git fetch --deepen=200 origin "
+                f"{spec if ref.startswith('origin/') else branch}   "
                 "(GitHub Actions: fetch-depth: 0; GitLab CI: GIT_DEPTH: 0)",
             )
         raise UsageError(
@@ -58,7 +67,9 @@ def _answers(root: Path, *arguments: str) -> str:
 
 
 def file_at(root: Path, sha: str, path: str) -> bytes | None:
-    """Bytes of the file `path` (relative to `root`) in commit `sha`; None where it is absent or lies outside."""
+    """Bytes of the file `path` (relative to `root`) in commit `sha`; None where it is absent or
+    lies outside.
+    """
     done = subprocess.run(
         ["git", "-C", str(root), "cat-file", "blob", f"{sha}:./{path}"],
         capture_output=True,
@@ -79,7 +90,8 @@ def files_at(root: Path, sha: str, folder: str = ".") -> dict[str, str]:
 
 
 def files_here(root: Path, sha: str) -> dict[str, str]:
-    """The same as `files_at`, of the files as they are on the disk now; `sha` is any commit, to start from.
+    """The same as `files_at`, of the files as they are on the disk now; `sha` is any commit, to
+    start from.
 
     New files count too where git does not ignore them. Only what differs from `sha` is read.
     """
@@ -99,7 +111,8 @@ def files_here(root: Path, sha: str) -> dict[str, str]:
 
 
 def open_worktree(root: Path, sha: str, folder: Path) -> Path:
-    """Check `sha` out at `folder`/tree, with a DVC that shares this project's cache; returns the project's root there.
+    """Check `sha` out at `folder`/tree, with a DVC that shares this project's cache; returns the
+    project's root there.
 
     A checkout that was cut off is made anew. `close_worktree` removes it.
 
@@ -126,7 +139,9 @@ def close_worktree(root: Path, folder: Path) -> None:
 
 
 def _share_cache(root: Path, there: Path) -> None:
-    """Give the other work tree this project's DVC settings and cache, so that stages known here are not run again."""
+    """Give the other work tree this project's DVC settings and cache, so that stages known here are
+    not run again.
+    """
     ensure_dvc(root)
     (there / ".dvc").mkdir(exist_ok=True)
     for name in ("config", "config.local"):
@@ -134,13 +149,14 @@ def _share_cache(root: Path, there: Path) -> None:
             shutil.copy(root / ".dvc" / name, there / ".dvc" / name)
     if not (there / ".dvc" / "config").is_file():
         (there / ".dvc" / "config").touch()
-    cache = _dvc(root, "cache", "dir").strip()
-    _dvc(there, "config", "--local", "cache.dir", str((root / cache).resolve()))
-    _dvc(there, "config", "--local", "core.no_scm", "true")
+    cache = run_dvc(root, "cache", "dir").strip()
+    run_dvc(there, "config", "--local", "cache.dir", str((root / cache).resolve()))
+    run_dvc(there, "config", "--local", "core.no_scm", "true")
 
 
 def fetch_data(root: Path, targets: Sequence[str]) -> None:
-    """Bring what `targets` (.dvc files) describe into the work tree, from the cache, else from the remote.
+    """Bring what `targets` (.dvc files) describe into the work tree, from the cache, else from the
+    remote.
 
     Raises:
         VersioningError: neither has the bytes.
@@ -148,6 +164,6 @@ def fetch_data(root: Path, targets: Sequence[str]) -> None:
     if not targets:
         return
     try:
-        _dvc(root, "checkout", *targets)
+        run_dvc(root, "checkout", *targets)
     except VersioningError:
-        _dvc(root, "pull", *targets)
+        run_dvc(root, "pull", *targets)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from sluicegate.errors import VersioningError
-from sluicegate.versioning import git
+from sluicegate.versioning.commits import git
 
 
 def commit_authors(root: Path, since: str = "") -> tuple[str, ...]:
-    """Names and addresses of everybody who wrote what the checked-out commit brings, `Co-authored-by` included.
+    """Names and addresses of everybody who wrote what the checked-out commit brings,
+    `Co-authored-by` included.
 
-    These are the authors of that commit and of those before it that the commit `since` does not have, as far as they
-    touch the folder `root`. Where `since` is not in this clone, or has them all: of what a merge brought in.
+    These are the authors of that commit and of those before it that the commit `since` does not
+    have, as far as they touch the folder `root`. Where `since` is not in this clone, or has them
+    all: of what a merge brought in.
 
     Raises:
         VersioningError: not a repository, or no commit yet.

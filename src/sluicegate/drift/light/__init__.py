@@ -1,15 +1,20 @@
 """LangKit's light text metrics, computed for many texts at once; LangKit need not be installed.
 
-The twelve columns of `langkit.light_metrics` (0.0.35) under the same names and with equal values. Deliberate
-differences:
+The twelve columns of `langkit.light_metrics` (0.0.35) under the same names and with equal values.
+Deliberate differences:
 
-- A missing text (None) stays a null in its own row. In LangKit one None blanks the metric for the whole batch.
+- A missing text (None) stays a null in its own row. In LangKit one None blanks the metric for the
+whole batch.
 - `has_patterns` holds LangKit's answer, the first group that matches; `patterns` holds all of them.
-- `aggregate_reading_level` is the number. LangKit registers two functions under that name, the first of which
-  makes a phrase ("7th and 8th grade"); the number, which it computes last, is what its profiles keep.
-- `vader_sentiment` (Hutto and Gilbert 2014, compound score) is computed with its lexicon from here; LangKit's own
+- `aggregate_reading_level` is the number. LangKit registers two functions under that name, the
+first of which
+  makes a phrase ("7th and 8th grade"); the number, which it computes last, is what its profiles
+  keep.
+- `vader_sentiment` (Hutto and Gilbert 2014, compound score) is computed with its lexicon from here;
+LangKit's own
   `sentiment_nltk` downloads it.
-- Whitespace without a word, such as a vertical tab, is counted as textstat counts it; nothing is stripped first.
+- Whitespace without a word, such as a vertical tab, is counted as textstat counts it; nothing is
+stripped first.
 """
 
 from __future__ import annotations
@@ -30,14 +35,16 @@ __all__ = ["GROUPS", "NUMERIC", "light_metrics"]
 Array = NDArray[np.float64]
 
 NUMERIC = (
-    "flesch_reading_ease", "automated_readability_index", "aggregate_reading_level", "syllable_count", "lexicon_count",
-    "sentence_count", "character_count", "letter_count", "polysyllable_count", "monosyllable_count", "difficult_words",
+    "flesch_reading_ease", "automated_readability_index", "aggregate_reading_level",
+    "syllable_count", "lexicon_count", "sentence_count", "character_count", "letter_count",
+    "polysyllable_count", "monosyllable_count", "difficult_words",
 )  # fmt: skip
 """The eleven numeric columns; the twelfth is `has_patterns`."""
 
 _SUMS = {
     "characters": "character_count", "letters": "letter_count", "words": "lexicon_count",
-    "syllables": "syllable_count", "polysyllables": "polysyllable_count", "monosyllables": "monosyllable_count",
+    "syllables": "syllable_count", "polysyllables": "polysyllable_count",
+    "monosyllables": "monosyllable_count",
 }  # fmt: skip
 _TEXTS, _CHARACTERS = (
     1_000,
@@ -49,14 +56,17 @@ _LINSEAR = 100
 def light_metrics(
     texts: Sequence[str | None],
 ) -> tuple[dict[str, Array], list[tuple[str, ...] | None]]:
-    """The light metrics of each text: numeric columns (NaN where the text is None) and the patterns found.
+    """The light metrics of each text: numeric columns (NaN where the text is None) and the patterns
+    found.
 
-    The counts are in characters, words, sentences and syllables; the readability columns in grades or on Flesch's
-    scale. An empty text counts 0 of everything but one sentence. No texts give empty columns.
+    The counts are in characters, words, sentences and syllables; the readability columns in grades
+    or on Flesch's scale. An empty text counts 0 of everything but one sentence. No texts give empty
+    columns.
 
     Returns:
-        `NUMERIC` columns as float arrays of one value per text, in order; and per text the tuple of pattern groups
-        (LangKit's `has_patterns` is its first element, or None), None for a missing text.
+        `NUMERIC` columns as float arrays of one value per text, in order; and per text the tuple of
+        pattern groups (LangKit's `has_patterns` is its first element, or None), None for a missing
+        text.
 
     Example:
         >>> numbers, found = light_metrics(["Where is my order? Call 555-123-4567.", None, ""])
@@ -117,14 +127,18 @@ def _batch(texts: list[str]) -> tuple[dict[str, Array], list[tuple[str, ...]]]:
 
 
 def _sums(values: NDArray[Any], bounds: Places, stops: Places | None = None) -> Array:
-    """Sum of each text's stretch of `values`, to the token before `stops` or to the text's last; 0 without tokens."""
+    """Sum of each text's stretch of `values`, to the token before `stops` or to the text's last; 0
+    without tokens.
+    """
     total = np.zeros(len(values) + 1, np.intp)
     np.cumsum(values, out=total[1:])
     return (total[bounds[1:] if stops is None else stops] - total[bounds[:-1]]).astype(np.float64)
 
 
 def _sentences(found: Scan, stops: Places) -> Array:
-    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule), before the tokens `stops`."""
+    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule), before
+    the tokens `stops`.
+    """
     begins = found.bounds[:-1]
     seen = np.zeros(len(found.head) + 1, np.intp)
     np.cumsum(found.head, out=seen[1:])
@@ -144,7 +158,9 @@ def _sentences(found: Scan, stops: Places) -> Array:
 
 
 def _difficult(found: Scan, texts: int) -> tuple[Array, Array, Array]:
-    """Distinct words that are not on the list of easy ones: all, with three syllables or more, with two or more."""
+    """Distinct words that are not on the list of easy ones: all, with three syllables or more, with
+    two or more.
+    """
     words = found.words
     kept = ~words.easy[words.numbers]
     bits = len(words.easy).bit_length()

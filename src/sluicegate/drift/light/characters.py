@@ -1,7 +1,8 @@
 """What each character of a text is to the light metrics, looked up for whole batches at once.
 
-The table covers all of Unicode and is filled as characters are met, by Python's own `isspace`, `isalnum`, `isdecimal`
-and `lower`: those are what `str.split` and the expressions of textstat and syllapy go by.
+The table covers all of Unicode and is filled as characters are met, by Python's own `isspace`,
+`isalnum`, `isdecimal` and `lower`: those are what `str.split` and the expressions of textstat and
+syllapy go by.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 SPACE, LETTER, OTHER, JOINER, DIGIT, BREAK, VOWEL, FOREIGN = (1 << bit for bit in range(8))
-"""Kinds, combined by `|`. LETTER: of ASCII; OTHER: what else `\\w` matches; JOINER: not of a word but kept inside one by
-textstat's list of difficult words; FOREIGN: beyond ASCII and of a word or with a lower case, left to Python."""
+"""Kinds, combined by `|`.
+
+LETTER: of ASCII; OTHER: what else `\\w` matches; JOINER: not of a word but kept inside one by
+textstat's list of difficult words; FOREIGN: beyond ASCII and of a word or with a lower case, left
+to Python.
+"""
 WORD = LETTER | OTHER
 PIECE = WORD | JOINER
 
@@ -30,7 +35,8 @@ def among(characters: str) -> NDArray[np.bool_]:
 
 
 def classified(text: str) -> tuple[Bytes, Bytes]:
-    """The kind of each character, and a byte for it: ASCII in lower case, `QUOTES`, 0 for all others.
+    """The kind of each character, and a byte for it: ASCII in lower case, `QUOTES`, 0 for all
+    others.
 
     Example:
         >>> kinds, letters = classified("A 1")

@@ -1,8 +1,9 @@
 """The readability formulas, for arrays of texts, rounded step by step as textstat rounds them.
 
-Flesch 1948 (reading ease), Kincaid et al. 1975 (grade), McLaughlin 1969 (SMOG), Coleman and Liau 1975, Smith and
-Senter 1967 (ARI), Dale and Chall 1948, O'Hayre 1966 (Linsear), Gunning 1952 (fog). textstat rounds halves of negative
-numbers away from zero and lower (-3.2 becomes -4); that is kept, since its values are what users know.
+Flesch 1948 (reading ease), Kincaid et al. 1975 (grade), McLaughlin 1969 (SMOG), Coleman and Liau
+1975, Smith and Senter 1967 (ARI), Dale and Chall 1948, O'Hayre 1966 (Linsear), Gunning 1952 (fog).
+textstat rounds halves of negative numbers away from zero and lower (-3.2 becomes -4); that is kept,
+since its values are what users know.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ def rounded(number: Array, points: int = 0) -> Array:
 
 
 def readability(counts: Mapping[str, Array]) -> dict[str, Array]:
-    """Flesch reading ease (higher: easier), ARI and the consensus of nine grades, one value per text.
+    """Flesch reading ease (higher: easier), ARI and the consensus of nine grades, one value per
+    text.
 
     Args:
-        counts: arrays `words`, `syllables`, `sentences` (at least 1), `characters`, `letters`, `polysyllables`,
-            `not_easy`, `hard` (not easy, three syllables or more), `linsear` (the formula's quotient before halving).
+        counts: arrays `words`, `syllables`, `sentences` (at least 1), `characters`, `letters`,
+            `polysyllables`, `not_easy`, `hard` (not easy, three syllables or more), `linsear` (the
+            formula's quotient before halving).
 
     Returns:
         `flesch_reading_ease` (about 0 to 120, unbounded below), `automated_readability_index` and
-        `aggregate_reading_level` (school grades; the commonest of the nine scores, the first of equals). A text
+        `aggregate_reading_level` (school grades; the commonest of the nine scores, the first of
+        equals). A text
         without a word scores what textstat gives it: 206.84, 0.0 and 0.0.
     """
     words, sentences = counts["words"], counts["sentences"]

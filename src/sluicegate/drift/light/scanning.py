@@ -1,7 +1,8 @@
 """A batch of texts taken apart into tokens and words, as arrays over all of its characters.
 
-No Python runs for a token, new or known, except for those with letters beyond ASCII and words of more than sixteen
-letters; these are worked out once for each distinct one in the batch. Nothing is remembered from batch to batch.
+No Python runs for a token, new or known, except for those with letters beyond ASCII and words of
+more than sixteen letters; these are worked out once for each distinct one in the batch. Nothing is
+remembered from batch to batch.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Scan(NamedTuple):
         bounds: per text the number of its first token, and last the number of all tokens.
         characters, letters, syllables: how many.
         monosyllable: has a letter and fewer than two syllables.
-        head, tail: is there a letter before the first and after the last sentence end inside the token.
+        head, tail: is there a letter before the first and after the last sentence end inside the
+            token.
         broken: the numbers of the tokens that hold a sentence end.
         words: numbers of the words, with syllables and lists by number (`lexicon.Words`).
         owner: per word of `words`, the text it is in.
@@ -110,7 +112,8 @@ def scan(texts: Sequence[str]) -> Scan:
     count, monosyllable, words, owner = _words(tokens, letters, digits)
     numbers, roads, email = _candidates(tokens, digits)
     return Scan(
-        tokens.bounds, tokens.ends - tokens.starts, letters, count, monosyllable, head, tail, broken,
+        tokens.bounds, tokens.ends - tokens.starts, letters, count, monosyllable, head, tail,
+        broken,
         words, owner, numbers, roads, email,
     )  # fmt: skip
 
@@ -128,7 +131,9 @@ def _sentence_ends(tokens: _Tokens, seen: Counts, letters: Counts) -> tuple[Flag
 
 
 def _words(tokens: _Tokens, letters: Counts, digits: Counts) -> tuple[Counts, Flags, Words, Places]:
-    """Per token its syllables and whether it has only one; the words among which difficult ones are looked for."""
+    """Per token its syllables and whether it has only one; the words among which difficult ones are
+    looked for.
+    """
     inside = tokens.has(kind.PIECE)
     foreign = tokens.of(np.flatnonzero(tokens.has(kind.FOREIGN)))
     foreign = foreign[np.diff(foreign, prepend=-1) > 0]
@@ -137,7 +142,8 @@ def _words(tokens: _Tokens, letters: Counts, digits: Counts) -> tuple[Counts, Fl
     starts, sizes = edges[::2], edges[1::2] - edges[::2]
     inside[1:] &= ~inside[:-1]
     before, held = tokens.sums(inside)
-    # A token of one piece has that word's syllables, one of several ("re-fund") those of its letters together.
+    # A token of one piece has that word's syllables, one of several ("re-fund") those of its
+    # letters together.
     alone, several = (
         np.flatnonzero(held == 1),
         np.flatnonzero((held > 1) & (digits == 0) & (letters > 0)),
@@ -190,7 +196,9 @@ def _read(token: str) -> _Read:
 
 
 def _candidates(tokens: _Tokens, digits: Counts) -> tuple[Flags, Flags, Flags]:
-    """Per text: could it hold a long number, a postal or an email address; where not, `patterns` need not look."""
+    """Per text: could it hold a long number, a postal or an email address; where not, `patterns`
+    need not look.
+    """
     letters, kinds, starts = tokens.letters, tokens.kinds, tokens.starts
     padded = np.append(digits, [0, 0])
     near = starts[np.flatnonzero(padded[:-2] + padded[1:-1] + padded[2:] >= 9)]

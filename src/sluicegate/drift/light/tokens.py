@@ -1,4 +1,4 @@
-"""The definitions for one token, those of textstat 0.7.4 and syllapy 0.8.0 on which LangKit builds."""
+"""The definitions for one token, those of textstat 0.7.4 and syllapy 0.8.0 that LangKit uses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def without_punctuation(token: str) -> str:
 
 
 def syllables(word: str) -> int:
-    """Syllables of one token, punctuation ignored: a list of known words, else runs of vowels; 0 with a digit in it.
+    """Syllables of one token, punctuation ignored: a list of known words, else runs of vowels; 0
+    with a digit in it.
 
     Example:
         >>> [syllables(word) for word in ("Refund,", "table", "unbelievable!", "B2B", "...")]

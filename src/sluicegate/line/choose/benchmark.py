@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sluicegate.errors import UsageError
+from sluicegate.evaluation.benchmark_runs import BenchmarkRun, Comparison, compare_runs
 from sluicegate.evaluation.files import write_evidence
-from sluicegate.evaluation.public_benchmarks import (
-    BenchmarkRun,
-    Comparison,
-    compare_runs,
-    run_tasks,
-)
+from sluicegate.evaluation.public_benchmarks import run_tasks
 from sluicegate.hashing import digest_value
-from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
+from sluicegate.line.pipeline.evaluate import candidate_release, champion_release
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmarked:
+    """What came of the tasks.
+
+    Attributes:
+        release, base: digest of the release, name of its base model.
+        comparisons: one a task and metric.
+        left_out: task to metrics that have no value for each example.
+        worse: tuning is shown to have made something worse.
+        folder: of the evidence.
+    """
+
+    release: str
+    base: str
+    comparisons: Sequence[Comparison]
+    left_out: Mapping[str, Sequence[str]]
+    worse: bool
+    folder: str
 
 
 def benchmark(
@@ -27,7 +43,7 @@ def benchmark(
     of: str = "candidate",
     limit: int | None = None,
     chat: bool = False,
-) -> dict[str, Any]:
+) -> Benchmarked:
     """Run lm-eval `tasks` on the bare base model and on a tuned release; keep every example's score.
 
     Args:
@@ -36,10 +52,6 @@ def benchmark(
         of: `candidate` (what build/adapter holds) or `champion`.
         limit: the first so many examples of each task.
         chat: put prompts into the model's chat template.
-
-    Returns:
-        `comparisons` (see `Comparison`), `left_out` (task to metrics that have no value for each example), the
-        `release`, whether tuning is shown to have made anything `worse`, and the `folder` of the evidence.
 
     Raises:
         UsageError: the release has no adapter: there is nothing to compare the base model with.
@@ -76,17 +88,12 @@ def benchmark(
     for name, made in (("base", base), (of, tuned)):
         for task, evidence in made.evidence.items():
             write_evidence(folder / f"{task.replace('/', '_')}.{name}.json", evidence)
-    return _result(chosen, compare_runs(base, tuned), base, folder)
-
-
-def _result(
-    chosen: Contender, comparisons: list[Comparison], base: BenchmarkRun, folder: Path
-) -> dict[str, Any]:
-    return {
-        "release": chosen.release.digest,
-        "base": chosen.base.name,
-        "comparisons": comparisons,
-        "left_out": {task: list(names) for task, names in base.left_out.items() if names},
-        "worse": any(one.decision == "worse" for one in comparisons),
-        "folder": str(folder),
-    }
+    comparisons = compare_runs(base, tuned)
+    return Benchmarked(
+        release=chosen.release.digest,
+        base=chosen.base.name,
+        comparisons=comparisons,
+        left_out={task: tuple(names) for task, names in base.left_out.items() if names},
+        worse=any(one.decision == "worse" for one in comparisons),
+        folder=str(folder),
+    )

@@ -10,7 +10,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sluicegate.cards.selection import selection_html, selection_text
@@ -23,8 +22,8 @@ from sluicegate.line.choose.page import page_of
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run, open_run
 from sluicegate.metrics import find_metric
-from sluicegate.models import Backend, open_backend, resolve_base
-from sluicegate.project import Project, model_cache
+from sluicegate.models import WeightsModel, open_model, price_of
+from sluicegate.project import Project
 from sluicegate.prompts import render
 from sluicegate.records import Evidence, Example, Generation, Release
 from sluicegate.selecting import (
@@ -125,8 +124,8 @@ def _golden(project: Project, plan: SelectionFile) -> list[Example]:
 def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionFile) -> Option:
     """Measure in a fresh process, so that memory is this model's only and a crash is only this candidate's."""
     say(f"select: {name}")
-    place = spec.residency or ("" if spec.endpoint else OWN)
-    known = (name, "endpoint" if spec.endpoint else "local", spec.licence, spec.commercial, place)
+    residency = spec.residency or (OWN if spec.weights else "")
+    known = (name, spec.weights, spec.licence, spec.commercial, residency)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             evidence, speed, failed = pool.submit(measure, str(project.root), name, plan).result()
@@ -134,15 +133,15 @@ def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionF
             evidence, speed, failed = None, None, "its process died; was there enough memory?"
     if evidence is None or speed is None:
         return Option(*known, failed=failed)
-    asked, told = (
+    prompt_tokens, answer_tokens = (
         evidence.operations["prompt_tokens_mean"],
         evidence.operations["output_tokens_mean"],
     )
     cost = None
-    if spec.endpoint is None and speed.throughput > 0:
-        cost = local_cost(told, speed.throughput, plan.assumptions)
-    elif spec.endpoint is not None and spec.endpoint.price is not None:
-        cost = endpoint_cost(asked, told, spec.endpoint.price, plan.assumptions)
+    if spec.weights and speed.throughput > 0:
+        cost = local_cost(answer_tokens, speed.throughput, plan.assumptions)
+    elif (price := price_of(spec)) is not None:
+        cost = endpoint_cost(prompt_tokens, answer_tokens, price, plan.assumptions)
     return Option(*known, evidence=evidence, speed=speed, cost=cost)
 
 
@@ -150,11 +149,10 @@ def measure(root: str, name: str, plan: SelectionFile) -> tuple[Evidence | None,
     """Quality and speed of one candidate; where it fails, why, in place of both."""
     run = open_run(root)  # this is another process
     golden, spec = _golden(run.project, plan), run.models.models[name]
-    with TemporaryDirectory() as unused:
-        try:
-            return _measured(run, name, spec, plan, golden, Path(unused))
-        except (EnvironmentFailure, EvidenceError, ConfigError) as error:
-            return None, None, _said(error)
+    try:
+        return _measured(run, name, spec, plan, golden)
+    except (EnvironmentFailure, EvidenceError, ConfigError) as error:
+        return None, None, _said(error)
 
 
 def _said(error: SluiceError) -> str:
@@ -167,18 +165,27 @@ def _measured(
     spec: ModelSpec,
     plan: SelectionFile,
     golden: Sequence[Example],
-    unused: Path,
 ) -> tuple[Evidence, Speed, str]:
     settings = run.params.release.generation.settings()
     prompts = [render(run.prompt, row.inputs) for row in golden]
-    backend, digest = _open(run, name, spec, run.project.judgements)
-    release = Release(digest, None, run.prompt.digest, settings.digest)
+    params = run.params
+    model = open_model(
+        spec,
+        name,
+        root=run.project.root,
+        dtype=params.release.dtype,
+        batch_tokens=params.evaluate.batch_tokens,
+        say=say,
+    )
+    # weights by their own digest: then answers that evaluation had of them are found again
+    base = model.base.digest if isinstance(model, WeightsModel) else model.identity
+    release = Release(base, None, run.prompt.digest, settings.digest)
     outputs = answer(
-        backend,
+        model,
         [(row.id, messages) for row, messages in zip(golden, prompts, strict=True)],
         settings,
         run.project.generations,
-        digest_value([release.digest, run.params.release.dtype]),
+        digest_value([release.digest, params.release.dtype]),
         counter(name),
     )
     golden_digest, asking = digest_file(run.project.golden), run.params.evaluate.asking
@@ -188,10 +195,8 @@ def _measured(
             f"{metric} has no score on {part.rows} rows: {part.reason}.",
             hint="Name metrics in registry/selection.yaml that can read these texts.",
         )
-    # What is timed must not come out of the cache of answers that an endpoint gave before.
-    fresh = _open(run, name, spec, unused)[0] if spec.endpoint else backend
     timings, decode = timed(
-        fresh,
+        model,
         prompts,
         settings,
         new_tokens=plan.latency.new_tokens,
@@ -201,9 +206,9 @@ def _measured(
     many = replace(
         settings, max_new_tokens=plan.latency.new_tokens, seed=settings.seed + 1_000_000
     )  # not the requests of before
-    together = throughput(fresh, prompts[: plan.latency.at_once], many)
+    together = throughput(model, prompts[: plan.latency.at_once], many)
     p50, p95 = _whole(timings, decode, outputs)
-    memory = None if spec.endpoint else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if spec.weights else None
     return evidence, Speed(tuple(timings), decode, p50, p95, together, memory), ""
 
 
@@ -215,23 +220,3 @@ def _whole(
     return quantiles(
         [first + (decode or 0.0) * max(0, output.completion_tokens - 1) for output in outputs]
     )
-
-
-def _open(run: Run, name: str, spec: ModelSpec, cache: Path) -> tuple[Backend, str]:
-    params = run.params
-    if spec.endpoint:
-        from sluicegate.models.endpoint_backend import open_endpoint, remote_model
-
-        remote = remote_model(spec, name, cache)
-        return open_endpoint(remote, None, dtype="", batch_tokens=0), remote.digest
-    if spec.path:
-        spec = spec.model_copy(update={"path": str(run.project.root / spec.path)})
-    base = resolve_base(spec, name, model_cache(), progress=say)
-    backend = open_backend(
-        "transformers",
-        base,
-        None,
-        dtype=params.release.dtype,
-        batch_tokens=params.evaluate.batch_tokens,
-    )
-    return backend, base.digest

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import Params, read_yaml
-from sluicegate.data import is_absent
+from sluicegate.config import read_yaml
 from sluicegate.errors import UsageError
-from sluicegate.evaluation.judging import criteria
 from sluicegate.hashing import digest_value
-from sluicegate.line.judge.clients import judge_specs, model_identity
+from sluicegate.line.parts import PARTS
 from sluicegate.line.run import Run, open_run
 from sluicegate.project import MARKER, Project
 from sluicegate.versioning import current_commit
@@ -88,7 +86,7 @@ class _Side:
     """One of the two commits: digests of the parts, settings that can be shown in words, what lies where."""
 
     digests: dict[str, str] = field(default_factory=dict)
-    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shown: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     data: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -162,96 +160,24 @@ def compare(run: Run, ref: str, sha: str) -> Change:
 
 
 def _side(run: Run, files: Mapping[str, str]) -> _Side:
-    """Digest every part; `project` needs to hold no more than what people edit, `files` says which bytes it has."""
-    project, params, sources, side = run.project, run.params, run.sources, _Side()
-    rows = {
-        name: [
-            spec.model_dump(exclude={"licence", "owner", "notes"}),
-            _bytes(
-                project,
-                side,
-                f"Source {name}",
-                spec.path,
-                files,
-                absent=is_absent(spec, project.root),
-            ),
-        ]
-        for name, spec in sources.items()
-    }
-    # Not `model_spec`: a folder's name must mean the same on both sides, one of which has no such folder.
-    base = params.release.base
-    entry = run.models.models.get(base)
-    model = [entry.model_dump(exclude={"notes", "licence"}) if entry else None]
-    if entry is None or entry.path:
-        model.append(
-            _bytes(
-                project,
-                side,
-                "The base model",
-                entry.path if entry else base,
-                files,
-                hub=entry is None,
-            )
-        )
-    judges = criteria(params.evaluate.metrics, project.prompts)
-    judging = {
-        name: [
-            model_identity(spec),
-            _bytes(project, side, f"The judge {name}", spec.path, files) if spec.path else "",
-        ]
-        for one in judges
-        for name, spec in judge_specs(project, one.judges).items()
-    }
+    """Digest every part; the project needs to hold no more than what people edit, `files` says which bytes it has."""
+    side, params = _Side(), run.params
     named = [*params.evaluate.metrics, params.profile.encoder, params.monitor.detector]
-    for spec in sources.values():
+    for spec in run.sources.values():
         named += [spec.kind, *(value for value in spec.options.values() if isinstance(value, str))]
     side.used = {
         part.replace(".", "/").partition("/")[0] for name in named for part in name.split(":")
     }
-    rest = {
-        name: getattr(params, name).model_dump() for name in Params.model_fields if name not in TOLD
-    }
-    side.shown = {
-        "prompt": {
-            "name": run.prompt.name,
-            "system": run.prompt.system,
-            "template": run.prompt.template,
-        },
-        "preparation": params.prepare.model_dump(),
-        "base model": {"base": params.release.base},
-        "tune settings": {**params.tune.model_dump(), "dtype": params.release.dtype},
-        "generation settings": params.release.generation.model_dump(),
-        "evaluation": params.evaluate.model_dump(),
-        "release": params.release.model_dump(exclude={"base", "prompt", "dtype", "generation"}),
-        **{f"{name} settings": values for name, values in rest.items()},
-        "judges": {
-            one.name: " ".join((one.form, str(one.scale), one.text, *one.steps)) for one in judges
-        },
-    }
-    side.digests = {
-        "prompt": run.prompt.digest,
-        "data": digest_value(
-            {name: rows[name] for name, spec in sources.items() if spec.role != "golden"}
-        ),
-        "golden set": digest_value(
-            {name: rows[name] for name, spec in sources.items() if spec.role != "train"}
-        ),
-        "preparation": digest_value(side.shown["preparation"]),
-        "base model": digest_value([base, *model]),
-        "tune settings": digest_value(side.shown["tune settings"]),
-        "generation settings": params.release.generation.settings().digest,
-        "evaluation": digest_value(side.shown["evaluation"]),
-        "release": digest_value(side.shown["release"]),
-        **{f"{name} settings": digest_value(values) for name, values in rest.items()},
-        "judges": digest_value([[[one.digest, one.judges] for one in judges], judging]),
-        "policy": run.policy.digest,
-        "code": digest_value({name: blob for name, blob in files.items() if _is_code(name)}),
-    }
+
+    def bytes_of(what: str, path: str, *, absent: bool = False, hub: bool = False) -> Any:
+        return _bytes(run.project, side, what, path, files, absent=absent, hub=hub)
+
+    side.digests = {one.name: digest_value(one.value(run, bytes_of)) for one in PARTS}
+    side.shown = {one.name: one.shown(run) for one in PARTS}
+    side.digests["code"] = digest_value(
+        {name: blob for name, blob in files.items() if _is_code(name)}
+    )
     return side
-
-
-TOLD = ("release", "prepare", "tune", "evaluate")
-"""Sections of params.yaml that have parts of their own; each other one, also one that is yet to come, is a part."""
 
 
 def _bytes(
@@ -272,7 +198,8 @@ def _bytes(
         return tracked
     folders = [path, *(str(parent) for parent in Path(path).parents)]
     pointers = [f"{folder}.dvc" for folder in folders if f"{folder}.dvc" in files]
-    if not pointers and (absent or (hub and not (project.root / path).exists())):
+    elsewhere = hub and not (project.root / path).exists()
+    if not pointers and (absent or (elsewhere and "@" in named)):
         return "unversioned"
     side.certain = False
     if pointers:

@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from sluicegate.budget import BUDGET_FILE, Budget, Counts
 from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
 from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import BudgetError, UsageError
-from sluicegate.evaluation import METER, Limits, Meter, Spent, read_evidence
+from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
@@ -41,15 +42,6 @@ NOTHING = Registered(release="", version=0, champion="", champion_version=None, 
 """What is registered in a run that ended before anything was."""
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Most that one run may spend; None is no limit. `cost` is in the currency of `release.price` in params.yaml."""
-
-    seconds: float | None = None
-    tokens: int | None = None
-    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +72,8 @@ class _Found:
     `decided` is what there is instead of a verdict, where nothing is to be judged or the run was stopped.
     """
 
-    started: float
-    limits: Limits
-    spent: Spent
+    budget: Budget
+    spent: Counts
     policy: str
     against: str = "nothing yet"
     change: Change | None = None
@@ -125,20 +116,19 @@ def run_gate(
         UsageError: a file that people edit is wrong, `base` means nothing, a budget is no number, or cost has no price.
         VersioningError: the history is too short, or the pipeline failed.
     """
-    started, project = time.time(), run.project
-    limits = _limits(run, budget or Budget(), started)
-    found = _Found(started, limits, Spent(), run.policy.digest)
+    project, budget = run.project, _opened(run, budget or Budget())
+    found = _Found(budget, Counts(), run.policy.digest)
     sha = merge_base(project.root, base) if base else ""
-    with _meter(project, limits) as meter:
+    with _kept(budget) as kept:
         try:
             # From the first look at the champion and the files to the last read of build/: a run beside it replaces them.
-            with line_lock(project, until=limits.until):
+            with line_lock(project, until=budget.until):
                 _judge(run, found, base, sha, quiet=quiet)
                 if found.judged is not None:
-                    found.spent = _counted(project, Meter.open(meter).spent)
+                    found.spent = _counted(project, Budget.open(kept).spent)
                 return _ended(run, found)
         except BudgetError as error:
-            found.spent, found.stopped = Meter.open(meter).spent, str(error)
+            found.spent, found.stopped = Budget.open(kept).spent, str(error)
             text = f"HOLD  Not judged: {error}\n  what to do: {error.hint}\n"
             nothing = replace(NOTHING, unchanged=False)
             summary = f"Not judged: {error} {error.hint}"
@@ -162,29 +152,28 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         return
     baseline = ""
     if change and champion is None:
-        baseline = base_release(run, change.base, quiet=quiet, until=found.limits.until)
-    environment = {METER: str(_meter_path(run.project))}
+        baseline = base_release(run, change.base, quiet=quiet, until=found.budget.until)
+    environment = {BUDGET_FILE: str(found.budget.path)}
     if baseline:
         environment[OPPONENT] = baseline
     found.judged = judged = sequence.judge(
         run,
         baseline=baseline,
         environment=environment,
-        until=found.limits.until,
+        until=found.budget.until,
         progress=not quiet,
-        perform=_in_time(run.project, found.limits),
+        perform=_in_time(found.budget),
     )
     found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
 
 
-def _in_time(project: Project, limits: Limits) -> sequence.Perform:
+def _in_time(budget: Budget) -> sequence.Perform:
     """Runs a step; after the one that takes long the time must not be up."""
 
     def perform(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         result = step(*args, **kwargs)
-        if name == "reproduce" and limits.until is not None and time.time() > limits.until:
-            what = f"time budget of {limits.seconds:g} s"
-            raise Meter.open(_meter_path(project)).exceeded(what, 0)
+        if name == "reproduce" and budget.seconds_left == 0 and budget.path is not None:
+            raise Budget.open(budget.path).exceeded(0)
         return result
 
     return perform
@@ -199,39 +188,31 @@ def _against(champion: Champion | None, change: Change | None) -> str:
     return f"the merge base {short(change.base)} of {change.ref}"
 
 
-def _limits(run: Run, budget: Budget, started: float) -> Limits:
+def _opened(run: Run, budget: Budget) -> Budget:
+    """The budget as this run's stages find it."""
     price = run.params.release.price
     if budget.cost is not None and price is None:
         raise UsageError(
             "--max-cost needs prices, and params.yaml has none.",
             hint="Set release.price: {input: ..., output: ...}, money per million tokens.",
         )
-    return Limits(
-        until=None if budget.seconds is None else started + budget.seconds,
-        seconds=budget.seconds,
-        tokens=budget.tokens,
-        cost=budget.cost,
-        price_input=price.input if price else 0.0,
-        price_output=price.output if price else 0.0,
-    )
-
-
-def _meter_path(project: Project) -> Path:
-    return project.state / "gate" / f"meter-{os.getpid()}.json"
+    path = run.project.state / "gate" / f"budget-{os.getpid()}.json"
+    prices = (price.input, price.output) if price else (0.0, 0.0)
+    return replace(budget, started=time.time(), price=prices, path=path)
 
 
 @contextmanager
-def _meter(project: Project, limits: Limits) -> Iterator[Path]:
+def _kept(budget: Budget) -> Iterator[Path]:
     """Where this run's stages count; gone afterwards."""
-    path = _meter_path(project)
-    Meter(path, limits).save()
+    assert budget.path is not None, "`_opened` sets it"
+    budget.save()
     try:
-        yield path
+        yield budget.path
     finally:
-        path.unlink(missing_ok=True)
+        budget.path.unlink(missing_ok=True)
 
 
-def _counted(project: Project, spent: Spent) -> Spent:
+def _counted(project: Project, spent: Counts) -> Counts:
     """All answers that the evidence holds and that this run did not generate came from the cache."""
     candidate, champion = (
         read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
@@ -273,7 +254,7 @@ def _ended(run: Run, found: _Found) -> GateRun:
         links=links(run, found.judged.register) if found.judged else {},
         notes=[*(change.notes if change else ()), *decided.warnings],
     )
-    seconds = time.time() - found.started
+    seconds = time.time() - found.budget.started
     written = found.reported.report if verdict and found.reported else ""
     outcome = _outcome(found, decided, seconds) | {"worst": [pair.id for pair in worst]}
     return GateRun(
@@ -298,20 +279,17 @@ def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
         "policy": found.policy,
         "decision": decided.decision.value,
         "generations": {"made": found.spent.made, "cached": found.spent.cached},
-        "spent": _spent(found.spent, found.limits, seconds),
+        "spent": _spent(found.spent, found.budget, seconds),
         "verdict": as_json(decided.verdict),
     }
 
 
-def _spent(spent: Spent, limits: Limits, seconds: float) -> dict[str, float | int | None]:
+def _spent(spent: Counts, budget: Budget, seconds: float) -> dict[str, float | int | None]:
     """What the run cost; money only where there are prices."""
-    cost = None
-    if limits.price_input or limits.price_output:
-        cost = Meter(None, limits, spent).cost()
     return {
         "seconds": round(seconds, 3),
         "tokens": spent.tokens,
-        "cost": cost,
+        "cost": spent.cost if any(budget.price) else None,
         "judge_calls": spent.judge_calls,
     }
 

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sluicegate.budget import Budget
 from sluicegate.cards.judge_report import calibration_html, calibration_text
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure, UsageError
 from sluicegate.evaluation import read_evidence
-from sluicegate.evaluation.budget import Meter
 from sluicegate.evaluation.scoring import source_text
-from sluicegate.hashing import digest_value, write_atomic
+from sluicegate.hashing import as_json, digest_value, write_atomic
 from sluicegate.judges import (
     Criterion,
     JudgeRow,
@@ -109,7 +109,7 @@ def calibrate(
     labels: Path | None = None,
     *,
     fields: Mapping[str, str] | None = None,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
     now: datetime | None = None,
 ) -> tuple[dict[str, Any], str, list[Path]]:
     """Hold a judge against labels, record what came of it, and write both reports.
@@ -119,7 +119,7 @@ def calibrate(
         name: of the criterion.
         labels: a file of labels; `data/labels/<name>.jsonl` by default.
         fields: our column to the file's.
-        meter: what may be spent.
+        budget: what may be spent.
         now: the time of the calibration.
 
     Returns:
@@ -140,12 +140,12 @@ def calibrate(
     found = records.calibrate(
         criterion,
         read_labels(path, criterion, fields),
-        open_judges(project, criterion, dtype=params.release.dtype, meter=meter),
+        open_judges(project, criterion, dtype=params.release.dtype, budget=budget),
         params.calibration,
         now=now or datetime.now(UTC),
         progress=counter(f"judge {criterion.name}"),
     )
-    record = records.plain(found)
+    record = as_json(found)
     text, page = calibration_text(record), project.reports / f"judge_{criterion.name}.html"
     write_atomic(page, calibration_html(record))
     write_atomic(page.with_suffix(".txt"), text)
@@ -159,7 +159,7 @@ def try_rows(
     path: Path,
     *,
     fields: Mapping[str, str] | None = None,
-    meter: Meter | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Any]:
     """Score the rows of a file, for a look: nothing is recorded, and nothing of it counts anywhere.
 
@@ -170,13 +170,13 @@ def try_rows(
     project, params = run.project, run.params
     criterion = find_criterion(project, name)
     rows = read_rows(path, criterion, fields)
-    askers = open_judges(project, criterion, dtype=params.release.dtype, meter=meter)
-    judged = judge_rows(criterion, rows, askers, counter(f"judge {criterion.name}"))
+    models = open_judges(project, criterion, dtype=params.release.dtype, budget=budget)
+    judged = judge_rows(criterion, rows, models, counter(f"judge {criterion.name}"))
     scored = zip(rows, judged.scores, judged.reasons, judged.failures, strict=True)
     return {
         "judge": criterion.name,
-        "digest": judge_digest(criterion, askers),
-        "standing": standing(run, criterion.name, judge_digest(criterion, askers)),
+        "digest": judge_digest(criterion, models),
+        "standing": standing(run, criterion.name, judge_digest(criterion, models)),
         "rows": [
             {"id": row.id, "score": score, "reason": reason, "failure": failure}
             for row, score, reason, failure in scored
@@ -184,7 +184,7 @@ def try_rows(
         "failed": judged.failed,
         "calls": judged.calls,
         "weighted": judged.weighted,
-        "order_dependent": judged.order_dependent if criterion.form == "pairwise" else None,
+        "order_dependent": judged.order_dependent if criterion.compares else None,
     }
 
 
@@ -264,11 +264,11 @@ def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, s
         example = examples.get(scored.id)
         if example is None:
             raise DataError(f"{project.golden}: the evaluated example {scored.id!r} is not in it.")
-        other = champion[scored.id] if criterion.form == "pairwise" else ""
+        other = champion[scored.id] if criterion.compares else ""
         if (
             not scored.output.strip()
             or scored.output == other
-            or (criterion.form == "pairwise" and not other.strip())
+            or (criterion.compares and not other.strip())
         ):
             continue
         name = f"{scored.id}-{digest_value([scored.output, other])[:8]}"

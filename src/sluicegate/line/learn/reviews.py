@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,26 @@ from sluicegate.tracking import HumanWord
 FILE = Path("data") / "labels" / "reviews.jsonl"
 
 
-def pull(run: Run, out: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What reviewers said.
+
+    Attributes:
+        file, lines: what was written.
+        new, gone: lines that are new or changed, and that were taken back.
+        judges: name to labels added and changed.
+        refused: lines that are no label of their judge, with the reason.
+    """
+
+    file: str
+    lines: int
+    new: int
+    gone: int
+    judges: Mapping[str, Mapping[str, int]]
+    refused: Sequence[str]
+
+
+def pull(run: Run, out: Path | None = None) -> Pulled:
     """Write what people said on traces to `out`, and add to each judge's labels what is about that judge.
 
     One line for each person, answer and name; a later word takes the place of an earlier one. Pulled twice, the file is
@@ -29,10 +49,6 @@ def pull(run: Run, out: Path | None = None) -> dict[str, Any]:
     Args:
         run: the project; its experiment in MLflow.
         out: the file; `data/labels/reviews.jsonl` by default.
-
-    Returns:
-        `file`, `lines`, `new`, `gone`, `judges` (name to labels added and changed) and `refused` (lines that are no
-        label of their judge, with the reason).
 
     Raises:
         TrackingError: MLflow cannot be read.
@@ -51,20 +67,20 @@ def pull(run: Run, out: Path | None = None) -> dict[str, Any]:
             "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines),
         )
     judges, refused = _import(project, lines, criteria)
-    return {
-        "file": str(target),
-        "lines": len(lines),
-        "new": sum(before.get(_key(line)) != line for line in lines),
-        "gone": len(before.keys() - {_key(line) for line in lines}),
-        "judges": judges,
-        "refused": refused,
-    }
+    return Pulled(
+        file=str(target),
+        lines=len(lines),
+        new=sum(before.get(_key(line)) != line for line in lines),
+        gone=len(before.keys() - {_key(line) for line in lines}),
+        judges=judges,
+        refused=refused,
+    )
 
 
 def _line(word: HumanWord, criteria: Mapping[str, Criterion]) -> dict[str, Any]:
     """One label, in the columns of `judges.label_files`, and where it comes from."""
     criterion = criteria.get(word.name)
-    other = word.other if criterion is not None and criterion.form == "pairwise" else ""
+    other = word.other if criterion is not None and criterion.compares else ""
     line = {
         "id": f"{word.example}-{digest_value([word.output, other])[:8]}",
         "example": word.example,

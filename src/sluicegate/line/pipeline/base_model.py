@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def model_spec(run: Run) -> ModelSpec:
-    """The base model's entry: by name in registry/models.yaml, else as a local folder, else as a hub name.
+    """The base model's entry: by name in registry/models.yaml, else as a local folder, else as a
+    hub name.
 
     Raises:
         ConfigError: registry/models.yaml is missing or wrong.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.adapters import adapter_digest, verify_adapter
+from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import Meter, answer, evaluate, lead2, write_evidence
-from sluicegate.evaluation.judging import Judgement, criteria, judge_answers, plain_metrics
+from sluicegate.evaluation import answer, evaluate, find_baseline, write_evidence
+from sluicegate.evaluation.judgement import Judgement
+from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.evaluation.scoring import asks_model
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
@@ -19,7 +21,7 @@ from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
-from sluicegate.models import Backend, Messages, open_backend
+from sluicegate.models import WeightsModel
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
 
@@ -78,7 +80,7 @@ def stage(run: Run) -> None:
             )
         )
     for baseline in run.params.evaluate.baselines:
-        said = BASELINES[baseline](golden)
+        said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
             digest_value(baseline), golden, digest, said, metrics, asking=asking
         )
@@ -93,9 +95,6 @@ def stage(run: Run) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
-
-
-BASELINES = {"lead2": lead2}
 
 
 def candidate_release(run: Run) -> Contender:
@@ -175,23 +174,23 @@ def _judgements(
     found: dict[str, list[Judgement]] = {name: [] for name in answers}
     unanswered = 0
     for criterion in chosen:
-        askers = open_judges(
+        models = open_judges(
             run.project,
             criterion,
             dtype=run.params.release.dtype,
-            meter=Meter.of_this_run(),
+            budget=Budget.of_this_run(),
         )
         for name, outputs in answers.items():
             label = f"{criterion.metric} of the {name}"
             judgement = judge_answers(
-                criterion, askers, golden, outputs, answers["champion"], progress=counter(label)
+                criterion, models, golden, outputs, answers["champion"], progress=counter(label)
             )
             if judgement.use.failed:
                 say(
                     f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it has no scores"
                 )
             found[name].append(judgement)
-        unanswered += sum(asker.unanswered for asker in askers)
+        unanswered += sum(model.unanswered for model in models)
     if unanswered:
         count_failure(run.project)
     return found
@@ -201,51 +200,18 @@ def _answers(
     run: Run, contender: Contender, golden: Sequence[Example], label: str
 ) -> list[Generation]:
     params = run.params
+    model = WeightsModel(
+        contender.base,
+        contender.adapter,
+        dtype=params.release.dtype,
+        batch_tokens=params.evaluate.batch_tokens,
+    )
     return answer(
-        Unopened(contender, params.release.dtype, params.evaluate.batch_tokens),
+        model,
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         run.project.generations,
         digest_value([contender.release.digest, params.release.dtype]),
         counter(label),
-        meter=Meter.of_this_run(),
+        budget=Budget.of_this_run(),
     )
-
-
-class Unopened:
-    """A backend that loads its model at the first question: cached answers cost no model."""
-
-    def __init__(self, contender: Contender, dtype: str, batch_tokens: int) -> None:
-        self._contender, self._dtype, self._batch_tokens = contender, dtype, batch_tokens
-        self._opened: Backend | None = None
-
-    @property
-    def _backend(self) -> Backend:
-        if self._opened is None:
-            who = self._contender
-            self._opened = open_backend(
-                "transformers",
-                who.base,
-                who.adapter,
-                dtype=self._dtype,
-                batch_tokens=self._batch_tokens,
-            )
-        return self._opened
-
-    @property
-    def context(self) -> int:
-        """Run length of the base model in tokens."""
-        return self._contender.base.context
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Tokens of the rendered chat."""
-        return self._backend.count_tokens(messages)
-
-    def generate(
-        self,
-        prompts: Sequence[Messages],
-        settings: GenerationSettings,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[Generation]:
-        """Answer the prompts with the contender's model."""
-        return self._backend.generate(prompts, settings, progress)

@@ -142,13 +142,13 @@ def _traced(
             )
             for name, one in judged.items()
         ],
-        other=other if any(one.form == "pairwise" for one in judged.values()) else "",
+        other=other if any(one.compares for one in judged.values()) else "",
     )
 
 
 def _said(score: float, criterion: Criterion) -> str | float:
     """A score in the judge's own scale, which is also the one that people label in."""
-    if criterion.form == "pairwise" and score not in (0.0, 0.5, 1.0):
+    if criterion.compares and score not in (0.0, 0.5, 1.0):
         return score  # a jury of an even number
     return spoken_label(score, criterion)
 

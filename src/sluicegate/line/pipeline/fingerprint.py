@@ -12,21 +12,19 @@ from typing import Any
 from grimp import ImportGraph, build_graph
 
 import sluicegate
-from sluicegate.config import SourceSpec
-from sluicegate.data import is_absent
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
+from sluicegate.line.judge.clients import failures
+from sluicegate.line.parts import JUDGED, Bytes, base_value, judges_value, source_value
 from sluicegate.line.pipeline import STAGES
-from sluicegate.line.pipeline.base_model import model_spec
 from sluicegate.line.run import Run
 from sluicegate.metrics import metrics_digest
+from sluicegate.models.base_models import file_digest, folder_digest
 from sluicegate.project import model_cache
 
 PACKAGE = Path(sluicegate.__file__).parent
 OPPONENT = "SLUICE_OPPONENT"
 """Environment variable: the stored release to compare with where nothing serves yet (`sluice gate --base`)."""
-JUDGED = "judge:"
-"""As `evaluation.judging.PREFIX`, which would bring more than this stage needs."""
 _ENTRY = re.compile(r"(sluicegate(?:\.[a-z_0-9]+)+):")
 
 
@@ -45,49 +43,44 @@ def inputs(run: Run) -> dict[str, Any]:
         DataError: a source's file is missing.
         MissingExtraError: a metric's package is not installed.
     """
-    project, champion = run.project, run.champion
+    champion, metrics = run.champion, run.params.evaluate.metrics
+    price, bytes_of = run.params.release.price, _on_disk(run)
     return {
         "sources": {
             name: digest_value(
-                [
-                    spec.model_dump(include={"kind", "path", "role", "fields", "options"}),
-                    _bytes(name, spec, project.root),
-                    *_reader(name, spec.kind),
-                ]
+                [*source_value(run, spec, name, bytes_of), *_reader(name, spec.kind)]
             )
             for name, spec in run.sources.items()
         },
         "prompt": run.prompt.digest,
-        "base": digest_value(_base(run)),
+        "base": digest_value(base_value(run, bytes_of)),
         "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
-        "price": digest_value(
-            run.params.release.price.model_dump() if run.params.release.price else None
-        ),
-        "metrics": metrics_digest(
-            [name for name in run.params.evaluate.metrics if not name.startswith(JUDGED)]
-        ),
-        "judges": digest_value(_judges(run)),
+        "price": digest_value(price.model_dump() if price else None),
+        "metrics": metrics_digest([name for name in metrics if not name.startswith(JUDGED)]),
+        "judges": digest_value(_judges(run, bytes_of)),
     }
 
 
-def _base(run: Run) -> list[Any]:
-    """What is known of the base model without opening it: name, entry and, where its files lie here, their digest.
+def _on_disk(run: Run) -> Bytes:
+    """Digests of files and folders as they are; of a model only what changed is read again."""
 
-    The digest is kept beside size and time of each file, so that only what changed is read.
-    """
-    spec = model_spec(run)
-    known = [
-        run.params.release.base,
-        spec.model_dump(exclude={"notes", "licence", "commercial", "residency", "endpoint"}),
-    ]
-    if not spec.path:
-        return known
-    from sluicegate.models.base_models import file_digest, folder_digest
+    def bytes_of(what: str, path: str, *, absent: bool = False, hub: bool = False) -> Any:
+        found = (run.project.root / path).expanduser().resolve()
+        if absent:
+            return "absent"
+        if found.is_dir():
+            model = (found / "config.json").is_file()
+            return folder_digest(found, model_cache()) if model else digest_folder(found)
+        if found.is_file():
+            weights = found.suffix == ".gguf"
+            return file_digest(found, model_cache()) if weights else digest_file(found)
+        if hub:
+            return path
+        raise DataError(
+            f"{what}: there is no {found}.", hint="Paths are relative to the project root."
+        )
 
-    path = (run.project.root / spec.path).expanduser().resolve()
-    if path.is_dir():
-        return [*known, folder_digest(path, model_cache())]
-    return [*known, file_digest(path, model_cache()) if path.is_file() else "absent"]
+    return bytes_of
 
 
 def _reader(name: str, kind: str) -> list[str]:
@@ -110,48 +103,13 @@ def _reader(name: str, kind: str) -> list[str]:
     return [digest_file(Path(found.origin))]
 
 
-def _judges(run: Run) -> dict[str, Any]:
-    """What the judged metrics depend on: code, criteria, models. Empty where params.yaml names no judge.
-
-    Raises:
-        ConfigError: a criterion or a model that it names is missing.
-    """
-    if not any(name.startswith(JUDGED) for name in run.params.evaluate.metrics):
+def _judges(run: Run, bytes_of: Bytes) -> dict[str, Any]:
+    """The judged metrics with the code that scores, and how often questions had no answer: those are asked again."""
+    value = judges_value(run, bytes_of)
+    if not value:
         return {}
-    from sluicegate.evaluation.judging import criteria
-    from sluicegate.line.judge.clients import failures, judge_specs, model_identity
-
-    chosen = criteria(run.params.evaluate.metrics, run.project.prompts)
-    return {
-        "code": stage_hash("sluicegate.evaluation.judging"),
-        "failures": failures(run.project),
-        **{
-            one.metric: [
-                one.digest,
-                {
-                    name: model_identity(spec)
-                    for name, spec in judge_specs(run.project, one.judges).items()
-                },
-            ]
-            for one in chosen
-        },
-    }
-
-
-def _bytes(name: str, spec: SourceSpec, root: Path) -> str:
-    path = root / spec.path
-    if is_absent(spec, root):
-        return "absent"
-    if path.is_dir():
-        return digest_folder(path)
-    if path.is_file():
-        return digest_file(path)
-    if spec.kind == "huggingface":
-        return spec.path
-    raise DataError(
-        f"registry/sources.yaml: {name}: path: there is no {path}.",
-        hint="Paths are relative to the project root.",
-    )
+    code = stage_hash("sluicegate.evaluation.judging")
+    return {"code": code, "failures": failures(run.project), **value}
 
 
 def stage_hash(module: str) -> str:

@@ -11,7 +11,7 @@ from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.gates import decide as judge_evidence
-from sluicegate.gates import former_looks
+from sluicegate.gates import earlier_evaluations
 from sluicegate.hashing import read_json
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
@@ -81,7 +81,7 @@ def _unchanged(registered: Registered) -> Decided:
 
 def _judged(run: Run, evidence: Evidence, champion: Evidence, traffic: TrafficChecked) -> Verdict:
     metrics = measures(run.params.evaluate.metrics, run.project.prompts)
-    looks = former_looks(
+    earlier = earlier_evaluations(
         run.ledger.entries("verdict"),
         golden=evidence.golden,
         evidence=evidence.digest,
@@ -95,7 +95,7 @@ def _judged(run: Run, evidence: Evidence, champion: Evidence, traffic: TrafficCh
         facts=facts(run, evidence, traffic),
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
-        looks=looks,
+        earlier=earlier,
     )
 
 

@@ -1,0 +1,152 @@
+"""What a release and its verdict depend on: the one table, read by the fingerprint and by change detection.
+
+The parts that ship are the fields of `records.Release`; `records.RELEASE_PARTS` has their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sluicegate.config import Params, SourceSpec
+from sluicegate.data import is_absent
+from sluicegate.line.judge.clients import judge_specs, model_identity
+from sluicegate.line.run import Run
+from sluicegate.records import RELEASE_PARTS
+
+JUDGED = "judge:"
+"""As `evaluation.judging.PREFIX`, which would bring more than the fingerprint needs."""
+REST = [n for n in Params.model_fields if n not in ("release", "prepare", "tune", "evaluate")]
+"""Sections of params.yaml that the table does not name: each, also one that is yet to come, is a part by itself."""
+
+
+class Bytes(Protocol):
+    """What is known of the bytes at a path: their digest on the disk, or what git and DVC say of them at a commit."""
+
+    def __call__(self, what: str, path: str, *, absent: bool = False, hub: bool = False) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row.
+
+    Attributes:
+        name: for people.
+        value: what is digested, JSON-able; equal values are the same part.
+        shown: settings that can be shown in words, by name; or nothing.
+    """
+
+    name: str
+    value: Callable[[Run, Bytes], Any]
+    shown: Callable[[Run], Mapping[str, Any]] = lambda run: {}
+
+
+def source_value(run: Run, spec: SourceSpec, name: str, bytes_of: Bytes) -> list[Any]:
+    """A source: its entry without what is only noted there, and its bytes."""
+    absent = is_absent(spec, run.project.root)
+    entry = spec.model_dump(exclude={"licence", "owner", "notes"})
+    hub = spec.kind == "huggingface"
+    return [entry, bytes_of(f"Source {name}", spec.path, absent=absent, hub=hub)]
+
+
+def base_value(run: Run, bytes_of: Bytes) -> list[Any]:
+    """The base model: its name, its entry, and the bytes of what lies here.
+
+    The name itself may be a folder of the project; then it is no entry of registry/models.yaml.
+    """
+    name = run.params.release.base
+    entry = run.models.models.get(name)
+    value = [
+        name,
+        entry.model_dump(exclude={"notes", "licence", "commercial", "residency"})
+        if entry
+        else None,
+    ]
+    if entry is None or entry.path:
+        named = entry.path if entry else name
+        value.append(bytes_of("The base model", named, hub=entry is None))
+    return value
+
+
+def judges_value(run: Run, bytes_of: Bytes) -> dict[str, Any]:
+    """The judged metrics: criteria, and the models behind them. Empty where params.yaml names no judge.
+
+    Raises:
+        ConfigError: a criterion or a model that it names is missing.
+    """
+    if not any(name.startswith(JUDGED) for name in run.params.evaluate.metrics):
+        return {}
+    from sluicegate.evaluation.judging import criteria  # brings more than an unjudged project needs
+
+    found: dict[str, Any] = {}
+    for one in criteria(run.params.evaluate.metrics, run.project.prompts):
+        models = {
+            name: [
+                model_identity(spec),
+                bytes_of(f"The judge {name}", spec.path) if spec.path else "",
+            ]
+            for name, spec in judge_specs(run.project, one.judges).items()
+        }
+        found[one.metric] = [one.digest, list(one.judges), models]
+    return found
+
+
+def judges_shown(run: Run) -> dict[str, str]:
+    """The wording of each criterion."""
+    from sluicegate.evaluation.judging import criteria
+
+    return {
+        one.name: " ".join((one.form, str(one.scale), one.text, *one.steps))
+        for one in criteria(run.params.evaluate.metrics, run.project.prompts)
+    }
+
+
+def _sources(role: str) -> Callable[[Run, Bytes], Any]:
+    def value(run: Run, bytes_of: Bytes) -> Any:
+        return {
+            name: source_value(run, spec, name, bytes_of)
+            for name, spec in run.sources.items()
+            if spec.role in ("pool", role)
+        }
+
+    return value
+
+
+def _settings(name: str, read: Callable[[Run], Mapping[str, Any]]) -> Part:
+    """A part that consists of settings: what is shown is what is digested."""
+    return Part(name, lambda run, _: dict(read(run)), read)
+
+
+def _section(name: str) -> Callable[[Run], Mapping[str, Any]]:
+    return lambda run: getattr(run.params, name).model_dump()
+
+
+def _release(run: Run) -> Mapping[str, Any]:
+    return run.params.release.model_dump(exclude={"base", "prompt", "dtype", "generation"})
+
+
+def _prompt(run: Run) -> Mapping[str, Any]:
+    prompt = run.prompt
+    return {"name": prompt.name, "system": prompt.system, "template": prompt.template}
+
+
+def _tune(run: Run) -> Mapping[str, Any]:
+    return {**run.params.tune.model_dump(), "dtype": run.params.release.dtype}
+
+
+PARTS = (
+    Part(RELEASE_PARTS["prompt"], lambda run, _: run.prompt.digest, _prompt),
+    Part("data", _sources("train")),
+    Part("golden set", _sources("golden")),
+    _settings("preparation", lambda run: run.params.prepare.model_dump()),
+    Part(RELEASE_PARTS["base"], base_value, lambda run: {"base": run.params.release.base}),
+    _settings("tune settings", _tune),
+    _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
+    _settings("evaluation", lambda run: run.params.evaluate.model_dump()),
+    _settings("release", _release),
+    *(_settings(f"{name} settings", _section(name)) for name in REST),
+    Part("judges", judges_value, judges_shown),
+    Part("policy", lambda run, _: run.policy.digest),
+)
+"""All that a change can do to a release or its verdict, but for code: what of the files is code, git has to say."""
