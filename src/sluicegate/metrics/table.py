@@ -14,7 +14,7 @@ from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
 from sluicegate.metrics.meteor import meteor
 from sluicegate.metrics.pass_at_k_metric import PASS_AT_1
-from sluicegate.metrics.pii import pii_found
+from sluicegate.metrics.pii import pii_found, pii_identity
 from sluicegate.metrics.profanity import profanity
 from sluicegate.metrics.readability import readability
 from sluicegate.metrics.refusal import refusal
@@ -83,7 +83,10 @@ def _rows() -> tuple[Metric, ...]:
         _alone("repetition", "lower", "share of 4-grams", score=repetition),
         _alone("refusal", "lower", "0 or 1", score=refusal),
         _alone("profanity", "lower", "0 or 1", score=profanity),
-        _alone("pii_found", "lower", "0 or 1", score=pii_found),
+        _alone(
+            "pii_found", "lower", "0 or 1", score=pii_found, identity=pii_identity,
+            package="detect-secrets phonenumbers python-stdnum",
+        ),
         _alone("same_language", "higher", "0 or 1", score=same_language, package="py3langid"),
         describing(
             "readability", unit="Flesch reading ease", range=(0.0, 100.0), score=readability,
