@@ -1,7 +1,7 @@
 # make run      set everything up and take the sample project from a clone to a champion
 # make test     set everything up and pass the tests
 .DEFAULT_GOAL := help
-PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -10,18 +10,20 @@ export DO_NOT_TRACK = true
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-postgres soak check format bench lock wheel clean
+.PHONY: help setup run test test-slow test-postgres soak check format bench lock wheel clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 setup: $(READY)  ## make .venv from the lock file
 
-# torch first and with its dependencies, so that a CPU wheel offered through PIP_FIND_LINKS brings no CUDA packages and any
-# other build brings what it needs; the rest is a complete list of exact versions. pip compiles bytecode.
+# torch first and with its dependencies, so that a CPU wheel brings no CUDA packages and any other
+# build brings what it needs; the rest is a complete list of exact versions. pip compiles bytecode.
 $(READY): requirements/lock.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: apt-get install python3 python3-venv"; exit 3; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { echo "Python 3.11 or 3.12 is needed; $(PYTHON) is another. Use: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 3; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: apt-get install python3 python3-venv"; exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is another."; \
+	  echo "Use: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 3; }
 	@git --version >/dev/null || { echo "git is needed: apt-get install git"; exit 3; }
 	@echo "setting up $(VENV) (once; about two minutes)"
 	$(PYTHON) -m venv $(VENV)
@@ -33,14 +35,18 @@ $(READY): requirements/lock.txt pyproject.toml
 run: setup  ## the main job: sample data to champion, without any server
 	$(BIN)/sluice release --no-server
 
-test: setup  ## every test that CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup  ## the tests, under ten minutes on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: setup  ## whole lines, real servers, the wheel in a fresh environment: half an hour
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-postgres: setup  ## the ledger's tests against a PostgreSQL server started for them (needs Debian's postgresql)
 	./tests/postgres.sh
 
 soak: setup  ## the long form of the tests that repeat (docs/proof.md), each with what it counted
-	SLUICE_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP --show-capture=stdout $$(grep -rl soak_scale tests --include='test_*.py')
+	SLUICE_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP --show-capture=stdout \
+	  $$(grep -rl soak_scale tests --include='test_*.py')
 
 check: setup  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

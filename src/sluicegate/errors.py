@@ -22,6 +22,12 @@ SluiceError                      exit code, hint
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOCAL = ("accelerate", "gguf", "huggingface_hub", "peft", "tokenizers", "torch", "transformers")
+"""Modules that only the extra `local` brings: what runs and tunes open weights on this machine."""
+
 
 class SluiceError(Exception):
     """Base of all errors; `hint` says what to do next, `exit_code` what the command returns."""
@@ -56,6 +62,25 @@ class MissingExtraError(UsageError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed.", hint=f"pip install 'sluicegate[{extra}]'")
+
+
+@contextmanager
+def local_packages() -> Iterator[None]:
+    """Inside, the absence of a package of the extra `local` is a MissingExtraError.
+
+    Example:
+        >>> with local_packages():
+        ...     raise ModuleNotFoundError(name="torch.nn")
+        Traceback (most recent call last):
+        sluicegate.errors.MissingExtraError: torch is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in LOCAL:
+            raise
+        raise MissingExtraError(package, "local") from error
 
 
 class EnvironmentFailure(SluiceError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 
 MARKER = "params.yaml"
@@ -77,7 +77,7 @@ class Project:
 
     @property
     def ledger_url(self) -> str:
-        return os.environ.get("SLUICE_LEDGER_URL", f"sqlite:///{self.state / 'ledger.db'}")
+        return read_variable("SLUICE_LEDGER_URL", f"sqlite:///{self.state / 'ledger.db'}")
 
     @property
     def ledger_witness(self) -> Path:
@@ -87,7 +87,7 @@ class Project:
     @property
     def traffic_url(self) -> str:
         """The log of production traffic; not the ledger's database, since it grows and is cleaned."""
-        return os.environ.get("SLUICE_TRAFFIC_URL", f"sqlite:///{self.state / 'traffic.db'}")
+        return read_variable("SLUICE_TRAFFIC_URL", f"sqlite:///{self.state / 'traffic.db'}")
 
     @property
     def judgements(self) -> Path:
@@ -96,7 +96,7 @@ class Project:
 
     @property
     def mlflow_url(self) -> str:
-        return os.environ.get(
+        return read_variable(
             "MLFLOW_TRACKING_URI", f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}"
         )
 
@@ -128,6 +128,6 @@ def find_project(start: Path | None = None) -> Project:
 
 def model_cache() -> Path:
     """Folder for converted base models, shared by all projects of this user (`SLUICE_CACHE` overrides)."""
-    chosen = os.environ.get("SLUICE_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    chosen, shared = read_variable("SLUICE_CACHE"), read_variable("XDG_CACHE_HOME")
+    base = Path(shared) if shared else Path.home() / ".cache"
     return Path(chosen) if chosen else base / "sluicegate"

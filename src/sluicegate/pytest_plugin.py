@@ -53,7 +53,8 @@ def _sluice_run(request: pytest.FixtureRequest) -> GateRun:
     """The gate, run once in a session; an error of it fails every test that asks."""
     from sluicegate.budget import Budget
     from sluicegate.errors import SluiceError
-    from sluicegate.line.gate.run import base_from_environment, run_gate
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.run import run_gate
     from sluicegate.line.run import open_run
 
     config = request.config

@@ -95,30 +95,69 @@ def test_a_server_that_drips_is_given_up_in_time(
     assert time.monotonic() - began < 3
 
 
+def test_the_address_arrives_as_it_was_given(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Path and query, which hold the secret, are not changed on the way."""
+    monkeypatch.setenv("ALARMS", f"{server}/a%20b/C?Sig=x%2By&v=1")
+    assert alerting.send("drift", "ALARMS") == ""
+    ((path, _),) = Receiver.taken
+    assert path == "/a%20b/C?Sig=x%2By&v=1"
+
+
+def test_several_addresses_are_told(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each address gets the message, and one that fails is told of."""
+    monkeypatch.setenv("ALARMS", f"{server}/one\n{server}/broken/{SECRET} json://{server[7:]}/two")
+    warning = alerting.send("drift", "ALARMS")
+    assert warning == "the alarm was not sent to the address in ALARMS: it answers 500"
+    assert sorted(path for path, _ in Receiver.taken) == ["/broken/" + SECRET, "/one", "/two"]
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("address", "service"),
     [
-        "file:///etc/passwd",
-        "ftp://x/y",
-        "http://",
-        "http://[",
-        "http://h:99999/",
-        "javascript:1",
-        "no address",
+        ("https://hooks.slack.com/services/T12345678/B12345678/abcdefghijklmnopqrstuvwx", "Slack"),
+        ("https://discord.com/api/webhooks/4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "Discord"),
+        ("mailtos://ann:secret@example.org?smtp=mail.example.org", "Email"),
+        (
+            "https://prod-1.westeurope.logic.azure.com:443/workflows/abcd0123/triggers/manual/paths"
+            "/invoke?api-version=2016-06-01&sp=x&sv=1.0&sig=abc",
+            "Workflows",
+        ),
+        ("https://alarms.example.org/hook", "JSON"),
     ],
 )
-def test_only_http_addresses_are_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """Anything but http and https is refused before it is opened."""
-    monkeypatch.setenv("ALARMS", url)
-    assert "does not hold an http or https address" in alerting.send("drift", "ALARMS")
+def test_services_are_known_by_their_address(address: str, service: str) -> None:
+    """What Slack, Discord, Teams and mail servers want is apprise's to know; the rest gets JSON."""
+    assert type(alerting._service(address)).__name__ == f"Notify{service}"
+
+
+def test_no_text_mentions_a_channel_of_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a service would read as a command is replaced before the service sees it."""
+    service = alerting._service("https://hooks.slack.com/services/T12345678/B12345678/" + "a" * 24)
+    said: list[str] = []
+    monkeypatch.setattr(
+        type(service), "notify", lambda self, body, title: bool(said.append(body)) or True
+    )
+    assert alerting._taken(service, "drift <!channel> & more")
+    assert said == ["drift \u2039!channel\u203a & more"]
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/secret", "http://127.0.0.1:9/a b\r\nHost: evil/secret"]
+    "url",
+    ["file:///etc/passwd", "ftp://x/y", "http://", "http://[", "http://h:99999/", "javascript:1"],
 )
-def test_nobody_listening_is_a_warning(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """A dead or malformed address is told in words that hold no part of it."""
+def test_only_addresses_of_services_are_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Anything else is refused before anything is opened."""
     monkeypatch.setenv("ALARMS", url)
+    assert "does not hold an address of a service" in alerting.send("drift", "ALARMS")
+    monkeypatch.setenv("ALARMS", f"http://127.0.0.1:9/ {url}")
+    assert "(number 2 of 2)" in alerting.send("drift", "ALARMS")
+
+
+def test_nobody_listening_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A dead address is told in words that hold no part of it, and no log shows it."""
+    monkeypatch.setenv("ALARMS", "http://127.0.0.1:9/secret")
     warning = alerting.send("drift", "ALARMS")
     assert "cannot be reached" in warning
-    assert "secret" not in warning
+    assert "secret" not in warning + "".join(capfd.readouterr())

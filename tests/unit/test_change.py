@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sluicegate.errors import UsageError, VersioningError
+from sluicegate.line.gate.base_ref import base_from_environment
 from sluicegate.line.gate.change import Change, compare
-from sluicegate.line.gate.run import base_from_environment
 from sluicegate.line.run import open_run
 from sluicegate.scaffold import init
 from sluicegate.versioning import current_commit, ensure_dvc
@@ -345,11 +346,59 @@ def test_worktree_is_made_anew(root: Path) -> None:
         ({"GITHUB_BASE_REF": "main"}, "origin/main"),
         ({"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc"}, "abc"),
         ({"SLUICE_BASE": "release", "GITHUB_BASE_REF": "main"}, "release"),
+        ({"SLUICE_BASE": " ", "GITHUB_BASE_REF": "main", "CI": "true"}, "origin/main"),
+        (
+            {
+                "CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc",
+                "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "def",
+            },
+            "def",
+        ),
+        (
+            {"CI_COMMIT_BRANCH": "m", "CI_DEFAULT_BRANCH": "m", "CI_COMMIT_BEFORE_SHA": "abc"},
+            "abc",
+        ),
+        (
+            {"CI_COMMIT_BRANCH": "m", "CI_DEFAULT_BRANCH": "m", "CI_COMMIT_BEFORE_SHA": "0" * 40},
+            "",
+        ),
+        ({"CI": "false"}, ""),
     ],
 )
 def test_base_of_the_ci_system(variables: dict[str, str], expected: str) -> None:
-    """The base comes from SLUICE_BASE, else from what GitHub or GitLab set in a pull or merge request."""
+    """The base comes from SLUICE_BASE, else from what GitHub or GitLab say of the change; blank is unset."""
     assert base_from_environment(variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"merge_group": {"base_sha": "abc", "base_ref": "refs/heads/main"}}, "abc"),
+        ({"ref": "refs/heads/main", "before": "def"}, "def"),
+        ({"ref": "refs/heads/main", "before": "0" * 40}, ""),
+    ],
+)
+def test_base_of_github_events(tmp_path: Path, event: dict[str, object], expected: str) -> None:
+    """A merge queue names what it builds on; a push to the default branch the commit before it."""
+    event |= {"repository": {"default_branch": "main"}}
+    (tmp_path / "event.json").write_text(json.dumps(event), "utf-8")
+    known = {"CI": "true", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    assert base_from_environment(known) == expected
+
+
+@pytest.mark.parametrize(
+    "event", [{"ref": "refs/heads/other", "before": "abc"}, {"schedule": "0 0 * * *"}, []]
+)
+def test_ci_without_a_base_stops(tmp_path: Path, event: object) -> None:
+    """In CI, where nothing says what to compare with, the gate ends with 2 and the option that says it."""
+    (tmp_path / "event.json").write_text(json.dumps(event), "utf-8")
+    known = {"CI": "true", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    with pytest.raises(UsageError) as caught:
+        base_from_environment(known)
+    assert caught.value.exit_code == 2
+    assert "--base origin/main" in caught.value.hint
+    with pytest.raises(UsageError, match="cannot be read"):
+        base_from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "gone.json")})
 
 
 def test_an_optional_source_is_uncertain_only_where_it_is_there(root: Path) -> None:

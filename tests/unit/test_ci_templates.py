@@ -18,6 +18,7 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from sluicegate import __version__
 from sluicegate.cli import COMMANDS, sluice
 from sluicegate.scaffold import FILES
 
@@ -42,7 +43,7 @@ def commands(path: Path) -> list[list[str]]:
     found = []
     for text in texts(YAML(typ="safe").load(path.read_text("utf-8"))):
         for line in text.replace("\\\n", " ").splitlines():
-            match = re.match(r"\s*sluice (?P<rest>.*?)(\|\||&&|;|$)", line)
+            match = re.match(r"\s*(?:\.venv/bin/)?sluice (?P<rest>.*?)(\|\||&&|;|$)", line)
             if match:
                 found.append(shlex.split(match["rest"]))
     return found
@@ -70,6 +71,63 @@ def test_template_is_generic(name: str) -> None:
     assert not re.search(r"index-url|find-links|PIP_", text)
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_is_installed_is_pinned(name: str) -> None:
+    """CI installs the version that wrote the project, with torch's wheels for CPUs, into a kept folder."""
+    text = (ROOT / name).read_text("utf-8")
+    assert "--torch-backend cpu -r requirements.txt" in text
+    assert "pip install sluicegate" not in text
+    assert ".venv" in text
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [pin.partition("==")[2] for pin in pins] == [__version__]
+    assert "requirements.txt" in FILES
+
+
+def test_actions_are_pinned() -> None:
+    """An action is named by the hash of its commit, which nobody can move, with its version for people."""
+    for file in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        used = re.findall(r"uses: (.*)", file.read_text("utf-8"))
+        assert len(used) >= 2, file.name
+        for action in used:
+            assert re.fullmatch(r"actions/[\w/-]+@[0-9a-f]{40}   # v\d+\.\d+\.\d+", action), action
+
+
+def test_the_queue_and_main_run_it_too() -> None:
+    """A merge queue gets a verdict; main, which decides nothing, fills the caches and spends no error budget."""
+    text = (ROOT / TEMPLATES[0]).read_text("utf-8")
+    events = YAML(typ="safe").load(text)["on"]
+    assert set(events) == {"pull_request", "push", "merge_group"}
+    assert events["push"]["branches"] == ["main"]
+    assert events["push"]["paths-ignore"] == events["pull_request"]["paths-ignore"]
+    assert "github.event_name != 'push' && secrets.SLUICE_LEDGER_URL" in text
+    rules = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["rules"]
+    assert [rule.get("allow_failure", False) for rule in rules] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "expected"),
+    [
+        ("pull_request", "0", 0),
+        ("pull_request", "1", 1),
+        ("merge_group", "4", 4),
+        ("pull_request", "3", 3),
+        ("pull_request", "", 3),
+        ("push", "1", 0),
+        ("push", "4", 0),
+        ("push", "2", 2),
+    ],
+)
+def test_the_last_step_says_it(event: str, code: str, expected: int) -> None:
+    """The job fails as the gate does; on main only an error fails it, and no code at all is one."""
+    steps = YAML(typ="safe").load((ROOT / TEMPLATES[0]).read_text("utf-8"))["jobs"]["gate"]["steps"]
+    known = {"GITHUB_EVENT_NAME": event, "CODE": code, "SLUICE_HOLD": "fail"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", steps[-1]["run"]], env=os.environ | known, check=False
+    )
+    assert done.returncode == expected
+
+
 def test_exit_codes_are_told_apart() -> None:
     """GitHub's last step and GitLab's allowed failure treat HOLD as something else than REJECT."""
     github = (ROOT / TEMPLATES[0]).read_text("utf-8")
@@ -87,7 +145,10 @@ def test_what_a_run_made_is_kept_however_it_ends() -> None:
     """Answers, judgements, checkpoints and stages are saved after REJECT, HOLD and errors too, and brought back."""
     steps = YAML(typ="safe").load((ROOT / TEMPLATES[0]).read_text("utf-8"))["jobs"]["gate"]["steps"]
     used = {step.get("uses", step.get("name", "")): step for step in steps}
-    restore, save = used["actions/cache/restore@v4"], used["actions/cache/save@v4"]
+    restore, save = (
+        next(step for name, step in used.items() if name.startswith(f"actions/cache/{what}@"))
+        for what in ("restore", "save")
+    )
     assert set(restore["with"]["path"].split()) == set(save["with"]["path"].split()) == KEPT
     # A key is written once: a repeated run, e.g. after HOLD, has the same run_id and another run_attempt.
     assert restore["with"]["key"] == save["with"]["key"]
@@ -95,7 +156,9 @@ def test_what_a_run_made_is_kept_however_it_ends() -> None:
     assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
     assert save["if"] == "always()"
     assert steps.index(used["Gate"]) < steps.index(save) < steps.index(used["Verdict"])
-    cache = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["cache"]
+    caches = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["cache"]
+    cache, environment = caches
+    assert environment["paths"] == [".venv"]
     assert (cache["when"], set(cache["paths"])) == ("always", KEPT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,7 +131,8 @@ def test_personal_data_is_redacted_in_inputs_and_references() -> None:
         reference=("Call 555-0147.",),
     )
     made = prepare({"s": ("pool", [dirty, *(row(n) for n in range(2, 30))])}, PARAMS)
-    assert made.redactions == {"email": 1, "phone": 1, "card": 0, "iban": 0, "handle": 0}
+    none = dict.fromkeys(("secret", "iban", "card", "ip", "handle"), 0)
+    assert made.redactions == {"email": 1, "phone": 1, **none}
     found = next(item for item in made.train + made.validation + made.golden if item.id == "r001")
     assert found.inputs["text"].endswith("[EMAIL]")
     assert found.reference == ("Call [PHONE].",)
@@ -218,8 +220,12 @@ def test_examples_are_read_as_written_and_the_digest_is_stable(tmp_path: Path) -
             "line 2: field inputs",
         ),
         (
-            '{"group":"g","id":"a","inputs":{"t":"x"},"reference":[],"source":"s"}',
+            '{"group":"g","id":"a","inputs":{"t":"x"},"reference":[""],"source":"s"}',
             "line 2: field reference",
+        ),
+        (
+            '{"group":"g","id":"a","inputs":{"t":""},"reference":["y"],"source":"s"}',
+            "line 2: field inputs",
         ),
         (
             '{"group":"g","id":"r001","inputs":{"t":"x"},"reference":["y"],"source":"s"}',
@@ -256,3 +262,19 @@ def test_a_limit_of_zero_only_refuses_what_is_shared() -> None:
     """With a limit of 0 any shared n-gram counts, but rows that share nothing still pass."""
     assert find_overlaps([row(1)], [row(2)], ngram=8, share=0.0, near=0.85) == []
     assert find_overlaps([], [row(2)], ngram=8, share=0.5, near=0.85) == []
+
+
+def test_golden_rows_alone_are_enough_where_nothing_is_trained() -> None:
+    """Without tuning the other two sets are empty; with it that is refused."""
+    golden = {"g": ("golden", [row(n) for n in range(5)])}
+    made = prepare(golden, PARAMS, trains=False)
+    assert (len(made.golden), made.train, made.validation) == (5, [], [])
+    with pytest.raises(DataError, match="no rows are left to train on"):
+        prepare(golden, PARAMS)
+
+
+def test_only_their_owner_reads_the_sets(tmp_path: Path) -> None:
+    """The files hold what people wrote."""
+    path = tmp_path / "golden.jsonl"
+    write_examples(path, [row(1)])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from sluicegate.config import SourceSpec
-from sluicegate.data import SOURCES, read_source
+from sluicegate.config import SourceSpec, TuneParams, load
+from sluicegate.data import read_examples, read_source, write_examples
 from sluicegate.errors import ConfigError, DataError, SluiceError
 
+CASES = Path(__file__).parents[1] / "cases"
 TURNS = [{"role": "customer", "text": "my bag\nis lost"}, {"role": "agent", "text": "Found it 🙂"}]
 FIELDS: dict[str, Any] = {
     "id": "id",
@@ -46,7 +47,7 @@ def jsonl(folder: Path, *lines: Any) -> SourceSpec:
 def test_turns_are_rendered_and_references_kept(tmp_path: Path) -> None:
     """A list of turns becomes one line per speaker, and every reference stays."""
     found = read_source("s", jsonl(tmp_path, ROW, {**ROW, "id": 7, "summaries": "One."}), tmp_path)
-    assert found.rows[0].inputs == {"conversation": "Customer: my bag is lost\nAgent: Found it 🙂"}
+    assert found.rows[0].inputs == {"conversation": "Customer: my bag\nis lost\nAgent: Found it 🙂"}
     assert found.rows[0].reference == ("Bag found.", "It was lost.")
     assert (found.rows[1].id, found.rows[1].reference, found.rows[1].source) == (
         "7",
@@ -84,8 +85,8 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path: Path) -> None:
         ({**ROW, "id": "r2", "summaries": ["  "]}, r"line 2: field summaries\[0\]: empty text"),
         ({**ROW, "id": "r2", "summaries": []}, "line 2: field summaries: no reference"),
         (
-            {**ROW, "id": "r2", "summaries": [4]},
-            r"line 2: field summaries\[0\]: text was expected, not int 4",
+            {**ROW, "id": "r2", "summaries": [None]},
+            r"line 2: field summaries\[0\]: text was expected, not nothing",
         ),
         ({**ROW, "id": "r2", "turns": []}, "line 2: field turns: no turns"),
         (
@@ -268,7 +269,7 @@ def test_a_tweet_without_text_is_no_turn(tmp_path: Path) -> None:
         "summaries": ["S."],
     }
     entry = jsonl(tmp_path, record).model_copy(update={"kind": "tweetsumm", "fields": {}})
-    assert read_source("t", entry, tmp_path).rows[0].inputs["conversation"].count("\n") == 1
+    assert read_source("t", entry, tmp_path).rows[0].inputs["conversation"].count("\n") == 2
     jsonl(tmp_path, {**record, "turns": [{"role": "agent", "text": None}]})
     with pytest.raises(DataError, match=r"turns\[0\].text: text was expected, not nothing"):
         read_source("t", entry, tmp_path)
@@ -330,6 +331,189 @@ def test_a_saved_hugging_face_dataset_is_read(
         read_source("h", spec("huggingface", Path("many"), None, split="test"), tmp_path)
 
 
-def test_the_table_names_the_documented_kinds() -> None:
-    """The five kinds of the issue are there."""
-    assert set(SOURCES) >= {"jsonl", "csv", "parquet", "huggingface", "tweetsumm"}
+MESSAGES = {"id": "id", "inputs": {"chat": "messages"}, "reference": "messages"}
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
+
+
+@pytest.mark.parametrize(
+    ("turns", "chat", "answer"),
+    [
+        ([*CHAT, {"role": "assistant", "content": "4"}], "Customer: 2 + 2?", "4"),
+        (
+            [{"from": "human", "value": "def f():\n\treturn 1"}, {"from": "gpt", "value": "  x"}],
+            "Customer: def f():\n\treturn 1",
+            "  x",
+        ),
+        (
+            [
+                {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"function": {"name": "w", "arguments": {"c": "Oslo"}}}],
+                },
+                {"role": "tool", "content": "9 degrees"},
+                {"role": "assistant", "content": [{"type": "text", "text": "Cold."}]},
+            ],
+            'Customer: Weather?\nAgent: [w {"c": "Oslo"}]\nTool: 9 degrees',
+            "Cold.",
+        ),
+    ],
+    ids=["messages", "ShareGPT", "tools and parts"],
+)
+def test_a_conversation_with_its_answer_is_read(
+    tmp_path: Path, turns: list[Any], chat: str, answer: str
+) -> None:
+    """Where one column holds both, the last answer is the reference, and only what precedes is the input."""
+    entry = jsonl(tmp_path, {"id": "1", "messages": turns})
+    row = read_source("s", entry.model_copy(update={"fields": MESSAGES}), tmp_path).rows[0]
+    assert row.inputs["chat"].removeprefix("System: Be brief.\n") == chat
+    assert row.reference == (answer,)
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ([*CHAT, CHAT[1]], "the last turn is no answer"),
+        ([CHAT[1], {"role": "assistant", "content": "x", "tool_calls": [{}]}], "is no answer"),
+        ("text", "a conversation with an answer was expected"),
+        (
+            [
+                {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]},
+                {"role": "assistant", "content": "A cat."},
+            ],
+            r"messages\[0\]: a part of kind 'image_url', which is no text",
+        ),
+        ([CHAT[1], {"role": "assistant", "content": ""}], r"messages\[1\].content: empty text"),
+    ],
+)
+def test_a_conversation_whose_text_is_not_certain_is_refused(
+    tmp_path: Path, turns: Any, message: str
+) -> None:
+    """No answer, an answer that calls a tool, an image: the row is named, never guessed at."""
+    entry = jsonl(tmp_path, {"id": "1", "messages": turns})
+    with pytest.raises(DataError, match=message):
+        read_source("s", entry.model_copy(update={"fields": MESSAGES}), tmp_path)
+
+
+def test_alpaca_rows_may_have_a_blank_input(tmp_path: Path) -> None:
+    """One of several inputs may be blank, all of them may not; what was written can be read again."""
+    fields = {"inputs": {"task": "instruction", "text": "input"}, "reference": "output"}
+    row = {"instruction": "Sum up.", "input": "", "output": "x"}
+    entry = jsonl(tmp_path, row).model_copy(update={"fields": fields})
+    found = read_source("s", entry, tmp_path).rows
+    assert found[0].inputs == {"task": "Sum up.", "text": ""}
+    write_examples(tmp_path / "prepared.jsonl", found)
+    assert read_examples(tmp_path / "prepared.jsonl") == found
+    jsonl(tmp_path, {**row, "instruction": " "})
+    with pytest.raises(DataError, match="field instruction: empty text"):
+        read_source("s", entry, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "references"),
+    [
+        (3, ("3",)),
+        ([0, 1], ("0", "1")),
+        (True, ("true",)),
+        ({"city": "Ōsaka", "n": [1]}, ('{"city": "Ōsaka", "n": [1]}',)),
+        ([{"a": 1}, {"a": 2}], ('{"a": 1}', '{"a": 2}')),
+    ],
+)
+def test_references_may_be_labels_and_structures(
+    tmp_path: Path, value: Any, references: tuple[str, ...]
+) -> None:
+    """Numbers, truth values and structures are the text that JSON writes for them."""
+    entry = jsonl(tmp_path, {**ROW, "summaries": value})
+    assert read_source("s", entry, tmp_path).rows[0].reference == references
+
+
+def test_golden_rows_may_have_no_reference(tmp_path: Path) -> None:
+    """A source for judges names no reference; rows that are trained on need one."""
+    fields = {"id": "id", "inputs": {"text": "q"}}
+    entry = jsonl(tmp_path, {"id": "1", "q": "?"})
+    golden = entry.model_copy(update={"fields": fields, "role": "golden"})
+    found = read_source("s", golden, tmp_path).rows
+    assert found[0].reference == ()
+    write_examples(tmp_path / "golden.jsonl", found)
+    assert read_examples(tmp_path / "golden.jsonl") == found
+    with pytest.raises(ConfigError, match="reference is missing"):
+        read_source("s", golden.model_copy(update={"role": "pool"}), tmp_path)
+
+
+def test_indentation_is_content(tmp_path: Path) -> None:
+    """Leading white space of a field, which is code, is kept."""
+    entry = SourceSpec(
+        kind="jsonl",
+        path=str(CASES / "codeindent.jsonl"),
+        fields={"inputs": {"q": "q"}, "reference": "a"},
+    )
+    row = read_source("s", entry, tmp_path).rows[0]
+    assert (row.inputs["q"], row.reference) == ("    def f():\n\treturn 1\n", ("  x",))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    """A file that a Windows editor saved is read."""
+    entry = SourceSpec(
+        kind="jsonl",
+        path=str(CASES / "bom.jsonl"),
+        fields={"inputs": {"q": "prompt"}, "reference": "response"},
+    )
+    assert read_source("s", entry, tmp_path).rows[0].inputs == {"q": "Hi"}
+
+
+def test_all_bad_lines_are_told(tmp_path: Path) -> None:
+    """The first 20 of a file are named at once, the others counted, whatever is wrong with each."""
+    bad = ["{", {**ROW, "id": "r1"}, {**ROW, "id": None}, *[{"id": f"x{n}"} for n in range(22)]]
+    with pytest.raises(DataError) as caught:
+        read_source("s", jsonl(tmp_path, ROW, *bad), tmp_path)
+    message = str(caught.value)
+    assert message.startswith("25 rows cannot be used:")
+    for words in ("line 2: not valid JSON", "line 3: field id: 'r1'", "line 4: field id: text"):
+        assert words in message
+    assert message.count("rows.jsonl, line ") == 21  # one message names two lines
+    assert message.endswith("and 5 more")
+    (tmp_path / "rows.csv").write_text("id,body,sum\n1,a\n2,,b\n3,a,b\n")
+    with pytest.raises(DataError, match=r"2 rows[\s\S]*line 2: 2 cells[\s\S]*line 3: field body"):
+        read_source("s", spec("csv", tmp_path / "rows.csv", CSV_FIELDS), tmp_path)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Parquet may hold a name twice; which of the two is meant is not guessed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.array([text]) for text in ("1", "a", "b", "c")]
+    table = pa.Table.from_arrays(columns, names=["id", "body", "sum", "sum"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match="column 'sum' is there twice"):
+        read_source("s", spec("parquet", tmp_path / "rows.parquet", CSV_FIELDS), tmp_path)
+
+
+def test_a_slice_is_a_number(tmp_path: Path) -> None:
+    """NaN and infinity, which Parquet can hold, are no slice."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = {"id": "1", "body": "a", "sum": "b", "part": float("nan")}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "rows.parquet")
+    entry = spec("parquet", tmp_path / "rows.parquet", {**CSV_FIELDS, "slices": ["part"]})
+    with pytest.raises(DataError, match="row 1: field part: nan is no value"):
+        read_source("s", entry, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["id;body;sum\n1;a, b, c;d\n", "id\tbody\tsum\n1\ta, b, c\td\n"])
+def test_the_delimiter_is_seen_in_the_header(tmp_path: Path, text: str) -> None:
+    """Without the option, semicolons and tabs of spreadsheets are read as they are meant."""
+    (tmp_path / "rows.csv").write_text(text)
+    row = read_source("s", spec("csv", tmp_path / "rows.csv", CSV_FIELDS), tmp_path).rows[0]
+    assert (row.inputs["text"], row.reference) == ("a, b, c", ("d",))
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_numbers_of_the_configuration_are_finite(tmp_path: Path, number: str) -> None:
+    """YAML knows infinity; no setting does."""
+    path = tmp_path / "tune.yaml"
+    path.write_text(f"learning_rate: {number}\n")
+    with pytest.raises(ConfigError, match="learning_rate"):
+        load(path, TuneParams)

@@ -9,9 +9,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from sluicegate import doctor
 from sluicegate.project import Project
+
+ROOT = Path(__file__).parents[2]
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -63,14 +66,32 @@ def test_an_absent_package_names_its_extra() -> None:
 
 def test_extras_are_those_of_the_package() -> None:
     """Each optional package is looked for under the extra that installs it, and no extra is forgotten."""
-    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+    with (ROOT / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     listed = {
         (extra, re.split(r"[\[<>=]", line)[0]) for extra, lines in extras.items() for line in lines
     }
     asked = {(extra, name) for name, (extra, *_) in doctor.EXTRAS.items()}
     assert asked <= listed
-    assert {extra for extra, _ in asked} == extras.keys() - {"smollm2"}
+    assert {extra for extra, _ in asked} == extras.keys() - {"smollm2", "all"}
+
+
+def test_the_versions_of_python_are_those_of_the_package() -> None:
+    """The doctor lets pass what pip lets in."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wanted = SpecifierSet(tomllib.load(file)["project"]["requires-python"])
+    (low, oldest), (high, newest) = doctor.OLDEST, doctor.NEWEST
+    assert [f"{low}.{oldest}" in wanted, f"{low}.{oldest - 1}" in wanted] == [True, False]
+    assert [f"{high}.{newest}" in wanted, f"{high}.{newest + 1}" in wanted] == [True, False]
+
+
+def test_bounds_of_langkit_count_beside_langkit_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where LangKit is not installed, a setuptools that it could not use is no fault."""
+    monkeypatch.setattr(doctor.metadata, "version", lambda _: "84.0")
+    for there in (True, False):
+        monkeypatch.setattr(doctor, "_installed", lambda name, there=there: there)
+        check = doctor._package("setuptools", "0", "82", "gone", extra="langkit")
+        assert check.ok is not there
 
 
 def test_an_absent_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,17 @@ def test_rows_go_out_to_people_and_come_back(tmp_path: Path, ending: str) -> Non
     assert [row.group for row in found.rows] == [group for _, group in rows]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_labels_from_any_spreadsheet_are_read(tmp_path: Path, delimiter: str) -> None:
+    """Where a comma is part of numbers, spreadsheets part cells by semicolons."""
+    path = tmp_path / "l.csv"
+    rows = (("source", "output", "label"), ("q", '"yes, of course"', "4"))
+    text = "\r\n".join(delimiter.join(row) for row in rows)
+    path.write_text(f"\ufeff{text}\r\n", "utf-8")
+    [found] = read_labels(path, DIRECT).rows
+    assert (found.row.output, found.labels) == ("yes, of course", (0.75,))
+
+
 @pytest.mark.parametrize("as_csv", [True, False])
 def test_every_reference_goes_out_and_comes_back(tmp_path: Path, as_csv: bool) -> None:
     """A row with several references keeps them all, beside rows with one and with none."""

@@ -18,11 +18,12 @@ from sluicegate.line.watch.imports import import_file, import_traces, open_log
 from sluicegate.project import Project
 from sluicegate.tracking.trace_reading import TraceValues
 from sluicegate.traffic import TrafficRow
-from sluicegate.traffic.importing import Refused
+from sluicegate.traffic.importing import LeftOut, Refused
 from sluicegate.traffic.jsonl import read_jsonl
 from sluicegate.traffic.messages import prompt_of, response_of
 from sluicegate.traffic.otel import read_otel
 
+CASES = Path(__file__).parents[1] / "cases"
 BEGIN = 1_777_593_600_000_000_000
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -174,6 +175,11 @@ ANSWERED = [message("assistant", "A", finish_reason="stop")]
 OLD = {"gen_ai.operation.name": "chat", "gen_ai.system": "openai"}
 USAGE_OLD = {names.GEN_AI_USAGE_PROMPT_TOKENS: 11, names.GEN_AI_USAGE_COMPLETION_TOKENS: 7}
 USAGE = {names.GEN_AI_USAGE_INPUT_TOKENS: 11, names.GEN_AI_USAGE_OUTPUT_TOKENS: 7}
+NUMBERED = {
+    "gen_ai.prompt.0.content": "Q",
+    "gen_ai.prompt.0.role": "user",
+    "gen_ai.completion.0.content": "A",
+}
 CONVENTIONS: dict[str, dict[str, Any]] = {
     "attributes as JSON text": span(
         1,
@@ -267,6 +273,9 @@ def test_what_else_a_span_says_is_kept(tmp_path: Path) -> None:
     assert [(said.score, said.label) for said in row.feedback] == [(0.5, "Relevance")]
 
 
+SAID = {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"}
+
+
 def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> None:
     """Tool calls and plain spans are no rows; a call without texts, or of a broken span, is refused with its reason."""
     path = lines(
@@ -276,9 +285,9 @@ def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> Non
             span(2, {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "x"}),
             span(3, {"gen_ai.operation.name": "embeddings"}),
             span(4, OLD),
-            {**span(5, {**OLD, "gen_ai.prompt": "Q"}), "startTimeUnixNano": "soon"},
-            {**span(6, {**OLD, "gen_ai.prompt": "Q"}), "traceId": None},
-            span(7, {**OLD, "gen_ai.prompt": "Q", "gen_ai.usage.input_tokens": "many"}),
+            {**span(5, SAID), "startTimeUnixNano": "soon"},
+            {**span(6, SAID), "traceId": None},
+            span(7, {**SAID, "gen_ai.usage.input_tokens": "many"}),
         ),
         request(span(8, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"})),
         {"resourceLogs": []},
@@ -353,8 +362,9 @@ STRANGE = (
 )
 
 
-def test_strange_messages_are_texts_or_nothing() -> None:
-    """Whatever stands where messages should be: a text comes out, and nothing is raised."""
+def test_strange_messages_are_texts_or_refused() -> None:
+    """Whatever stands where messages should be: a text comes out, or an error that says why not."""
+    refused = 0
     for value in (
         *STRANGE,
         "[" * 100_000,
@@ -362,20 +372,182 @@ def test_strange_messages_are_texts_or_nothing() -> None:
         [{"role": 1, "content": [{"type": 2}]}],
         [{"text": "t"}],
     ):
-        assert isinstance(prompt_of(value), str)
-        assert isinstance(response_of(value), str)
+        for read in (prompt_of, response_of):
+            try:
+                assert isinstance(read(value), str)
+            except DataError:
+                refused += 1
+    assert refused
     assert prompt_of('{"not": "messages"}') == '{"not": "messages"}'
-    assert (
-        response_of(
-            [
-                {
-                    "role": "assistant",
-                    "content": [{"type": "image_url"}, {"type": "text", "text": "t"}],
-                }
-            ]
-        )
-        == "t"
-    )
+    parts = [{"type": "image_url"}, {"type": "text", "text": "t"}]
+    assert response_of([{"role": "assistant", "content": parts}]) == "t"
+
+
+USER = {"role": "user", "content": "Q"}
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+TOOL = {"role": "tool", "content": "9 degrees"}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ({"choices": [{"message": CALL}]}, "only calls a tool"),
+        ({"choices": [{"message": {"content": ""}, "finish_reason": "tool_calls"}]}, "only calls"),
+        ([{"role": "assistant", "content": [{"type": "tool_use", "name": "w"}]}], "only calls"),
+        ({"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]}, "only calls a tool"),
+        ({"output": [{"type": "function_call", "name": "w"}]}, "only calls a tool"),
+        ({"generations": [[{"text": "", "message": CALL}]]}, "only calls a tool"),
+        ({"messages": [USER, CALL, TOOL]}, "ends without an answer"),
+        ([USER], "ends without an answer"),
+        ([{"role": "assistant", "content": [{"type": "image_url"}]}], "holds no text"),
+        ('[{"role": "assistant", "content": "It is a lo', "cut or damaged"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(value: Any, reason: str) -> None:
+    """A call of a tool, a question without an answer, cut JSON: never an empty or a wrong text."""
+    with pytest.raises(DataError, match=reason):
+        response_of(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"messages": [USER, {"role": "assistant", "content": "old"}, USER, CALL, TOOL,
+                       {"role": "assistant", "content": "Cold."}]}, "Cold."),
+        ([{"role": "assistant", "content": "first"}, {"role": "assistant", "content": "2"}], "first"),
+        ({"candidates": [{"content": {"role": "model", "parts": [{"text": "A"}]}}]}, "A"),
+        ({"generations": [[{"text": "A", "message": {"content": "A"}}]]}, "A"),
+        ({"role": "assistant", "content": None, "refusal": "No."}, "No."),
+    ],
+)  # fmt: skip
+def test_the_answer_is_the_one_to_the_last_question(value: Any, text: str) -> None:
+    """In a history the last answer counts, of several candidates the first."""
+    assert response_of(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([USER, {"role": "user", "content": [{"type": "image_url"}]}], "holds no text"),
+        ([{"role": "system", "content": "s"}], "no message of the user"),
+        ('{"messages": [{"role": "user", "content": "abc', "cut or damaged"),
+    ],
+)
+def test_a_prompt_that_is_not_certain_is_refused(value: Any, reason: str) -> None:
+    """An older question is not taken for the one that was asked."""
+    with pytest.raises(DataError, match=reason):
+        prompt_of(value)
+
+
+def test_what_a_tool_answered_is_no_prompt() -> None:
+    """Some interfaces send results of tools in the name of the user."""
+    result = {"role": "user", "content": [{"type": "tool_result", "content": "9"}]}
+    assert prompt_of([USER, CALL, result]) == "Q"
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("openllmetry_parts", ("What is it?", "Cat")),
+        ("strands", ("Hi", "Yo")),
+        ("langfuse_otel", ("Hi", "Yo")),
+        ("openinference", ("Hi", "Yo")),
+        ("toolcall_out", "the answer only calls a tool."),
+        ("error_span", "the call failed."),
+    ],
+)
+def test_spans_of_other_tools_are_read_or_left_out(name: str, texts: Any) -> None:
+    """Each recorded span gives its two texts, or is left out with the reason."""
+    [found] = read_otel(CASES / f"{name}.jsonl")
+    if isinstance(found, TrafficRow):
+        assert (found.prompt, found.response) == texts
+    else:
+        assert found == LeftOut(texts)
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (
+            {
+                "ai.operationId": "ai.generateText.doGenerate",
+                "ai.prompt.messages": json.dumps([USER]),
+                "ai.response.text": "A",
+            },
+            ("Q", "A"),
+        ),
+        (
+            {
+                "openinference.span.kind": "LLM",
+                "llm.input_messages.0.message.role": "user",
+                "llm.input_messages.0.message.contents.0.message_content.type": "text",
+                "llm.input_messages.0.message.contents.0.message_content.text": "Q",
+                "llm.output_messages.0.message.role": "assistant",
+                "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "w",
+            },
+            LeftOut("the answer only calls a tool."),
+        ),
+        ({"ai.operationId": "ai.generateText", "ai.prompt": "Q"}, None),
+        ({"openinference.span.kind": "RETRIEVER", "input.value": "Q"}, None),
+    ],
+)
+def test_dialects(tmp_path: Path, values: dict[str, Any], texts: Any) -> None:
+    """Calls of other tools are read; spans around them, which hold the same texts again, are not."""
+    [found] = read_otel(lines(tmp_path / "spans.json", request(span(1, values))))
+    if texts is None:
+        assert "none of its 1 spans is a call" in found.reason  # type: ignore[union-attr]
+    elif isinstance(found, TrafficRow):
+        assert (found.prompt, found.response) == texts
+    else:
+        assert found == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "reason"),
+    [
+        (NUMBERED, {"droppedAttributesCount": 2}, "the exporter dropped"),
+        ({**NUMBERED, "gen_ai.prompt.2.content": "Q"}, {}, "missing between others"),
+        ({**OLD, "gen_ai.input.messages": '[{"role": "user", "con'}, {}, "cut or damaged"),
+        ({"traceloop.entity.input": "{}"}, {}, "dialect traceloop.entity.* is not read"),
+    ],
+)
+def test_texts_that_are_not_certain_are_refused(
+    tmp_path: Path, values: dict[str, Any], more: dict[str, Any], reason: str
+) -> None:
+    """What an exporter dropped or cut never becomes another text."""
+    [found] = read_otel(lines(tmp_path / "spans.json", request({**span(1, values), **more})))
+    assert isinstance(found, Refused)
+    assert reason in found.reason
+
+
+def test_a_file_without_any_call_says_so(tmp_path: Path) -> None:
+    """Never nothing new, nothing refused and no word."""
+    path = lines(tmp_path / "spans.json", request(span(1, {"http.method": "GET"})))
+    [found] = read_otel(path)
+    assert isinstance(found, Refused)
+    assert "none of its 1 spans is a call" in found.reason
+
+
+def test_turns_without_an_answer_are_counted(project: Project) -> None:
+    """They are no fault of the file: counted by reason, and the exit code stays 0."""
+    calls = [one.read_text() for one in (CASES / "toolcall_out.jsonl", CASES / "error_span.jsonl")]
+    path = project.root / "spans.jsonl"
+    path.write_text("\n".join([*calls, calls[0]]))
+    found = import_file(project, path)
+    counted = {"the answer only calls a tool.": 2, "the call failed.": 1}
+    assert (found.new, found.refused, found.left_out) == (0, 0, counted)
+    done = run("import", str(path))
+    assert done.exit_code == 0
+    assert "2 left out: the answer only calls a tool." in done.output
+
+
+def test_lines_are_read_strictly(project: Project) -> None:
+    """A byte-order mark is no part of the first row; a key that is there twice is refused."""
+    assert import_file(project, CASES / "bom.jsonl").new == 1
+    twice = lines(project.root / "x.jsonl", '{"prompt": "a", "prompt": "b", "response": "c"}')
+    found = import_file(project, twice)
+    assert (found.new, found.refused) == (0, 1)
+    assert "'prompt' appears twice" in found.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +586,6 @@ def test_a_prompt_that_is_json_is_what_was_said(own: Any) -> None:
         {"role": "assistant", "content": "A"},
         {"type": "ai", "content": "A"},
         {"parts": [{"text": "A"}]},
-        {"messages": [{"role": "user", "content": "A"}]},
         {"choices": [{"message": {"role": "assistant", "content": "A"}}]},
         {"choices": [{"text": "A", "finish_reason": "stop"}]},
         {"message": {"role": "assistant", "content": "A"}, "index": 0},
@@ -422,7 +593,7 @@ def test_a_prompt_that_is_json_is_what_was_said(own: Any) -> None:
 )
 def test_messages_as_json_text_are_read(value: Any) -> None:
     """Each shape that a tracing tool writes as a text is known for messages."""
-    assert response_of(json.dumps(value)) == prompt_of(json.dumps(value)) == "A"
+    assert response_of(json.dumps(value)) == "A"
 
 
 def test_traces_of_mlflow_are_imported_once(
@@ -458,6 +629,12 @@ def test_traces_of_mlflow_are_imported_once(
     with mlflow.start_span("other") as three:
         three.set_inputs({"a": 1, "b": "x"})
         three.set_outputs([1, 2])
+    with mlflow.start_span("tool", span_type="CHAT_MODEL") as five:
+        five.set_inputs(chat)
+        five.set_outputs({"choices": [{"message": CALL, "finish_reason": "tool_calls"}]})
+    with mlflow.start_span("broken") as six:
+        six.set_inputs("Q")
+        six.set_status("ERROR")
     with mlflow.start_span("evaluation") as four:
         four.set_inputs("golden question")
         mlflow.update_current_trace(tags={"sluice.example": "e1"})
@@ -472,6 +649,7 @@ def test_traces_of_mlflow_are_imported_once(
     mlflow.tracing.reset()
     found = import_traces(project, "production")
     assert (found.new, found.refused) == (3, 0), found
+    assert found.left_out == {"the answer only calls a tool.": 1, "the call failed.": 1}
     rows = {row.key: row for row in open_log(project).window()}
     assert [(row.prompt, row.response) for row in rows.values()] == [
         ("Q", "A"),

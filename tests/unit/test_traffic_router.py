@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sluicegate.errors import ConfigError, EnvironmentFailure, MissingExtraError, SluiceError
-from sluicegate.traffic import TrafficLog
+from sluicegate.traffic import TrafficLog, serving
 from sluicegate.traffic.intake import TOKEN_VARIABLE, traffic_router
 
 TOKEN = "0123456789abcdef-token"
@@ -114,6 +114,13 @@ def test_a_router_without_a_token_has_to_be_asked_for(
         ("127.0.0.1.evil.example", "application/json", 403),
         ("192.168.1.1", "application/json", 403),
         ("", "application/json", 403),
+        ("127.0.0.1:evil.example", "application/json", 403),
+        ("localhost:80:evil.example", "application/json", 403),
+        ("[::1]evil.example", "application/json", 403),
+        ("[::1", "application/json", 403),
+        ("evil@127.0.0.1", "application/json", 403),
+        ("127.1", "application/json", 403),
+        ("localhost,evil.example", "application/json", 403),
     ],
 )
 def test_without_a_token_no_page_of_another_site_writes(
@@ -215,6 +222,92 @@ def test_a_body_without_a_length_is_not_read_past_the_limit(client: TestClient) 
             yield b" " * 1_000
 
     assert client.post("/traffic/rows", content=endless()).status_code == 413
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient) -> None:
+    """The header alone is enough to refuse it."""
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        sent.append(1)
+        yield b" " * 10
+
+    headers = {"Content-Length": "9" * 30}
+    answer = client.post("/traffic/rows", content=endless(), headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+
+
+@contextmanager
+def served(log: TrafficLog, **limits: Any) -> Iterator[int]:
+    """The server of the command in a thread; its port."""
+    app = FastAPI()
+    app.include_router(traffic_router(log, most_bytes=20_000))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = serving.server(app, "127.0.0.1", port, **limits)
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    while not made.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    yield port
+    made.should_exit = True
+    thread.join(20)
+
+
+def is_closed(connection: socket.socket, seconds: float) -> bool:
+    """Whether the server closes a connection within the time."""
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_idle_connections_do_not_exhaust_the_server(
+    log: TrafficLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends nothing, or half a request, loses its place to the next and, in time, altogether."""
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    header = {"Authorization": f"Bearer {TOKEN}"}
+    with served(log, seconds=1.5, most=10) as port:
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+        for one in idle[::2]:
+            with suppress(ConnectionError):
+                one.sendall(b"POST /rows HTTP/1.1\r\nHost: x\r\n")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            assert http.post("/rows", json=ROW, headers=header).status_code == 201
+            assert sum(is_closed(one, 0.01) for one in idle) >= 30
+            assert all(is_closed(one, 5) for one in idle)
+            assert http.post("/rows", json=ROW, headers=header).status_code == 201
+        for one in idle:
+            one.close()
+    assert log.count() == 2
+
+
+@pytest.mark.parametrize(("token", "status"), [(TOKEN, b"413"), ("wrong", b"401")])
+def test_a_refused_body_is_not_read_to_its_end(
+    log: TrafficLog, monkeypatch: pytest.MonkeyPatch, token: str, status: bytes
+) -> None:
+    """Too long or without the token: the server answers and closes, however much is still sent."""
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    head = f"POST /rows HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    with (
+        served(log) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+    ):
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 200 << 20:
+                connection.sendall(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+                sent += 0x10000
+        assert sent < 50 << 20
+        with suppress(ConnectionError):
+            assert status in connection.recv(100)
 
 
 def test_feedback_on_nothing_is_not_found(client: TestClient) -> None:

@@ -6,7 +6,6 @@ Exception` is here.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import NamedTuple
@@ -14,7 +13,8 @@ from typing import NamedTuple
 import click
 
 from sluicegate import __version__
-from sluicegate.errors import SluiceError
+from sluicegate.environment import read_variable
+from sluicegate.errors import SluiceError, local_packages
 
 
 class Command(NamedTuple):
@@ -188,13 +188,14 @@ def sluice() -> None:
 def main() -> None:
     """Run `sluice`; the process's exit code says what happened."""
     try:
-        code = sluice.main(standalone_mode=False)
+        with local_packages():
+            code = sluice.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        if "SLUICE_FAILURE" not in os.environ:  # a stage's own command says it
+        if not read_variable("SLUICE_FAILURE"):  # a stage's own command says it
             click.echo(
                 "\nstopped. Nothing is half done: run the same command again to go on.", err=True
             )
@@ -230,7 +231,7 @@ def _left_for_pipeline(error: SluiceError) -> bool:
     """Where DVC runs this stage for `sluice release`, leave what stopped it to be told by that
     command.
     """
-    place = os.environ.get("SLUICE_FAILURE")
+    place = read_variable("SLUICE_FAILURE")
     if not place:
         return False
     from pathlib import Path

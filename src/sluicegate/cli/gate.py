@@ -63,7 +63,8 @@ def gate(
     Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
     """
     from sluicegate.budget import Budget
-    from sluicegate.line.gate.run import base_from_environment, run_gate
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.run import run_gate
     from sluicegate.line.run import open_run
 
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from sluicegate.cli.output import EXIT_CODES, json_option, print_json
+from sluicegate.environment import read_variable
 
 NO_SERVER = "As plain functions: no Prefect server, no worker."
 
@@ -101,7 +101,7 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     project = find_project()
     digest = releasing.find_release(project, release)
     login = actor()
-    name = person or os.environ.get("SLUICE_ACTOR") or login.rpartition("@")[0]
+    name = person or read_variable("SLUICE_ACTOR") or login.rpartition("@")[0]
     entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
     found = releasing.standing(project, digest)
     resumed, note = (

@@ -111,6 +111,8 @@ def _report(found: Imported, as_json: bool) -> None:
         click.echo(
             f"{found.new} new rows, {found.present} were there already, {found.refused} refused"
         )
+        for reason, count in found.left_out.items():
+            click.echo(f"{count} left out: {reason}")
     for reason in found.reasons:
         click.echo(f"refused: {reason}", err=True)
     if found.refused:
@@ -211,9 +213,9 @@ def forget(user: str, before: datetime | None) -> None:
 )
 def serve(host: str, port: int, anonymous: bool) -> None:
     """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/traffic.md)."""
-    import uvicorn
     from fastapi import FastAPI
 
+    from sluicegate.traffic import serving
     from sluicegate.traffic.intake import traffic_router
 
     if anonymous and host not in ("127.0.0.1", "::1", "localhost"):
@@ -222,7 +224,7 @@ def serve(host: str, port: int, anonymous: bool) -> None:
         )
     app = FastAPI(title="Sluicegate traffic", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(traffic_router(_log(), allow_anonymous=anonymous))
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    serving.serve(app, host, port)
 
 
 def _log() -> TrafficLog:

@@ -1,8 +1,9 @@
-"""Where rows come from: a table of sources, one file each, and the way from raw rows to the three sets."""
+"""Where rows come from: a table of sources, one file each, and the way to the three sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.config import SourceSpec
@@ -17,12 +18,21 @@ NOTHING = digest_bytes(b"")
 """The digest of an optional source that is absent or empty."""
 Reader = Callable[[str, SourceSpec, Path], SourceRows]
 
-SOURCES: dict[str, Reader] = {
-    "jsonl": jsonl.read,
-    "csv": csv_file.read,
-    "parquet": parquet.read,
-    "huggingface": huggingface.read,
-    "tweetsumm": tweetsumm.read,
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A kind of source: what reads it, and whether `path` must be a file or folder that is here."""
+
+    read: Reader
+    needs_file: bool = True
+
+
+SOURCES: dict[str, Source] = {
+    "jsonl": Source(jsonl.read),
+    "csv": Source(csv_file.read),
+    "parquet": Source(parquet.read),
+    "huggingface": Source(huggingface.read, needs_file=False),
+    "tweetsumm": Source(tweetsumm.read),
 }
 
 __all__ = [
@@ -30,8 +40,11 @@ __all__ = [
     "Dropped",
     "Prepared",
     "Reader",
+    "Source",
     "SourceRows",
+    "find_source",
     "is_absent",
+    "needs_file",
     "prepare",
     "read_examples",
     "read_source",
@@ -44,7 +57,7 @@ def read_source(name: str, spec: SourceSpec, root: Path) -> SourceRows:
 
     Args:
         name: its name there; it becomes `Example.source`.
-        spec: its entry; `kind` is a row of `SOURCES` or `module:function` with the same signature as this function.
+        spec: its entry; `kind` is a row of `SOURCES` or `module:function`, called like this one.
         root: the project root, which relative paths start from.
 
     Raises:
@@ -52,31 +65,45 @@ def read_source(name: str, spec: SourceSpec, root: Path) -> SourceRows:
         ConfigError: the entry itself is wrong.
         MissingExtraError: the kind needs an optional package.
     """
-    reader = _reader(name, spec.kind)
-    return SourceRows([], NOTHING, ()) if is_absent(spec, root) else reader(name, spec, root)
+    source = find_source(name, spec.kind)
+    return SourceRows([], NOTHING, ()) if is_absent(spec, root) else source.read(name, spec, root)
 
 
 def is_absent(spec: SourceSpec, root: Path) -> bool:
-    """Is there nothing yet in a source that may be absent: no file, an empty one, or an empty folder?"""
+    """Is there nothing yet in a source that may be absent: no file, an empty one, an empty
+    folder?"""
     path = root / spec.path
-    if not spec.optional or spec.kind == "huggingface" or (path.is_file() and path.stat().st_size):
+    if not spec.optional or not needs_file(spec.kind) or (path.is_file() and path.stat().st_size):
         return False
     return not (path.is_dir() and any(path.iterdir()))
 
 
-def _reader(name: str, kind: str) -> Reader:
+def needs_file(kind: str) -> bool:
+    """Whether `path` of a source of this kind names a file or folder; a team's own reader needs
+    one."""
+    return kind not in SOURCES or SOURCES[kind].needs_file
+
+
+def find_source(name: str, kind: str) -> Source:
+    """The row of `SOURCES`, or the `module:function` that a source of `kind` is read with.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if kind in SOURCES:
         return SOURCES[kind]
+    where = f"registry/sources.yaml: {name}.kind: {kind!r}"
     if ":" not in kind:
         raise ConfigError(
-            f"registry/sources.yaml: {name}.kind: {kind!r} is unknown.",
-            hint=f"Known: {', '.join(SOURCES)}, or module:function.",
+            f"{where} is unknown.", hint=f"Known: {', '.join(SOURCES)}, or module:function."
         )
     import importlib
 
     module, _, function = kind.partition(":")
     try:
-        reader: Reader = getattr(importlib.import_module(module), function)
+        return Source(getattr(importlib.import_module(module), function))
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"registry/sources.yaml: {name}.kind: {kind!r} cannot be imported: {error}") from error
-    return reader
+        raise ConfigError(
+            f"{where} cannot be imported: {error}",
+            hint="Is the module in PYTHONPATH, and the function in the module?",
+        ) from error

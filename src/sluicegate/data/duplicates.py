@@ -1,4 +1,5 @@
-"""Exact and near duplicates: MinHash finds candidates (Broder, 1997), true Jaccard similarity of shingles decides."""
+"""Exact and near duplicates: MinHash finds candidates (Broder, 1997), true Jaccard similarity of
+shingles decides."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """`row` repeats `kept`; `similarity` is 1.0 for the same words, else the Jaccard similarity of 3-word shingles."""
+    """`row` repeats `kept`; `similarity` is 1.0 for the same words, else the Jaccard similarity of
+    3-word shingles."""
 
     row: Example
     kept: Example
@@ -25,7 +27,8 @@ class Duplicate:
 
 
 def words(row: Example) -> list[str]:
-    """The words of all inputs, compatibility-normalised (NFKC) and case-folded; punctuation is dropped."""
+    """The words of all inputs, compatibility-normalised (NFKC) and case-folded; punctuation is
+    dropped."""
     text = "\n".join(row.inputs[name] for name in sorted(row.inputs))
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
@@ -48,8 +51,11 @@ def similarity(left: frozenset[str], right: frozenset[str]) -> float:
     return len(left & right) / len(left | right) if left and right else 0.0
 
 
-def remove_duplicates(rows: Sequence[Example], threshold: float) -> tuple[list[Example], list[Duplicate]]:
-    """Keep the first of each family of duplicates by (id, source) order, so that the order of `rows` does not matter.
+def remove_duplicates(
+    rows: Sequence[Example], threshold: float
+) -> tuple[list[Example], list[Duplicate]]:
+    """Keep the first of each family of duplicates by (id, source) order, so that the order of
+    `rows` does not matter.
 
     Args:
         rows: any number of rows; an empty sequence gives empty results.
@@ -62,7 +68,11 @@ def remove_duplicates(rows: Sequence[Example], threshold: float) -> tuple[list[E
     index = NearIndex(threshold)
     for row in ordered:
         tokens = words(row)
-        text = " ".join(tokens) if tokens else "\n".join(row.inputs[name] for name in sorted(row.inputs))
+        text = (
+            " ".join(tokens)
+            if tokens
+            else "\n".join(row.inputs[name] for name in sorted(row.inputs))
+        )
         key = hashlib.sha256(text.encode("utf-8")).hexdigest()
         if key in exact:
             removed.append(Duplicate(row, exact[key], 1.0))
@@ -79,10 +89,12 @@ def remove_duplicates(rows: Sequence[Example], threshold: float) -> tuple[list[E
 
 
 class NearIndex:
-    """Locality-sensitive index of shingle sets: "who is at least `threshold` similar?" without comparing all.
+    """Locality-sensitive index of shingle sets: "who is at least `threshold` similar?" without
+    comparing all.
 
-    The bands are tuned below `threshold`, so that pairs at the threshold are found with probability 0.99 or so; what is
-    found is then confirmed by the exact similarity. Hashing is seeded: the same sets give the same answer everywhere.
+    The bands are tuned below `threshold`, so that pairs at the threshold are found with probability
+    0.99 or so; what is found is then confirmed by the exact similarity. Hashing is seeded: the same
+    sets give the same answer everywhere.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -99,7 +111,8 @@ class NearIndex:
             self._index.insert(key, _minhash(pieces))
 
     def matches(self, pieces: frozenset[str]) -> Iterator[tuple[int, float]]:
-        """Yield (key, exact similarity) of each stored set at or over the threshold, in key order."""
+        """Yield (key, exact similarity) of each stored set at or over the threshold, in key
+        order."""
         candidates = sorted(self._index.query(_minhash(pieces))) if pieces and self._sets else []
         for key in candidates:
             score = similarity(pieces, self._sets[key])

@@ -8,14 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sluicegate.data.rows import json_lines, read_bytes
+from sluicegate.data.lines import json_lines
+from sluicegate.data.rows import read_bytes
 from sluicegate.errors import DataError
-from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
+from sluicegate.hashing import atomic_file, canonical_json, digest_bytes
 from sluicegate.records import Example
 
 
 def write_examples(path: Path, rows: Sequence[Example]) -> str:
-    """Write rows as canonical JSON Lines, sorted by id, atomically; return the SHA-256 of the bytes written.
+    """Write rows as canonical JSON Lines, sorted by id, atomically; return the bytes' SHA-256.
+
+    Only the owner of the file can read it.
 
     Raises:
         DataError: two rows have the same id.
@@ -24,7 +27,8 @@ def write_examples(path: Path, rows: Sequence[Example]) -> str:
     if len({row.id for row in rows}) != len(rows):
         raise DataError(f"{path}: two rows have the same id; nothing was written.")
     data = "".join(canonical_json(_plain(row)) + "\n" for row in by_id(rows)).encode("utf-8")
-    write_atomic(path, data)
+    with atomic_file(path, mode=0o600) as stream:  # it holds what people wrote
+        stream.write(data)
     return digest_bytes(data)
 
 
@@ -32,10 +36,14 @@ def read_examples(path: Path) -> list[Example]:
     """Read rows that `write_examples` wrote. An empty file gives an empty list.
 
     Raises:
-        DataError: missing, malformed, or two rows with the same id; the message names file, line and field.
+        DataError: missing, malformed, or two rows with the same id; the message names file, line
+            and field.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing.", hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.")
+        raise DataError(
+            f"{path} is missing.",
+            hint="Run `sluice stage prepare`, or `dvc pull` where DVC holds it.",
+        )
     rows: list[Example] = []
     seen: set[str] = set()
     for number, record in json_lines(path, read_bytes(path)):
@@ -54,17 +62,32 @@ def _plain(row: Example) -> dict[str, Any]:
 
 
 def _example(record: dict[str, Any], where: str) -> Example:
-    expected: dict[str, type] = {"id": str, "group": str, "inputs": dict, "reference": list, "source": str}
+    expected: dict[str, type] = {
+        "id": str,
+        "group": str,
+        "inputs": dict,
+        "reference": list,
+        "source": str,
+    }
     if "slices" in record:
         expected["slices"] = dict
     if set(record) != set(expected):
         wrong = min(set(record) ^ set(expected))
-        raise DataError(f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}.")
+        raise DataError(
+            f"{where}: field {wrong!r} is {'missing' if wrong in expected else 'unknown'}."
+        )
     for field, kind in expected.items():
         value = record[field]
-        texts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-        if not isinstance(value, kind) or not value or not all(isinstance(text, str) and text for text in texts):
-            raise DataError(f"{where}: field {field}: not empty text was expected, found {json.dumps(value)[:60]}.")
+        texts = list(
+            value.values() if isinstance(value, dict) else value if kind is list else [value]
+        )
+        blank = field == "inputs" and any(texts)  # one of several inputs may be blank
+        sound = isinstance(value, kind) and (texts or kind is list)
+        if not sound or not all(isinstance(text, str) and (text or blank) for text in texts):
+            raise DataError(
+                f"{where}: field {field}: not empty text was expected, "
+                f"found {json.dumps(value)[:60]}."
+            )
     known = {**record, "reference": tuple(record["reference"])}
     return Example(**known)
 

@@ -1,6 +1,7 @@
-"""A Hugging Face dataset by name or local folder. Options: `split` (train), `config`, `revision`. Needs the extra `hf`.
+"""A Hugging Face dataset by name or local folder; needs the extra `hf`.
 
-Remote code is never run. The digest covers the values of the columns used: the bytes live in a cache of many layouts.
+Options: `split` (train), `config`, `revision`. Remote code is never run. The digest covers the
+values of the columns used: the bytes live in a cache of many layouts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
 
     Raises:
         MissingExtraError: `datasets` is not installed.
-        DataError: the dataset, split or a column is absent, or a row is not text (row from 1 is named).
+        DataError: the dataset, split or a column is absent, or a row is not text (row from 1 is
+            named).
         ConfigError: the `fields` or `options` of the source are wrong.
     """
     options = rows.check_options(name, spec, ("split", "config", "revision"))
@@ -30,13 +32,15 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
     missing = [column for column in fields.columns if column not in table.column_names]
     if missing:
         known = ", ".join(table.column_names[:12])
-        raise DataError(f"{spec.path}: column {missing[0]!r} is missing.", hint=f"The dataset has: {known}.")
+        raise DataError(
+            f"{spec.path}: column {missing[0]!r} is missing.", hint=f"The dataset has: {known}."
+        )
     records: list[dict[str, Any]] = table.select_columns(fields.columns).to_list()
-    found: list[tuple[str, Example]] = []
-    for number, record in enumerate(records, start=1):
-        where = f"{spec.path}, row {number}"
-        found.append((where, rows.make_example(name, record, fields, where, f"{name}-{number}")))
-    examples = rows.unique_ids(found, name)
+    raw = (
+        (f"{spec.path}, row {number}", f"{name}-{number}", record)
+        for number, record in enumerate(records, start=1)
+    )
+    examples = rows.make_examples(name, fields, raw)
     return rows.SourceRows(examples, digest_value([_plain(row) for row in examples]), ())
 
 
@@ -56,9 +60,21 @@ def _load(path: str, root: Path, options: dict[str, str]) -> Any:
         if (local / "state.json").is_file():
             return datasets.load_from_disk(str(local))
         target = str(local) if local.is_dir() else path
-        return datasets.load_dataset(target, options.get("config"), split=split, revision=options.get("revision"))
-    except (OSError, ValueError, KeyError, RuntimeError, datasets.exceptions.DatasetGenerationError) as error:
+        return datasets.load_dataset(
+            target, options.get("config"), split=split, revision=options.get("revision")
+        )
+    except IndexError as error:  # `datasets` writes a set of no rows, and cannot read it
+        raise DataError(
+            f"dataset {path} (split {split}) holds no rows.", hint="Name another split."
+        ) from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        datasets.exceptions.DatasetGenerationError,
+    ) as error:
         raise DataError(
             f"dataset {path} (split {split}) cannot be loaded: {error}",
-            hint="Check name, split and revision; offline, only datasets in the local cache are found.",
+            hint="Check name, split and revision; offline, only the local cache is searched.",
         ) from error

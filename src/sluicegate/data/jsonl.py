@@ -1,4 +1,4 @@
-"""JSON Lines: one object per line, UTF-8. `path` is a file or a folder of *.jsonl files. No options."""
+"""JSON Lines: one object per line, UTF-8. `path` is a file or a folder of *.jsonl. No options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sluicegate.config import SourceSpec
 from sluicegate.data import rows
-from sluicegate.records import Example
+from sluicegate.data.lines import Faults, json_lines
 
 
 def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
@@ -17,11 +17,13 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
         ConfigError: the `fields` or `options` of the source are wrong.
     """
     rows.check_options(name, spec, ())
-    fields = rows.fields_of(name, spec)
-    parts = [(path, rows.read_bytes(path)) for path in rows.source_files(name, spec, root, ".jsonl")]
-    found: list[tuple[str, Example]] = []
-    for path, data in parts:
-        for number, record in rows.json_lines(path, data):
-            where = f"{path}, line {number}"
-            found.append((where, rows.make_example(name, record, fields, where, f"{path.stem}-{number}")))
-    return rows.SourceRows(rows.unique_ids(found, name), rows.digest_parts(parts), tuple(path for path, _ in parts))
+    fields, faults = rows.fields_of(name, spec), Faults()
+    files = rows.source_files(name, spec, root, ".jsonl")
+    parts = [(path, rows.read_bytes(path)) for path in files]
+    records = (
+        (f"{path}, line {number}", f"{path.stem}-{number}", record)
+        for path, data in parts
+        for number, record in json_lines(path, data, faults)
+    )
+    found = rows.make_examples(name, fields, records, faults)
+    return rows.SourceRows(found, rows.digest_parts(parts), tuple(files))

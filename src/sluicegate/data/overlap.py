@@ -1,7 +1,8 @@
 """Train/golden contamination: has the model been trained on what it will be judged by?
 
-Two views: the share of a golden row's n-grams that occur anywhere in the training rows (copied passages), and the
-similarity of whole rows by MinHash (rewritten copies). Inputs are compared, not references: short ones repeat rightly.
+Two views: the share of a golden row's n-grams that occur anywhere in the training rows (copied
+passages), and the similarity of whole rows by MinHash (rewritten copies). Inputs are compared, not
+references: short ones repeat rightly.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sluicegate.records import Example
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`golden` shares `share` of its n-grams with the training rows, most with row `train`; `similarity` is Jaccard."""
+    """`golden` shares `share` of its n-grams with the training rows, most with row `train`;
+    `similarity` is Jaccard."""
 
     golden: str
     train: str
@@ -53,11 +55,21 @@ def find_overlaps(
         hits = [piece for piece in pieces if piece in owners]
         portion = len(hits) / len(pieces) if pieces else 0.0
         by_row = Counter(number for piece in hits for number in owners[piece])
-        nearest = max(index.matches(shingles(tokens, SHINGLE)), key=lambda item: (item[1], -item[0]), default=None)
+        nearest = max(
+            index.matches(shingles(tokens, SHINGLE)),
+            key=lambda item: (item[1], -item[0]),
+            default=None,
+        )
         if nearest is None and (portion < share or not hits):
             continue
-        partner = nearest[0] if nearest is not None else min(by_row, key=lambda number: (-by_row[number], number))
-        found.append(Overlap(row.id, train[partner].id, portion, nearest[1] if nearest is not None else 0.0))
+        partner = (
+            nearest[0]
+            if nearest is not None
+            else min(by_row, key=lambda number: (-by_row[number], number))
+        )
+        found.append(
+            Overlap(row.id, train[partner].id, portion, nearest[1] if nearest is not None else 0.0)
+        )
     return sorted(found, key=lambda item: (-max(item.share, item.similarity), item.golden))
 
 

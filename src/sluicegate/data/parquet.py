@@ -1,4 +1,4 @@
-"""Parquet: a file or a folder of *.parquet files; turns may be a list of {role, text} structs. No options."""
+"""Parquet: a file or a folder of *.parquet; turns may be a list of structs. No options."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any
 from sluicegate.config import SourceSpec
 from sluicegate.data import rows
 from sluicegate.errors import DataError
-from sluicegate.records import Example
 
 
 def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
     """Read a Parquet source; only the columns that `fields` names are loaded.
 
     Raises:
-        DataError: missing, empty, not Parquet, a column is absent, or a cell is null or not text (row from 1 is named).
+        DataError: missing, empty, not Parquet, a column is absent or there twice, or a cell is null
+            or not text (rows are numbered from 1).
         ConfigError: the `fields` or `options` of the source are wrong.
     """
     rows.check_options(name, spec, ())
     fields = rows.fields_of(name, spec)
-    parts = [(path, rows.read_bytes(path)) for path in rows.source_files(name, spec, root, ".parquet")]
-    found: list[tuple[str, Example]] = []
-    for path, data in parts:
-        for number, record in enumerate(_records(path, data, fields), start=1):
-            where = f"{path}, row {number}"
-            found.append((where, rows.make_example(name, record, fields, where, f"{path.stem}-{number}")))
-    return rows.SourceRows(rows.unique_ids(found, name), rows.digest_parts(parts), tuple(path for path, _ in parts))
+    files = rows.source_files(name, spec, root, ".parquet")
+    parts = [(path, rows.read_bytes(path)) for path in files]
+    records = (
+        (f"{path}, row {number}", f"{path.stem}-{number}", record)
+        for path, data in parts
+        for number, record in enumerate(_records(path, data, fields), start=1)
+    )
+    found = rows.make_examples(name, fields, records)
+    return rows.SourceRows(found, rows.digest_parts(parts), tuple(files))
 
 
 def _records(path: Path, data: bytes, fields: rows.Fields) -> list[dict[str, Any]]:
@@ -36,10 +38,14 @@ def _records(path: Path, data: bytes, fields: rows.Fields) -> list[dict[str, Any
 
     try:
         table = pq.ParquetFile(io.BytesIO(data))
-        missing = [column for column in fields.columns if column not in table.schema_arrow.names]
-        if missing:
-            known = ", ".join(table.schema_arrow.names[:12])
-            raise DataError(f"{path}: column {missing[0]!r} is missing.", hint=f"The table has: {known}.")
+        names = table.schema_arrow.names
+        for column in fields.columns:
+            if names.count(column) != 1:
+                known = ", ".join(names[:12])
+                state = "there twice" if column in names else "missing"
+                raise DataError(
+                    f"{path}: column {column!r} is {state}.", hint=f"The table has: {known}."
+                )
         records: list[dict[str, Any]] = table.read(columns=fields.columns).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}") from error

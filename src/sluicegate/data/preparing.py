@@ -1,22 +1,19 @@
-"""Raw rows to train, validation and golden sets: redact, drop duplicates, split by group, refuse contamination."""
+"""Raw rows to train, validation and golden sets: redact, drop duplicates, split by group, refuse
+contamination."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from sluicegate.config import PrepareParams
-from sluicegate.data.examples import by_id
 from sluicegate.data.duplicates import Duplicate, remove_duplicates
+from sluicegate.data.examples import by_id
 from sluicegate.data.overlap import find_overlaps, refuse_overlaps
 from sluicegate.data.redaction import redact, redact_all
 from sluicegate.data.splitting import held_out
 from sluicegate.errors import ConfigError, DataError
-from sluicegate.hashing import canonical_json, digest_bytes, write_atomic
 from sluicegate.records import Example
 
 ROLES = ("pool", "train", "golden")
@@ -24,7 +21,8 @@ ROLES = ("pool", "train", "golden")
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: row or group kept."""
+    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: row or group
+    kept."""
 
     id: str
     source: str
@@ -34,7 +32,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The three sets (each sorted by id), what was counted, what was redacted, what was left out and why."""
+    """The three sets (each sorted by id), what was counted, what was redacted, what was left out
+    and why."""
 
     train: list[Example]
     validation: list[Example]
@@ -48,67 +47,95 @@ def prepare(
     rows_by_source: Mapping[str, tuple[str, list[Example]]],
     params: PrepareParams,
     *,
+    trains: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Make the three sets from the rows of all sources.
 
-    Golden rows are those of `golden` sources; where there is none, `golden_fraction` of the `pool` groups. `train` rows
-    never become golden; a group in the golden set never trains. The order of rows does not matter.
+    Golden rows are those of `golden` sources; where there is none, `golden_fraction` of the `pool`
+    groups. `train` rows never become golden; a group in the golden set never trains. The order of
+    rows does not matter.
 
     Args:
         rows_by_source: source name -> (role, rows); roles are pool, train and golden.
         params: the `prepare` section of params.yaml.
+        trains: rows to train on are needed; without it golden rows alone are enough.
         progress: called with one line per step.
 
     Raises:
-        DataError: no rows, an id used twice, one group only, too few golden rows, or overlap of golden and training.
+        DataError: no rows, an id used twice, one group only, too few golden rows, or overlap of
+            golden and training.
         ConfigError: an unknown role.
     """
     say = progress or _silent
     redactions: Counter[str] = Counter(dict.fromkeys(params.redact, 0))
     by_role = _redacted_by_role(rows_by_source, params, redactions)
     read = sum(len(rows) for rows in by_role.values())
-    say(f"{read} rows from {len(rows_by_source)} source(s), {sum(redactions.values())} personal details redacted")
+    say(
+        f"{read} rows from {len(rows_by_source)} source(s), "
+        f"{sum(redactions.values())} personal details redacted"
+    )
     dropped: list[Dropped] = []
     golden_rows, repeats = remove_duplicates(by_role["golden"], params.near_duplicate)
-    learn_rows, more_repeats = remove_duplicates([*by_role["pool"], *by_role["train"]], params.near_duplicate)
+    learn_rows, more_repeats = remove_duplicates(
+        [*by_role["pool"], *by_role["train"]], params.near_duplicate
+    )
     dropped += [_dropped(repeat) for repeat in (*repeats, *more_repeats)]
     say(f"{len(repeats) + len(more_repeats)} duplicates left out")
-    learn, golden = _hold_out_golden(learn_rows, golden_rows, {row.id for row in by_role["pool"]}, params, dropped)
-    _refuse_small(learn, golden, params)
+    learn, golden = _hold_out_golden(
+        learn_rows, golden_rows, {row.id for row in by_role["pool"]}, params, dropped
+    )
+    _refuse_small(learn, golden, params, trains=trains)
     refuse_overlaps(
-        find_overlaps(learn, golden, ngram=params.overlap_ngram, share=params.overlap_share, near=params.near_duplicate)
+        find_overlaps(
+            learn,
+            golden,
+            ngram=params.overlap_ngram,
+            share=params.overlap_share,
+            near=params.near_duplicate,
+        )
     )
     chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
     train = by_id(row for row in learn if row.group not in chosen)
     validation = by_id(row for row in learn if row.group in chosen)
     say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
     sets = {"train": train, "validation": validation, "golden": golden}
-    reasons = Counter(item.reason for item in dropped)
-    counts = {
-        "read": read,
-        **{name: len(rows) for name, rows in sets.items()},
-        **{f"{name}_groups": len({row.group for row in rows}) for name, rows in sets.items()},
-        **{reason: reasons[reason] for reason in ("duplicate", "near_duplicate", "group_in_golden")},
-    }
+    counts = _counts(read, sets, dropped)
     dropped.sort(key=lambda item: (item.source, item.id))
     return Prepared(train, validation, golden, counts, dict(redactions), dropped)
 
 
+def _counts(read: int, sets: Mapping[str, list[Example]], dropped: list[Dropped]) -> dict[str, int]:
+    reasons = Counter(item.reason for item in dropped)
+    return {
+        "read": read,
+        **{name: len(rows) for name, rows in sets.items()},
+        **{f"{name}_groups": len({row.group for row in rows}) for name, rows in sets.items()},
+        **{
+            reason: reasons[reason] for reason in ("duplicate", "near_duplicate", "group_in_golden")
+        },
+    }
+
+
 def _redacted_by_role(
-    rows_by_source: Mapping[str, tuple[str, list[Example]]], params: PrepareParams, counts: Counter[str]
+    rows_by_source: Mapping[str, tuple[str, list[Example]]],
+    params: PrepareParams,
+    counts: Counter[str],
 ) -> dict[str, list[Example]]:
     by_role: dict[str, list[Example]] = {role: [] for role in ROLES}
     owner: dict[str, str] = {}
     for name in sorted(rows_by_source):
         role, rows = rows_by_source[name]
         if role not in by_role:
-            raise ConfigError(f"source {name}: unknown role {role!r}.", hint=f"Known: {', '.join(ROLES)}.")
+            raise ConfigError(
+                f"source {name}: unknown role {role!r}.", hint=f"Known: {', '.join(ROLES)}."
+            )
         for row in rows:
             if row.id in owner:
                 raise DataError(
                     f"id {row.id!r} is used in source {owner[row.id]} and in source {name}.",
-                    hint="Ids must be unique over all sources; point fields.id at another column or leave it out.",
+                    hint="Ids must be unique over all sources; "
+                    "point fields.id at another column or leave it out.",
                 )
             owner[row.id] = name
             by_role[role].append(_redacted(row, params, counts))
@@ -133,7 +160,11 @@ def _dropped(repeat: Duplicate) -> Dropped:
 
 
 def _hold_out_golden(
-    learn: list[Example], golden: list[Example], pool_ids: set[str], params: PrepareParams, dropped: list[Dropped]
+    learn: list[Example],
+    golden: list[Example],
+    pool_ids: set[str],
+    params: PrepareParams,
+    dropped: list[Dropped],
 ) -> tuple[list[Example], list[Example]]:
     """Return (rows to learn from, golden rows), with no group in both."""
     if not golden:
@@ -143,23 +174,34 @@ def _hold_out_golden(
         taken = {row.id for row in golden}
         learn = [row for row in learn if row.id not in taken]
     frozen = {row.group for row in golden}
-    dropped += [Dropped(row.id, row.source, "group_in_golden", row.group) for row in learn if row.group in frozen]
+    dropped += [
+        Dropped(row.id, row.source, "group_in_golden", row.group)
+        for row in learn
+        if row.group in frozen
+    ]
     return by_id(row for row in learn if row.group not in frozen), by_id(golden)
 
 
-def _refuse_small(learn: list[Example], golden: list[Example], params: PrepareParams) -> None:
-    groups = {row.group for row in learn}
+def _refuse_small(
+    learn: list[Example], golden: list[Example], params: PrepareParams, *, trains: bool
+) -> None:
     if len(golden) < params.minimum_golden:
+        asked = f"params.yaml asks for {params.minimum_golden} (prepare.minimum_golden)"
         raise DataError(
-            f"{len(golden)} golden rows, but params.yaml asks for {params.minimum_golden} (prepare.minimum_golden).",
-            hint="Add rows to a source of role golden, or raise prepare.golden_fraction for pool sources.",
+            f"{len(golden)} golden rows, but {asked}.",
+            hint="Add rows to a source of role golden, or raise prepare.golden_fraction.",
         )
-    if not learn:
-        raise DataError("no rows are left to train on.", hint="Add a source of role train or pool.")
-    if len(groups) < 2:
+    groups = {row.group for row in learn}
+    if trains and not learn:
         raise DataError(
-            f"all {len(learn)} training rows belong to one group ({min(groups)}): no validation set can be held out.",
-            hint="Check fields.group in registry/sources.yaml; it should name the customer or conversation.",
+            "no rows are left to train on.",
+            hint="Add a source of role train or pool, or set tune.method: none.",
+        )
+    if trains and len(groups) < 2:
+        raise DataError(
+            f"all {len(learn)} training rows belong to one group ({min(groups)}): "
+            "no validation set can be held out.",
+            hint="Check fields.group in registry/sources.yaml: the customer or conversation.",
         )
 
 

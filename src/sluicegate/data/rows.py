@@ -1,24 +1,29 @@
-"""From one raw record (JSON object, CSV line, table row) to one `Example`, with errors that name file, line, field."""
+"""From raw records (JSON objects, CSV lines, table rows) to examples; all faults are named."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sluicegate.config import SourceSpec
+from sluicegate.data.lines import Faults
+from sluicegate.data.turns import is_turn, render_turns, split_last
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure
 from sluicegate.hashing import digest_bytes, digest_value
 from sluicegate.records import Example
 
-SPEAKERS = {"customer": "Customer", "user": "Customer", "agent": "Agent", "assistant": "Agent", "system": "System"}
+Raw = tuple[str, str, Mapping[str, Any]]
+"""Where a record is ("file, line 3"), the id it gets where it has none, and the record."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """The rows of one source, the digest of its bytes, its files, and how many rows were skipped on request."""
+    """The rows of one source, the digest of its bytes, its files, and how many rows were skipped on
+    request."""
 
     rows: list[Example]
     digest: str
@@ -28,9 +33,12 @@ class SourceRows:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Which column holds what. An empty `id` or `group` means: made from file and line, every row its own group.
+    """Which column holds what.
 
-    `slices` are columns whose values say which parts of the whole a row belongs to.
+    An empty `id` or `group` means: made from file and line, every row its own group. An empty
+    `reference`: the rows have none. Where it names the column of an input, that holds a
+    conversation whose last answer is the reference. `slices` are columns whose values say which
+    parts of the whole a row belongs to.
     """
 
     id: str
@@ -59,17 +67,33 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
         raise ConfigError(f"{where}: unknown field {min(unknown)!r}.", hint=known)
     inputs = spec.fields.get("inputs")
     if not isinstance(inputs, dict) or not inputs:
-        raise ConfigError(f"{where}.inputs is missing.", hint="Example: inputs: {conversation: turns}")
-    for key, value in {**{k: spec.fields.get(k, "") for k in ("id", "group", "reference")}, **inputs}.items():
+        raise ConfigError(
+            f"{where}.inputs is missing.", hint="Example: inputs: {conversation: turns}"
+        )
+    for key, value in {
+        **{k: spec.fields.get(k, "") for k in ("id", "group", "reference")},
+        **inputs,
+    }.items():
         if not isinstance(value, str) or not isinstance(key, str):
             raise ConfigError(f"{where}.{key}: a column name was expected, not {value!r}.")
-    if not spec.fields.get("reference") or not all(inputs.values()):
-        raise ConfigError(f"{where}: reference and every input need a column name.")
+    if not all(inputs.values()):
+        raise ConfigError(f"{where}: every input needs a column name.")
+    if not spec.fields.get("reference") and spec.role != "golden":
+        raise ConfigError(
+            f"{where}.reference is missing.",
+            hint="Only rows of role golden may do without; judges and text rules score them.",
+        )
     slices = spec.fields.get("slices", [])
-    if not isinstance(slices, list | tuple) or not all(isinstance(column, str) and column for column in slices):
-        raise ConfigError(f"{where}.slices: a list of column names was expected.", hint="Example: slices: [industry]")
+    if not isinstance(slices, list | tuple) or not all(
+        isinstance(column, str) and column for column in slices
+    ):
+        raise ConfigError(
+            f"{where}.slices: a list of column names was expected.",
+            hint="Example: slices: [industry]",
+        )
     names = spec.fields.get("id", ""), spec.fields.get("group", "")
-    return Fields(*names, dict(inputs), spec.fields["reference"], tuple(dict.fromkeys(slices)))
+    reference = spec.fields.get("reference", "")
+    return Fields(*names, dict(inputs), reference, tuple(dict.fromkeys(slices)))
 
 
 def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[str, Any]:
@@ -82,14 +106,16 @@ def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[
     unknown = sorted(set(spec.options) - set(allowed))
     if unknown:
         raise ConfigError(
-            f"registry/sources.yaml: {name}.options: unknown option {unknown[0]!r} for kind {spec.kind}.",
+            f"registry/sources.yaml: {name}.options: unknown option {unknown[0]!r} "
+            f"for kind {spec.kind}.",
             hint=f"Known: {', '.join(allowed) or 'none'}.",
         )
     return spec.options
 
 
 def source_files(name: str, spec: SourceSpec, root: Path, suffix: str) -> list[Path]:
-    """Return the file that `spec.path` names, or the `*suffix` files of the folder that it names, sorted.
+    """Return the file that `spec.path` names, or the `*suffix` files of the folder that it names,
+    sorted.
 
     Raises:
         DataError: nothing is there.
@@ -99,7 +125,11 @@ def source_files(name: str, spec: SourceSpec, root: Path, suffix: str) -> list[P
     if files:
         return files
     tracked = path.with_name(path.name + ".dvc").is_file()
-    hint = "Fetch it with `dvc pull`." if tracked else "Paths in sources.yaml are relative to the project root."
+    hint = (
+        "Fetch it with `dvc pull`."
+        if tracked
+        else "Paths in sources.yaml are relative to the project root."
+    )
     problem = f"holds no {suffix} file." if path.is_dir() else "is missing."
     raise DataError(f"source {name}: {path} {problem}", hint=hint)
 
@@ -113,7 +143,9 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EnvironmentFailure(f"cannot read {path}: {error.strerror}", hint="Check permissions and disk.") from error
+        raise EnvironmentFailure(
+            f"cannot read {path}: {error.strerror}", hint="Check permissions and disk."
+        ) from error
 
 
 def digest_parts(parts: Sequence[tuple[Path, bytes]]) -> str:
@@ -123,35 +155,48 @@ def digest_parts(parts: Sequence[tuple[Path, bytes]]) -> str:
     return digest_value({path.name: digest_bytes(data) for path, data in parts})
 
 
-def json_lines(path: Path, data: bytes) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Yield (line number from 1, object) for each non-blank line of JSON Lines bytes.
+def make_examples(
+    name: str, fields: Fields, records: Iterable[Raw], faults: Faults | None = None
+) -> list[Example]:
+    """Turn the records of source `name` into examples.
+
+    Args:
+        faults: what was wrong already; all of it is told together.
 
     Raises:
-        DataError: a line is not UTF-8, not a JSON object, repeats a key or holds NaN or Infinity.
+        DataError: there is no row, or rows cannot be used, or have the same id; the first 20 are
+            named by file, line and field.
     """
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not raw.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique_keys)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8 text (byte {error.start + 1}).", hint="Save it as UTF-8.") from error
-        except RecursionError as error:
-            raise DataError(f"{where}: nested too deeply to be a row.") from error
-        except ValueError as error:
-            raise DataError(f"{where}: not valid JSON: {error}", hint="One JSON object per line.") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{where}: a JSON object was expected, not {type(record).__name__}.")
-        yield number, record
+    faults = faults or Faults()
+    seen: dict[str, str] = {}
+    found: list[Example] = []
+    for where, fallback_id, record in records:
+        with faults.collected():
+            row = make_example(name, record, fields, where, fallback_id)
+            if row.id in seen:
+                raise DataError(
+                    f"{where}: field id: {row.id!r} was already used in {seen[row.id]}.",
+                    hint="Ids must be unique in a source.",
+                )
+            seen[row.id] = where
+            found.append(row)
+    faults.refuse()
+    if not found:
+        raise DataError(
+            f"source {name} holds no rows.",
+            hint="Take it out of registry/sources.yaml or fill it.",
+        )
+    return found
 
 
-def make_example(source: str, record: Mapping[str, Any], fields: Fields, where: str, fallback_id: str) -> Example:
+def make_example(
+    source: str, record: Mapping[str, Any], fields: Fields, where: str, fallback_id: str
+) -> Example:
     """Turn one raw record into an `Example`.
 
     Args:
         source: name of the source, kept in the row.
-        record: column name -> value; turns [{role, text}] are rendered with `render_turns`.
+        record: column name -> value; conversations are rendered with `render_turns`.
         fields: which column holds what.
         where: "file, line 3", for messages.
         fallback_id: used where `fields.id` is empty.
@@ -164,82 +209,61 @@ def make_example(source: str, record: Mapping[str, Any], fields: Fields, where: 
             known = ", ".join(sorted(str(key) for key in record)[:12])
             raise DataError(f"{where}: field {column!r} is missing.", hint=f"The row has: {known}.")
     row_id = _name(record[fields.id], fields.id, where) if fields.id else fallback_id
-    group = _name(record[fields.group], fields.group, where) if fields.group else f"{source}/{row_id}"
-    inputs = {variable: _text(record[column], column, where) for variable, column in fields.inputs.items()}
-    references = _references(record[fields.reference], fields.reference, where)
+    group = (
+        _name(record[fields.group], fields.group, where) if fields.group else f"{source}/{row_id}"
+    )
+    values, reference = dict(record), record.get(fields.reference) if fields.reference else ()
+    if fields.reference in fields.inputs.values():
+        values[fields.reference], reference = split_last(reference, fields.reference, where)
+    inputs = {
+        variable: _input(values[column], column, where)
+        for variable, column in fields.inputs.items()
+    }
+    if not any(text.strip() for text in inputs.values()):
+        column = next(iter(fields.inputs.values()))
+        raise DataError(f"{where}: field {column}: empty text.", hint="Fill it or remove the row.")
+    references = _references(reference, fields.reference, where) if fields.reference else ()
     slices = {column: _label(record[column], column, where) for column in fields.slices}
     return Example(row_id, group, inputs, references, source, slices)
 
 
-def unique_ids(rows: Sequence[tuple[str, Example]], name: str) -> list[Example]:
-    """Return the examples of (where, example) pairs.
-
-    Raises:
-        DataError: there is no row, or two rows have the same id (both places are named).
-    """
-    if not rows:
-        raise DataError(f"source {name} holds no rows.", hint="Take it out of registry/sources.yaml or fill it.")
-    seen: dict[str, str] = {}
-    for where, row in rows:
-        if row.id in seen:
-            raise DataError(
-                f"{where}: field id: {row.id!r} was already used in {seen[row.id]}.",
-                hint="Ids must be unique in a source.",
-            )
-        seen[row.id] = where
-    return [row for _, row in rows]
-
-
-def render_turns(turns: Sequence[Any], field: str, where: str) -> str:
-    """Render a conversation as one "Speaker: text" line per turn; line breaks inside a turn become spaces.
-
-    Raises:
-        DataError: there is no turn, or a turn lacks a known `role` or a non-empty `text`.
-
-    Example:
-        >>> turns = [{"role": "customer", "text": "my bag"}, {"role": "agent", "text": "Got it."}]
-        >>> print(render_turns(turns, "turns", "chat.jsonl, line 1"))
-        Customer: my bag
-        Agent: Got it.
-    """
-    if not turns:
-        raise DataError(f"{where}: field {field}: no turns.")
-    lines = []
-    for index, turn in enumerate(turns):
-        spot = f"{field}[{index}]"
-        if not isinstance(turn, Mapping) or "role" not in turn or "text" not in turn:
-            raise DataError(f"{where}: field {spot}: a turn needs `role` and `text`.")
-        role = turn["role"]
-        if not isinstance(role, str) or role.strip().lower() not in SPEAKERS:
-            known = ", ".join(SPEAKERS)
-            raise DataError(f"{where}: field {spot}.role: {role!r} is unknown.", hint=f"Known roles: {known}.")
-        text = " ".join(_string(turn["text"], f"{spot}.text", where).split())
-        lines.append(f"{SPEAKERS[role.strip().lower()]}: {text}")
-    return "\n".join(lines)
-
-
-def _text(value: Any, field: str, where: str) -> str:
-    if isinstance(value, list):
+def _input(value: Any, field: str, where: str) -> str:
+    """A conversation rendered, or a text, which may be blank where another input is not."""
+    if isinstance(value, list) and (not value or any(map(is_turn, value))):
         return render_turns(value, field, where)
-    return _string(value, field, where)
+    return "" if value == "" else _content(value, field, where, blank=True)
 
 
-def _string(value: Any, field: str, where: str) -> str:
+def _content(value: Any, field: str, where: str, *, blank: bool = False) -> str:
+    """A text as it is; numbers, truth values and structures as JSON writes them."""
+    if isinstance(value, dict | list | int | float) and (
+        value or not isinstance(value, dict | list)
+    ):
+        try:
+            value = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{where}: field {field}: {error}: no JSON value.") from error
+    return _string(value, field, where, blank=blank)
+
+
+def _string(value: Any, field: str, where: str, *, blank: bool = False) -> str:
     if not isinstance(value, str):
         kind = "nothing" if value is None else f"{type(value).__name__} {value!r:.40}"
         raise DataError(f"{where}: field {field}: text was expected, not {kind}.")
-    text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if not text:
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    if not blank and not text.strip():
         raise DataError(f"{where}: field {field}: empty text.", hint="Fill it or remove the row.")
     if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise DataError(f"{where}: field {field}: holds a NUL or half of a surrogate pair: not text.")
+        raise DataError(
+            f"{where}: field {field}: holds a NUL or half of a surrogate pair: not text."
+        )
     return text
 
 
 def _name(value: Any, field: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    name = _string(value, field, where)
+    name = _string(value, field, where).strip()
     if "\n" in name:
         raise DataError(f"{where}: field {field}: a line break in an identifier.")
     return name
@@ -247,6 +271,8 @@ def _name(value: Any, field: str, where: str) -> str:
 
 def _label(value: Any, field: str, where: str) -> str:
     """A slice's value as text; numbers and yes/no are written as JSON writes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{where}: field {field}: {value} is no value.")
     return json.dumps(value) if isinstance(value, bool | float) else _name(value, field, where)
 
 
@@ -254,17 +280,9 @@ def _references(value: Any, field: str, where: str) -> tuple[str, ...]:
     values = list(value) if isinstance(value, list | tuple) else [value]
     if not values:
         raise DataError(f"{where}: field {field}: no reference.")
-    texts = [_string(text, f"{field}[{index}]", where) for index, text in enumerate(values)]
+    many = isinstance(value, list | tuple)
+    texts = [
+        _content(text, f"{field}[{index}]" if many else field, where)
+        for index, text in enumerate(values)
+    ]
     return tuple(dict.fromkeys(texts))
-
-
-def _no_constant(token: str) -> Any:
-    raise ValueError(f"{token} is not a number that a row may hold")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
-    return record

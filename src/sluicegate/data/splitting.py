@@ -1,4 +1,5 @@
-"""Which groups are held out: a stable hash decides, so that adding data never moves a group to the other set."""
+"""Which groups are held out: a stable hash decides, so that adding data never moves a group to the
+other set."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from collections.abc import Iterable
 
 
 def position(group: str, salt: str) -> float:
-    """Place of `group` in [0, 1): the first 8 bytes of SHA-256(salt, NUL, group), independent of platform and order.
+    """Place of `group` in [0, 1): the first 8 bytes of SHA-256(salt, NUL, group), independent of
+    platform and order.
 
     Example:
         >>> 0 <= position("acc-1", "golden") < 1
@@ -20,7 +22,8 @@ def position(group: str, salt: str) -> float:
 
 
 def held_out(groups: Iterable[str], fraction: float, salt: str) -> frozenset[str]:
-    """Return the groups to hold out: those whose position is below `fraction`, at least one and never all.
+    """Return the groups to hold out: those whose position is below `fraction`, at least one and
+    never all.
 
     Args:
         groups: group names; repeats do not matter.

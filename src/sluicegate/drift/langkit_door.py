@@ -14,13 +14,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from sluicegate.environment import set_default
 from sluicegate.errors import DataError, IntegrityError, MissingExtraError
 from sluicegate.hashing import digest_bytes, read_json, write_atomic, write_json
 
@@ -119,7 +119,7 @@ def whylogs() -> Any:
     """
     if not installed():
         raise MissingExtraError("langkit", "langkit")
-    os.environ.setdefault("WHYLOGS_NO_ANALYTICS", "True")
+    set_default("WHYLOGS_NO_ANALYTICS", "True")
     import numpy
 
     if not hasattr(numpy, "unicode_"):

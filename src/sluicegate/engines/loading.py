@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import DataError, IntegrityError, MissingExtraError, ModelError
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.project import model_cache
@@ -52,7 +53,7 @@ def use_all_cores() -> None:
     """Let torch use every core this process may run on, unless OMP_NUM_THREADS says otherwise."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ:
+    if not read_variable("OMP_NUM_THREADS"):
         torch.set_num_threads(
             max(
                 1,

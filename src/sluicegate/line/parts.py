@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sluicegate.config import Params, SourceSpec
-from sluicegate.data import is_absent
+from sluicegate.data import is_absent, needs_file
 from sluicegate.line.judge.clients import judge_specs, model_identity
 from sluicegate.line.run import Run
 from sluicegate.records import RELEASE_PARTS
@@ -46,7 +46,7 @@ def source_value(run: Run, spec: SourceSpec, name: str, bytes_of: Bytes) -> list
     """A source: its entry without what is only noted there, and its bytes."""
     absent = is_absent(spec, run.project.root)
     entry = spec.model_dump(exclude={"licence", "owner", "notes"})
-    hub = spec.kind == "huggingface"
+    hub = not needs_file(spec.kind)
     return [entry, bytes_of(f"Source {name}", spec.path, absent=absent, hub=hub)]
 
 

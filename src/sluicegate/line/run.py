@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.config import ModelsFile, Params, SourcesFile, SourceSpec, load
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project, find_project
@@ -102,7 +103,7 @@ def actor() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return os.environ.get("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
+    return read_variable("SLUICE_ACTOR") or f"{user}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
+from sluicegate.environment import read_variable
 from sluicegate.local_services import processes
 from sluicegate.local_services.prefect_api import POOL, WORKER
 from sluicegate.local_services.processes import HOST, Launch
@@ -47,7 +48,7 @@ def environment(project: Project) -> dict[str, str]:
         "NO_PROXY": direct,
         "no_proxy": direct,
         "PREFECT_HOME": str(project.state / "prefect"),
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": os.environ.get("SLUICE_LOG_LEVEL", "WARNING"),
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": read_variable("SLUICE_LOG_LEVEL", "WARNING"),
         "SLUICE_ROOT": str(project.root),
     }  # fmt: skip
 

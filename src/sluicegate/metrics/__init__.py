@@ -25,7 +25,7 @@ from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
 from sluicegate.metrics.meteor import meteor
 from sluicegate.metrics.pass_at_k_metric import CODE
-from sluicegate.metrics.pii import pii_found
+from sluicegate.metrics.pii import pii_found, pii_identity
 from sluicegate.metrics.profanity import profanity
 from sluicegate.metrics.readability import readability
 from sluicegate.metrics.refusal import refusal
@@ -104,7 +104,14 @@ METRICS: dict[str, Metric] = {
         "profanity", "lower", "0 or 1", (0.0, 1.0), profanity, needs_reference=False
     ),
     "pii_found": Metric(
-        "pii_found", "lower", "0 or 1", (0.0, 1.0), pii_found, needs_reference=False
+        "pii_found",
+        "lower",
+        "0 or 1",
+        (0.0, 1.0),
+        pii_found,
+        needs_reference=False,
+        package="detect-secrets phonenumbers python-stdnum",
+        identity=pii_identity,
     ),
     "same_language": Metric(
         "same_language",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sluicegate.config import ModelSpec
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, ModelError
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 
@@ -211,7 +211,7 @@ def _hub_snapshot(hub: str, name: str, say: Say) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    offline = read_variable("HF_HUB_OFFLINE").lower() in {"1", "true", "yes", "on"}
     wanted = ["*.safetensors", *CONFIG_FILES]
     repository, _, revision = hub.partition("@")
     say(f"Looking for {hub} {'in the local hub cache' if offline else 'on the Hugging Face hub'}")

@@ -25,6 +25,7 @@ import openai
 from pydantic import ValidationError
 
 from sluicegate.config import EndpointSpec
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 from sluicegate.generating import Failure
 from sluicegate.hashing import digest_value
@@ -250,7 +251,7 @@ def read_key(spec: EndpointSpec, name: str) -> Key:
     if not spec.key_env:
         return Key("")
     # never a plain local: tracebacks may show those
-    key = Key(os.environ.get(spec.key_env, "").strip())
+    key = Key(read_variable(spec.key_env).strip())
     where = f"registry/models.yaml: {name}: the environment variable {spec.key_env}"
     if not key.text:
         raise ConfigError(

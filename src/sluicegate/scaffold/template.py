@@ -22,6 +22,7 @@ FILES = (
     "dvc.yaml",
     "params.yaml",
     "prefect.yaml",
+    "requirements.txt",
     ".github/workflows/sluice-gate.yml",
     ".gitlab-ci.yml",
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sluicegate.environment import set_default
 from sluicegate.errors import BusyError, EnvironmentFailure, MissingExtraError, TrackingError
 
 if TYPE_CHECKING:
@@ -73,15 +73,15 @@ def quiet() -> None:
     """Turn telemetry off, keep MLflow's and Alembic's set-up lines off the terminal, and give up
     soon on a dead server.
     """
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    set_default("DO_NOT_TRACK", "true")
+    set_default("MLFLOW_DISABLE_TELEMETRY", "true")
+    set_default("GIT_PYTHON_REFRESH", "quiet")
     # MLflow's own: seven tries with growing pauses, and up to two minutes for each; a rollback
     # would wait for that.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0.2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    set_default("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    set_default("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    set_default("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0.2")
+    set_default("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

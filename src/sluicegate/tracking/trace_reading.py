@@ -45,6 +45,7 @@ class TraceValues:
     user: str = ""
     session: str = ""
     release: str = ""
+    failed: bool = False
     assessed: tuple[Assessed, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -97,6 +98,7 @@ def _values(trace: Any) -> TraceValues:
         user=metadata.get("mlflow.trace.user", ""),
         session=metadata.get("mlflow.trace.session", ""),
         release=str((info.tags or {}).get(RELEASE_TAG) or metadata.get(RELEASE_TAG, "")),
+        failed=info.state.value == "ERROR",
         assessed=tuple(_assessed(one) for one in info.assessments or () if one.valid is not False),
         metadata=metadata,
     )

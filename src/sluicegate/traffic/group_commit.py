@@ -1,7 +1,8 @@
-"""Many writers, one commit: whoever comes while a transaction is on its way to the disk shares the next one.
+"""Many writers, one commit: whoever comes while a transaction is on its way to the disk shares the
+next one.
 
-No thread of its own: the first writer that finds nobody committing does it for all who wait by then. Nobody returns
-before the transaction that holds his rows is durable.
+No thread of its own: the first writer that finds nobody committing does it for all who wait by
+then. Nobody returns before the transaction that holds his rows is durable.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ class GroupCommit(Generic[Item]):
     """Gathers what several threads write into one call of `commit`.
 
     Args:
-        commit: writes the items of all batches in one transaction and returns a number for each batch.
+        commit: writes the items of all batches in one transaction and returns a number for each
+            batch.
         gather: seconds to wait for company, where the commit before had company too.
-        most: stop adding batches to a group at this size (the unit is the caller's, for instance bytes).
+        most: stop adding batches to a group at this size (the unit is the caller's, for instance
+            bytes).
     """
 
     def __init__(

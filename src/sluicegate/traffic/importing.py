@@ -1,9 +1,10 @@
-"""Rows from elsewhere into the log: what cannot be stored is counted and named, the rest is written."""
+"""Rows from elsewhere into the log: what cannot be stored is counted and named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from sluicegate.traffic.log import TrafficLog
 from sluicegate.traffic.rows import TrafficRow, row_bytes
@@ -24,21 +25,33 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A turn that is no answer, for instance one that only calls a tool, and the reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Imported:
-    """How many rows were `new`, were `present` already, were `refused`; `reasons` names the first 20 of these."""
+    """How many rows were `new`, were `present` already, were `refused`.
+
+    `reasons` names the first 20 that were refused; `left_out` counts, by reason, the turns that are
+    no answer.
+    """
 
     new: int
     present: int
     refused: int
     reasons: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def import_rows(
     log: TrafficLog,
-    rows: Iterable[TrafficRow | Refused],
+    rows: Iterable[TrafficRow | Refused | LeftOut],
     progress: Callable[[int], None] | None = None,
 ) -> Imported:
-    """Write all rows and feedback, a batch at a time. Stopped at any moment, it may be run again: nothing doubles.
+    """Write all rows and feedback, a batch at a time. Stopped at any moment, run it again.
 
     A row that is there already gets the feedback that came with it and was not there.
 
@@ -49,16 +62,19 @@ def import_rows(
         EnvironmentFailure: the database refuses; what was written stays.
     """
     new, read, refused, reasons = 0, 0, 0, list[str]()
+    left_out: Counter[str] = Counter()
 
     def stored() -> Iterator[TrafficRow]:
         nonlocal refused
         for row in rows:
             if isinstance(row, TrafficRow):
                 yield row
-                continue
-            refused += 1
-            if len(reasons) < _REASONS:
-                reasons.append(f"{row.where}: {row.reason}")
+            elif isinstance(row, LeftOut):
+                left_out[row.reason] += 1
+            else:
+                refused += 1
+                if len(reasons) < _REASONS:
+                    reasons.append(f"{row.where}: {row.reason}")
 
     for batch in _batches(stored()):
         fresh = log.write(batch)
@@ -67,8 +83,8 @@ def import_rows(
         if fresh < len(batch):
             log.attach_from(batch)
         if progress:
-            progress(read + refused)
-    return Imported(new, read - new, refused, tuple(reasons))
+            progress(read + refused + left_out.total())
+    return Imported(new, read - new, refused, tuple(reasons), dict(left_out))
 
 
 def _batches(rows: Iterable[TrafficRow]) -> Iterator[list[TrafficRow]]:

@@ -2,26 +2,29 @@
 
     app.include_router(traffic_router(TrafficLog(url)), prefix="/traffic")
 
-    POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a request or none of it
-    POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
+    POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a
+    request or none of it POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
     GET  /counts    how many rows, ?since= ?until= ?release=
-    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token needed
+    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token
+    needed
 
-Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused (with the reason),
-500 the server is not set up, 503 the database refuses (send again, with the same keys). Every write is plain data:
-nothing in a row is run.
+Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused
+(with the reason), 500 the server is not set up, 503 the database refuses (send again, with the same
+keys). Every write is plain data: nothing in a row is run.
 
-Where there is no token, any web page that somebody on this machine opens could send a request here. So a request must
-then name a loopback address as its Host (else 403; no other name leads here, also if its DNS entry says so), and what it
-posts must be `application/json` (else 415; a browser sends that to another site only after asking, and nobody agrees).
+Where there is no token, any web page that somebody on this machine opens could send a request here.
+So a request must then name a loopback address as its Host (else 403; no other name leads here, also
+if its DNS entry says so), and what it posts must be `application/json` (else 415; a browser sends
+that to another site only after asking, and nobody agrees).
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
-import os
-from collections.abc import Callable
+import re
+from asyncio import timeout
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -30,6 +33,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import (
     ConfigError,
     DataError,
@@ -44,6 +48,8 @@ from sluicegate.traffic.rows import TrafficRow, feedback_from, row_from
 
 TOKEN_VARIABLE = "SLUICE_TRAFFIC_TOKEN"
 _SHORTEST_TOKEN = 16
+_BODY_SECONDS = 30.0
+_HOST = re.compile(r"(?:(?P<name>[a-z0-9.]{1,15})|\[(?P<six>[0-9a-f:.]{2,45})\])(?::\d{1,5})?")
 _LOG = logging.getLogger(__name__)
 
 
@@ -59,24 +65,15 @@ def traffic_router(
 
     Args:
         token_variable: environment variable that holds the token, at least 16 characters; read now.
-        allow_anonymous: where the variable is not set, let any program of this machine write and count.
+        allow_anonymous: where the variable is not set, let any program of this machine write and
+            count.
         most_bytes: largest body of a request.
         most_rows: most rows of a request.
 
     Raises:
         ConfigError: there is no token, or it is too short.
     """
-    token = os.environ.get(token_variable, "")
-    if not token and not allow_anonymous:
-        raise ConfigError(
-            f"{token_variable} is not set: anybody could write traffic.",
-            hint=f"Set it to a random text of {_SHORTEST_TOKEN} characters or more.",
-        )
-    if token and len(token) < _SHORTEST_TOKEN:
-        raise ConfigError(
-            f"{token_variable} is too short.",
-            hint=f"Use {_SHORTEST_TOKEN} random characters or more.",
-        )
+    token = _token(token_variable, needed=not allow_anonymous)
     router = APIRouter(tags=["traffic"])
     guarded = [Depends(_token_check(token))]
     body_limit = most_bytes
@@ -112,6 +109,21 @@ def traffic_router(
     return router
 
 
+def _token(token_variable: str, *, needed: bool) -> str:
+    token = read_variable(token_variable)
+    if not token and needed:
+        raise ConfigError(
+            f"{token_variable} is not set: anybody could write traffic.",
+            hint=f"Set it to a random text of {_SHORTEST_TOKEN} characters or more.",
+        )
+    if token and len(token) < _SHORTEST_TOKEN:
+        raise ConfigError(
+            f"{token_variable} is too short.",
+            hint=f"Use {_SHORTEST_TOKEN} random characters or more.",
+        )
+    return token
+
+
 def _token_check(token: str) -> Callable[[Request], None]:
     wanted = token.encode("utf-8", "surrogateescape")
 
@@ -125,38 +137,48 @@ def _token_check(token: str) -> Callable[[Request], None]:
             found.strip().encode("latin-1", "replace"), wanted
         )
         if not right:
-            raise HTTPException(
-                401, "A bearer token is needed.", headers={"WWW-Authenticate": "Bearer"}
-            )
+            raise _refusal(401, "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
 
     return check
 
 
 def _check_local(request: Request) -> None:
-    """Refuse what a page of another site can make a browser send."""
-    host = request.headers.get("host", "").lower()
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    """Refuse what a page of another site can make a browser send, and a Host in any odd form."""
+    hosts = request.headers.getlist("host")
+    match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
     try:
+        name = (match["six"] or match["name"]) if match else ""
         local = name == "localhost" or ip_address(name).is_loopback
     except ValueError:
         local = False
     if not local:
-        raise HTTPException(
-            403, "Without a token only requests to a loopback address are answered."
-        )
+        raise _refusal(403, "Without a token only requests to a loopback address are answered.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
-        raise HTTPException(415, "Without a token the Content-Type has to be application/json.")
+        raise _refusal(415, "Without a token the Content-Type has to be application/json.")
+
+
+def _refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HTTPException:
+    """A refusal of a request whose body is not read: the connection ends with it."""
+    return HTTPException(status, detail, headers={**(headers or {}), "Connection": "close"})
 
 
 async def _json(request: Request, most: int) -> Any:
     """The body as JSON; it is never read further than `most` bytes, whatever its header says."""
+    too_large = _refusal(413, f"The body is larger than {most} bytes.")
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and (len(told) > 18 or int(told) > most):
+        raise too_large
     parts, size = list[bytes](), 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise HTTPException(413, f"The body is larger than {most} bytes.")
-        parts.append(part)
+    try:
+        async with timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise _refusal(408, f"The body did not come within {_BODY_SECONDS:g} s.") from error
     try:
         return await run_in_threadpool(parse, b"".join(parts))
     except DataError as error:

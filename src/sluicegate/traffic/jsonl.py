@@ -19,11 +19,12 @@ _FIELDS = tuple(TrafficRow.__dataclass_fields__)
 def read_jsonl(
     path: Path, fields: Mapping[str, str] | None = None
 ) -> Iterator[TrafficRow | Refused]:
-    """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not know are ignored.
+    """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not
+    know are ignored.
 
-    A line without a key gets one made of its bytes and its number, so that importing a file again, also a longer one,
-    adds only what is new. A line without a time gets the time at which the file was last changed; a row that is stored
-    already keeps its own.
+    A line without a key gets one made of its bytes and its number, so that importing a file again,
+    also a longer one, adds only what is new. A line without a time gets the time at which the file
+    was last changed; a row that is stored already keeps its own.
 
     Args:
         fields: our name of a field to the file's, where they differ.
@@ -57,7 +58,8 @@ def read_jsonl(
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Yield number and bytes of each line that is not blank; None for one that is longer than we read.
+    """Yield number and bytes of each line that is not blank; None for one that is longer than we
+    read.
 
     Raises:
         DataError: the file cannot be read.
@@ -83,10 +85,12 @@ def parse(text: bytes) -> Any:
     """A JSON value, read strictly.
 
     Raises:
-        DataError: not UTF-8, not JSON, too deep, or a number that JSON does not have (NaN, Infinity).
+        DataError: not UTF-8, not JSON, too deep, a key twice, or a number that JSON does not have.
     """
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_no_number)
+        return json.loads(
+            text.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_unique
+        )
     except RecursionError as error:
         raise DataError("not JSON: nested too deep.") from error
     except ValueError as error:
@@ -95,6 +99,15 @@ def parse(text: bytes) -> Any:
 
 def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:40]!r} appears twice")
+        found[key] = value
+    return found
 
 
 def _changed(path: Path) -> datetime:

@@ -1,4 +1,5 @@
-"""`TrafficLog`: prompts and answers of production with the feedback on them; a row that was acknowledged stays."""
+"""`TrafficLog`: prompts and answers of production with the feedback on them; a row that was
+acknowledged stays."""
 
 from __future__ import annotations
 
@@ -10,31 +11,36 @@ from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from sluicegate.database import open_engine, parse_url, transaction, translated
-from sluicegate.errors import ConfigError, DataError, IntegrityError, UsageError
+from sluicegate.errors import ConfigError, IntegrityError, UsageError
 from sluicegate.traffic import erasing, parquet, people, reading
 from sluicegate.traffic.group_commit import GroupCommit
 from sluicegate.traffic.rows import (
+    BATCH_BYTES,
     MAX_USER,
     Feedback,
     TrafficRow,
+    batches,
     checked_feedback,
     checked_name,
     checked_row,
     from_microseconds,
-    row_bytes,
 )
-from sluicegate.traffic.tables import FEEDBACK, KIND, ROWS, SETTINGS, feedback_values, row_values
+from sluicegate.traffic.tables import (
+    FEEDBACK,
+    KIND,
+    ROWS,
+    SETTINGS,
+    feedback_values,
+    insert_new,
+    row_values,
+)
 
-_BATCH_ROWS = 1_000
-_BATCH_BYTES = 8 << 20
 _GATHER = 0.002
 _OPEN: WeakSet[TrafficLog] = WeakSet()
 
@@ -44,15 +50,17 @@ class TrafficLog:
 
     Args:
         url: `sqlite:////path/traffic.db`, or `postgresql://user@host/name` (extra `postgres`).
-        key_file: where the key for the hashes of user names is, or will be made; by default `traffic.key` beside the
-            SQLite file. `SLUICE_TRAFFIC_KEY` overrides it, and is needed with PostgreSQL.
+        key_file: where the key for the hashes of user names is, or will be made; by default
+            `traffic.key` beside the SQLite file. `SLUICE_TRAFFIC_KEY` overrides it, and is needed
+            with PostgreSQL.
         wait: seconds to wait for another process's transaction before `BusyError`.
 
     Raises (every method):
         BusyError: another process held the log for longer than `wait`.
         ConfigError: a user name was given and there is no key to hash it with.
         EnvironmentFailure: the disk is full, or the database cannot be opened or written.
-        IntegrityError: the database is damaged, or the key is not the one that its names were hashed with.
+        IntegrityError: the database is damaged, or the key is not the one that its names were
+            hashed with.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
     """
 
@@ -73,16 +81,19 @@ class TrafficLog:
         _OPEN.add(self)
 
     def write(self, rows: Iterable[TrafficRow]) -> int:
-        """Store rows and return how many of them are new; when it returns they survive a kill or a power cut.
+        """Store rows and return how many of them are new; when it returns they survive a kill or a
+        power cut.
 
-        A row whose key is in the log already is left out: the first one stays. Rows of several threads share a
-        transaction. Where it raises, some batches of 1,000 rows may be stored: write all again, with the same keys.
+        A row whose key is in the log already is left out: the first one stays. Rows of several
+        threads share a transaction. Where it raises, some batches of 1,000 rows may be stored:
+        write all again, with the same keys.
 
         Raises:
-            DataError: a row cannot be stored; the message names its key and field. Nothing of its batch is stored.
+            DataError: a row cannot be stored; the message names its key and field. Nothing of its
+                batch is stored.
         """
         new = 0
-        for batch, size in _batches(rows):
+        for batch, size in batches(rows):
             new += self._group.write([self._hashed(row) for row in batch], size)
         return new
 
@@ -96,7 +107,7 @@ class TrafficLog:
         checked_name("key", key)
         checked = self._hashed_feedback(checked_feedback(feedback))
         with self._transaction(write=True) as connection:
-            # Where a server has row locks: held, so that a row that is being forgotten gets no feedback afterwards.
+            # Where a server has row locks: a row that is being forgotten gets no feedback later.
             held = (
                 sa.select(ROWS.c.id)
                 .where(ROWS.c.key == key)
@@ -109,7 +120,7 @@ class TrafficLog:
                     hint="`sluice traffic show` lists keys.",
                 )
             return bool(
-                _insert_new(
+                insert_new(
                     connection,
                     FEEDBACK,
                     [feedback_values(number, key, checked)],
@@ -118,10 +129,12 @@ class TrafficLog:
             )
 
     def attach_from(self, rows: Iterable[TrafficRow]) -> int:
-        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how much of it is new.
+        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how
+        much of it is new.
 
-        Feedback of its row's time has none of its own: it takes the time of the stored row, so that rows which are read
-        again at another moment bring nothing new. Rows that are not in the log are passed over.
+        Feedback of its row's time has none of its own: it takes the time of the stored row, so that
+        rows which are read again at another moment bring nothing new. Rows that are not in the log
+        are passed over.
 
         Raises:
             DataError: a row cannot be stored.
@@ -148,7 +161,7 @@ class TrafficLog:
                 ]
             ]
             return (
-                len(_insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
+                len(insert_new(connection, FEEDBACK, values, FEEDBACK.c.identity)) if values else 0
             )
 
     def get(self, key: str) -> TrafficRow | None:
@@ -166,7 +179,8 @@ class TrafficLog:
         release: str = "",
         commented: bool = False,
     ) -> Iterator[TrafficRow]:
-        """Yield rows, oldest first, a few at a time: memory does not grow with the window, and no lock is held.
+        """Yield rows, oldest first, a few at a time: memory does not grow with the window, and no
+        lock is held.
 
         Rows that are written while it runs are left out; rows erased meanwhile may be missing.
 
@@ -212,7 +226,8 @@ class TrafficLog:
         last: int | None = None,
         release: str = "",
     ) -> int:
-        """Write the window to a Parquet file, in place of one that is there, and return the number of its rows.
+        """Write the window to a Parquet file, in place of one that is there, and return the number
+        of its rows.
 
         Raises:
             EnvironmentFailure: the disk refuses; a file that was there before stays as it was.
@@ -222,9 +237,11 @@ class TrafficLog:
         )
 
     def forget(self, *, user: str | None = None, before: datetime | None = None) -> int:
-        """Erase the rows of a user (and what that user said about others' rows), or those before a time; how many.
+        """Erase the rows of a user (and what that user said about others' rows), or those before a
+        time; how many.
 
-        With both: that user's rows before that time. What is erased from SQLite is overwritten in its files.
+        With both: that user's rows before that time. What is erased from SQLite is overwritten in
+        its files.
 
         Raises:
             UsageError: neither was given.
@@ -249,13 +266,13 @@ class TrafficLog:
         self._engine: sa.Engine | None = None
         self._key: bytes | None = None
         self._group: GroupCommit[TrafficRow] = GroupCommit(
-            self._commit, gather=_GATHER, most=_BATCH_BYTES
+            self._commit, gather=_GATHER, most=BATCH_BYTES
         )
 
     def _commit(self, batches: Sequence[Sequence[TrafficRow]]) -> list[int]:
         rows = list(chain.from_iterable(batches))
         with self._transaction(write=True) as connection:
-            new = _insert_new(
+            new = insert_new(
                 connection, ROWS, [row_values(row) for row in rows], ROWS.c.key, ROWS.c.id
             )
             numbers = dict(new)
@@ -266,7 +283,7 @@ class TrafficLog:
                 for one in row.feedback
             ]
             if said:
-                _insert_new(connection, FEEDBACK, said, FEEDBACK.c.identity)
+                insert_new(connection, FEEDBACK, said, FEEDBACK.c.identity)
         return [sum(numbers.pop(row.key, None) is not None for row in batch) for batch in batches]
 
     def _hashed(self, row: TrafficRow) -> TrafficRow:
@@ -285,14 +302,15 @@ class TrafficLog:
             key = people.read_key(self._key_file)
             with self._transaction(write=True) as connection:
                 values = {"name": "key", "value": people.fingerprint(key)}
-                _insert_new(connection, SETTINGS, [values], SETTINGS.c.name)
+                insert_new(connection, SETTINGS, [values], SETTINGS.c.name)
                 known = connection.execute(
                     sa.select(SETTINGS.c.value).where(SETTINGS.c.name == "key")
                 ).scalar()
             if known != values["value"]:
                 raise IntegrityError(
                     "The key for user names is not the one that this log was written with.",
-                    hint=f"Restore {self._key_file or people.KEY_VARIABLE}: with another one nobody could be forgotten.",
+                    hint=f"Restore {self._key_file or people.KEY_VARIABLE}: "
+                    "with another one nobody could be forgotten.",
                 )
             self._key = key
         return people.hashed(name, self._key)
@@ -309,25 +327,6 @@ class TrafficLog:
             raise translated(error, KIND) from error
 
 
-def _batches(rows: Iterable[TrafficRow]) -> Iterator[tuple[list[TrafficRow], int]]:
-    """Checked rows, as many at a time as make a good transaction, with their bytes."""
-    batch, size = list[TrafficRow](), 0
-    for row in rows:
-        try:
-            batch.append(checked_row(row))
-        except DataError as error:
-            key = getattr(row, "key", None)
-            raise DataError(
-                f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)
-            ) from error
-        size += row_bytes(batch[-1])
-        if len(batch) >= _BATCH_ROWS or size >= _BATCH_BYTES:
-            yield batch, size
-            batch, size = [], 0
-    if batch:
-        yield batch, size
-
-
 def _first(rows: Iterable[TrafficRow]) -> Iterable[TrafficRow]:
     """Of rows with the same key, the first: the one that is stored."""
     found: dict[str, TrafficRow] = {}
@@ -336,24 +335,9 @@ def _first(rows: Iterable[TrafficRow]) -> Iterable[TrafficRow]:
     return found.values()
 
 
-def _insert_new(
-    connection: sa.Connection,
-    table: sa.Table,
-    values: list[dict[str, Any]],
-    unique: Any,
-    *more: Any,
-) -> Sequence[Any]:
-    """Insert what is not there yet and return, of each new one, its unique column and `more`."""
-    statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
-    if (
-        connection.dialect.name != "sqlite"
-    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
-        statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
-    return connection.execute(statement.returning(unique, *more), values).all()
-
-
 def _close_all() -> None:
-    """A SQLite connection must not pass into a forked process: there is none while the fork happens."""
+    """A SQLite connection must not pass into a forked process: there is none while the fork
+    happens."""
     for log in list(_OPEN):
         log.close()
 

@@ -1,7 +1,9 @@
-"""Names of people become keyed hashes: the log can count and erase a user's rows, and cannot say who that is.
+"""Names of people become keyed hashes: the log can count and erase a user's rows, and cannot say
+who that is.
 
-The key is 32 random bytes, made once, in a file that only its owner reads; or the text of `SLUICE_TRAFFIC_KEY`, where
-several machines write to one database. Without the key a name cannot be found by trying all names.
+The key is 32 random bytes, made once, in a file that only its owner reads; or the text of
+`SLUICE_TRAFFIC_KEY`, where several machines write to one database. Without the key a name cannot be
+found by trying all names.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import tempfile
 import unicodedata
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError
 from sluicegate.hashing import sync_folder
 
@@ -24,7 +27,8 @@ _KEY_BYTES = 32
 
 
 def hashed(name: str, key: bytes) -> str:
-    """`user-` and 32 hexadecimal digits, the same for the same name; empty stays empty, a hash stays that hash.
+    """`user-` and 32 hexadecimal digits, the same for the same name; empty stays empty, a hash
+    stays that hash.
 
     Example:
         >>> hashed("ann", b"k" * 32) == hashed("ann", b"k" * 32) != hashed("ann", b"l" * 32)
@@ -37,19 +41,22 @@ def hashed(name: str, key: bytes) -> str:
 
 
 def fingerprint(key: bytes) -> str:
-    """What the database keeps of the key, so that another key is noticed before anything is hashed with it."""
+    """What the database keeps of the key, so that another key is noticed before anything is hashed
+    with it."""
     return hmac.new(key, b"sluicegate traffic key", hashlib.sha256).hexdigest()
 
 
 def read_key(path: Path | None) -> bytes:
-    """The key of `SLUICE_TRAFFIC_KEY`, or the one in the file `path`, which is made, at random, if absent.
+    """The key of `SLUICE_TRAFFIC_KEY`, or the one in the file `path`, which is made, at random, if
+    absent.
 
     Raises:
-        ConfigError: the variable's text is shorter than 16 characters, or there is neither a variable nor a path.
+        ConfigError: the variable's text is shorter than 16 characters, or there is neither a
+            variable nor a path.
         EnvironmentFailure: the file cannot be read or made.
         IntegrityError: the file does not hold a key.
     """
-    text = os.environ.get(KEY_VARIABLE, "")
+    text = read_variable(KEY_VARIABLE)
     if text:
         if len(text) < 16:
             raise ConfigError(

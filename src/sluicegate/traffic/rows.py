@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,9 @@ MAX_USER = 1_000
 MAX_INPUTS = 100
 MAX_FEEDBACK = 100
 """Feedback that a row may bring along; more can be attached later."""
+BATCH_ROWS = 1_000
+BATCH_BYTES = 8 << 20
+"""A transaction is no larger than one of these."""
 _MAX_COUNT = 2**31 - 1
 _MAX_NUMBER = 1e12
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,7 +33,8 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said about an answer: at least one of `thumb` (-1, 1), `score`, `correction` and `label`.
+    """What somebody said about an answer: at least one of `thumb` (-1, 1), `score`, `correction`
+    and `label`.
 
     `by` names who said it; the log stores a keyed hash of that.
     """
@@ -47,9 +51,9 @@ class Feedback:
 class TrafficRow:
     """One prompt as it was sent and the answer as it came, at `time` (with a time zone).
 
-    `key` makes a second write of the row harmless; an empty one is replaced by a random one. `latency` is in seconds,
-    `group` is the conversation, customer or document, `user` a name of which the log stores a keyed hash only,
-    `inputs` are the values of the prompt's variables.
+    `key` makes a second write of the row harmless; an empty one is replaced by a random one.
+    `latency` is in seconds, `group` is the conversation, customer or document, `user` a name of
+    which the log stores a keyed hash only, `inputs` are the values of the prompt's variables.
 
     Example:
         >>> row = TrafficRow("", datetime(2026, 1, 1, tzinfo=UTC), "Hi", "Hello!")
@@ -76,7 +80,8 @@ class TrafficRow:
 
 
 def checked_row(row: TrafficRow) -> TrafficRow:
-    """The row as it will be stored: times in UTC; what no database takes as text (NUL, lone surrogates) becomes U+FFFD.
+    """The row as it will be stored: times in UTC; what no database takes as text (NUL, lone
+    surrogates) becomes U+FFFD.
 
     Raises:
         DataError: a field has the wrong type, is out of range or too long; the message names it.
@@ -143,7 +148,8 @@ def checked_feedback(feedback: Feedback) -> Feedback:
 
 
 def checked_name(name: str, value: object, *, needed: bool = False, limit: int = MAX_NAME) -> str:
-    """`value`, if it is a name: a text of printable characters. Nothing is replaced, so that two never become one.
+    """`value`, if it is a name: a text of printable characters. Nothing is replaced, so that two
+    never become one.
 
     Raises:
         DataError: it is none, too long, or absent where it is needed.
@@ -167,6 +173,25 @@ def row_bytes(row: TrafficRow) -> int:
     return sum(len(text) if text.isascii() else len(text.encode("utf-8")) for text in texts)
 
 
+def batches(rows: Iterable[TrafficRow]) -> Iterator[tuple[list[TrafficRow], int]]:
+    """Checked rows, as many at a time as make a good transaction, with their bytes."""
+    batch, size = list[TrafficRow](), 0
+    for row in rows:
+        try:
+            batch.append(checked_row(row))
+        except DataError as error:
+            key = getattr(row, "key", None)
+            raise DataError(
+                f"row {key[:80]!a}: {error}" if isinstance(key, str) else str(error)
+            ) from error
+        size += row_bytes(batch[-1])
+        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield batch, size
+            batch, size = [], 0
+    if batch:
+        yield batch, size
+
+
 def microseconds(time: datetime) -> int:
     """Microseconds since 1970 of a time with a zone.
 
@@ -182,7 +207,8 @@ def from_microseconds(value: int) -> datetime:
 
 
 def row_from(value: object, *, now: datetime, key: str = "") -> TrafficRow:
-    """The row that a JSON object describes: the fields of `TrafficRow`, of which only `prompt` and `response` are needed.
+    """The row that a JSON object describes: the fields of `TrafficRow`, of which only `prompt` and
+    `response` are needed.
 
     Times are ISO 8601 texts with a zone, or seconds since 1970.
 
@@ -219,7 +245,8 @@ def feedback_from(value: object, *, now: datetime) -> Feedback:
 
 
 def feedback_identity(key: str, feedback: Feedback) -> str:
-    """The same for equal feedback on the same row: a second attempt to attach it changes nothing."""
+    """The same for equal feedback on the same row: a second attempt to attach it changes
+    nothing."""
     values = (feedback.thumb, feedback.score, feedback.correction, feedback.label, feedback.by)
     return digest_value([key, microseconds(feedback.time), *values])
 

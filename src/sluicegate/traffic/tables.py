@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from sluicegate.database import Kind
 from sluicegate.errors import IntegrityError
@@ -71,7 +72,8 @@ KIND = Kind("traffic log", 7482904, _is_made, SCHEMA.create_all, private=True)
 
 
 def row_values(row: TrafficRow) -> dict[str, Any]:
-    """What the table holds of a checked row whose user is hashed; its feedback is not part of it."""
+    """What the table holds of a checked row whose user is hashed; its feedback is not part of
+    it."""
     return {
         "key": row.key,
         "time": microseconds(row.time),
@@ -88,7 +90,8 @@ def row_values(row: TrafficRow) -> dict[str, Any]:
 
 
 def feedback_values(number: int, key: str, feedback: Feedback) -> dict[str, Any]:
-    """What the table holds of feedback, its `by` hashed, on the row `key` that has the id `number`."""
+    """What the table holds of feedback, its `by` hashed, on the row `key` that has the id
+    `number`."""
     return {
         "row": number,
         "identity": feedback_identity(key, feedback),
@@ -145,3 +148,19 @@ def feedback_of(values: Mapping[str, Any]) -> Feedback:
         raise IntegrityError(
             f"The traffic log is damaged: feedback {values['id']}: {error}"
         ) from error
+
+
+def insert_new(
+    connection: sa.Connection,
+    table: sa.Table,
+    values: list[dict[str, Any]],
+    unique: Any,
+    *more: Any,
+) -> Sequence[Any]:
+    """Insert what is not there yet and return, of each new one, its unique column and `more`."""
+    statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
+    if (
+        connection.dialect.name != "sqlite"
+    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
+        statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
+    return connection.execute(statement.returning(unique, *more), values).all()

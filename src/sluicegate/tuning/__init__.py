@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.config import TuneParams
+from sluicegate.errors import local_packages
 from sluicegate.records import TuneSummary
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def tune(
         ConfigError: the base has no such modules or layers.
         ModelError: the base cannot be loaded, or the loss is no longer a finite number.
         EnvironmentFailure: the disk is full.
+        MissingExtraError: the extra `local` is not installed.
     """
-    from sluicegate.tuning.training import run
+    with local_packages():
+        from sluicegate.tuning.training import run
 
     return run(
         train,

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import BudgetError, SluiceError, UsageError, VersioningError
 from sluicegate.hashing import read_json
 from sluicegate.project import Project
@@ -58,6 +60,7 @@ def reproduce(
             **(environment or {}),
             "SLUICE_FAILURE": str(failure),
             "DVC_NO_ANALYTICS": "1",
+            "PATH": _own_programs_first(),
         }
         arguments = [
             sys.executable,
@@ -72,6 +75,15 @@ def reproduce(
             raise _stage_error(failure)
         after = _stage_states(project.root)
     return [name for name, state in after.items() if before.get(name) != state]
+
+
+def _own_programs_first() -> str:
+    """PATH on which all that a stage calls is looked for beside this interpreter first.
+
+    Called by its full path (cron, systemd, an editor), `sluice` has no virtual environment on it.
+    """
+    own = (str(Path(sys.executable).parent), sysconfig.get_path("scripts"))
+    return os.pathsep.join([*dict.fromkeys(own), read_variable("PATH", os.defpath)])
 
 
 def _run_until(

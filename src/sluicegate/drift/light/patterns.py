@@ -1,7 +1,11 @@
-"""LangKit's patterns: numbers of social insurance, credit cards and telephones, postal and email addresses.
+"""LangKit's patterns: numbers of insurance, cards and telephones, postal and email addresses.
 
-The expressions are LangKit 0.0.35's (`pattern_groups.json`, Apache-2.0), in its order. Two begin with one character
-where LangKit's take any number of them: the same texts match, and a run of n digits or letters takes n steps, not n².
+They are kept beside the notion of personal data that redaction uses, because profiles made with
+LangKit must stay comparable to the last digit (docs/adr/0008).
+
+The expressions are LangKit 0.0.35's (`pattern_groups.json`, Apache-2.0), in its order. Two begin
+with one character where LangKit's take any number of them: the same texts match, and a run of n
+digits or letters takes n steps, not n².
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ from collections.abc import Collection
 EMAIL = re.compile(r"[A-Za-z0-9._+\-\']@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}")
 GROUPS: dict[str, re.Pattern[str]] = {
     "SSN": re.compile(
-        r"(?!(\d){3}(-| |)\1{2}\2\1{4})(?!666|000|9\d{2})(\b\d{3}(-| |)(?!00)\d{2}\4(?!0{4})\d{4}\b)"
+        r"(?!(\d){3}(-| |)\1{2}\2\1{4})(?!666|000|9\d{2})"
+        r"(\b\d{3}(-| |)(?!00)\d{2}\4(?!0{4})\d{4}\b)"
     ),
     "credit card number": re.compile(r"\b\d{4}[- ]?(\d{4}[- ]?){2,3}\d{4}\b|\b\d{15}\b"),
     "phone number": re.compile(
-        r"((\+\d{1,2}\s)?\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|[0-9]{10}|\+{1}[0-9 ]{11,15}|[0-9]{4} [0-9]{6})"
+        r"((\+\d{1,2}\s)?\(?\d{3}\)?[\s.-]\d{3}[\s.-]\d{4}|[0-9]{10}"
+        r"|\+{1}[0-9 ]{11,15}|[0-9]{4} [0-9]{6})"
     ),
     "mailing address": re.compile(
         r"\d(\s+(N|S|E|W|NE|NW|SE|SW)\.?)?\s+[0-9]{0,5}[a-zA-Z]+\s+"
@@ -32,8 +38,8 @@ def patterns(
 ) -> tuple[str, ...]:
     """The groups of which `text` holds an instance, in LangKit's order; empty without any.
 
-    `numbers`, `roads` and `email` say whether the text could hold a long number, a postal or an email address at all;
-    with False the expressions that need one are not tried.
+    `numbers`, `roads` and `email` say whether the text could hold a long number, a postal or an
+    email address at all; with False the expressions that need one are not tried.
 
     Example:
         >>> patterns("Call 555-123-4567 or write to me@example.org")
@@ -50,11 +56,12 @@ def patterns(
 
 
 def instances(text: str, groups: Collection[str]) -> int:
-    """How many instances of the named groups `text` holds; what belongs to two groups counts in both.
+    """How many instances of the named groups `text` holds; what belongs to two groups counts in
+    both.
 
     Example:
-        >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email address"))
-        3
+        >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email
+        address")) 3
     """
     if not groups:
         return 0

@@ -83,21 +83,6 @@ class _Found:
     stopped: str = ""
 
 
-def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
-    """The ref to compare with that the CI system names; empty outside a pull or merge request.
-
-    Example:
-        >>> base_from_environment({"GITHUB_BASE_REF": "main"}), base_from_environment({})
-        ('origin/main', '')
-    """
-    known = os.environ if variables is None else variables
-    if known.get("SLUICE_BASE"):
-        return known["SLUICE_BASE"]
-    if known.get("GITHUB_BASE_REF"):
-        return f"origin/{known['GITHUB_BASE_REF']}"
-    return known.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", "")
-
-
 def run_gate(
     run: Run, *, base: str = "", budget: Budget | None = None, quiet: bool = False
 ) -> GateRun:

@@ -22,7 +22,7 @@ from sluicegate.data.overlap import find_overlaps
 from sluicegate.data.redaction import redact_all
 from sluicegate.data.rows import Fields, fields_of
 from sluicegate.errors import ConfigError, EnvironmentFailure, PromptError, SluiceError
-from sluicegate.hashing import canonical_json, digest_bytes, digest_value, write_atomic
+from sluicegate.hashing import atomic_file, canonical_json, digest_bytes, digest_value
 from sluicegate.line.run import FeedbackWaiting, Learned, Run
 from sluicegate.line.watch.window import open_log
 from sluicegate.project import Project
@@ -71,7 +71,8 @@ def bring(run: Run) -> Learned:
     lines = [canonical_json(_record(lesson, fields)) for lesson in lessons]
     new = sum(digest_bytes(line.encode()) not in known for line in lines)
     if lines or path.exists():
-        write_atomic(path, "".join(f"{line}\n" for line in lines))
+        with atomic_file(path, mode=0o600) as stream:  # it holds what people wrote
+            stream.write("".join(f"{line}\n" for line in lines).encode())
     kinds = Counter(lesson.kind for lesson in lessons)
     return Learned(len(lessons), new, kinds["correction"], kinds["liked"], left_out)
 

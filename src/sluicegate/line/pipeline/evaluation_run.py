@@ -193,7 +193,7 @@ def _table(evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> dict[
     table: dict[str, list[object]] = {
         "id": [row.id for row in golden],
         "input": ["\n".join(row.inputs.values())[:2000] for row in golden],
-        "reference": [row.reference[0] for row in golden],
+        "reference": [row.reference[0] if row.reference else "" for row in golden],
     }
     for name in ("candidate", "champion"):
         table[name] = [rows[name][row.id].output for row in golden]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from grimp import ImportGraph, build_graph
 
 import sluicegate
+from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.line.judge.clients import failures
@@ -54,7 +54,7 @@ def inputs(run: Run) -> dict[str, Any]:
         },
         "prompt": run.prompt.digest,
         "base": digest_value(base_value(run, bytes_of)),
-        "champion": champion.release if champion else os.environ.get(OPPONENT, "none"),
+        "champion": champion.release if champion else read_variable(OPPONENT, "none"),
         "price": digest_value(price.model_dump() if price else None),
         "metrics": metrics_digest([name for name in metrics if not name.startswith(JUDGED)]),
         "judges": digest_value(_judges(run, bytes_of)),

@@ -14,10 +14,12 @@ from sluicegate.line.run import Run
 
 def stage(run: Run) -> None:
     """Write data/prepared/, data/golden/golden.jsonl and build/prepare.json."""
-    project, params, specs = run.project, run.params.prepare, run.sources
+    project, params, specs = run.project, run.params, run.sources
     read = {name: read_source(name, spec, project.root) for name, spec in specs.items()}
     prepared = prepare(
-        {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()}, params
+        {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()},
+        params.prepare,
+        trains=params.tune.method != "none",
     )
     for name, rows in (("train", prepared.train), ("validation", prepared.validation)):
         write_examples(project.prepared / f"{name}.jsonl", rows)

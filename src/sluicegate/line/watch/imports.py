@@ -13,15 +13,21 @@ from sluicegate.line.run import open_tracking
 from sluicegate.project import Project
 from sluicegate.tracking.trace_reading import Assessed, TraceValues, read_traces
 from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
-from sluicegate.traffic.importing import Imported, Refused, import_rows
+from sluicegate.traffic.importing import Imported, LeftOut, Refused, import_rows
 from sluicegate.traffic.jsonl import parse, read_jsonl, read_lines
-from sluicegate.traffic.messages import prompt_of, response_of
+from sluicegate.traffic.messages import (
+    NoAnswerError,
+    looks_like_messages,
+    prompt_of,
+    response_of,
+)
 from sluicegate.traffic.otel import read_otel
 from sluicegate.traffic.rows import checked_row, from_microseconds
 
 
 def open_log(project: Project) -> TrafficLog:
-    """The project's traffic log. The key for user names is beside a SQLite file; else in the project's state folder."""
+    """The project's traffic log. The key for user names is beside a SQLite file; else in the
+    project's state folder."""
     file = project.traffic_url.startswith("sqlite")
     return TrafficLog(project.traffic_url, key_file=None if file else project.state / "traffic.key")
 
@@ -53,8 +59,8 @@ def import_traces(
 ) -> Imported:
     """Import the traces of an MLflow experiment, one row each, with their assessments as feedback.
 
-    Prompt and answer are the inputs and outputs of the root span: chat messages, a text, or what is there as JSON. The
-    key is made of the trace's id, so that importing again adds only what is new.
+    Prompt and answer are the inputs and outputs of the root span: chat messages, a text, or what is
+    there as JSON. The key is made of the trace's id, so that importing again adds only what is new.
 
     Raises:
         ConfigError: there is no such experiment.
@@ -65,7 +71,8 @@ def import_traces(
 
 
 def _is_otel(path: Path) -> bool:
-    """Does the file begin as an OTLP export does? Read as JSON where an early line is, else by its beginning."""
+    """Does the file begin as an OTLP export does? Read as JSON where an early line is, else by its
+    beginning."""
     for _, line in islice(read_lines(path), 10):
         try:
             value = parse(line or b"")
@@ -78,11 +85,15 @@ def _is_otel(path: Path) -> bool:
     return b'"resourceSpans"' in beginning or b'"resource_spans"' in beginning
 
 
-def _row(trace: TraceValues) -> TrafficRow | Refused:
+def _row(trace: TraceValues) -> TrafficRow | Refused | LeftOut:
     try:
+        if trace.failed:
+            raise NoAnswerError("the call failed.")
         prompt, response = _said(trace.inputs, prompt_of), _said(trace.outputs, response_of)
-        if not prompt and not response:
-            raise DataError("the trace has neither inputs nor outputs.")
+        if not prompt.strip():
+            raise DataError("the trace has no inputs.")
+        if not response.strip():
+            raise NoAnswerError("there is no answer.")
         return checked_row(
             TrafficRow(
                 key=f"mlflow-{trace.id}",
@@ -100,23 +111,41 @@ def _row(trace: TraceValues) -> TrafficRow | Refused:
                 ),
             )
         )
+    except NoAnswerError as error:
+        return LeftOut(str(error))
     except DataError as error:
         return Refused(f"trace {trace.id}", str(error))
 
 
 def _said(value: Any, read: Callable[[Any], str]) -> str:
-    """The text: of messages; of the one argument that there is; else the value as JSON."""
-    found = read(value)
-    if found or value in (None, "", {}, []):
-        return found
+    """The text: of messages; of the one argument that there is; else the value as JSON.
+
+    Raises:
+        DataError: there are messages, but no certain text.
+    """
+    if value in (None, "", {}, []):
+        return ""
+    if isinstance(value, str) or _holds_messages(value):
+        return read(value)
     if isinstance(value, Mapping) and len(value) == 1:
         only = next(iter(value.values()))
         return only if isinstance(only, str) else _said(only, read)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _holds_messages(value: Any) -> bool:
+    """Are these messages, or an object around them, as chat models take and return them?"""
+    if looks_like_messages(value):
+        return True
+    if not isinstance(value, Mapping):
+        return False
+    held = (value.get(name) for name in ("messages", "input", "output", "generations"))
+    return any(isinstance(one, list) and one and isinstance(one[0], Mapping | list) for one in held)
+
+
 def _feedback(one: Assessed, trace: TraceValues) -> Feedback | None:
-    """A truth value is a thumb, a number a score, a text a label; an expectation that is a text, a correction."""
+    """A truth value is a thumb, a number a score, a text a label; an expectation that is a text, a
+    correction."""
     time = from_microseconds((one.milliseconds or trace.milliseconds) * 1000)
     if one.expectation:
         return (

@@ -23,10 +23,10 @@ from sluicegate.monitoring import (
     moved_columns,
     samples,
 )
+from sluicegate.personal_data import KINDS
 from sluicegate.prompts import render
 from sluicegate.records import DriftReport
 
-PERSONAL = ("email", "phone", "card", "iban", "handle")
 _CUT = 4_000  # characters of an example; a page that shows 10 MB is read by nobody
 
 
@@ -101,9 +101,7 @@ def _page(
 
 
 def _clean(sample: Sample) -> Sample:
-    prompt, response = (
-        redact(text[:_CUT], PERSONAL)[0] for text in (sample.prompt, sample.response)
-    )
+    prompt, response = (redact(text[:_CUT], KINDS)[0] for text in (sample.prompt, sample.response))
     return replace(sample, prompt=prompt, response=response)
 
 
