@@ -24,6 +24,7 @@ TABLES = {
     "DIALECTS": "contracts/test_dialect_contract.py",
     "ENGINES": "contracts/test_engine_contract.py",
     "FORMS": "contracts/test_judge_contract.py",
+    "KINDS": "contracts/test_personal_data_contract.py",
     "METRICS": "contracts/test_metric_contract.py",
     "MODELS": "contracts/test_model_contract.py",
     "RULES": "contracts/test_rule_contract.py",
