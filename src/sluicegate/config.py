@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sluicegate.errors import ConfigError
 from sluicegate.records import GenerationSettings
+from sluicegate.yaml_file import read_yaml as read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -308,28 +309,6 @@ class ModelsFile(Strict):
     """registry/models.yaml: the base models that a release may be built on."""
 
     models: dict[str, ModelSpec] = Field(min_length=1)
-
-
-def read_yaml(path: Path) -> Any:
-    """Parse one YAML file (1.2, duplicate keys refused).
-
-    Raises:
-        ConfigError: missing or malformed; the message names the line.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe").load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is missing.", hint="`sluice init` writes one.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text.") from error
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from error
 
 
 def load(path: Path, schema: type[Schema]) -> Schema:

@@ -1,6 +1,7 @@
 """Opening a database that more than one process uses: SQLite by default, PostgreSQL by URL.
 
-A write is durable once its transaction has ended: SQLite in WAL mode with `synchronous=FULL`, PostgreSQL with
+A write is durable once its transaction has ended: SQLite in WAL mode with `synchronous=FULL`,
+PostgreSQL with
 `synchronous_commit=on`. What a driver raises becomes one error of ours for each reaction.
 """
 
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, MultipleResultsFound, SQLAlchemyError
@@ -37,7 +39,8 @@ class Kind:
     Args:
         name: how messages call it, for instance `ledger`.
         opening: key of PostgreSQL's advisory lock under which its tables are made.
-        is_made: says, inside a SQLite transaction that only reads, whether everything is there already.
+        is_made: says, inside a SQLite transaction that only reads, whether everything is there
+            already.
         create: makes what is absent, inside a transaction that writes.
         private: a SQLite file that is made can be read by its owner only.
     """
@@ -53,7 +56,8 @@ def parse_url(url: str, name: str) -> sa.URL:
     """The parts of a database URL, of the database that messages call `name`.
 
     Raises:
-        ConfigError: it is none. The text is not quoted, nor is what SQLAlchemy says: it may hold a password.
+        ConfigError: it is none. The text is not quoted, nor is what SQLAlchemy says: it may hold a
+            password.
     """
     try:
         return sa.engine.make_url(url)
@@ -71,7 +75,8 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
         wait: seconds to wait for another process's transaction.
 
     Raises:
-        ConfigError: it is no URL, or names no file, or another kind of database than SQLite and PostgreSQL.
+        ConfigError: it is no URL, or names no file, or another kind of database than SQLite and
+            PostgreSQL.
         BusyError: another process was opening it for longer than `wait`.
         EnvironmentFailure: it cannot be opened or written.
         MissingExtraError: the driver of a PostgreSQL URL is not installed.
@@ -141,6 +146,11 @@ def translated(error: SQLAlchemyError, kind: Kind) -> EnvironmentFailure:
             f"The {kind.name}'s server cannot be reached: {text}",
             hint="Start it, then run again: a step that it had already written is not written twice.",
         )
+    if "readonly" in text:
+        return EnvironmentFailure(
+            f"The {kind.name} can only be read here.",
+            hint="Run this where its file and folder may be written.",
+        )
     return EnvironmentFailure(
         f"The {kind.name} cannot be used: {text}", hint="Free disk space or fix permissions."
     )
@@ -151,6 +161,8 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
 
     path = Path(parsed.database or "")
     try:
+        if path.is_file() and not _writable(path):
+            return _open_to_read(path, wait)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock"), timeout=wait):
             if kind.private:
@@ -175,6 +187,25 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
     return engine
 
 
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _open_to_read(path: Path, wait: float) -> sa.Engine:
+    """An engine for a file that this process may only read; what it was asked to write is refused.
+
+    Nobody who cannot write there can change it meanwhile: without rows that wait in the write-ahead
+    log it is read as it is, for SQLite would want to make files beside it.
+    """
+    log = path.with_name(path.name + "-wal")
+    waiting = log.is_file() and log.stat().st_size > 0
+    still = "" if waiting or os.access(path.parent, os.W_OK) else "&immutable=1"
+    address = f"sqlite:///file:{quote(str(path.resolve()))}?mode=ro{still}&uri=true"
+    engine = sa.create_engine(address, connect_args={"timeout": wait, "isolation_level": None})
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
 def _on_connect(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
@@ -186,7 +217,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _begin_postgres(connection: sa.Connection, wait: float) -> None:
-    """A reader sees one moment, as SQLite's does; a writer waits no longer than `wait` and is told only what is on disk."""
+    """A reader sees one moment, as SQLite's does; a writer waits no longer than `wait` and is told
+    only what is on disk.
+    """
     if connection.get_execution_options().get("sluice_write", True):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(wait * 1000))}")
         connection.exec_driver_sql("SET LOCAL synchronous_commit = on")

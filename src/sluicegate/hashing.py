@@ -61,28 +61,35 @@ def digest_value(value: Any) -> str:
 
 
 def digest_with_rows(head: Mapping[str, Any], name: str, rows: Iterable[Any]) -> str:
-    """The digest of `{**head, name: [*rows]}`, made row by row, so that a long list is never one text in memory.
+    """The digest of `{**head, name: [*rows]}`, made row by row: a long list is never one text.
 
     Example:
-        >>> digest_with_rows({"a": 1, "z": 2}, "m", [{"b": 3}, 4]) == digest_value({"a": 1, "m": [{"b": 3}, 4], "z": 2})
+        >>> whole = digest_value({"a": 1, "m": [{"b": 3}, 4], "z": 2})
+        >>> digest_with_rows({"a": 1, "z": 2}, "m", [{"b": 3}, 4]) == whole
         True
     """
     hasher = hashlib.sha256()
-
-    def add(text: str) -> None:
-        hasher.update(text.encode("utf-8", "surrogatepass"))
-
-    for place, key in enumerate(sorted({*head, name})):
-        add(("," if place else "{") + canonical_json(key) + ":")
-        if key != name:
-            add(canonical_json(head[key]))
-            continue
-        add("[")
-        for number, row in enumerate(rows):
-            add(("," if number else "") + canonical_json(row))
-        add("]")
-    add("}")
+    for piece in json_with_rows(head, name, rows):
+        hasher.update(piece)
     return hasher.hexdigest()
+
+
+def json_with_rows(head: Mapping[str, Any], name: str, rows: Iterable[Any]) -> Iterator[bytes]:
+    """The canonical JSON of `{**head, name: [*rows]}` in pieces."""
+    for place, key in enumerate(sorted({*head, name})):
+        yield _bytes(("," if place else "{") + canonical_json(key) + ":")
+        if key != name:
+            yield _bytes(canonical_json(head[key]))
+            continue
+        yield b"["
+        for number, row in enumerate(rows):
+            yield _bytes(("," if number else "") + canonical_json(row))
+        yield b"]"
+    yield b"}"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def digest_file(path: Path) -> str:

@@ -16,6 +16,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from kept_evidence import kept
+from reviewed_project import at_the_keyboard
 from sluicegate import local_services as servers
 from sluicegate import releasing
 from sluicegate.config import Params, load
@@ -107,7 +109,8 @@ def registered(project: Project, length: int) -> str:
     with store.start_run(model(project), "evaluate") as run:
         pass
     who = {"tracking": store, "model": model(project), "run_id": run.id, "actor": "maker@laptop"}
-    made = releasing.register(project, release, **who)
+    with at_the_keyboard("maker@laptop"):
+        made = releasing.register(project, release, **who)
     return made.release
 
 
@@ -122,8 +125,8 @@ def judged(project: Project, length: int) -> str:
         champion=champion.release,
         policy=load_policy(project.registry / "gates.yaml").digest,
         golden="a" * 64,
-        evidence="e" * 64,
-        champion_evidence="f" * 64,
+        evidence=kept(project),
+        champion_evidence=kept(project, "champion"),
         rules=(),
     )
     releasing.judge(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sluicegate.ledger
+from kept_evidence import kept
 from sluicegate.gates import load_policy
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.ledger import Ledger
@@ -93,7 +94,15 @@ def verdict(project: Project, candidate: str, decision: Decision = Decision.PROM
     policy = load_policy(project.registry / "gates.yaml").digest
     serving = champion.release if champion else None
     return Verdict(
-        decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",)
+        decision,
+        candidate,
+        serving,
+        policy,
+        "g" * 64,
+        kept(project),
+        kept(project, "champion"),
+        (),
+        ("it is better",),
     )
 
 

@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,6 +162,18 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         lambda tensors: tensors.update({"base_model.model.{0.__class__}.0.q_proj.lora_A.weight": torch.zeros(4, 16)})
     ),
     "no tensors": set_tensors(lambda tensors: tensors.clear()),
+    "pissa": set_config(init_lora_weights="pissa"),
+    "pissa in steps": set_config(init_lora_weights="pissa_niter_16"),
+    "olora": set_config(init_lora_weights="olora"),
+    "eva": set_config(init_lora_weights="eva"),
+    "start as a number": set_config(init_lora_weights=1),
+    "start unknown": set_config(init_lora_weights=None),
+    "3e38": set_tensors(poison(3e38)),
+    "a million": set_tensors(poison(-1e6)),
+    "all zero": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items()})),
+    "no effect": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items() if "lora_B" in k})),
+    "a header of gigabytes": lambda folder: (folder / WEIGHTS).write_bytes((10**12).to_bytes(8, "little") + b"{}" * 9),
+    "a header nested deep": lambda folder: (folder / WEIGHTS).write_bytes((60_000).to_bytes(8, "little") + b"[" * 60_000),
     "whole numbers": set_tensors(
         lambda tensors: tensors.update({key: value.to(torch.int32) for key, value in tensors.items()})
     ),
@@ -191,7 +204,9 @@ def test_a_full_peft_configuration_passes(adapter: Path, base: Path) -> None:
 
 
 def test_verification_does_not_load_pytorch(adapter: Path) -> None:
-    """A rollback verifies before it moves the pointer, and must not wait seconds for an import that it can do without."""
+    """A rollback verifies before it moves the pointer, and must not wait seconds for an import
+    that it can do without.
+    """
     code = (
         "import sys; from pathlib import Path; from sluicegate.adapters import verify_adapter\n"
         "verify_adapter(Path(sys.argv[1]), expected=None); print('torch' in sys.modules)"
@@ -206,11 +221,13 @@ def test_verification_does_not_load_pytorch(adapter: Path) -> None:
 def test_values_that_are_not_finite_are_found_in_every_kind_of_number(
     adapter: Path, dtype: torch.dtype
 ) -> None:
-    """The largest and smallest finite numbers pass; infinities and NaN of either sign do not."""
+    """Values up to 10,000 pass; larger ones, infinities and NaN of either sign do not."""
     limits = torch.finfo(dtype)
     for value in (
         limits.max,
         limits.min,
+        -3e4,
+        9e3,
         limits.tiny,
         -0.0,
         float("inf"),
@@ -224,11 +241,33 @@ def test_values_that_are_not_finite_are_found_in_every_kind_of_number(
             poison(value)(tensors)
 
         set_tensors(change)(adapter)
-        if math.isfinite(value):
+        if abs(value) <= 1e4:
             verify_adapter(adapter, expected=None)
         else:
-            with pytest.raises(AdapterError, match="not finite"):
+            reason = "is damage" if math.isfinite(value) else "not finite"
+            with pytest.raises(AdapterError, match=reason):
                 verify_adapter(adapter, expected=None)
+
+
+@pytest.mark.parametrize("start", [True, False, "gaussian"])
+def test_starts_that_leave_the_base_alone_pass(adapter: Path, start: object) -> None:
+    """Only how the adapter's own weights began: the base is the one that was recorded."""
+    set_config(init_lora_weights=start)(adapter)
+    verify_adapter(adapter, expected=None)
+
+
+def test_what_is_no_adapter_is_refused_before_it_is_read_through(adapter: Path) -> None:
+    """A terabyte of nothing (a sparse file) is refused by its size, and 15 GiB behind a bad header
+    by that.
+    """
+    for size, reason in ((1 << 40, "larger than"), (15 << 30, "not a safetensors file")):
+        with (adapter / WEIGHTS).open("r+b") as stream:
+            stream.truncate(size)
+        for look in (adapter_digest, lambda folder: verify_adapter(folder, expected="a" * 64)):
+            started = time.monotonic()
+            with pytest.raises(AdapterError, match=reason):
+                look(adapter)
+            assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -245,7 +284,9 @@ def test_damage_is_refused(name: str, adapter: Path, base: Path) -> None:
     ["modules fewer", "modules not there", "layers other", "layers missing", "renamed tensor"],
 )
 def test_configuration_and_tensors_agree_without_the_base(name: str, adapter: Path) -> None:
-    """Modules and layers that only one of the two files names are refused where the base is not at hand, too."""
+    """Modules and layers that only one of the two files names are refused where the base is not at
+    hand, too.
+    """
     DAMAGES[name](adapter)
     with pytest.raises(AdapterError):
         verify_adapter(adapter, expected=None)
@@ -275,7 +316,9 @@ def test_another_base_is_refused(adapter: Path, base: Path) -> None:
 
 
 def test_publishing_is_idempotent_and_seals(adapter: Path, tmp_path: Path) -> None:
-    """The same bytes go to the same place twice; nothing half-made stays; the stored bytes are checked when fetched."""
+    """The same bytes go to the same place twice; nothing half-made stays; the stored bytes are
+    checked when fetched.
+    """
     store = tmp_path / "store"
     digest, stored = publish_adapter(adapter, store)
     assert publish_adapter(adapter, store) == (digest, stored)

@@ -182,16 +182,18 @@ def test_what_a_waiting_run_is_told(project: Project) -> None:
 
 
 def test_heads_of_the_ledger_kept_elsewhere(project: Project) -> None:
-    """`reconcile --git-tag` leaves two; `verify` compares both, offline the one in git, and finds another ledger."""
+    """`reconcile --git-tag` leaves two and the store has one; `verify` compares all, offline all but MLflow's."""
     done = run("reconcile", "--git-tag")
     assert "git push origin sluice/ledger/4" in done.output
     assert (
         json.loads(run("reconcile", "--git-tag", "--json").output)["git_tag"] == "sluice/ledger/4"
     )
-    assert json.loads(run("verify", "--json").output)["anchors"] == 2
-    assert "earlier heads compared: 1" in run("verify", "--offline").output
+    assert json.loads(run("verify", "--json").output)["anchors"] == 3
+    assert "earlier heads compared: 2" in run("verify", "--offline").output
     for file in project.state.glob("ledger.db*"):
         file.unlink()
+    assert isinstance(run("verify", "--offline").exception, IntegrityError)
+    project.ledger_witness.unlink()
     assert isinstance(run("verify", "--offline").exception, IntegrityError)
     subprocess.run(
         ["git", "tag", "-d", "sluice/ledger/4"], cwd=project.root, check=True, capture_output=True

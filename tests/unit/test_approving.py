@@ -64,7 +64,7 @@ def test_a_promotion_waits_for_its_approval(project: Project, candidate: str) ->
     entry = approve(project, candidate, person="ana", reason="read it", entered_by="ana@desk")
     assert (entry.kind, entry.actor, entry.release) == ("approval", "ana", candidate)
     verdict = ledger.entries("verdict")[-1]
-    assert entry.payload == {
+    assert {key: value for key, value in entry.payload.items() if key != "logins"} == {
         "version": 2,
         "verdict": verdict.payload["verdict"],
         "verdict_entry": verdict.sequence,
@@ -73,12 +73,13 @@ def test_a_promotion_waits_for_its_approval(project: Project, candidate: str) ->
         "reason": "read it",
         "via": "cli",
         "entered_by": "ana@desk",
+        "rolled_back": False,
     }
     move = promote(project, candidate, actor="maker")
     assert move.entry is not None
     assert move.entry.payload["required"] == 1
     assert move.entry.payload["approvals"] == [
-        {"person": "ana", "role": "reviewer", "entry": entry.sequence}
+        {"person": "ana", "role": "reviewer", "entry": entry.sequence, "via": "cli"}
     ]
     verify(project)
     assert [event.reason for event in history(project) if event.kind == "approval"] == ["read it"]
@@ -102,7 +103,14 @@ def test_without_approvals_in_the_policy_nothing_changes(project: Project) -> No
     assert time_out(project, one, actor="line") is None
     move = promote(project, one, actor="maker")
     assert move.entry is not None
-    assert set(move.entry.payload) == {"reason", "from", "verdict", "version"}
+    assert set(move.entry.payload) == {
+        "reason",
+        "from",
+        "verdict",
+        "version",
+        "policy",
+        "again",
+    }
     verify(project)
 
 

@@ -43,6 +43,7 @@ from sluicegate.releasing import (
 from sluicegate.tracking import Tracking
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from kept_evidence import kept
 from tiny_model import build_tiny_model
 
 BASE = "b" * 64
@@ -88,7 +89,15 @@ def verdict(
     policy = load_policy(project.registry / "gates.yaml").digest
     serving = champion.release if champion else None
     plain = Verdict(
-        decision, candidate, serving, policy, "g" * 64, "e" * 64, "f" * 64, (), ("it is better",)
+        decision,
+        candidate,
+        serving,
+        policy,
+        "g" * 64,
+        kept(project),
+        kept(project, "champion"),
+        (),
+        ("it is better",),
     )
     return replace(plain, **changes)
 
@@ -340,7 +349,7 @@ def test_verify_finds_a_promotion_without_a_verdict(project: Project) -> None:
     two = entered(project, 3)
     Ledger(project.ledger_url).move_champion(two, 3, 2, "promote", "eve", {})
     Ledger(project.ledger_url).verify()
-    with pytest.raises(IntegrityError, match="without a verdict"):
+    with pytest.raises(IntegrityError, match="no verdict"):
         verify(project)
 
 

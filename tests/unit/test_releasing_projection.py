@@ -34,13 +34,15 @@ from sluicegate.releasing.approving import invitation, outdated
 from sluicegate.tracking import Tracking
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from kept_evidence import kept
 from reviewed_project import RULES, ask, decided, entered, reviewed, stored, with_candidate
 
 
 class Registry:
     """The Model Registry as releasing sees it: tags, descriptions and aliases; `away` makes it unreachable."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Project) -> None:
+        self.ledger = Ledger(project.ledger_url)
         self.tags: dict[int, dict[str, str]] = {}
         self.pages: dict[int, str] = {}
         self.aliases: dict[str, int | None] = {}
@@ -54,6 +56,11 @@ class Registry:
     def register_version(self, *_given: Any, tags: Mapping[str, str], **_named: Any) -> int:
         self.labels = dict(tags)
         return 1
+
+    def version_of(self, _model: str, release: str) -> int | None:
+        self._reached()
+        known = self.ledger.entries("register", release)
+        return int(known[0].payload["version"]) if known else None
 
     def tags_of(self, _model: str) -> dict[int, dict[str, str]]:
         self._reached()
@@ -85,8 +92,8 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
+def registry(project: Project) -> Registry:
+    return Registry(project)
 
 
 @pytest.fixture
@@ -226,7 +233,15 @@ def test_a_verdict_against_the_merge_base_counts_only_while_nothing_serves(
     """`nothing_serves` lets a verdict without champion in as long as there is none; afterwards it is stale."""
     first, second = entered(project, 1), entered(project, 2)
     about = Verdict(
-        Decision.PROMOTE, second, first, "0" * 64, "a" * 64, "e" * 64, "f" * 64, (), ("better",)
+        Decision.PROMOTE,
+        second,
+        first,
+        "0" * 64,
+        "a" * 64,
+        kept(project),
+        kept(project, "c"),
+        (),
+        ("better",),
     )
     with pytest.raises(StaleEpochError):
         judge(project, about, actor="gate")

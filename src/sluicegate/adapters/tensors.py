@@ -1,4 +1,4 @@
-"""Safetensors files read without PyTorch: what their header says, and whether their numbers are finite."""
+"""Safetensors files read without PyTorch: what their header says, and how large their numbers are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ HINT = "The adapter is not loaded. Tune again, or restore the folder from where 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a safetensors header says of one tensor; `begin` and `end` count bytes from the end of the header."""
+    """What a safetensors header says of one tensor; `begin` and `end` count bytes from the end of
+    the header.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -21,13 +23,10 @@ class Tensor:
     end: int
 
 
-_EXPONENTS = {
-    "F64": ("<u8", 0x7FF0 << 48),
-    "F32": ("<u4", 0x7F80 << 16),
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-}
-"""How to read a type of number as bits, and where its exponent is."""
+_KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""How numpy reads a type of number; bfloat16 is the upper half of a float32."""
+_PIECE = 1 << 24
+MAX_HEADER_BYTES = 16 * 1024**2
 
 
 def header(path: Path) -> tuple[dict[str, Tensor], int]:
@@ -39,13 +38,13 @@ def header(path: Path) -> tuple[dict[str, Tensor], int]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with (
-            safe_open(path, framework="np"),
-            path.open("rb") as stream,
-        ):  # opening checks sizes, offsets and overlaps
+        with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            found = json.loads(stream.read(length))
-    except (SafetensorError, OSError, ValueError) as error:
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"its header would have {length:,} bytes")
+            with safe_open(path, framework="np"):  # checks sizes, offsets and overlaps
+                found = json.loads(stream.read(length))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise AdapterError(f"{path} is not a safetensors file: {error}", hint=HINT) from error
     found.pop("__metadata__", None)
     return {
@@ -53,14 +52,25 @@ def header(path: Path) -> tuple[dict[str, Tensor], int]:
     }, 8 + length
 
 
-def finite(path: Path, start: int, tensor: Tensor) -> bool:
-    """Are all values numbers? An infinity or NaN has every bit of its exponent set; integers are no weights."""
+def largest(path: Path, start: int, tensor: Tensor) -> float:
+    """The largest absolute value; NaN or infinite where one value is, and for integers, which are
+    no weights.
+    """
     import numpy as np
 
-    if tensor.dtype not in _EXPONENTS:
-        return False
-    kind, exponent = _EXPONENTS[tensor.dtype]
+    if tensor.dtype not in _KINDS:
+        return float("nan")
+    found, left = 0.0, tensor.end - tensor.begin
     with path.open("rb") as stream:
         stream.seek(start + tensor.begin)
-        bits = np.frombuffer(stream.read(tensor.end - tensor.begin), kind)
-    return not bool(((bits & bits.dtype.type(exponent)) == exponent).any())
+        while left > 0:
+            values = np.frombuffer(stream.read(min(_PIECE, left)), _KINDS[tensor.dtype])
+            left -= values.nbytes
+            if not values.nbytes:
+                return float("nan")
+            if tensor.dtype == "BF16":
+                values = (values.astype(np.uint32) << 16).view(np.float32)
+            found = float(np.maximum(found, np.abs(values).max()))
+            if found != found:
+                return found
+    return found

@@ -87,10 +87,15 @@ COMMANDS = {
         "Check the ledger's chain and every stored byte.",
         "sluice verify --offline",
     ),
+    "ledger": Command(
+        "sluicegate.cli.ledger:ledger",
+        "Begin a new ledger where one is known, on the record.",
+        'sluice ledger new --reason "the disk was lost, there is no backup"',
+    ),
     "history": Command(
         "sluicegate.cli.ledger:history",
         "What served when, and who let it.",
-        "sluice history --on 2026-03-01",
+        "sluice history --on today",
     ),
     "lineage": Command(
         "sluicegate.cli.ledger:lineage",
@@ -187,6 +192,13 @@ def sluice() -> None:
 
 def main() -> None:
     """Run `sluice`; the process's exit code says what happened."""
+    from sluicegate.cli.output import guarded_terminal
+
+    with guarded_terminal():
+        _main()
+
+
+def _main() -> None:
     try:
         with local_packages():
             code = sluice.main(standalone_mode=False)

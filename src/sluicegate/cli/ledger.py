@@ -1,9 +1,9 @@
-"""What reads and moves the champion: `promote`, `rollback`, `reconcile`, `verify`, `history`, `lineage`."""
+"""What reads and moves the champion: `promote`, `rollback`, `reconcile`, `verify`, `history` ..."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 
 import click
 
@@ -16,7 +16,8 @@ from sluicegate.cli.output import json_option, print_json, print_table
 @click.option("--again", is_flag=True, help="Also a release that was rolled back since it served.")
 @json_option
 def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
-    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for exactly these digests.
+    """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for
+    exactly these digests.
 
     Where the policy asks for approvals it needs those as well, of exactly that verdict.
     """
@@ -83,7 +84,9 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
 )
 @json_option
 def reconcile(git_tag: bool, as_json: bool) -> None:
-    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind its back."""
+    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind
+    its back.
+    """
     from sluicegate import releasing
     from sluicegate.line.run import open_run
 
@@ -107,60 +110,91 @@ def reconcile(git_tag: bool, as_json: bool) -> None:
 )
 @json_option
 def verify(offline: bool, as_json: bool) -> None:
-    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when something is wrong.
+    """Check the ledger's hash chain and the stored bytes of every release; exit code 3 when
+    something is wrong.
 
     The chain is compared with the heads that `sluice reconcile` left in MLflow and in git tags.
     """
     from sluicegate import releasing
-    from sluicegate.errors import BusyError, ConfigError, TrackingError, VersioningError
+    from sluicegate.errors import ConfigError
     from sluicegate.line.run import open_run, open_tracking
     from sluicegate.project import find_project
 
-    project, anchors = find_project(), []
-    try:
-        anchors += releasing.git_anchors(project)
-    except VersioningError as error:
-        click.echo(f"note: git tags were not compared: {error}", err=True)
+    project, tracking, name = find_project(), None, ""
     if not offline:
         try:
-            anchors += releasing.mlflow_anchors(open_tracking(project), open_run(project).name)
-        except (BusyError, ConfigError, TrackingError) as error:
+            tracking, name = open_tracking(project), open_run(project).name
+        except ConfigError as error:
             click.echo(f"note: MLflow was not compared: {error}", err=True)
-    found = releasing.verify(project, anchors=anchors)
+    found = releasing.verify(project, tracking=tracking, model=name)
+    for place in found.unasked:
+        click.echo(f"note: {place}", err=True)
     if as_json:
         print_json(found)
         return
     click.echo(
         f"sound: {found.entries} entries, {found.releases} releases, head {found.head[:12]}, "
-        f"earlier heads compared: {found.anchors}"
+        f"earlier heads compared: {found.anchors}, verdicts with their evidence: {found.evidence}"
     )
+    for line in found.anew:
+        click.echo(f"begun anew: {line}")
+
+
+@click.group()
+def ledger() -> None:
+    """The record of who let which release serve."""
+
+
+@ledger.command()
+@click.option("--reason", required=True, help="Why; recorded with your name, for good.")
+@json_option
+def new(reason: str, as_json: bool) -> None:
+    """Go on with the ledger that is there, or with an empty one, though another is known.
+
+    For the day when the ledger was lost and no backup is left. The heads that are known in git
+    tags,
+    in MLflow and on this machine are given up by name; `sluice verify` and `sluice history` show
+    it.
+    """
+    from sluicegate import releasing
+    from sluicegate.line.run import actor, open_run
+
+    run = open_run()
+    entry = releasing.begin_anew(
+        run.project, actor=actor(), reason=reason, tracking=run.tracking, model=run.name
+    )
+    if as_json:
+        print_json(entry)
+        return
+    for lost in entry.payload["lost"]:
+        click.echo(f"given up: entry {lost['sequence']}, which {lost['where']} vouches for")
+    click.echo(f"recorded as entry {entry.sequence} by {entry.actor}")
 
 
 @click.command()
 @click.option(
-    "--on", "moment", metavar="WHEN", help="Only: what served then (ISO date or time, UTC)."
+    "--on",
+    "moment",
+    metavar="WHEN",
+    help="Only: what served then (UTC): now, today, yesterday, a date, or a date with a time.",
 )
 @json_option
 def history(moment: str | None, as_json: bool) -> None:
     """What was registered, judged, promoted and rolled back; when, by whom and why."""
     from sluicegate import releasing
-    from sluicegate.errors import UsageError
     from sluicegate.project import find_project
 
     project = find_project()
-    if moment:
-        try:
-            when = datetime.fromisoformat(moment)
-        except ValueError as error:
-            raise UsageError(
-                f"--on {moment}: not a date.", hint="Write 2026-11-23 or 2026-11-23T08:00."
-            ) from error
-        found = releasing.served_at(project, when)
-        events = [found] if found else []
-    else:
-        events = releasing.history(project)
+    events = (
+        releasing.served_between(project, *_span(moment, datetime.now(UTC)))
+        if moment
+        else releasing.history(project)
+    )
     if as_json:
         print_json(events)
+        return
+    if moment and not events:
+        click.echo(f"nothing served then ({moment})")
         return
     rows = [
         (event.epoch, event.time[:19], event.kind, event.version or "", event.release[:12], event.actor, event.decision,
@@ -170,6 +204,31 @@ def history(moment: str | None, as_json: bool) -> None:
     print_table(
         ("epoch", "time (UTC)", "what", "version", "release", "who", "verdict", "why"), rows
     )
+
+
+def _span(text: str, now: datetime) -> tuple[datetime, datetime]:
+    """From when to when `text` means: a day without a time is the whole day, as far as it has
+    passed.
+    """
+    from sluicegate.errors import UsageError
+
+    days = {"today": now.date(), "yesterday": now.date() - timedelta(days=1)}
+    word = text.strip().casefold()
+    if word == "now":
+        return now, now
+    try:
+        day = days[word] if word in days else date.fromisoformat(text.strip())
+    except ValueError:
+        try:
+            exact = datetime.fromisoformat(text.strip())
+        except ValueError as error:
+            raise UsageError(
+                f"--on {text}: not a date.",
+                hint="Write today, 2026-11-23 or 2026-11-23T08:00 (UTC).",
+            ) from error
+        return exact, exact
+    start = datetime.combine(day, time.min, UTC)
+    return start, start + timedelta(days=1, microseconds=-1)
 
 
 @click.command()

@@ -20,24 +20,28 @@ def prompt() -> None:
 
 @prompt.command("list")
 @json_option
-def list_command(as_json: bool) -> None:
-    """All prompts with digest, variables and owner (criteria of judges: `sluice judge list`)."""
-    from sluicegate.project import find_project
-    from sluicegate.prompts import list_prompts
+def list_command(as_json: bool) -> int:
+    """All prompts with digest, variables and owner (criteria of judges: `sluice judge list`).
 
-    found = list_prompts(find_project().prompts)
+    A file that is wrong is named after the others; the exit code is 2 then.
+    """
+    from sluicegate.project import find_project
+    from sluicegate.prompts import read_prompts
+
+    found = read_prompts(find_project().prompts)
     if as_json:
-        print_json(
-            [
-                {**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest}
-                for item in found
-            ]
-        )
-        return
-    print_table(
-        ("name", "digest", "variables", "owner"),
-        [(item.name, item.digest[:12], ", ".join(item.variables), item.owner) for item in found],
-    )
+        print_json([_plain(item) for item in found.good])
+    else:
+        rows = [
+            (item.name, item.digest[:12], ", ".join(item.variables), item.owner)
+            for item in found.good
+        ]
+        print_table(("name", "digest", "variables", "owner"), rows)
+    for error in found.wrong:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"  what to do: {error.hint}", err=True)
+    return 2 if found.wrong else 0
 
 
 @prompt.command()
@@ -47,9 +51,7 @@ def show(name: str, as_json: bool) -> None:
     """One prompt; NAME may be a file's name or the digest of a released prompt."""
     item = _find(name)
     if as_json:
-        print_json(
-            {**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest}
-        )
+        print_json(_plain(item))
         return
     click.echo(
         f"{item.name}  {item.digest}\nvariables: {', '.join(item.variables)}\n"
@@ -89,6 +91,10 @@ def render(name: str, example_id: str | None, as_json: bool) -> None:
         return
     for message in messages:
         click.echo(f"[{message['role']}]\n{message['content']}\n")
+
+
+def _plain(item: Prompt) -> dict[str, object]:
+    return {**item.content, "owner": item.owner, "notes": item.notes, "digest": item.digest}
 
 
 def _find(name: str) -> Prompt:

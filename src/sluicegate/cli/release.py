@@ -95,14 +95,20 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
     """
     from sluicegate import local_services, releasing
     from sluicegate.line.release.approve import waiting_tag
-    from sluicegate.line.run import actor
-    from sluicegate.project import find_project
+    from sluicegate.line.run import actor, open_run
 
-    project = find_project()
+    run = open_run()
+    project, login = run.project, actor()
     digest = releasing.find_release(project, release)
-    login = actor()
-    name = person or read_variable("SLUICE_ACTOR") or login.rpartition("@")[0]
-    entry = releasing.approve(project, digest, person=name, reason=reason, entered_by=login)
+    entry = releasing.approve(
+        project,
+        digest,
+        person=person or read_variable("SLUICE_ACTOR") or login.rpartition("@")[0],
+        reason=reason,
+        entered_by=login,
+        tracking=run.tracking,
+        model=run.name,
+    )
     found = releasing.standing(project, digest)
     resumed, note = (
         ([], "") if found.missing else local_services.resume_waiting(project, waiting_tag(digest))
@@ -119,11 +125,13 @@ def approve(release: str, person: str | None, reason: str, as_json: bool) -> Non
         )
         return
     click.echo(f"{entry.actor} approved version {found.version} ({digest[:12]}) as {found.role}")
+    if entry.payload.get("rolled_back"):
+        click.echo("note: it was rolled back after it had served", err=True)
     if found.missing:
         click.echo(found.text)
     elif resumed:
         click.echo(f"the waiting run goes on: {', '.join(resumed)}")
     else:
-        click.echo(f"next:     sluice promote {found.version}")
+        click.echo(f"next:     {found.next}")
     if note:
         click.echo(f"note: {note}", err=True)

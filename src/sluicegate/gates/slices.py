@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import wraps
 
 from sluicegate.gates.checks import Case, Check, result
 from sluicegate.gates.policy import Rule
@@ -23,6 +24,7 @@ def in_every_slice(check: Check) -> Check:
     enough; see the module.
     """
 
+    @wraps(check)
     def sliced(case: Case, rule: Rule) -> RuleResult:
         return _each_slice(case, rule, check) if rule.slice else check(case, rule)
 

@@ -2,11 +2,15 @@
 
     entries   one row per step; `hash` covers the row and the hash of the row before
     head      one row: sequence and hash of the last entry, so that a cut-off tail is noticed
-    champion  one row or none: which release serves; moved with its entry, by compare-and-set on `epoch`
+    champion  one row or none: which release serves; moved with its entry, by compare-and-set on
+        `epoch`
 
-Each step is one transaction. SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL; `database` holds what
-differs between them. A project's ledger is opened with `open_ledger`, which keeps its last head in the store as well
-(`witness`): a ledger that was deleted, set back or swapped is not written on as if it were the one known here.
+Each step is one transaction. SQLite (WAL, synchronous=FULL) by default, PostgreSQL by URL;
+`database` holds what
+differs between them. A project's ledger is opened with `open_ledger`, which keeps its last head in
+the store as well
+(`witness`): a ledger that was deleted, set back or swapped is not written on as if it were the one
+known here.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sluicegate.database import transaction
 from sluicegate.errors import IntegrityError, StaleEpochError, UsageError
 from sluicegate.hashing import canonical_json, digest_value
-from sluicegate.ledger import witness
+from sluicegate.ledger import reading, witness
 from sluicegate.ledger.database import (
     CHAMPION,
     ENTRIES,
@@ -34,18 +38,17 @@ from sluicegate.ledger.database import (
     open_engine,
     translated,
 )
+from sluicegate.ledger.reading import MOVES, NEW, Head
 from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
 
-MOVES = ("bootstrap", "promote", "rollback")
-NEW = "ledger_new"
-"""Kind of the entry by which a person goes on with a ledger that lacks heads that are known elsewhere."""
+__all__ = ["LOST_HINT", "MOVES", "NEW", "Guard", "Ledger", "open_ledger"]
+
 LOST_HINT = (
     "Restore the ledger from a backup; where it is kept elsewhere, name it: SLUICE_LEDGER_URL. "
     "A person may begin anew, on the record: `sluice ledger new --reason WHY`."
 )
 Guard = Callable[[Sequence[LedgerEntry], Champion | None], object]
-Head = tuple[int, str]
 
 
 def open_ledger(project: Project) -> Ledger:
@@ -54,7 +57,8 @@ def open_ledger(project: Project) -> Ledger:
 
 
 class Ledger:
-    """One ledger at a database URL; made on first use, safe for any number of processes and threads.
+    """One ledger at a database URL; made on first use, safe for any number of processes and
+    threads.
 
     Args:
         url: SQLAlchemy URL: `sqlite:////path/ledger.db` or `postgresql://user@host/name`.
@@ -97,7 +101,8 @@ class Ledger:
         """Add one entry that does not move the champion, and return it.
 
         Args:
-            unless_same: payload fields; when the last entry of this kind and release has equal values in all
+            unless_same: payload fields; when the last entry of this kind and release has equal
+                values in all
                 of them it is returned instead, which makes a re-run a no-op.
 
         Raises:
@@ -107,12 +112,12 @@ class Ledger:
             raise UsageError(f"{kind!r} entries are written by move_champion only.")
         text = _payload_text(payload)
         with self._transaction(write=True, anew=kind == NEW) as connection:
-            before = _read(connection, kind=kind, release=release) if unless_same else []
+            before = reading.read(connection, kind=kind, release=release) if unless_same else []
             if before:
                 fresh = json.loads(text)
                 if all(before[-1].payload.get(name) == fresh.get(name) for name in unless_same):
                     return before[-1]
-            pointer = _champion(connection)
+            pointer = reading.champion(connection)
             return self._insert(
                 connection, kind, release, actor, text, pointer.epoch if pointer else 0
             )
@@ -133,7 +138,8 @@ class Ledger:
         Args:
             expected_epoch: the epoch the caller has seen; 0 when there was no champion.
             kind: bootstrap, promote or rollback.
-            guard: called inside the transaction with all entries of `to`, all moves, and the current champion;
+            guard: called inside the transaction with all entries of `to`, all moves, and the
+                current champion;
                 what it raises undoes the move, so a check and the move are one step.
 
         Raises:
@@ -144,7 +150,7 @@ class Ledger:
             raise UsageError(f"{kind!r} does not move the champion; {', '.join(MOVES)} do.")
         text = _payload_text({**payload, "version": version})
         with self._transaction(write=True) as connection:
-            pointer = _champion(connection)
+            pointer = reading.champion(connection)
             epoch = pointer.epoch if pointer else 0
             if epoch != expected_epoch:
                 raise StaleEpochError(
@@ -152,7 +158,7 @@ class Ledger:
                     hint="Judge the candidate again, against the champion of now.",
                 )
             if guard is not None:
-                guard(_read(connection, release=to, moves=True), pointer)
+                guard(reading.read(connection, release=to, moves=True), pointer)
             values = {"release": to, "epoch": epoch + 1, "version": version}
             if pointer is None:
                 connection.execute(sa.insert(CHAMPION).values(id=1, **values))
@@ -168,28 +174,29 @@ class Ledger:
     def champion(self) -> Champion | None:
         """The release that serves, or None before the first bootstrap."""
         with self._transaction(write=False) as connection:
-            return _champion(connection)
+            return reading.champion(connection)
 
     def entries(self, kind: str | None = None, release: str | None = None) -> list[LedgerEntry]:
         """Entries in order, oldest first; of one kind and/or release when given."""
         with self._transaction(write=False) as connection:
-            return _read(connection, kind=kind, release=release)
+            return reading.read(connection, kind=kind, release=release)
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry, to anchor elsewhere; (0, 64 zeros) when empty."""
         with self._transaction(write=False) as connection:
-            return _head(connection)
+            return reading.head(connection)
 
     def strangers(self, heads: Iterable[Head]) -> list[Head]:
         """Those of `heads` that are no entry of this ledger, nor were given up by a person."""
         with self._transaction(write=False) as connection:
-            return _strangers(connection, heads)
+            return reading.strangers(connection, heads)
 
     def verify(self, *, anchor: tuple[int, str] | None = None) -> None:
         """Check every hash, link, epoch, the head and the champion pointer.
 
         Raises:
-            IntegrityError: names the first entry that is not as it was written; or `anchor`, a `head()` kept
+            IntegrityError: names the first entry that is not as it was written; or `anchor`, a
+                `head()` kept
                 somewhere else, is no longer part of the chain.
         """
         with self._transaction(write=False) as connection:
@@ -198,9 +205,9 @@ class Ledger:
                 if answer != "ok":
                     raise IntegrityError(f"The ledger file is damaged: {answer}")
             check_schema(connection)
-            entries = _read(connection)
-            head, pointer = _head(connection), _champion(connection)
-        _verify_chain(entries)
+            entries = reading.read(connection)
+            head, pointer = reading.head(connection), reading.champion(connection)
+        reading.verify_chain(entries)
         last = (entries[-1].sequence, entries[-1].hash) if entries else (0, GENESIS)
         if head != last:
             raise IntegrityError(
@@ -221,7 +228,7 @@ class Ledger:
 
     def _check_witness(self, connection: sa.Connection) -> None:
         seen = witness.read(self._witness) if self._witness else None
-        if seen and _strangers(connection, [seen]):
+        if seen and reading.strangers(connection, [seen]):
             raise IntegrityError(
                 f"This is not the ledger that was written here last: it lacks entry {seen[0]} "
                 f"({seen[1][:12]}). It was deleted, set back or replaced.",
@@ -243,8 +250,8 @@ class Ledger:
             raise UsageError(
                 "Every ledger entry needs an actor.", hint="Set SLUICE_ACTOR or git's user.name."
             )
-        sequence, previous = _head(connection)
-        last = _read(connection, last=True)
+        sequence, previous = reading.head(connection)
+        last = reading.read(connection, last=True)
         if (last[-1].sequence, last[-1].hash) != (sequence, previous) if last else sequence != 0:
             raise IntegrityError(
                 "The end of the ledger is not what was written.", hint="Run `sluice verify`."
@@ -273,11 +280,13 @@ class Ledger:
                 self._engine = open_engine(self._url, self._wait)
             with transaction(self._engine, write=write) as connection:
                 if write:
-                    _head(connection, lock=True)  # writers wait here where there are row locks
+                    reading.head(
+                        connection, lock=True
+                    )  # writers wait here where there are row locks
                     if not anew:
                         self._check_witness(connection)
                 yield connection
-                head = _head(connection) if write and self._witness else None
+                head = reading.head(connection) if write and self._witness else None
             if head and self._witness:
                 witness.keep(self._witness, head)
         except SQLAlchemyError as error:
@@ -288,19 +297,6 @@ class Ledger:
             raise IntegrityError(f"The ledger file is damaged: {error}") from error
 
 
-def _strangers(connection: sa.Connection, heads: Iterable[Head]) -> list[Head]:
-    wanted = list(dict.fromkeys(heads))
-    query = sa.select(ENTRIES.c.sequence, ENTRIES.c.hash).where(
-        ENTRIES.c.sequence.in_([sequence for sequence, _ in wanted])
-    )
-    known = {(row.sequence, row.hash) for row in connection.execute(query)}
-    unknown = [head for head in wanted if head not in known]
-    if unknown:
-        for entry in _read(connection, kind=NEW):
-            known |= {(lost["sequence"], lost["hash"]) for lost in entry.payload["lost"]}
-    return [head for head in unknown if head not in known]
-
-
 def _payload_text(payload: Mapping[str, Any]) -> str:
     try:
         text = canonical_json(dict(payload))
@@ -308,65 +304,3 @@ def _payload_text(payload: Mapping[str, Any]) -> str:
     except (TypeError, ValueError) as error:
         raise UsageError(f"A ledger payload must be plain JSON: {error}") from error
     return text
-
-
-def _champion(connection: sa.Connection) -> Champion | None:
-    row = connection.execute(
-        sa.select(CHAMPION.c.release, CHAMPION.c.epoch, CHAMPION.c.version)
-    ).one_or_none()
-    return Champion(row.release, row.epoch, row.version) if row is not None else None
-
-
-def _head(connection: sa.Connection, *, lock: bool = False) -> tuple[int, str]:
-    query = sa.select(HEAD.c.sequence, HEAD.c.hash)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    if row is None:
-        raise IntegrityError("The ledger has no head: it was edited.")
-    return row.sequence, row.hash
-
-
-def _read(
-    connection: sa.Connection,
-    *,
-    kind: str | None = None,
-    release: str | None = None,
-    moves: bool = False,
-    last: bool = False,
-) -> list[LedgerEntry]:
-    query = sa.select(ENTRIES).order_by(ENTRIES.c.sequence)
-    if kind is not None:
-        query = query.where(ENTRIES.c.kind == kind)
-    if release is not None:
-        chosen = ENTRIES.c.release == release
-        query = query.where(sa.or_(chosen, ENTRIES.c.kind.in_(MOVES)) if moves else chosen)
-    if last:
-        query = sa.select(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(1)
-    return [_entry(dict(row._mapping)) for row in connection.execute(query)]
-
-
-def _entry(row: dict[str, Any]) -> LedgerEntry:
-    """The record of one stored row, its hash checked."""
-    stored = row.pop("hash")
-    try:
-        payload = json.loads(row["payload"])
-        found = digest_value(row)
-    except (TypeError, ValueError) as error:
-        raise IntegrityError(f"Ledger entry {row['sequence']} cannot be read: {error}") from error
-    if stored != found or not isinstance(payload, dict):
-        raise IntegrityError(
-            f"Ledger entry {row['sequence']} is not what was written: its hash does not match."
-        )
-    return LedgerEntry(**{**row, "payload": payload, "hash": stored})
-
-
-def _verify_chain(entries: Sequence[LedgerEntry]) -> None:
-    previous, epoch = GENESIS, 0
-    for position, entry in enumerate(entries, start=1):
-        epoch += entry.kind in MOVES
-        if entry.sequence != position or entry.previous != previous:
-            raise IntegrityError(f"Ledger entry {position} is missing, inserted or out of order.")
-        if entry.epoch != epoch:
-            raise IntegrityError(
-                f"Ledger entry {position} has epoch {entry.epoch}; {epoch} moves were recorded."
-            )
-        previous = entry.hash

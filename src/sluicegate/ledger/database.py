@@ -1,4 +1,6 @@
-"""The ledger's database: its tables and append-only triggers; how any database is opened is in `sluicegate.database`."""
+"""The ledger's database: its tables and append-only triggers; how any database is opened is in
+`sluicegate.database`.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,8 @@ def open_engine(url: str, wait: float) -> sa.Engine:
 
 
 def check_schema(connection: sa.Connection) -> None:
-    """Find an append-only trigger that was taken away, switched off or rewritten since the ledger was opened.
+    """Find an append-only trigger that was taken away, switched off or rewritten since the ledger
+    was opened.
 
     Raises:
         IntegrityError: names it.
@@ -111,7 +114,9 @@ def _is_made(connection: sa.Connection) -> bool:
 
 
 def _create(connection: sa.Connection) -> None:
-    """Make what is absent; a table of entries that is there already keeps, or gets back, its triggers."""
+    """Make what is absent; a table of entries that is there already keeps, or gets back, its
+    triggers.
+    """
     SCHEMA.create_all(connection)
     if connection.dialect.name == "sqlite":
         for statement in _SQLITE_TRIGGERS.values():

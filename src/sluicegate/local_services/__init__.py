@@ -32,7 +32,7 @@ from sluicegate.local_services.prefect_api import (
 from sluicegate.local_services.prefect_api import resume_waiting as resume_waiting_runs
 from sluicegate.local_services.processes import Launch
 from sluicegate.project import Project
-from sluicegate.tracking.connection import exclusive
+from sluicegate.tracking.connection import exclusive, settle
 
 NAMES = ("prefect", "worker", "mlflow")
 LOCAL_DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
@@ -77,6 +77,7 @@ def up(project: Project, *, wait: float = 120.0, progress: Progress = silent) ->
         if pages is not None and processes.alive(project, "mlflow") is None:
             # The server migrates its database while starting: nobody else may meanwhile.
             held.enter_context(exclusive(project.mlflow_artifacts.parent, "migration"))
+            settle(project.mlflow_url, project.mlflow_artifacts)
             _start(project, pages, progress)
         _await(project, prefect, wait, progress)
         if processes.alive(project, "worker") is None:

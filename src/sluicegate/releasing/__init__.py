@@ -1,12 +1,21 @@
-"""Register, judge, promote, roll back: every step one transaction of the ledger, idempotent, told to MLflow after.
+"""Register, judge, promote, roll back: every step one transaction of the ledger, idempotent, told
+to MLflow after.
 
-The ledger decides; MLflow's aliases and descriptions are a projection that `reconcile` repairs. `promote` has one
+The ledger decides; MLflow's aliases and descriptions are a projection that `reconcile` repairs.
+`promote` has one
 door, `guard.may_promote`, which is asked inside the transaction that moves the champion.
 """
 
 from __future__ import annotations
 
-from sluicegate.releasing.anchoring import Anchor, anchor_in_git, git_anchors, mlflow_anchors
+from sluicegate.releasing.anchoring import (
+    Anchor,
+    anchor_in_git,
+    begin_anew,
+    git_anchors,
+    ledger_to_write,
+    mlflow_anchors,
+)
 from sluicegate.releasing.approving import (
     Collection,
     Standing,
@@ -15,7 +24,15 @@ from sluicegate.releasing.approving import (
     standing,
     time_out,
 )
-from sluicegate.releasing.history import Event, Soundness, find_release, history, served_at, verify
+from sluicegate.releasing.history import (
+    Event,
+    Soundness,
+    find_release,
+    history,
+    served_at,
+    served_between,
+    verify,
+)
 from sluicegate.releasing.moving import Move, Reconciliation, promote, reconcile, rollback
 from sluicegate.releasing.registering import (
     Judgement,
@@ -25,7 +42,13 @@ from sluicegate.releasing.registering import (
     judge,
     register,
 )
-from sluicegate.releasing.storing import StoredRelease, load_registered, load_stored, store_release
+from sluicegate.releasing.storing import (
+    StoredRelease,
+    keep_evidence,
+    load_registered,
+    load_stored,
+    store_release,
+)
 
 __all__ = [
     "Anchor",
@@ -40,6 +63,7 @@ __all__ = [
     "StoredRelease",
     "anchor_in_git",
     "approve",
+    "begin_anew",
     "bootstrap",
     "collect_approvals",
     "commit_of",
@@ -47,6 +71,8 @@ __all__ = [
     "git_anchors",
     "history",
     "judge",
+    "keep_evidence",
+    "ledger_to_write",
     "load_registered",
     "load_stored",
     "mlflow_anchors",
@@ -55,6 +81,7 @@ __all__ = [
     "register",
     "rollback",
     "served_at",
+    "served_between",
     "standing",
     "store_release",
     "time_out",

@@ -1,4 +1,6 @@
-"""The guard: pure answers to "may this move happen?", asked inside the transaction that would make it."""
+"""The guard: pure answers to "may this move happen?", asked inside the transaction that would make
+it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from sluicegate.errors import NotApprovedError, ReleaseError
 from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES
 from sluicegate.records import Champion, Decision, LedgerEntry
+from sluicegate.releasing.people import is_maker
 
 _JUDGE = "Run `sluice gate`, then promote."
 
@@ -27,14 +30,16 @@ def registered_version(entries: Sequence[LedgerEntry], release: str) -> int:
 def verdict_in_force(
     entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str
 ) -> LedgerEntry:
-    """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign, under `policy`.
+    """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign,
+    under `policy`.
 
     Args:
         entries: all entries of `release`, in order; others do no harm.
         policy: digest of the policy in force.
 
     Raises:
-        NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another champion or an
+        NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another
+            champion or an
             earlier reign of the same one, or under another policy.
         ReleaseError: the release is not registered, or nothing serves yet.
     """
@@ -84,7 +89,8 @@ def may_promote(
         again: a person asks for a release that was rolled back.
 
     Raises:
-        NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it are missing, or the
+        NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it
+            are missing, or the
             release was rolled back since it served.
         ReleaseError: the release is not registered, or nothing serves yet.
     """
@@ -108,12 +114,23 @@ def may_promote(
 
 
 def may_approve(
-    entries: Sequence[LedgerEntry], *, release: str, approvals: Approvals, person: str
+    entries: Sequence[LedgerEntry],
+    *,
+    release: str,
+    approvals: Approvals,
+    person: str,
+    logins: Sequence[str] = (),
 ) -> None:
-    """Allow `person` to approve `release`: known to the policy, with the role, and not one of its makers.
+    """Allow `person` to approve `release`: known to the policy, with the role, not one of its
+    makers.
+
+    Args:
+        logins: the names under which whoever enters it acts (`people.logins`): none may be a
+            maker's,
+            whatever name is typed.
 
     Raises:
-        NotApprovedError: one of the three does not hold.
+        NotApprovedError: one of these does not hold.
     """
     others = _askable(entries, release, approvals, [])
     if person not in approvals.people:
@@ -130,12 +147,21 @@ def may_approve(
             f"{person} made {release[:12]}, and nobody approves their own release.",
             hint=f"{others} `sluice approve`.",
         )
+    for login in logins:
+        if is_maker(entries, release, login):
+            raise NotApprovedError(
+                f"This approval is entered by {login}, who made {release[:12]}; "
+                "the name that is typed makes no difference.",
+                hint=f"{others} `sluice approve`, from an account of their own.",
+            )
 
 
 def consents(
     entries: Sequence[LedgerEntry], verdict: LedgerEntry, approvals: Approvals
 ) -> list[LedgerEntry]:
-    """The first approval of exactly this verdict by each person who may give one; earlier verdicts' do not count."""
+    """The first approval of exactly this verdict by each person who may give one; earlier
+    verdicts' do not count.
+    """
     found: dict[str, LedgerEntry] = {}
     for entry in entries:
         if (
@@ -144,32 +170,19 @@ def consents(
             and entry.sequence > verdict.sequence
             and entry.payload["verdict"] == verdict.payload["verdict"]
             and approvals.role in approvals.people.get(entry.actor, ())
-            and not is_maker(entries, verdict.release, entry.actor)
+            and not any(
+                is_maker(entries, verdict.release, name)
+                for name in (entry.actor, *entry.payload.get("logins", ()))
+            )
         ):
             found.setdefault(entry.actor, entry)
     return list(found.values())
-
-
-def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
-    """Did `person` register `release` or write what it changes? Capitals and what follows an @ make no difference."""
-    made: set[str] = set()
-    for entry in entries:
-        if entry.kind == "register" and entry.release == release:
-            made |= _names(entry.actor).union(
-                *(_names(author) for author in entry.payload.get("authors", ()))
-            )
-    return bool(made & _names(person))
 
 
 def wanted(count: int, role: str) -> str:
     """E.g. `1 approval by a reviewer`."""
     article = "an" if role[:1].lower() in tuple("aeiou") else "a"
     return f"{count} approval{'s' if count > 1 else ''} by {article} {role}"
-
-
-def _names(name: str) -> set[str]:
-    whole = name.strip().casefold()
-    return {whole, whole.partition("@")[0]} - {""}
 
 
 def _askable(
@@ -231,7 +244,8 @@ def rolled_back(entries: Sequence[LedgerEntry], release: str) -> bool:
 
 
 def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
-    """The move to go back to: the one under the champion on the pile of promotions (a rollback takes off what it left).
+    """The move to go back to: the one under the champion on the pile of promotions (a rollback
+    takes off what it left).
 
     Raises:
         ReleaseError: nothing served before the champion of now.

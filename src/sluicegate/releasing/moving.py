@@ -10,24 +10,28 @@ from typing import Any
 from sluicegate.errors import ReleaseError, StaleEpochError, TrackingError
 from sluicegate.gates import load_policy
 from sluicegate.gates.policy import Approvals
-from sluicegate.ledger import MOVES, Ledger
+from sluicegate.ledger import MOVES
 from sluicegate.project import Project
 from sluicegate.records import Champion, LedgerEntry
-from sluicegate.releasing.anchoring import HEAD_TAG
+from sluicegate.releasing.anchoring import HEAD_TAG, ledger_to_write
 from sluicegate.releasing.guard import (
     before_champion,
     consents,
     may_promote,
     may_roll_back,
     registered_version,
+    rolled_back,
 )
-from sluicegate.releasing.storing import StoredRelease, load_registered
+from sluicegate.releasing.restoring import restore_versions
+from sluicegate.releasing.storing import StoredRelease, keep_policy, load_registered
 from sluicegate.tracking import Tracking
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where the champion is now. `entry` is None when it was there already; `warnings` is what MLflow was not told."""
+    """Where the champion is now. `entry` is None when it was there already; `warnings` is what
+    MLflow was not told.
+    """
 
     champion: Champion
     entry: LedgerEntry | None
@@ -53,20 +57,25 @@ def promote(
     tracking: Tracking | None = None,
     model: str = "",
 ) -> Move:
-    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and policy.
+    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and
+    policy.
 
     Where the policy asks for approvals, those of exactly this verdict are recorded with the move.
 
     Args:
         again: needed for a release that was rolled back since it served.
-        tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a warning.
+        tracking: when given, with `model`, the aliases in MLflow follow; a failure there is a
+            warning.
 
     Raises:
-        NotApprovedError: there is no such verdict, or an approval is missing; see `guard.may_promote`.
+        NotApprovedError: there is no such verdict, or an approval is missing; see
+            `guard.may_promote`.
         StaleEpochError: somebody else moved the champion or judged meanwhile; nothing was changed.
-        IntegrityError, AdapterError: the stored bytes are not those registered; the champion stays.
+        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
+            is
+            known than the one that is there; the champion stays.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
     if champion is not None and champion.release == release:
         return Move(champion, None, _project(project, tracking, model))
@@ -76,6 +85,8 @@ def promote(
     version = registered_version(seen, release)
     policy = load_policy(project.registry / "gates.yaml")
     payload, given = _promotion(seen, champion, policy.approvals, reason)
+    keep_policy(project, policy)
+    payload |= {"policy": policy.digest, "again": again and rolled_back(ledger.entries(), release)}
 
     def guard(entries: Sequence[LedgerEntry], now: Champion | None) -> None:
         known = [entry for entry in entries if entry.kind != "approval" or entry.sequence in given]
@@ -116,7 +127,13 @@ def _promotion(
     given = consents(entries, verdicts[-1], approvals) if verdicts else []
     payload["required"] = approvals.required
     payload["approvals"] = [
-        {"person": e.actor, "role": approvals.role, "entry": e.sequence} for e in given
+        {
+            "person": e.actor,
+            "role": approvals.role,
+            "entry": e.sequence,
+            "via": e.payload.get("via", ""),
+        }
+        for e in given
     ]
     return payload, {entry.sequence for entry in given}
 
@@ -133,7 +150,8 @@ def rollback(
 ) -> Move:
     """Let a former champion serve again: adapter, base, prompt and generation settings together.
 
-    Works with MLflow, Prefect and git out of reach. The stored bytes are verified before the pointer moves.
+    Works with MLflow, Prefect and git out of reach. The stored bytes are verified before the
+    pointer moves.
 
     Args:
         to: version of a release that once served; the one before the champion when None.
@@ -141,10 +159,12 @@ def rollback(
 
     Raises:
         ReleaseError: nothing serves, nothing served before, or version `to` never did.
-        IntegrityError, AdapterError: the stored bytes are not those registered; the champion stays.
+        IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
+            is
+            known than the one that is there; the champion stays.
         StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
     if champion is None:
         raise ReleaseError("Nothing serves, so there is nothing to roll back.")
@@ -172,37 +192,44 @@ def rollback(
 def reconcile(project: Project, *, tracking: Tracking, model: str) -> Reconciliation:
     """Make MLflow's aliases and status tags say what the ledger says, and tell what was otherwise.
 
-    The head of the ledger is anchored in a tag of the champion's version.
+    A version of the champion or challenger that was deleted there is made again from the store. The
+    head of the ledger is anchored in a tag of the champion's version.
 
     Raises:
-        TrackingError: MLflow is out of reach, or a version was deleted there.
+        IntegrityError: another ledger is known than the one that is there; nothing is overwritten.
+        TrackingError: MLflow is out of reach.
     """
-    ledger = Ledger(project.ledger_url)
-    champion, head = ledger.champion(), ledger.head()
+    ledger = ledger_to_write(project, tracking, model)
+    champion, head, entries = ledger.champion(), ledger.head(), ledger.entries()
     if champion is None:
         return Reconciliation(None, None)
-    wanted: dict[str, int | None] = {
-        "champion": champion.version,
-        "challenger": _challenger(ledger, champion),
+    challenger = _challenger(entries, champion)
+    releases = {"champion": champion.release, "challenger": challenger}
+    registered = [entry for entry in entries if entry.kind == "register"]
+    needed = {release for release in releases.values() if release is not None}
+    changed = list(restore_versions(project, registered, needed, tracking=tracking, model=model))
+    wanted = {
+        alias: tracking.version_of(model, release) if release is not None else None
+        for alias, release in releases.items()
     }
-    changed = []
     for alias, version in wanted.items():
         found = tracking.alias(model, alias)
         if found != version:
             changed.append(f"alias {alias}: {_version(found)} became {_version(version)}")
     tags = {"sluice.epoch": str(champion.epoch), HEAD_TAG: f"{head[0]}:{head[1]}"}
-    tracking.project_champion(model, champion.version, wanted["challenger"], tags)
-    return Reconciliation(champion.version, wanted["challenger"], tuple(changed))
+    serving = wanted["champion"] or champion.version
+    tracking.project_champion(model, serving, wanted["challenger"], tags)
+    return Reconciliation(serving, wanted["challenger"], tuple(changed))
 
 
-def _challenger(ledger: Ledger, champion: Champion) -> int | None:
-    """Version of the release last registered or judged in this reign, unless it was rejected or serves."""
-    for entry in reversed(ledger.entries()):
+def _challenger(entries: Sequence[LedgerEntry], champion: Champion) -> str | None:
+    """The release last registered or judged in this reign, unless it was rejected or serves."""
+    for entry in reversed(entries):
         if entry.kind in MOVES:
             return None
         if entry.kind in ("register", "verdict") and entry.release != champion.release:
             rejected = entry.kind == "verdict" and entry.payload["decision"] == "REJECT"
-            return None if rejected else int(entry.payload["version"])
+            return None if rejected else entry.release
     return None
 
 
@@ -217,7 +244,9 @@ def _served(moves: list[LedgerEntry], version: int) -> LedgerEntry:
 
 
 def _project(project: Project, tracking: Tracking | None, model: str) -> tuple[str, ...]:
-    """Bring MLflow up to date as far as it can be reached; the ledger is the truth, so failure is only told."""
+    """Bring MLflow up to date as far as it can be reached; the ledger is the truth, so failure is
+    only told.
+    """
     if tracking is None:
         return ()
     try:

@@ -13,10 +13,14 @@ from sluicegate.hashing import digest_value
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.records import Champion, Decision, LedgerEntry, Verdict
+from sluicegate.releasing.anchoring import ledger_to_write
 from sluicegate.releasing.approving import VERDICT_TAG, invitation, outdated
-from sluicegate.releasing.guard import may_bootstrap, registered_version
+from sluicegate.releasing.guard import may_bootstrap, registered_version, rolled_back
+from sluicegate.releasing.people import logins
+from sluicegate.releasing.restoring import restore_versions
 from sluicegate.releasing.storing import (
     StoredRelease,
+    check_evidence,
     keep_registered,
     load_registered,
     load_stored,
@@ -26,7 +30,9 @@ from sluicegate.tracking import Tracking
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registered release: its version in MLflow's Model Registry and the ledger entry that says so."""
+    """A registered release: its version in MLflow's Model Registry and the ledger entry that says
+    so.
+    """
 
     release: str
     version: int
@@ -35,7 +41,9 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A recorded verdict. `warnings` says what MLflow could not be told; the record stands all the same."""
+    """A recorded verdict. `warnings` says what MLflow could not be told; the record stands all the
+    same.
+    """
 
     verdict: Verdict
     version: int
@@ -55,38 +63,34 @@ def register(
     description: str = "",
     authors: Sequence[str] = (),
 ) -> Registration:
-    """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs or is killed.
+    """Make `stored` a version of `model` and enter it in the ledger; once, however often this runs
+    or is killed.
 
-    A release that is registered already, also from another store, keeps its lineage: the stored manifest becomes that.
+    A release that is registered already, also from another store, keeps its lineage: the stored
+        manifest becomes that.
 
     Args:
-        authors: who wrote what changed, by name and address; like `actor` they cannot approve the release.
+        authors: who wrote what changed, by name and address; like `actor`, and the account that
+            this
+            runs under, they cannot approve the release.
 
     Raises:
         TrackingError: MLflow failed; nothing is entered.
+        IntegrityError: another ledger is known than the one that is there; see `ledger_to_write`.
         BusyError, EnvironmentFailure, IntegrityError: see `Ledger`.
     """
-    ledger, lineage = Ledger(project.ledger_url), stored.lineage
+    ledger = ledger_to_write(project, tracking, model)
     known = ledger.entries("register", stored.digest)
     if known:
         return _registration(project, known[0])
-    labels = {
-        "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
-        "sluice.data": lineage.data,
-        "sluice.golden": lineage.golden,
-        "sluice.code": lineage.code,
-        "sluice.parent": lineage.parent or "none",
-        "sluice.prompt_name": stored.prompt.name,
-        "sluice.base_name": stored.base_name,
-        **(tags or {}),
-    }
+    restore_versions(project, ledger.entries("register"), (), tracking=tracking, model=model)
     version = tracking.register_version(
         model,
         stored.release,
         stored.manifest,
         stored.adapter,
         run_id,
-        tags=labels,
+        tags={**_labels(stored), **(tags or {})},
         description=description,
     )
     payload = {
@@ -97,11 +101,25 @@ def register(
         **stored.manifest,
         "prompt_name": stored.prompt.name,
         "authors": list(authors),
+        "by": list(logins(project.root)),
     }
     # Another store may have registered it just now: of one release there is one entry.
     return _registration(
         project, ledger.append("register", stored.digest, actor, payload, unless_same=("release",))
     )
+
+
+def _labels(stored: StoredRelease) -> dict[str, str]:
+    lineage = stored.lineage
+    return {
+        "sluice.commit": lineage.commit + ("+changes" if lineage.dirty else ""),
+        "sluice.data": lineage.data,
+        "sluice.golden": lineage.golden,
+        "sluice.code": lineage.code,
+        "sluice.parent": lineage.parent or "none",
+        "sluice.prompt_name": stored.prompt.name,
+        "sluice.base_name": stored.base_name,
+    }
 
 
 def _registration(project: Project, entry: LedgerEntry) -> Registration:
@@ -126,13 +144,14 @@ def commit_of(project: Project, release: str) -> str:
 def bootstrap(
     project: Project, release: str, *, actor: str, reason: str = "release zero"
 ) -> Champion:
-    """Make the registered `release` the first champion, recorded as without a verdict; later calls change nothing.
+    """Make the registered `release` the first champion, recorded as without a verdict; later calls
+    change nothing.
 
     Raises:
         ReleaseError: it is not registered.
         IntegrityError, AdapterError: its stored bytes are not those registered.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project)
     champion = ledger.champion()
     if champion is not None:
         return champion
@@ -160,18 +179,27 @@ def judge(
     markdown: str = "",
     nothing_serves: bool = False,
 ) -> Judgement:
-    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded once.
+    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded
+    once.
 
     Args:
-        tracking: when given, with `model`, the version's description becomes `markdown` and its tags name the verdict.
-        nothing_serves: the verdict compares with a release that never served (the merge base's, where the ledger has no
-            champion yet). It is recorded and counts as a look at the golden set; nothing can be promoted on it.
+        tracking: when given, with `model`, the version's description becomes `markdown` and its
+            tags name the verdict.
+        nothing_serves: the verdict compares with a release that never served (the merge base's,
+            where the ledger has no
+            champion yet). It is recorded and counts as a look at the golden set; nothing can be
+            promoted on it.
 
     Raises:
         ReleaseError: the candidate is not registered.
         StaleEpochError: the verdict is about a champion that no longer serves.
+        EvidenceError: the evidence that it names is not in the store; see `keep_evidence`.
+        IntegrityError: another ledger is known than the one that is there, or the evidence is
+            damaged.
     """
-    ledger = Ledger(project.ledger_url)
+    ledger = ledger_to_write(project, tracking, model)
+    for digest in filter(None, (verdict.evidence, verdict.champion_evidence)):
+        check_evidence(project, digest)
     version = registered_version(ledger.entries("register", verdict.candidate), verdict.candidate)
     champion = ledger.champion()
     compared_with_base = nothing_serves and champion is None
@@ -188,6 +216,7 @@ def judge(
         "judged_epoch": epoch,
         "version": version,
         "required": approvals.required if approvals else 0,
+        "kept": True,
     }
     entry = ledger.append(
         "verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch")
@@ -195,17 +224,29 @@ def judge(
     warnings: tuple[str, ...] = ()
     if tracking is not None:
         if approvals is not None and verdict.decision == Decision.PROMOTE:
-            markdown = f"{invitation(approvals)}\n\n{markdown}"
+            out = rolled_back(ledger.entries(), verdict.candidate)
+            markdown = f"{invitation(approvals, out)}\n\n{markdown}"
         try:
-            tracking.set_tags(
-                model, version, outdated(tracking.tags_of(model).get(version, {}), entry)
-            )
-            labels = {
-                "sluice.verdict": verdict.decision.value,
-                "sluice.verdict_digest": verdict.digest,
-            }
-            labels |= {"sluice.policy": verdict.policy, VERDICT_TAG: str(entry.sequence)}
-            tracking.describe(model, version, markdown, labels)
+            _tell(tracking, model, version, entry, verdict, markdown)
         except TrackingError as error:
             warnings = (f"MLflow was not told the verdict: {error}",)
     return Judgement(verdict, version, entry, warnings)
+
+
+def _tell(
+    tracking: Tracking,
+    model: str,
+    version: int,
+    entry: LedgerEntry,
+    verdict: Verdict,
+    markdown: str,
+) -> None:
+    shown = tracking.version_of(model, verdict.candidate) or version
+    tracking.set_tags(model, shown, outdated(tracking.tags_of(model).get(shown, {}), entry))
+    labels = {
+        "sluice.verdict": verdict.decision.value,
+        "sluice.verdict_digest": verdict.digest,
+        "sluice.policy": verdict.policy,
+        VERDICT_TAG: str(entry.sequence),
+    }
+    tracking.describe(model, shown, markdown, labels)

@@ -4,22 +4,29 @@ store/releases/<digest>.json     the manifest: the four digests, lineage, the ba
 store/prompts/<digest>.json      what the model is told
 store/generation/<digest>.json   how it samples
 store/adapters/<digest>/         the adapter
+store/evidence/<digest>.json.gz  an evaluation on which a verdict rests, readable by its owner only
+store/policies/<digest>.json     the policy under which a promotion was made
+store/ledger.json                the ledger's last head, see `ledger.witness`
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sluicegate.errors import IntegrityError, UsageError
-from sluicegate.hashing import digest_value, read_json, write_json
+from sluicegate.errors import EvidenceError, IntegrityError, UsageError
+from sluicegate.gates import Policy
+from sluicegate.hashing import atomic_file, digest_value, json_with_rows, read_json, write_json
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.prompts import Prompt, prompt_from_content
-from sluicegate.records import GenerationSettings, LedgerEntry, Lineage, Release
+from sluicegate.records import Evidence, GenerationSettings, LedgerEntry, Lineage, Release
 from sluicegate.releasing.guard import registered_version
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -28,7 +35,9 @@ _RESTORE = "Restore .sluice/store from a backup, or release again from the recor
 
 @dataclass(frozen=True, slots=True)
 class StoredRelease:
-    """A release with everything needed to serve it; every part of `release` was checked when this was made."""
+    """A release with everything needed to serve it; every part of `release` was checked when this
+    was made.
+    """
 
     release: Release
     lineage: Lineage
@@ -61,9 +70,11 @@ def store_release(
     generation: GenerationSettings,
     lineage: Lineage,
 ) -> StoredRelease:
-    """Write the parts of a release, then its manifest; what is there already stays, what is damaged is written anew.
+    """Write the parts of a release, then its manifest; what is there already stays, what is
+    damaged is written anew.
 
-    A release keeps its first lineage: the one it was registered with, wherever that was, else the one stored before.
+    A release keeps its first lineage: the one it was registered with, wherever that was, else the
+        one stored before.
 
     Raises:
         AdapterError: the adapter is damaged or was made on another base; nothing is stored.
@@ -91,20 +102,25 @@ def store_release(
 
 
 def keep_registered(project: Project, entry: LedgerEntry) -> None:
-    """Make the manifest of a release the one with which `entry` registered it; a store made elsewhere has another."""
+    """Make the manifest of a release the one with which `entry` registered it; a store made
+    elsewhere has another.
+    """
     manifest = {name: entry.payload[name] for name in ("release", "lineage", "base_name")}
     _keep(_path(project, "releases", entry.release), manifest, entry.payload["manifest"])
 
 
 def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry]) -> StoredRelease:
-    """Read a stored release like `load_stored`, and check its lineage and base name: all of it is as registered.
+    """Read a stored release like `load_stored`, and check its lineage and base name: all of it is
+    as registered.
 
     Args:
-        entries: the ledger's, at least all `register` entries of this release; any of these may fit.
+        entries: the ledger's, at least all `register` entries of this release; any of these may
+            fit.
 
     Raises:
         ReleaseError: it is not registered.
-        UsageError, IntegrityError, AdapterError: see `load_stored`; IntegrityError also for another manifest.
+        UsageError, IntegrityError, AdapterError: see `load_stored`; IntegrityError also for
+            another manifest.
     """
     stored = load_stored(project, digest)
     registered_version(entries, digest)
@@ -123,7 +139,8 @@ def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry
 def load_stored(project: Project, digest: str) -> StoredRelease:
     """Read a stored release, the four parts that it consists of checked against their digests.
 
-    Its lineage and base name are what the file says; `load_registered` compares them with the ledger.
+    Its lineage and base name are what the file says; `load_registered` compares them with the
+    ledger.
 
     Raises:
         UsageError: `digest` is not 64 hexadecimal characters.
@@ -148,6 +165,72 @@ def load_stored(project: Project, digest: str) -> StoredRelease:
     return StoredRelease(
         release, lineage, base_name, _stored_adapter(project, release), prompt, generation
     )
+
+
+def keep_evidence(project: Project, evidence: Evidence) -> str:
+    """Store an evaluation, so that a verdict can rest on it; its digest. Safe to repeat.
+
+    Raises:
+        EnvironmentFailure: the disk refuses; no half-written file stays.
+    """
+    digest = evidence.digest
+    path = _evidence(project, digest)
+    if _unpacked_digest(path) != digest:
+        with (
+            atomic_file(path, mode=0o600) as stream,
+            gzip.GzipFile("", "wb", 6, stream, 0) as packed,
+        ):
+            rows = (row.plain() for row in evidence.rows)
+            packed.writelines(json_with_rows(evidence.head(), "rows", rows))
+    return digest
+
+
+def check_evidence(project: Project, digest: str) -> None:
+    """The evaluation under this digest is stored here, as it was.
+
+    Raises:
+        EvidenceError: it is not stored here.
+        IntegrityError: its bytes are no longer those.
+    """
+    path = _evidence(project, digest)
+    if not path.exists():
+        raise EvidenceError(
+            f"The evidence {digest[:12]} is not in the store.",
+            hint="A verdict needs its evidence: run `sluice gate`, or bring .sluice/store/evidence.",
+        )
+    if _unpacked_digest(path) != digest:
+        raise IntegrityError(f"{path} is not what was stored.", hint=_RESTORE)
+
+
+def keep_policy(project: Project, policy: Policy) -> None:
+    """Store the policy under which a release is promoted."""
+    content = policy.model_dump(mode="json")
+    _keep(_path(project, "policies", policy.digest), content, policy.digest)
+
+
+def stored_policy(project: Project, digest: str) -> dict[str, Any]:
+    """The content of a stored policy.
+
+    Raises:
+        IntegrityError: it is missing or is not what was stored.
+    """
+    return _part(project, "policies", digest)
+
+
+def _evidence(project: Project, digest: str) -> Path:
+    return _path(project, "evidence", digest).with_suffix(".json.gz")
+
+
+def _unpacked_digest(path: Path) -> str:
+    """SHA-256 of what the file holds unpacked, in pieces; '' where it is absent or damaged."""
+    hasher = hashlib.sha256()
+    try:
+        with gzip.open(path, "rb") as stream:
+            while piece := stream.read(1 << 20):
+                hasher.update(piece)
+    except (OSError, EOFError, zlib.error):
+        return ""
+    return hasher.hexdigest()
 
 
 def _stored_adapter(project: Project, release: Release) -> Path | None:

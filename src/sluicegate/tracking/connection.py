@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.environment import set_default
 from sluicegate.errors import BusyError, EnvironmentFailure, MissingExtraError, TrackingError
+from sluicegate.tracking.relocating import database_file, relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -114,8 +115,10 @@ def exclusive(folder: Path, name: str) -> Iterator[None]:
 
 
 def open_client(url: str, artifacts: Path) -> MlflowClient:
-    """Return a client of the tracking store and registry at `url`; a local database is made and
-    migrated first.
+    """Return a client of the tracking store and registry at `url`.
+
+    A local database is made and migrated first; a project's own, which was moved, is told where it
+    is.
 
     Raises:
         TrackingError: MLflow cannot be reached, or the database is broken or of a later version.
@@ -140,9 +143,21 @@ def open_client(url: str, artifacts: Path) -> MlflowClient:
     if not is_remote(url):
         with exclusive(artifacts.parent, "migration"):
             if url.startswith(_SQLITE):
-                _create(Client, Path(url.removeprefix(_SQLITE).split("?")[0]))
-            return _migrated(Client, url)
+                _create(Client, database_file(url))
+            client = _migrated(Client, url)
+            settle(url, artifacts)
+            return client
     return _migrated(Client, url)
+
+
+def settle(url: str, artifacts: Path) -> None:
+    """Make the places in a project's own store lie where the project is now; see `relocating`.
+
+    Raises:
+        TrackingError: the database is damaged, locked or read-only.
+    """
+    with translated("follow the project to its new folder"):
+        relocate(url, artifacts)
 
 
 def _create(client_type: type[MlflowClient], database: Path) -> None:

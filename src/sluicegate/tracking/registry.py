@@ -67,9 +67,13 @@ def register_version(
     run_id: str,
     tags: Mapping[str, str],
     description: str,
+    at_least: int = 1,
 ) -> int:
-    """Store manifest and adapter under the run, then make the version in one write: there is none
-    or a whole one.
+    """Store manifest and adapter under the run, then make the version in one write: none or a
+    whole one.
+
+    A number below `at_least`, as MLflow gives after a model was deleted, is used up and passed
+    over.
     """
     known = version_of(client, model, release.digest)
     if known is not None:
@@ -89,15 +93,20 @@ def register_version(
         client.log_artifact(run_id, str(path), place)
         if adapter is not None:
             client.log_artifacts(run_id, str(adapter), f"{place}/adapter")
-        version = client.create_model_version(
-            model,
-            source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
-            run_id=run_id,
-            tags={**{key: str(value) for key, value in tags.items()}, **digests},
-            description=fitted(description),
-            await_creation_for=0,
-        )
-    return int(version.version)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{place}"
+        text = {**{key: str(value) for key, value in tags.items()}, **digests}
+        while True:
+            version = client.create_model_version(
+                model,
+                source=source,
+                run_id=run_id,
+                tags=text,
+                description=fitted(description),
+                await_creation_for=0,
+            )
+            if int(version.version) >= at_least:
+                return int(version.version)
+            client.delete_model_version(model, version.version)
 
 
 def describe(

@@ -137,16 +137,25 @@ class Tracking:
         run_id: str,
         tags: Mapping[str, str] | None = None,
         description: str = "",
+        at_least: int = 1,
     ) -> int:
-        """Make `release` a version of `model`, or return the version it already is (found by its
-        digest tag).
+        """Make `release` a version of `model`, or return the version it already is.
 
         The version holds `manifest.json` and the adapter folder, never the base model. Its tags
-        carry every digest.
+        carry
+        every digest, and it is found again by them; its number is `at_least` that.
         """
         with exclusive(self.artifacts.parent, "write"):
             return registry.register_version(
-                self.client, model, release, manifest, adapter, run_id, tags or {}, description
+                self.client,
+                model,
+                release,
+                manifest,
+                adapter,
+                run_id,
+                tags or {},
+                description,
+                at_least,
             )
 
     def version_of(self, model: str, release_digest: str) -> int | None:

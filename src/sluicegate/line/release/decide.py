@@ -35,6 +35,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     verdict = _judged(run, evidence, champion, traffic)
     stored = releasing.load_stored(project, verdict.candidate)
     markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(run, registered))
+    for each in (evidence, champion):
+        releasing.keep_evidence(project, each)
     judged = releasing.judge(
         project,
         verdict,

@@ -1,4 +1,8 @@
-"""Prompt files: load strictly, render in a sandbox with bounded output, compare, hash."""
+"""Prompt files: load strictly, render in a sandbox with bounded work, compare, hash.
+
+System text and template are both templates (`prompts.template` says what they may do). Prompts that
+version 0.1.0 stored have a system text that is not one: it is sent as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,15 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from sluicegate.config import Strict, load
-from sluicegate.errors import PromptError
+from sluicegate.errors import ConfigError, PromptError
 from sluicegate.hashing import digest_value
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-MAX_RENDERED = 1_000_000
 JUDGES = "judge_"
 """Files that begin so are criteria of judges (`judges.criteria`), not prompts."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -30,15 +29,19 @@ class PromptFile(Strict):
 
     name: str
     template: Annotated[str, Field(min_length=1, max_length=100_000)]
-    variables: tuple[str, ...] = Field(min_length=1)
-    system: str = ""
+    variables: tuple[str, ...] = ()
+    system: Annotated[str, Field(max_length=100_000)] = ""
     owner: str = ""
     notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A validated prompt; `digest` covers what the model sees (name, system, template, variables)."""
+    """A validated prompt; `digest` covers what the model sees (name, system, template, variables).
+
+    Attributes:
+        system_template: the system text is a template as well.
+    """
 
     name: str
     system: str
@@ -46,6 +49,7 @@ class Prompt:
     variables: tuple[str, ...]
     owner: str
     notes: str
+    system_template: bool = False
 
     @property
     def digest(self) -> str:
@@ -54,12 +58,13 @@ class Prompt:
     @property
     def content(self) -> dict[str, object]:
         """The canonical content that is hashed and stored with a release."""
-        return {
+        found: dict[str, object] = {
             "name": self.name,
             "system": self.system,
             "template": self.template,
             "variables": sorted(self.variables),
         }
+        return {**found, "system_template": True} if self.system_template else found
 
 
 def load_prompt(path: Path) -> Prompt:
@@ -67,13 +72,16 @@ def load_prompt(path: Path) -> Prompt:
 
     Raises:
         ConfigError: the file is missing or malformed.
-        PromptError: the name differs from the file's, declared and used variables differ, or it is a judge's criterion.
+        PromptError: the name differs from the file's, declared and used variables differ, or it is
+            a judge's criterion.
     """
     if path.name.startswith(JUDGES):
         raise PromptError(
             f"{path} is a criterion for a judge, not a prompt.",
             hint=f"Use it as the metric judge:{path.stem.removeprefix(JUDGES)}; see `sluice judge list`.",
         )
+    from sluicegate.prompts.template import is_template
+
     file = load(path, PromptFile)
     if file.name != path.stem or not _NAME.fullmatch(file.name):
         raise PromptError(
@@ -86,6 +94,7 @@ def load_prompt(path: Path) -> Prompt:
         tuple(sorted(set(file.variables))),
         file.owner,
         file.notes,
+        is_template(file.system),
     )
     _check_variables(prompt, path)
     return prompt
@@ -102,11 +111,36 @@ def prompt_from_content(content: Mapping[str, object]) -> Prompt:
         tuple(variables),
         "",
         "",
+        content.get("system_template") is True,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompts of a project, by name, and why the other files are none."""
+
+    good: tuple[Prompt, ...]
+    wrong: tuple[ConfigError | PromptError, ...] = ()
+
+
+def read_prompts(folder: Path) -> Prompts:
+    """All prompts in `folder`; a file that is wrong does not hide the others."""
+    good: list[Prompt] = []
+    wrong: list[ConfigError | PromptError] = []
+    for name in prompt_names(folder):
+        try:
+            good.append(load_prompt(folder / f"{name}.yaml"))
+        except (ConfigError, PromptError) as error:
+            wrong.append(error)
+    return Prompts(tuple(good), tuple(wrong))
+
+
 def list_prompts(folder: Path) -> list[Prompt]:
-    """All prompts of a project, by name; criteria of judges are none."""
+    """All prompts of a project, by name; criteria of judges are none.
+
+    Raises:
+        ConfigError, PromptError: a file is wrong; see `read_prompts`.
+    """
     return [load_prompt(folder / f"{name}.yaml") for name in prompt_names(folder)]
 
 
@@ -115,15 +149,17 @@ def prompt_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith(JUDGES))
 
 
-def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return the chat messages for one example; `inputs` may hold more columns than the prompt uses.
+def render(prompt: Prompt, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the chat messages for one example; `inputs` may hold more columns than the prompt
+    uses.
 
     Text in `inputs` is data: template syntax inside it is not evaluated.
 
     Raises:
-        PromptError: an input is missing, the template fails, or the text exceeds 1,000,000 characters.
+        PromptError: an input is missing, a template fails, or makes more than is allowed: the text
+            1,000,000 characters, everything on the way 10,000,000, loops 10,000 turns.
     """
-    from jinja2 import TemplateError
+    from sluicegate.prompts import template
 
     missing = [name for name in prompt.variables if name not in inputs]
     if missing:
@@ -131,33 +167,15 @@ def render(prompt: Prompt, inputs: Mapping[str, str]) -> list[dict[str, str]]:
             f"prompt {prompt.name}: the data has no {', '.join(missing)}.",
             hint="Map a column to it under `fields: inputs:` in registry/sources.yaml.",
         )
-    pieces: list[str] = []
-    size = 0
+    values = {name: inputs[name] for name in prompt.variables}
     try:
-        template = _compiled(prompt.template)
-        for piece in template.generate({name: inputs[name] for name in prompt.variables}):
-            size += len(piece)
-            if size > MAX_RENDERED:
-                raise PromptError(
-                    f"prompt {prompt.name}: the rendered text exceeds {MAX_RENDERED:,} characters."
-                )
-            pieces.append(piece)
-    except (TemplateError, ArithmeticError, TypeError, ValueError, MemoryError) as error:
-        raise PromptError(f"prompt {prompt.name}: {error}") from error
-    messages = [{"role": "user", "content": "".join(pieces)}]
-    return [{"role": "system", "content": prompt.system}, *messages] if prompt.system else messages
-
-
-@lru_cache(maxsize=32)
-def _compiled(template: str) -> Template:
-    """The template, ready to render; compiling it again for each example would take longer than all else."""
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
-    )
-    return environment.from_string(template)
+        system, text = prompt.system, template.render(prompt.template, values)
+        if prompt.system_template:
+            system = template.render(system, values)
+    except PromptError as error:
+        raise PromptError(f"prompt {prompt.name}: {error}", hint=error.hint) from error
+    messages = [{"role": "user", "content": text}]
+    return [{"role": "system", "content": system}, *messages] if system else messages
 
 
 def diff(old: Prompt, new: Prompt) -> str:
@@ -173,23 +191,25 @@ def diff(old: Prompt, new: Prompt) -> str:
 
 
 def _check_variables(prompt: Prompt, path: Path) -> None:
-    from jinja2 import TemplateSyntaxError, meta
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from sluicegate.prompts import template
 
-    try:
-        tree = ImmutableSandboxedEnvironment().parse(prompt.template)
-    except TemplateSyntaxError as error:
-        raise PromptError(f"{path}: template, line {error.lineno}: {error.message}") from error
-    if re.search(r"\*\*|\brange\s*\(|\.join|\*\s*\d{4,}|\{%\s*for", prompt.template):
-        raise PromptError(
-            f"{path}: template: loops, powers and repetition are not allowed in a prompt."
-        )
-    used, declared = meta.find_undeclared_variables(tree), set(prompt.variables)
-    if used - declared:
-        raise PromptError(
-            f"{path}: template uses {', '.join(sorted(used - declared))}, which `variables` does not declare."
-        )
+    parts = {"template": prompt.template}
+    if prompt.system_template:
+        parts["system"] = prompt.system
+    used, declared = set(), set(prompt.variables)
+    for part, text in parts.items():
+        try:
+            found = template.variables(text)
+        except PromptError as error:
+            raise PromptError(f"{path}: {part}: {error}", hint=error.hint) from error
+        if found - declared:
+            raise PromptError(
+                f"{path}: {part} uses {', '.join(sorted(found - declared))}, "
+                "which `variables` does not declare."
+            )
+        used |= found
     if declared - used:
         raise PromptError(
-            f"{path}: `variables` declares {', '.join(sorted(declared - used))}, which the template never uses."
+            f"{path}: `variables` declares {', '.join(sorted(declared - used))}, "
+            "which the prompt never uses."
         )

@@ -1,0 +1,78 @@
+"""YAML files that people edit, and other people send: parsed strictly and within bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sluicegate.errors import ConfigError
+
+MAX_YAML_BYTES = 4_000_000
+MAX_YAML_DEPTH = 64
+MAX_YAML_VALUES = 200_000
+"""Values in one file, each alias counted with all that it stands for."""
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse one YAML file (1.2, duplicate keys refused), of bounded size, depth and aliases.
+
+    Raises:
+        ConfigError: missing, malformed or out of bounds; the message names the line where it can.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES:,} bytes.")
+        text = path.read_text("utf-8")
+        _check_depth(path, text)
+        value = YAML(typ="safe").load(text)
+        _count(value, {})
+        return value
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing.", hint="`sluice init` writes one.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text.") from error
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from error
+    except (OverflowError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: not a file of settings: {error}") from error
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Stops at the first place that is nested too deep: a loader would recurse into all of it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > MAX_YAML_DEPTH:
+            line = event.start_mark.line + 1
+            raise ConfigError(f"{path}, line {line}: nested more than {MAX_YAML_DEPTH} deep.")
+
+
+def _count(value: Any, known: dict[int, int]) -> int:
+    """How many values `value` stands for, aliases written out; each is walked through once."""
+    parts = (
+        [*value, *value.values()]
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else ()
+    )
+    if not parts:
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MAX_YAML_VALUES  # one that holds itself never ends
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    if known[id(value)] > MAX_YAML_VALUES:
+        raise OverflowError(f"with its aliases it holds more than {MAX_YAML_VALUES:,} values")
+    return known[id(value)]
