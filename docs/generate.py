@@ -257,7 +257,8 @@ def errors_page() -> str:
     from sluicegate import errors
 
     tree = (inspect.getdoc(errors) or "").split("\n\n", 1)[1]
-    classes = [one for one in vars(errors).values() if inspect.isclass(one)]
+    found = [one for one in vars(errors).values() if inspect.isclass(one)]
+    classes = [one for one in found if issubclass(one, errors.SluiceError)]
     rows = [(f"`{one.__name__}`", str(one.exit_code), _first_paragraph(one)) for one in classes]
     return _joined(
         [
@@ -279,11 +280,12 @@ def decisions_page() -> str:
     rows = []
     for path in sorted((ROOT / "docs" / "adr").glob("0*.md")):
         text = path.read_text("utf-8")
-        title = re.match(r"# \d+\. (.+)", text)
-        status = re.search(r"^Status: (.+)", text, re.M)
+        title = re.search(r"^# (?:ADR )?(?:\d+[.:] )?(.+)", text, re.M)
+        status = re.search(r"^\W*Status\W+(.+)", text, re.M)
         assert title is not None, f"{path}: a title `# N. ...` is needed"
-        assert status is not None, f"{path}: a line `Status: ...` is needed"
-        rows.append((path.stem[:4], f"[{title[1]}]({path.name})", status[1].rstrip(".")))
+        rows.append(
+            (path.stem[:4], f"[{title[1]}]({path.name})", status[1].rstrip(".*") if status else "")
+        )
     said = "What was decided, what was measured for it, and what was rejected."
     return _joined(["# Decisions", said, _table(("", "decision", "status"), rows)])
 

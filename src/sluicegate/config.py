@@ -106,12 +106,30 @@ class TuneParams(Strict):
     seed: int = 0
 
 
+OwnName = Annotated[str, Field(pattern=r"^[^:]+:.+$")]
+
+
+class OwnMetric(Strict):
+    """What params.yaml says of a metric of the project's own: whether it asks a model for its opinion."""
+
+    asks_model: bool
+
+
 class EvaluateParams(Strict):
-    """Which metrics, which baselines beside the champion, and the padded tokens of one generation batch."""
+    """Which metrics, which baselines beside the champion, and the padded tokens of one generation batch.
+
+    `own_metrics`: what has to be declared of metrics of the project's own, by `module:attribute`.
+    """
 
     metrics: tuple[str, ...] = Field(min_length=1)
+    own_metrics: dict[OwnName, OwnMetric] = Field(default_factory=dict)
     baselines: tuple[str, ...] = ("lead2",)
     batch_tokens: Positive = 8192
+
+    @property
+    def asking(self) -> dict[str, bool]:
+        """Which of the declared metrics ask a model."""
+        return {name: one.asks_model for name, one in self.own_metrics.items()}
 
 
 class ProfileParams(Strict):

@@ -156,6 +156,17 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Unscored:
+    """A metric that saw nothing in `rows` of the rows, and why.
+
+    It has no scores in the evidence at all: a mean over the rest would be another set's mean.
+    """
+
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """An evaluation of one release on one golden digest under one metric configuration, per-example scores kept."""
 
@@ -166,21 +177,22 @@ class Evidence:
     summaries: Mapping[str, Summary]
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
+    unscored: Mapping[str, Unscored] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As it is written and hashed. What is empty of slices, reasons and judges is left out, as before there were any."""
+        """As it is written and hashed; empty slices, reasons, judges and unscored are left out."""
         return {**self.head(), "rows": [row.plain() for row in self.rows]}
 
     def head(self) -> dict[str, Any]:
         """`plain()` without the rows."""
-        names = [name for name in self.__slots__ if name != "rows"]
-        value: dict[str, Any] = {name: getattr(self, name) for name in names}
-        for name in ("summaries", "judges"):
+        value: dict[str, Any] = {
+            name: getattr(self, name) for name in self.__slots__ if name != "rows"
+        }
+        for name in ("summaries", "judges", "unscored"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        if not self.judges:
-            del value["judges"]
-        return value
+        later = ("judges", "unscored")
+        return {name: part for name, part in value.items() if part or name not in later}
 
     @property
     def digest(self) -> str:

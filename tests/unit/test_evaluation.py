@@ -25,13 +25,22 @@ from sluicegate.evaluation import (
     summarise,
     write_evidence,
 )
+from sluicegate.gates import Policy, decide
 from sluicegate.generating import Failure, Reply, Request
 from sluicegate.hashing import canonical_json, digest_bytes
 from sluicegate.models import Messages
 from sluicegate.models.scripted import ScriptedModel, last_line
-from sluicegate.records import Evidence, Example, Generation, GenerationSettings
+from sluicegate.records import (
+    Decision,
+    Evidence,
+    Example,
+    Generation,
+    GenerationSettings,
+    Verdict,
+)
 
 METRICS = ("rouge1", "rougeL", "copied_numbers")
+UNSEEING = ("rouge1", "rouge2", "rougeL_unicode", "chrf")
 
 
 def example(number: int, group: str | None = None) -> Example:
@@ -324,3 +333,51 @@ def test_not_finite_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError):
         write_evidence(tmp_path / "evidence.parquet", broken)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_metric_does_not_see_holds_its_rule(tmp_path: Path) -> None:
+    """100 Chinese rows: ROUGE has no score for a perfect champion or for bananas, so its rule is HOLD, not 0 = 0."""
+    golden = [
+        Example(
+            f"e{n:03}",
+            f"g{n}",
+            {"text": f"订单{n}"},
+            (f"您的第{n}号订单已退款。".replace(str(n), "某"),),
+            "t",
+        )
+        for n in range(100)
+    ]
+    right = evaluate("b" * 64, golden, "g", [said(row.reference[0]) for row in golden], UNSEEING)
+    wrong = evaluate("c" * 64, golden, "g", [said("香蕉") for _ in golden], UNSEEING)
+    assert set(wrong.summaries) == {"rougeL_unicode", "chrf"}
+    assert {name: part.rows for name, part in wrong.unscored.items()} == {
+        "rouge1": 100,
+        "rouge2": 100,
+    }
+    assert "rouge1_unicode, chrf" in wrong.unscored["rouge1"].reason
+    write_evidence(tmp_path / "e.parquet", wrong)
+    assert read_evidence(tmp_path / "e.parquet") == wrong
+
+    def judged(metric: str) -> Verdict:
+        rule = {"name": "r", "kind": "not_worse_than_champion", "metric": metric, "margin": 0.1}
+        rules = Policy.model_validate({"rules": [rule], "minimum_examples": 20})
+        return decide(wrong, right, rules, facts={})
+
+    blind = judged("rouge1")
+    assert blind.decision is Decision.HOLD
+    assert blind.rules[0].reason.startswith(
+        "rouge1 has no score on 100 of 100 rows: it sees no word"
+    )
+    assert judged("rougeL_unicode").decision is Decision.REJECT
+    assert judged("chrf").decision is Decision.REJECT
+
+
+def test_one_row_without_a_score_is_told(tmp_path: Path) -> None:
+    """One row that a metric does not see takes all its scores, and evidence of nothing else can still be kept."""
+    golden = [example(1), replace(example(2), reference=("退款",))]
+    mixed = evaluate("r", golden, "g", [said("Order 1 is late"), said("Order 2")], ("rouge1",))
+    assert mixed.unscored["rouge1"].rows == 1
+    assert "example e002" in mixed.unscored["rouge1"].reason
+    write_evidence(tmp_path / "e.parquet", mixed)
+    assert read_evidence(tmp_path / "e.parquet") == mixed
+    assert evaluate("r", golden[:1], "g", [said("Order 1 is late")], ("rouge1",)).unscored == {}

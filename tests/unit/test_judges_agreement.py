@@ -61,6 +61,21 @@ def test_anxiety_ratings() -> None:
     assert weighted_kappa(*ANXIETY, "quadratic") == pytest.approx(0.297, abs=5e-4)
 
 
+@pytest.mark.parametrize("weights", ["none", "linear", "quadratic"])
+def test_kappa_equals_scikit_learn(weights: str) -> None:
+    """Weighted kappa equals scikit-learn's on random ratings, with and without the unused levels."""
+    from sklearn.metrics import cohen_kappa_score
+
+    chance = np.random.default_rng(7)
+    for _ in range(20):
+        first, second = chance.integers(0, 5, 40), chance.integers(1, 4, 40)
+        kind = None if weights == "none" else weights
+        for levels in (None, range(5)):
+            expected = cohen_kappa_score(first, second, labels=levels, weights=kind)
+            found = weighted_kappa(first, second, weights, levels)  # type: ignore[arg-type]
+            assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_quadratic_kappa_is_not_changed_by_unused_levels_at_the_ends() -> None:
     """Naming the whole scale gives what the used levels give, while a level between them counts as distance."""
     first, second = [1, 2, 3, 1, 2], [1, 2, 3, 3, 2]

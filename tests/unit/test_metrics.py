@@ -29,9 +29,11 @@ def test_rouge_equals_the_reference_implementation() -> None:
         expected = scorer.score_multi(references, output)
         found = {"rouge1": rouge1, "rouge2": rouge2, "rougeL": rouge_l}
         for name, function in found.items():
-            assert function("", output, references) == pytest.approx(
-                expected[name].fmeasure, abs=1e-9
-            ), (name, output)
+            score = function("", output, references)
+            assert (score or 0.0) == pytest.approx(expected[name].fmeasure, abs=1e-9), (
+                name,
+                output,
+            )
 
 
 def test_chrf_equals_sacrebleu() -> None:

@@ -55,7 +55,9 @@ def test_cosine_equals_sentence_transformers(kind: str) -> None:
         max(float(vectors[output] @ vectors[text]) for text in wanted) for output, wanted in rows
     ]
     found = embedding_cosine_many([""] * len(rows), *map(list, zip(*rows, strict=True)))
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert len([value for value in found if value is None]) < len(rows) / 50
+    for value, wanted_value in zip(found, expected, strict=True):
+        assert value is None or value == pytest.approx(wanted_value, abs=1e-6)
 
 
 @KINDS
@@ -89,9 +91,11 @@ def test_bertscore_equals_bert_score(kind: str) -> None:
         expected[place] = reference([flat[place]], 1)[0]
     assert np.abs(found - expected).max() < 1e-6
     best = iter(expected[:, 2])
-    assert bertscore_many(
-        [""] * len(rows), [output for output, _ in rows], [wanted for _, wanted in rows]
-    ) == pytest.approx([max(next(best) for _ in wanted) for _, wanted in rows], abs=1e-6)
+    scores = bertscore_many([""] * len(rows), *map(list, zip(*rows, strict=True)))
+    assert len([value for value in scores if value is None]) < len(rows) / 50
+    for value, (_, wanted) in zip(scores, rows, strict=True):
+        highest = max(next(best) for _ in wanted)
+        assert value is None or value == pytest.approx(highest, abs=1e-6)
 
 
 def transcribed_moverscore(references: list[str], outputs: list[str], size: int) -> list[float]:
@@ -161,14 +165,16 @@ def test_moverscore_equals_its_transcription(kind: str, size: int) -> None:
     ]
     outputs, references = [output for output, _ in rows], [wanted for _, wanted in rows]
     expected = transcribed_moverscore(references, outputs, size)
-    assert ngram_scores(outputs, [[text] for text in references], size) == pytest.approx(
-        expected, abs=1e-6
-    )
+    found = ngram_scores(outputs, [[text] for text in references], size)
+    assert len([value for value in found if value is None]) < len(rows) / 50
+    for value, wanted in zip(found, expected, strict=True):
+        assert value is None or value == pytest.approx(wanted, abs=1e-6)
 
 
 def test_moverscore_where_the_package_fails() -> None:
     """Punctuation alone scores worst, and a set in which every text is the same scores by even weights."""
     assert score_one(METRICS["moverscore"], "", "?!.", ["the parcel is late"]) == -1.0
+    assert score_one(METRICS["moverscore"], "", "the parcel is late", ["?!."]) is None
     found = score_many(
         METRICS["moverscore"], ["", ""], ["late", "late"], [["the parcel is late"]] * 2
     )
@@ -181,11 +187,11 @@ def test_best_reference_counts() -> None:
     for name in ("embedding_cosine", "bertscore", "moverscore_sentence"):
         metric = METRICS[name]
         alone = [
-            score_one(metric, "", "the parcel is late", [text])
+            score_one(metric, "", "the parcel is late", [text]) or 0.0
             for text in ("a blue whale", "my order is delayed")
         ]
         both = score_one(metric, "", "the parcel is late", ["a blue whale", "my order is delayed"])
-        assert both == pytest.approx(max(alone), abs=1e-9)
+        assert both == pytest.approx(max(alone), abs=1e-6)  # padding moves the last digit
         assert alone[1] > alone[0]
 
 
@@ -230,58 +236,22 @@ def test_vectors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert encoder.tokens(["the parcel is late"], 3)[0].vectors == pytest.approx(first, abs=1e-5)
 
 
-@pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("kind", ["packaged", "roberta", "relu"])
-def test_layers_one_at_a_time(kind: str, onednn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers run without padding, also from a kept one on, give what transformers gives for each text alone."""
-    from transformers import AutoModel, BertConfig, BertModel, RobertaConfig, RobertaModel
-
-    from sluicegate.metrics import encoder_layers as module
-
-    if not onednn:
-        monkeypatch.setattr(module, "_onednn", lambda: False)
-    torch.manual_seed(0)
-    small = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
-    models = {
-        "packaged": lambda: AutoModel.from_pretrained(str(encoder_folder())),
-        "roberta": lambda: RobertaModel(RobertaConfig(**small, intermediate_size=64)),
-        "relu": lambda: BertModel(BertConfig(**small, intermediate_size=64, hidden_act="relu")),
-    }
-    model = models[kind]().eval()
-    layers = module.layers_of(model)
-    assert len(layers) == model.config.num_hidden_layers
-    texts = {
-        place: module.Begun(tuple(range(5, 5 + size)))
-        for place, size in enumerate((7, 3, 7, 1, 12))
-    }
-    lower = dict(module.run(model.embeddings, layers[:2], texts))
-    begun = {
-        place: module.Begun(one.ids, 2, lower[place]) for place, one in texts.items() if place != 1
-    }
-    upper = dict(module.run(model.embeddings, layers[:3], {1: texts[1], **begun}))
-    for place, one in texts.items():
-        with torch.inference_mode():
-            states = model(torch.tensor([one.ids]), output_hidden_states=True).hidden_states
-        assert lower[place] == pytest.approx(states[2][0].numpy(), abs=2e-5)
-        assert upper[place] == pytest.approx(states[3][0].numpy(), abs=2e-5)
+@pytest.mark.parametrize("name", ["bertscore", "embedding_cosine", "moverscore"])
+def test_unknown_words_have_no_score(name: str) -> None:
+    """Texts of which the encoder knows no word are all one token to it: no score, rather than a perfect one."""
+    unseen = "\U0001d56a\U0001d56b \U00010330\U00010331", ["\U00010332\U00010333"]
+    assert score_one(METRICS[name], "", *unseen) is None
+    assert score_one(METRICS[name], "", unseen[0], ["the parcel is late"]) is None
+    assert score_one(METRICS[name], "", "the parcel is late", unseen[1]) is None
+    assert score_one(METRICS[name], "", "the parcel", [*unseen[1], "the parcel"]) is not None
 
 
-def test_metrics_share_the_lower_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MoverScore and the cosine after BERTScore run only the layers above the one that BERTScore read."""
-    from sluicegate.metrics import encoder_layers as module
-
-    begun: list[int] = []
-    run = module.run
-
-    def seen(
-        embeddings: object, layers: list[module.Layer], texts: dict[int, module.Begun]
-    ) -> object:
-        begun.extend(one.layer for one in texts.values())
-        return run(embeddings, layers, texts)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "run", seen)
-    texts = [""], ["a crate of plums was lost"], [["the plums never came"]]
-    layer = default_layer(open_encoder())
-    for name in ("bertscore", "moverscore", "embedding_cosine"):
-        score_many(METRICS[name], *texts)
-    assert begun == [0, 0, layer, layer]
+def test_batches_and_padding_change_nothing() -> None:
+    """A text among longer ones has the vectors that it has alone."""
+    encoder = open_encoder()
+    texts = ["late", "the parcel is late today", "a", " ".join(["refund"] * 60)]
+    encoder._kept.clear()
+    together = encoder.tokens(texts, 5)
+    for text, found in zip(texts, together, strict=True):
+        encoder._kept.clear()
+        assert found.vectors == pytest.approx(encoder.tokens([text], 5)[0].vectors, abs=1e-5)

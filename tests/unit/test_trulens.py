@@ -153,8 +153,6 @@ def test_groundedness_downloads_nothing() -> None:
 MODULE = """
 from trulens.core import Metric
 from mlflow.entities import AssessmentError, Feedback
-from functools import partial
-from mlflow.genai import Scorer
 from mlflow.genai.scorers import Guidelines, ResponseLength, make_scorer_ensemble, scorer
 from sluicegate.models.scripted import ScriptedModel
 from sluicegate.judges.trulens_door import open_provider
@@ -178,21 +176,8 @@ def steps(trace):
 provider = open_provider(ScriptedModel(lambda question: "2"))
 judge = Guidelines(name="kind", guidelines="Be kind.", model="openai:/none")
 hidden = Metric(implementation=lambda text: provider.coherence(text))
-bound = Metric(implementation=partial(lambda by, text: by.coherence(text), provider))
 rule = ResponseLength(max_length=10)
 both = make_scorer_ensemble(name="both", scorers=[rule, judge], ensemble_fn="agg_all")
-
-@scorer
-def asking(outputs):
-    return judge(outputs=outputs)
-
-class Holding(Scorer):
-    judge: object = None
-
-    def __call__(self, outputs):
-        return self.judge(outputs=outputs)
-
-holding = Holding(name="holding", judge=judge)
 
 broken = Feedback(error=AssessmentError("X", "down"))
 RETURNS = [None, "unknown", "5", 7, float("nan"), [1, 1], {"a": 1}, broken, Feedback(value="maybe")]
@@ -239,14 +224,15 @@ def test_own_metrics_and_scorers_score(module: str) -> None:
     assert len(digests) == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "asks"),
-    [("relevance", True), ("hidden", True), ("bound", True), ("judge", True), ("both", True), ("asking", True),
-     ("holding", True), ("rude", False), ("same", False), ("polite", False), ("rule", False)],
-)  # fmt: skip
-def test_a_scorer_that_asks_a_model_is_known(module: str, name: str, asks: bool) -> None:
-    """Whether a model is asked is seen before anything is scored: by what a scorer is, holds, is bound to or names."""
-    assert find_metric(f"{module}:{name}").asks is asks
+@pytest.mark.parametrize("name", ["relevance", "hidden", "judge", "both", "rude", "polite", "rule"])
+def test_scorers_have_to_be_declared(module: str, name: str) -> None:
+    """Whether a scorer asks a model is not guessed: without a word in params.yaml it is refused before it runs."""
+    golden = [Example("e", "g", {"q": "Where?"}, ("Here.",), "t")]
+    said = [Generation("Here, please.", 5, 3, 0.1, True)]
+    with pytest.raises(ConfigError, match="does not say whether") as caught:
+        evaluate("c" * 64, golden, "g", said, [f"{module}:{name}"])
+    assert "own_metrics: {'own_metrics:" in caught.value.hint
+    assert "asks_model: true" in caught.value.hint
 
 
 def test_its_scores_decide_nothing(module: str, tmp_path: Path) -> None:
@@ -254,7 +240,8 @@ def test_its_scores_decide_nothing(module: str, tmp_path: Path) -> None:
     golden = [Example(f"e{n}", f"g{n}", {"q": "Where?"}, ("Here.",), "t") for n in range(12)]
     outputs = [Generation("Here, please.", 5, 3, 0.1, True)] * 12
     name = f"{module}:hidden"
-    made = evaluate("c" * 64, golden, "g", outputs, [name, f"{module}:polite"])
+    asking = {name: True, f"{module}:polite": False}
+    made = evaluate("c" * 64, golden, "g", outputs, list(asking), asking=asking)
     assert set(made.judges) == {name}
     assert (made.judges[name].scored, made.judges[name].failed) == (12, 0)
     write_evidence(tmp_path / "e.parquet", made)
@@ -334,7 +321,11 @@ def test_a_provider_by_name_keeps_to_the_budget(
         outputs = [Generation(f"Here, {n}.", 5, 3, 0.1, True) for n in range(3)]
         Budget(tokens=20_000, path=tmp_path / "budget.json").save()
         monkeypatch.setenv(BUDGET_FILE, str(tmp_path / "budget.json"))
-        made = evaluate("c" * 64, golden, "g", outputs, ["plain_module:score", "rouge1"])
+        names = ["plain_module:score", "rouge1"]
+        with pytest.raises(ConfigError, match="asked a model while it scored"):
+            evaluate("c" * 64, golden, "g", outputs, names)
+        declared = {"plain_module:score": True}
+        made = evaluate("c" * 64, golden, "g", outputs, names, asking=declared)
         assert set(made.judges) == {"plain_module:score"}
         spent = Budget.of_this_run().spent
         assert (spent.judge_calls, spent.judge_tokens > 0) == (3, True)

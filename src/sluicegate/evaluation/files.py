@@ -207,7 +207,7 @@ def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
 def _check(path: Path, evidence: Evidence) -> None:
     names = set(evidence.summaries)
     ids = [row.id for row in evidence.rows]
-    if not ids or not names:
+    if not ids or not (names or evidence.unscored):
         raise EvidenceError(f"{path}: evidence without rows or metrics.")
     if len(set(ids)) != len(ids):
         raise EvidenceError(f"{path}: an example id occurs twice.")
@@ -225,6 +225,9 @@ def _check(path: Path, evidence: Evidence) -> None:
             )
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
+    for name, part in evidence.unscored.items():
+        if name in names or not 0 < part.rows <= len(ids):
+            raise EvidenceError(f"{path}: {name}: {part.rows} unscored rows do not fit its scores.")
     for name, use in evidence.judges.items():
         if (
             use.failed < 0

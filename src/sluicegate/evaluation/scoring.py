@@ -7,14 +7,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from sluicegate.errors import EvidenceError
+from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.metered import RunModel
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
-from sluicegate.records import Evidence, Example, Generation, JudgeUse, ScoredExample, Summary
+from sluicegate.records import (
+    Evidence,
+    Example,
+    Generation,
+    JudgeUse,
+    ScoredExample,
+    Summary,
+    Unscored,
+)
 
 OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
 """The note of such a metric among the judges of the evidence."""
@@ -29,28 +37,36 @@ def evaluate(
     *,
     price: tuple[float, float] | None = None,
     judgements: Sequence[Judgement] = (),
+    asking: Mapping[str, bool] | None = None,
 ) -> Evidence:
     """Score `outputs[i]` as the answer to `golden[i]`.
 
     Rows come out sorted by id, so the order given does not matter.
 
-    `metrics` are computed here. `judgements` are of the same answers in the same order; one with a
-    failed row gives no scores and is only counted. A computed metric that asks a model is named
-    among the judges of the evidence. `price` is money per million tokens of prompt and of answer;
-    see `operations`.
+    `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
+    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives
+    no scores and is only counted. `asking` says which metrics of a project's own ask a model; these
+    are named among the judges of the evidence. `price` is money per million tokens of prompt and of
+    answer; see `operations`.
 
     Raises:
         EvidenceError: nothing to score, no computed metric, unequal lengths, a repeated id or
             metric, a missing reference, a number that is not finite. Never a partial result.
-        ConfigError: a metric is unknown.
+        ConfigError: a metric is unknown, or asks a model and nobody declared it.
     """
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
-    scores, opinions = _computed(table, golden, outputs)
+    asks = asks_model(table, asking or {})
+    scores, unscored = _computed(table, asks, golden, outputs)
+    opinions = {
+        name: JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
+        for name in scores
+        if asks[name]
+    }
     whole = corpus_scores(
         scores, [output.text for output in outputs], [example.reference for example in golden]
     )
-    ranges = {name: metric.range for name, metric in table.items()}
+    ranges = {name: table[name].range for name in scores}
     counted = [judgement for judgement in judgements if not judgement.use.failed]
     scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
     ranges |= {judgement.metric: (0.0, 1.0) for judgement in counted}
@@ -78,25 +94,61 @@ def evaluate(
         operations=operations(outputs, price) | whole,
         judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
         | opinions,
+        unscored=unscored,
     )
 
 
+def asks_model(table: Mapping[str, Metric], asking: Mapping[str, bool]) -> dict[str, bool]:
+    """Which of the metrics ask a model, by their own word or by `evaluate.own_metrics`.
+
+    Raises:
+        ConfigError: nobody says whether a metric does.
+    """
+    found = {name: asking.get(name, metric.asks_model) for name, metric in table.items()}
+    for name, asks in found.items():
+        if asks is None:
+            raise ConfigError(
+                f"params.yaml does not say whether the metric {name!r} asks a model.",
+                hint=f"{_declare(name)} Write false if it only computes.",
+            )
+    return {name: bool(asks) for name, asks in found.items()}
+
+
+def _declare(name: str) -> str:
+    return f"Under evaluate in params.yaml: own_metrics: {{{name!r}: {{asks_model: true}}}}."
+
+
+def _blind(metric: Metric, row: str) -> str:
+    instead = f"; {metric.instead} may" if metric.instead else ""
+    return f"it sees no word in the answer or in the references of {row}{instead}"
+
+
 def _computed(
-    table: Mapping[str, Metric], golden: Sequence[Example], outputs: Sequence[Generation]
-) -> tuple[dict[str, list[float]], dict[str, JudgeUse]]:
-    """The scores of each computed metric, and a note of those that asked a model."""
+    table: Mapping[str, Metric],
+    asks: Mapping[str, bool],
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+) -> tuple[dict[str, list[float]], dict[str, Unscored]]:
+    """The scores of each computed metric, and those that saw nothing in some rows."""
     sources = [source_text(example.inputs) for example in golden]
     answers = [output.text for output in outputs]
     references = [example.reference for example in golden]
     names = [f"example {example.id}" for example in golden]
     scores: dict[str, list[float]] = {}
-    opinions: dict[str, JudgeUse] = {}
+    unscored: dict[str, Unscored] = {}
     for name, metric in table.items():
         before = RunModel.asked
-        scores[name] = score_many(metric, sources, answers, references, names)
-        if metric.asks or RunModel.asked > before:
-            opinions[name] = JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-    return scores, opinions
+        found = score_many(metric, sources, answers, references, names)
+        if RunModel.asked > before and not asks[name]:
+            message = f"metric {name!r} asked a model while it scored."
+            raise ConfigError(message, hint=_declare(name))
+        seen = [value for value in found if value is not None]
+        if len(seen) == len(found):
+            scores[name] = seen
+        else:
+            blind = _blind(metric, names[found.index(None)])
+            unscored[name] = Unscored(len(found) - len(seen), blind)
+    return scores, unscored
 
 
 def _check(

@@ -13,7 +13,7 @@ from pathlib import Path
 from sluicegate.config import load
 from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case
-from sluicegate.gates.judges import held_by_judge
+from sluicegate.gates.judges import held_without_scores
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rule
@@ -137,7 +137,8 @@ def _used_up(given: int, allowed: int) -> str:
 def _results(case: Case, *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
     results = tuple(
-        held_by_judge(case, rule) or RULES[rule.kind].check(case, rule) for rule in policy.rules
+        held_without_scores(case, rule) or RULES[rule.kind].check(case, rule)
+        for rule in policy.rules
     )
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:

@@ -1,10 +1,10 @@
 """A judge's word counts in a rule only where that judge was calibrated against people and answered
 for every row.
 
-Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`,
-and anything but `ok` holds the rule. No severity, slice or kind of rule gets round it. A metric of
-a project's own that asks a model is a judge that cannot be calibrated: the evidence names it among
-its judges, and a rule on it holds whatever the facts say.
+Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`, and anything but `ok`
+holds the rule. No severity, slice or kind of rule gets round it. A metric of a project's own that asks a model is a judge
+that cannot be calibrated: the evidence names it among its judges, and a rule on it holds whatever the facts say. A metric
+that saw nothing in some rows has no scores either, and a rule on it holds.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ _STANDING = {
 }
 
 
-def held_by_judge(case: Case, rule: Rule) -> RuleResult | None:
-    """HOLD with the reason, where a metric of `rule` is a judge's and that judge does not count;
-    else None.
+def held_without_scores(case: Case, rule: Rule) -> RuleResult | None:
+    """HOLD with the reason, where a metric of `rule` has no scores that count; else None.
+
+    That is a judge's that does not count, or one that saw nothing in some rows of either side.
     """
     for metric in (rule.metric, *rule.metrics):
-        if (
-            reason := _obstacle(case, metric)
-            if metric.startswith(PREFIX)
-            else _scorer(case, metric)
-        ):
+        judged = metric.startswith(PREFIX)
+        reason = _obstacle(case, metric) if judged else _scorer(case, metric)
+        if reason := reason or _unscored(case, metric):
             return result(
                 rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin
             )
@@ -62,6 +61,15 @@ def _scorer(case: Case, metric: str) -> str:
         f"{metric} asks a model and is not calibrated: it decides nothing; "
         "a criterion (prompts/judge_<name>.yaml) that passes `sluice judge calibrate` does"
     )
+
+
+def _unscored(case: Case, metric: str) -> str:
+    for side, evidence in (("", case.candidate), (" of the champion", case.champion)):
+        found = evidence.unscored.get(metric) if evidence is not None else None
+        if evidence is not None and found is not None:
+            of = f"{found.rows} of {len(evidence.rows)} rows{side}"
+            return f"{metric} has no score on {of}: {found.reason}"
+    return ""
 
 
 def _incomplete(name: str, evidence: Evidence, side: str) -> str:

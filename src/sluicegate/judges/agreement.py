@@ -1,11 +1,13 @@
 """How far two sets of ratings agree, and how sure that is.
 
-Ranks by SciPy; weighted kappa (J. Cohen, Psychological Bulletin 70, 1968) and Krippendorff's alpha (K. Krippendorff,
-"Computing Krippendorff's Alpha-Reliability", 2011), which SciPy lacks, are here. Where a measure has no value, because
-one side does not vary at all, it is 0.0: who always says the same has shown nothing.
+Ranks and correlations by SciPy. Weighted kappa (J. Cohen, Psychological Bulletin 70, 1968) and
+Krippendorff's alpha (K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011) are here:
+the packages that have them are 40 times slower in a bootstrap, or under a licence that ours does
+not go with (docs/adr/0007). Where a measure has no value, because one side does not vary at all, it
+is 0.0: who always says the same has shown nothing.
 
-Intervals are two-sided, 95 % unless told, and count groups (a conversation, a document), not rows: rows of one group
-are not independent.
+Intervals are two-sided, 95 % unless told, and count groups (a conversation, a document), not rows:
+rows of one group are not independent.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Interval:
 
 
 def accuracy(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0 or 1.
+    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0 or
+    1.
 
     A half (a tie, or an answer that changed with the order) counts half. 0 to 1, higher is better.
 
@@ -49,7 +52,8 @@ def accuracy(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where one side is constant.
+    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where one side is
+    constant.
 
     Example:
         >>> spearman([1, 2, 3, 4], [10, 20, 40, 30]), spearman([1, 1, 1], [1, 2, 3])
@@ -73,7 +77,8 @@ def kendall(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def partial_spearman(first: ArrayLike, second: ArrayLike, given: ArrayLike) -> float:
-    """Rank correlation of `first` and `second` once what `given` explains of each is taken out; -1 to 1.
+    """Rank correlation of `first` and `second` once what `given` explains of each is taken out; -1
+    to 1.
 
     0.0 where nothing of one of them is left.
 
@@ -93,12 +98,15 @@ def weighted_kappa(
     weights: Literal["none", "linear", "quadratic"] = "quadratic",
     levels: Sequence[float] | None = None,
 ) -> float:
-    """Agreement above chance on ordered levels, disagreement weighted by how many levels apart; at most 1.
+    """Agreement above chance on ordered levels, disagreement weighted by how many levels apart; at
+    most 1.
 
     Args:
         first, second: ratings; each is one of `levels`.
-        weights: `none` (Cohen's kappa), `linear` or `quadratic` in the number of levels between two ratings.
-        levels: every level of the scale in order; those that occur where absent, as most packages do.
+        weights: `none` (Cohen's kappa), `linear` or `quadratic` in the number of levels between two
+            ratings.
+        levels: every level of the scale in order; those that occur where absent, as most packages
+            do.
 
     Raises:
         ValueError: a rating is none of the levels.
@@ -122,11 +130,13 @@ def weighted_kappa(
 def krippendorff_alpha(
     ratings: ArrayLike, metric: Literal["nominal", "ordinal", "interval"] = "interval"
 ) -> float:
-    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance, 0.0 where nothing varies.
+    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance, 0.0 where nothing
+    varies.
 
     Args:
         ratings: one line a rater, one column a unit; NaN where the rater did not rate it.
-        metric: what a difference is: `nominal` (differs or not), `ordinal` (ranks between), `interval` (squared).
+        metric: what a difference is: `nominal` (differs or not), `ordinal` (ranks between),
+            `interval` (squared).
 
     Example:
         >>> round(krippendorff_alpha([[1, 2, 3, 3], [1, 2, 3, 4]], "nominal"), 4)
@@ -159,7 +169,8 @@ def bootstrap(
 ) -> Interval:
     """`statistic(*columns)` with the percentile interval of a bootstrap that draws whole groups.
 
-    The same input and seed give the same interval, whatever the order of the groups' names in the file.
+    The same input and seed give the same interval, whatever the order of the groups' names in the
+    file.
 
     Raises:
         ValueError: no rows, or columns of different lengths.
@@ -193,11 +204,12 @@ def bootstrap(
 def mean_interval(
     values: ArrayLike, groups: Sequence[str], *, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Mean of values in [0, 1], each group counted once, with Clopper and Pearson's interval (Biometrika 26, 1934).
+    """Mean of values in [0, 1], each group counted once, with Clopper and Pearson's interval
+    (Biometrika 26, 1934).
 
-    For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the same mean spread more
-    than anything else, its continuation to a number of successes that is no integer is conservative. Ten of ten do not
-    make certainty, as they would for the bootstrap.
+    For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the
+    same mean spread more than anything else, its continuation to a number of successes that is no
+    integer is conservative. Ten of ten do not make certainty, as they would for the bootstrap.
 
     Raises:
         ValueError: no values, or one outside [0, 1].
@@ -227,9 +239,7 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _ranks(values: Floats) -> Floats:
-    """What `scipy.stats.rankdata` gives, at a tenth of its overhead: a bootstrap ranks thousands of small samples."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places], np.float64)
+    return np.asarray(stats.rankdata(values), np.float64)
 
 
 def _correlation(first: Floats, second: Floats) -> float:

@@ -10,36 +10,63 @@ from typing import Any, Literal, Protocol
 
 from sluicegate.errors import MissingExtraError
 
+TEXT = "The refund of 20 euro reached Ana on Monday."
+
 
 class Score(Protocol):
-    """A pure function from (source text, output, references) to a finite number."""
+    """A pure function from (source text, output, references) to a finite number.
+
+    None says that the metric sees nothing in these texts: no score, which is not the same as a bad
+    one. A row without a score holds every rule on the metric.
+    """
 
     __module__: str
     __qualname__: str
 
-    def __call__(self, source: str, output: str, references: Sequence[str], /) -> float: ...
+    def __call__(self, source: str, output: str, references: Sequence[str], /) -> float | None: ...
 
 
 class ScoreMany(Protocol):
-    """The same for a whole set at once: equally long sequences in, one number per row out, in the order given."""
+    """The same for a whole set at once: equally long sequences in, one score per row out, in order."""
 
     __module__: str
     __qualname__: str
 
     def __call__(
         self, sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]], /
-    ) -> Sequence[float]: ...
+    ) -> Sequence[float | None]: ...
+
+
+Whole = Callable[[Sequence[float], Sequence[str], Sequence[Sequence[str]]], float]
+"""One score of a whole set, from the scores of its rows, its outputs and its references."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `range` holds its finite bounds; `package` names distributions whose versions change the scores.
+    """One metric.
 
-    `many` scores a whole set at once, where that is faster (embeddings) or where the set itself counts (the weights of
-    words in a corpus); `score` is then what it gives for a set of one. `describes` marks a measure of how a text is
-    rather than of how good it is (its length): `direction` then only says which end a blank output gets. `identity`
-    returns what else the scores depend on, such as the digest of an encoder. `asks` says that a model is asked for its
-    opinion: such scores decide nothing in the gate, since nobody has held that judge against people.
+    Attributes:
+        name: as in params.yaml.
+        direction: which way is better.
+        unit: for people.
+        range: its finite bounds.
+        score: scores one answer.
+        needs_reference: whether a row without a reference is an error.
+        package: distributions, with a space between, whose versions change the scores.
+        many: scores a whole set at once, where that is faster (embeddings) or where the set itself
+            counts (the weights of words in a corpus); `score` is then what it gives for a set of
+            one.
+        whole: the score of the whole set, where papers report one that is not the mean of the rows;
+            the evidence has it as the operation `corpus_<name>`.
+        describes: how a text is, rather than how good it is (its length): `direction` then only
+            says which end a blank output gets.
+        depends_on_set: whether the score of a row depends on the other rows.
+        identity: what else the scores depend on, such as the digest of an encoder.
+        asks_model: whether a model is asked for its opinion. Such scores decide nothing in the
+            gate, since nobody has held that judge against people. None: params.yaml has to say so.
+        best: source, output and reference that score the good end of the range, for the contract
+            test.
+        instead: metrics that see more, for the reason of a row without a score.
 
     Raises:
         ValueError: the range is empty or not finite.
@@ -53,9 +80,13 @@ class Metric:
     needs_reference: bool = True
     package: str = ""
     many: ScoreMany | None = None
+    whole: Whole | None = None
     describes: bool = False
+    depends_on_set: bool = False
     identity: Callable[[], str] | None = None
-    asks: bool = False
+    asks_model: bool | None = False
+    best: tuple[str, str, str] = (TEXT, TEXT, TEXT)
+    instead: str = ""
 
     def __post_init__(self) -> None:
         low, high = self.range
@@ -68,8 +99,8 @@ class Metric:
         return self.range[0] if self.direction == "higher" else self.range[1]
 
 
-def optional(module: str, package: str) -> Any:
-    """Import `module` of the distribution `package`, which only the extra `metrics` brings.
+def optional(module: str, package: str, extra: str = "metrics") -> Any:
+    """Import `module` of the distribution `package`, which only `extra` brings.
 
     Raises:
         MissingExtraError: the package is not installed; the hint is the line that installs it.
@@ -84,4 +115,4 @@ def optional(module: str, package: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != module.partition(".")[0]:
             raise
-        raise MissingExtraError(package, "metrics") from error
+        raise MissingExtraError(package, extra) from error

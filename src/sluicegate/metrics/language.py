@@ -16,9 +16,10 @@ SHORT = 20  # letters; below this the language cannot be told, only the script
 def same_language(source: str, output: str, references: Sequence[str] = ()) -> float:
     """1 when source and output are in one language, else 0; higher is better.
 
-    Where either has fewer than 20 letters only the script (Latin, Arabic, ...) is compared, and a text without letters
-    agrees with every other. 0 when the output is blank. Source: M. Lui and T. Baldwin, "langid.py: an off-the-shelf
-    language identification tool", ACL 2012, in its successor py3langid.
+    Where either has fewer than 20 letters only the script (Latin, Arabic, ...) is compared, and a
+    text without letters agrees with every other. 0 when the output is blank. Source: M. Lui and T.
+    Baldwin, "langid.py: an off-the-shelf language identification tool", ACL 2012, in its successor
+    py3langid.
 
     Raises:
         MissingExtraError: py3langid is not installed.
@@ -50,7 +51,8 @@ def language_of(text: str) -> str:
 
 
 def script_of(text: str) -> str:
-    """The script of most letters by their Unicode names (LATIN, ARABIC, CJK, ...); empty without letters.
+    """The script of most letters by their Unicode names (LATIN, ARABIC, CJK, ...); empty without
+    letters.
 
     Example:
         >>> script_of("مرحبا")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 
 def length_ratio(source: str, output: str, references: Sequence[str]) -> float:
-    """Shorter over longer length in words, output against the reference nearest in length: [0, 1], higher is better.
+    """Shorter over longer length in words, output against the reference nearest in length: [0, 1],
+    higher is better.
 
-    1 means as long as a reference; 0.5 means half as long *or* twice as long, so rambling and clipping both cost.
-    0 when the output or every reference is empty.
+    1 means as long as a reference; 0.5 means half as long *or* twice as long, so rambling and
+    clipping both cost. 0 when the output or every reference is empty.
 
     Example:
         >>> length_ratio("", "four words are here", ["two words"])

@@ -15,7 +15,9 @@ BATCH_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True)
 class CausalLikelihood:
-    """A model held in memory; `context` is the longest input in tokens, `start` the id before the first token."""
+    """A model held in memory; `context` is the longest input in tokens, `start` the id before the
+    first token.
+    """
 
     tokenizer: Any
     model: Any
@@ -25,8 +27,8 @@ class CausalLikelihood:
     def log_likelihoods(self, texts: Sequence[str], /) -> list[tuple[float, int]]:
         """Sum of log-probabilities (nats) and number of tokens predicted, for each text.
 
-        A text longer than the context is read in windows that overlap by half; each token is predicted once. Without
-        a start token the first token of a text is not predicted.
+        A text longer than the context is read in windows that overlap by half; each token is
+        predicted once. Without a start token the first token of a text is not predicted.
         """
         totals = [(0.0, 0)] * len(texts)
         windows = [

@@ -1,8 +1,10 @@
-"""METEOR with exact and stemmed matches, equal to nltk's `meteor_score` given a WordNet without synonyms.
+"""METEOR with exact and stemmed matches, equal to nltk's `meteor_score` given a WordNet without
+synonyms.
 
-Source: A. Lavie and A. Agarwal, "METEOR: an automatic metric for MT evaluation with high levels of correlation with
-human judgments", WMT 2007 (alpha 0.9, beta 3, gamma 0.5). Synonyms are left out: they come from a WordNet that has to
-be downloaded. The stemmer is nltk's Porter stemmer; each word is stemmed once.
+Source: A. Lavie and A. Agarwal, "METEOR: an automatic metric for MT evaluation with high levels of
+correlation with human judgments", WMT 2007 (alpha 0.9, beta 3, gamma 0.5). Synonyms are left out:
+they come from a WordNet that has to be downloaded. The stemmer is nltk's Porter stemmer; each word
+is stemmed once.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 
 
 def meteor(source: str, output: str, references: Sequence[str]) -> float:
-    """METEOR in [0, 1], higher is better; the best reference counts. Words and runs of punctuation are the tokens.
+    """METEOR in [0, 1], higher is better; the best reference counts. Words and runs of punctuation
+    are the tokens.
 
-    The order counts: an output that equals its reference and has n tokens scores 1 - 0.5 / n^3. 0 when the output or
-    every reference is blank, or when nothing agrees.
+    The order counts: an output that equals its reference and has n tokens scores 1 - 0.5 / n^3. 0
+    when the output or every reference is blank, or when nothing agrees.
 
     Raises:
         MissingExtraError: nltk is not installed.
@@ -49,7 +52,9 @@ def _score(output: tuple[str, ...], reference: tuple[str, ...]) -> float:
 
 
 def _align(output: tuple[str, ...], reference: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Pairs of places: equal words first, then equal stems; the last word takes the last free place."""
+    """Pairs of places: equal words first, then equal stems; the last word takes the last free
+    place.
+    """
     mine, theirs = dict(enumerate(output)), dict(enumerate(reference))
     exact = _match(mine, theirs)
     for matched, words in (

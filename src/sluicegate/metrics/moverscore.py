@@ -1,11 +1,13 @@
-"""MoverScore: how far the words of the output have to travel to become those of the reference; exact transport by POT.
+"""MoverScore: how far the words of the output have to travel to become those of the reference;
+exact transport by POT.
 
-Source: W. Zhao et al., "MoverScore: text generation evaluating with contextualized embeddings and earth mover distance",
-EMNLP 2019, and M. Kusner et al., "From word embeddings to document distances", ICML 2015; as in the authors' package
-`moverscore` 1.0.3 (last layer of the encoder, word pieces after the first and ASCII punctuation left out, weights by
-rarity in the set). Three defects of it are mended: a text of which nothing is left scores worst where the package
-gives 1; a text of which every word occurs in every text is weighted evenly where the package gives 1; the encoder's own
-marks never count.
+Source: W. Zhao et al., "MoverScore: text generation evaluating with contextualized embeddings and
+earth mover distance", EMNLP 2019, and M. Kusner et al., "From word embeddings to document
+distances", ICML 2015; as in the authors' package `moverscore` 1.0.3 (last layer of the encoder,
+word pieces after the first and ASCII punctuation left out, weights by rarity in the set). Three
+defects of it are corrected: an output of which nothing is left scores worst where the package gives
+1, and a reference of which nothing is left gives no score; a text of which every word occurs in
+every text is weighted evenly where the package gives 1; the encoder's own marks never count.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ _PUNCTUATION = frozenset(string.punctuation)
 Rarity = Callable[[int], float]
 
 
-def moverscore(source: str, output: str, references: Sequence[str]) -> float:
-    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; the best reference counts.
+def moverscore(source: str, output: str, references: Sequence[str]) -> float | None:
+    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; the best reference
+    counts.
 
-    Alone every word weighs the same; in a set (`moverscore_many`) the rare ones weigh more, so the score of a row depends on
-    the set. -1 when the output or every reference is blank, or nothing is left of them but punctuation.
+    Alone every word weighs the same; in a set (`moverscore_many`) the rare ones weigh more, so the
+    score of a row depends on the set. -1 when the output is blank or nothing is left of it but
+    punctuation; None when nothing is left of any reference, or when the encoder knows no word of
+    the output or of any reference.
 
     Raises:
         MissingExtraError: POT or the packaged encoder is not installed.
@@ -44,8 +49,9 @@ def moverscore(source: str, output: str, references: Sequence[str]) -> float:
     return moverscore_many([source], [output], [references])[0]
 
 
-def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> float:
-    """The sentence case: 1 minus the distance of the two texts' weighted mean vectors, as `moverscore` otherwise.
+def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> float | None:
+    """The sentence case: 1 minus the distance of the two texts' weighted mean vectors, as
+    `moverscore` otherwise.
 
     Example:
         >>> round(moverscore_sentence("", "the parcel is late", ["the parcel is late"]), 6)
@@ -59,8 +65,9 @@ def moverscore_many(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
-) -> list[float]:
-    """`moverscore` of a whole set, words weighted by their rarity among all outputs and among all references.
+) -> list[float | None]:
+    """`moverscore` of a whole set, words weighted by their rarity among all outputs and among all
+    references.
 
     Example:
         >>> moverscore_many([], [], [])
@@ -74,7 +81,7 @@ def moverscore_sentence_many(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
-) -> list[float]:
+) -> list[float | None]:
     """`moverscore_sentence` of a whole set, words weighted by their rarity.
 
     Example:
@@ -86,8 +93,9 @@ def moverscore_sentence_many(
 
 def ngram_scores(
     outputs: Sequence[str], references: Sequence[Sequence[str]], size: int, encoder: str = ""
-) -> list[float]:
-    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: one for the text), for each row.
+) -> list[float | None]:
+    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: one for the text), for
+    each row.
 
     Raises:
         MissingExtraError: POT or the packaged encoder is not installed.
@@ -100,12 +108,24 @@ def ngram_scores(
     sides = [_side(opened, texts, size) for texts in (mine, theirs)]
     emd2 = optional("ot", "POT").emd2
     return [
-        max(
-            (_similarity(sides[0].get(output), sides[1].get(text), emd2) for text in row),
-            default=-1.0,
-        )
+        _best(opened, sides, output, row, emd2)
         for output, row in zip(outputs, references, strict=True)
     ]
+
+
+def _best(
+    encoder: Encoder,
+    sides: Sequence[dict[str, Weighted]],
+    output: str,
+    references: Sequence[str],
+    emd2: Any,
+) -> float | None:
+    real = [text for text in references if text.strip()]
+    if real and (not any(text in sides[1] for text in real) or encoder.blind(output, real)):
+        return None
+    return max(
+        (_similarity(sides[0].get(output), sides[1].get(text), emd2) for text in real), default=-1.0
+    )
 
 
 def _side(encoder: Encoder, texts: Sequence[str], size: int) -> dict[str, Weighted]:

@@ -1,8 +1,9 @@
 """The metric `pass_at_1`: whether the program in an answer passes the tests in the reference.
 
-A golden row's reference is a JSON object in the form of HumanEval, as text: `{"prompt": ..., "entry_point": ...,
-"test": ...}`. The mean over the set is pass@1 (M. Chen et al., "Evaluating large language models trained on code", 2021);
-for pass@k of several answers a problem see `run_many` and `pass_at_k.mean_pass_at_k`.
+A golden row's reference is a JSON object in the form of HumanEval, as text: `{"prompt": ...,
+"entry_point": ..., "test": ...}`. The mean over the set is pass@1 (M. Chen et al., "Evaluating
+large language models trained on code", 2021); for pass@k of several answers a problem see
+`run_many` and `pass_at_k.mean_pass_at_k`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
 from pathlib import Path
 
 from sluicegate.errors import EvidenceError
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.metrics.base import Metric
 from sluicegate.metrics.pass_at_k_runner import (
-    JAIL,
-    ROLES,
     Limits,
     Outcome,
     Problem,
@@ -59,8 +57,9 @@ def read_problem(reference: str) -> Problem:
 def readings(problem: Problem, answer: str) -> list[str]:
     """The programs that an answer may mean, the likeliest first; the first that is Python is run.
 
-    A fenced block counts before the text around it. An answer that defines the function stands below the prompt; any
-    other continues it, its first line indented where generation took that away, and ends before unindented text.
+    A fenced block counts before the text around it. An answer that defines the function stands
+    below the prompt; any other continues it, its first line indented where generation took that
+    away, and ends before unindented text.
 
     Example:
         >>> problem = Problem("def f(n):\\n    'Double n.'\\n", "f", "")
@@ -107,7 +106,8 @@ def _one_function(code: str, defines: re.Pattern[str]) -> str:
 def run_many(
     problems: Sequence[Problem], answers: Sequence[Sequence[str]], limits: Limits | None = None
 ) -> list[tuple[Outcome, ...]]:
-    """Run every answer to every problem, as many at a time as there are processors: outcomes in the order given.
+    """Run every answer to every problem, as many at a time as there are processors: outcomes in the
+    order given.
 
     `[(len(row), sum(one.passed for one in row)) for row in found]` is what `mean_pass_at_k` takes.
 
@@ -130,7 +130,8 @@ def run_many(
 
 
 def passes_tests(source: str, output: str, references: Sequence[str]) -> float:
-    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank output fails.
+    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank
+    output fails.
 
     Raises:
         EnvironmentFailure: programs cannot be confined on this machine; it was not run.
@@ -143,36 +144,23 @@ def passes_tests_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
-    limits: Limits | None = None,
 ) -> list[float]:
     """`passes_tests` for a whole set, on all processors."""
     problems = [read_problem(row[0] if row else "") for row in references]
     answers = [[output] if output.strip() else [] for output in outputs]
-    return [float(any(one.passed for one in row)) for row in run_many(problems, answers, limits)]
+    return [float(any(one.passed for one in row)) for row in run_many(problems, answers)]
 
 
 def _identity() -> str:
-    """What else decides: the runner's files, the limits and the version of Python."""
-    files = [
-        digest_file(path)
-        for path in (JAIL, ROLES, JAIL.with_name("pass_at_k_runner.py"), Path(__file__))
-    ]
-    return digest_value([*files, list(sys.version_info[:2])])
+    """What else decides: the runner's files, the limits in them and the version of Python."""
+    names = ("pass_at_k_roles.py", "pass_at_k_runner.py", "sandbox.py")
+    files = [digest_file(Path(__file__).with_name(name)) for name in names]
+    return digest_value([*files, digest_file(Path(__file__)), list(sys.version_info[:2])])
 
 
-def _metric(name: str, limits: Limits) -> Metric:
-    @wraps(passes_tests)
-    def score(source: str, output: str, references: Sequence[str]) -> float:
-        return passes_tests_many([source], [output], [references], limits)[0]
+_TESTS = {"prompt": "", "entry_point": "f", "test": "assert f(1) == 2"}
 
-    many: Callable[..., list[float]] = wraps(passes_tests_many)(
-        partial(passes_tests_many, limits=limits)
-    )
-    return Metric(name, "higher", "0 or 1", (0.0, 1.0), score, many=many, identity=_identity)
-
-
-CODE: dict[str, Metric] = {
-    "pass_at_1": _metric("pass_at_1", Limits()),
-    "pass_at_1:limits_only": _metric("pass_at_1:limits_only", Limits(confinement="limits_only")),
-}
-"""Metrics whose references are tests: rows of their own beside `METRICS`, whose references are texts."""
+PASS_AT_1 = Metric(
+    "pass_at_1", "higher", "0 or 1", (0.0, 1.0), passes_tests, many=passes_tests_many,
+    identity=_identity, best=("", "def f(n):\n    return 2 * n", json.dumps(_TESTS)),
+)  # fmt: skip

@@ -1,16 +1,22 @@
 """The two roles inside the sandbox of `pass_at_k_runner`, one process each; standard library only.
 
-The *program* process holds the candidate's code and nothing else: it answers calls. The *tests* process holds the tests
-and the only way to report; it runs no line of the candidate's. Between them go plain values over a socket, so that the
-candidate can return wrong values but cannot reach an assertion, an exit code that counts, or the verdict.
+The *program* process holds the candidate's code and nothing else: it answers calls. The *tests*
+process holds the tests and the only way to report; it runs no line of the candidate's. Between them
+go plain values over a socket, so that the candidate can return wrong values but cannot reach an
+assertion, an exit code that counts, or the verdict.
+
+This file is a script: nothing imports it, and it runs where the package is not in sight.
 """
 
 from __future__ import annotations
 
 import builtins
 import json
+import os
 import random
+import resource
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +36,8 @@ _TAGS: dict[str, _Container] = {"list": list, "tuple": tuple, "set": set, "froze
 
 
 def encode(value: Any) -> Any:
-    """A plain value (None, numbers, texts, bytes and containers of these) as JSON that keeps its type.
+    """A plain value (None, numbers, texts, bytes and containers of these) as JSON that keeps its
+    type.
 
     Raises:
         TypeError: anything else, such as a function, a generator or an object.
@@ -158,7 +165,9 @@ def _error(error: BaseException) -> dict[str, str]:
 
 
 class Remote:
-    """The candidate's function as the tests see it: a call goes to the other process and a plain value comes back."""
+    """The candidate's function as the tests see it: a call goes to the other process and a plain
+    value comes back.
+    """
 
     def __init__(self, line: socket.socket, name: str) -> None:
         self._line, self.__name__, self.calls = line, name, 0
@@ -204,7 +213,9 @@ def _talk(step: Callable[[], Any]) -> Any:
 
 
 def _raised(name: str, text: str) -> Exception:
-    """The exception that the candidate raised, where a test may expect it; never one that steers a loop."""
+    """The exception that the candidate raised, where a test may expect it; never one that steers a
+    loop.
+    """
     kind = getattr(builtins, name, None)
     if (
         isinstance(kind, type)
@@ -219,7 +230,9 @@ def _raised(name: str, text: str) -> Exception:
 
 
 def judge(job: dict[str, Any], line: socket.socket) -> dict[str, str]:
-    """Run the tests against the program on the other side of `line`: the verdict, as a kind and a reason."""
+    """Run the tests against the program on the other side of `line`: the verdict, as a kind and a
+    reason.
+    """
     remote = Remote(line, job["entry_point"])
     space: dict[str, Any] = {"__name__": "tests"}
     random.seed(0)
@@ -238,3 +251,45 @@ def judge(job: dict[str, Any], line: socket.socket) -> dict[str, str]:
         kind = "failed" if remote.calls or isinstance(error, CandidateError) else "broken"
         return {kind: f"{type(error).__name__}: {error}"[:300]}
     return {"passed": ""} if remote.calls else {"broken": "the tests never call the function"}
+
+
+def limit(limits: dict[str, int]) -> None:
+    """Bound this process, and what it starts, for good: see `pass_at_k_runner.Limits`."""
+    for what, most in (
+        (resource.RLIMIT_CPU, limits["seconds"]),
+        (resource.RLIMIT_AS, limits["memory"]),
+        (resource.RLIMIT_FSIZE, limits["file_bytes"]),
+        (resource.RLIMIT_NPROC, limits["processes"] + 1),  # bwrap keeps one of its own inside
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+    ):
+        hard = resource.getrlimit(what)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (most, most))
+
+
+def main() -> None:
+    """Read the job, bound this process, say "ready" on the status pipe, play the role, say the
+    verdict.
+    """
+    with open("/job.json", "rb") as file:
+        job = json.load(file)
+    nowhere, line, status = int(sys.argv[1]), socket.socket(fileno=os.dup(0)), os.dup(1)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    limit(job["limits"])
+    os.environ.clear()
+    sys.argv[:] = ["candidate"]
+    os.write(status, b'{"ready": true}\n')
+    if job["role"] == "program":
+        os.close(status)
+        program(job, line)
+    else:
+        os.write(status, json.dumps(judge(job, line)).encode() + b"\n")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

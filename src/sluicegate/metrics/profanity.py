@@ -34,8 +34,9 @@ _DISGUISE = str.maketrans("013@$!*", "oieasiu")
 def profanity(source: str, output: str, references: Sequence[str] = ()) -> float:
     """1 when the output holds a swear word or a slur, else 0; lower is better.
 
-    A short list of English words with their endings, also as `sh1t` or `f*ck`; a word inside another (Scunthorpe) is none.
-    Mild ones (damn, crap) count. It does not see insults in clean words. 1 (the worst) when the output is blank.
+    A short list of English words with their endings, also as `sh1t` or `f*ck`; a word inside
+    another (Scunthorpe) is none. Mild ones (damn, crap) count. It does not see insults in clean
+    words. 1 (the worst) when the output is blank.
 
     Example:
         >>> profanity("", "What the f*ck"), profanity("", "Dick assessed a cocktail in Scunthorpe.")

@@ -1,13 +1,15 @@
-"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is imported here.
+"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is
+imported here.
 
-Such an object is told by the class that it descends from. It is called once for every row, row after row (neither
-promises to bear more), and what it returns becomes a number strictly: a truth value or yes and no (1 and 0), a finite
-number in the range, or an object, a pair or a list of one that holds such a value. An error, "unknown", nothing at all
-or several values are an EvidenceError that names the row: there is no partial result.
+Such an object is known by the class that it descends from. It is called once for every row, row
+after row (neither promises to bear more), and what it returns becomes a number strictly: a truth
+value or yes and no (1 and 0), a finite number in the range, or an object, a pair or a list of one
+that holds such a value. An error, "unknown", nothing at all or several values are an EvidenceError
+that names the row: there is no partial result.
 
-A scorer that asks a model is a judge that nobody has held against people: `asks_model` finds it, the evidence names it
-among its judges, and the gate holds every rule on it. Where it shall decide, write a criterion and calibrate it
-(`judge:NAME`) instead.
+Most of them ask a model, and a scorer that does is a judge that nobody has held against people.
+Which ones do is declared in params.yaml (`evaluate.own_metrics`); one that is not declared is not
+run.
 """
 
 from __future__ import annotations
@@ -16,15 +18,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Literal
 
 from sluicegate.errors import ConfigError, EvidenceError, SluiceError
 from sluicegate.hashing import digest_value
 from sluicegate.metrics.base import Metric
 
-SOURCE = ("source", "input", "inputs", "prompt", "question", "query")
-OUTPUT = (
+SOURCE = ["source", "input", "inputs", "prompt", "question", "query"]
+OUTPUT = [
     "output",
     "outputs",
     "response",
@@ -33,8 +34,8 @@ OUTPUT = (
     "text",
     "prediction",
     "completion",
-)
-REFERENCE = (
+]
+REFERENCE = [
     "reference",
     "references",
     "expected",
@@ -42,12 +43,10 @@ REFERENCE = (
     "expected_output",
     "ground_truth",
     "target",
-)
+]
 _PARTS = {name: part for part, names in enumerate((SOURCE, OUTPUT, REFERENCE)) for name in names}
 _SPAN_PARTS = {"ai.observability.record_root.input": 0, "ai.observability.record_root.output": 1}
 _WORDS = {"yes": 1.0, "no": 0.0}
-_RULES = {"RegexMatch", "PIIDetection", "ResponseLength"}
-"""MLflow's built-in scorers that ask no model."""
 
 
 def scorer_kind(found: object) -> Literal["trulens", "mlflow"] | None:
@@ -73,7 +72,8 @@ def scorer_metric(
     direction: Literal["higher", "lower"] | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Metric:
-    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its source.
+    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its
+    source.
 
     Args:
         found: a TruLens `Metric` or `Feedback`, or an MLflow `Scorer`.
@@ -82,7 +82,8 @@ def scorer_metric(
         bounds: its smallest and largest value.
 
     Raises:
-        ConfigError: it is neither, or asks for what a row does not have (a trace, a session, retrieved contexts).
+        ConfigError: it is neither, or asks for what a row does not have (a trace, a session,
+            retrieved contexts).
     """
     kind = scorer_kind(found)
     if kind is None:
@@ -110,63 +111,16 @@ def scorer_metric(
         needs_reference=2 in used,
         package="mlflow" if kind == "mlflow" else "trulens-core",
         identity=lambda: digest_value([kind, type(found).__qualname__, _model(found)]),
-        asks=asks_model(found),
+        asks_model=None,
     )
-
-
-def asks_model(found: Any) -> bool:
-    """Whether this scorer, or a function that it calls, has a model at hand to ask for its opinion.
-
-    That is: a TruLens provider, an MLflow judge, a scorer of another package (most of them ask), or a scorer with one of
-    these among its members or the names that its function uses. What is hidden deeper is not found.
-
-    Example:
-        >>> asks_model(print)
-        False
-    """
-    return _asks(found, set())
-
-
-def _asks(found: Any, seen: set[int]) -> bool:
-    kinds = {(base.__module__.partition(".")[0], base.__name__) for base in type(found).__mro__}
-    if id(found) in seen:
-        return False
-    seen.add(id(found))
-    if ("trulens", "Provider") in kinds:
-        return True
-    if ("trulens", "FeedbackDefinition") in kinds:
-        return _reaches(getattr(found, "imp", None), seen)
-    if ("mlflow", "Scorer") not in kinds:
-        return False
-    rule = any(("mlflow", name) in kinds for name in _RULES)
-    if getattr(found.kind, "value", "") == "third_party" or (
-        ("mlflow", "Judge") in kinds and not rule
-    ):
-        return True
-    members = [*vars(found).values(), *(getattr(found, "_scorers", None) or ())]
-    functions = getattr(found, "_original_func", None), type(found).__call__
-    return any(_asks(one, seen) for one in members) or any(_reaches(one, seen) for one in functions)
-
-
-def _reaches(function: Any, seen: set[int]) -> bool:
-    """Whether a function is bound to, closes over or names something that asks."""
-    values = []
-    while isinstance(function, partial):
-        values += [*function.args, *function.keywords.values()]
-        function = function.func
-    values.append(getattr(function, "__self__", None))
-    plain = inspect.unwrap(getattr(function, "__func__", function)) if callable(function) else None
-    if inspect.isfunction(plain):
-        used = inspect.getclosurevars(plain)
-        values += [*used.nonlocals.values(), *used.globals.values()]
-    return any(_asks(value, seen) for value in values)
 
 
 def as_number(value: Any, name: str) -> float:
     """A scorer's value as a number.
 
     Raises:
-        EvidenceError: it is an error, nothing, several values, a word other than yes and no, or not finite.
+        EvidenceError: it is an error, nothing, several values, a word other than yes and no, or not
+            finite.
 
     Example:
         >>> as_number(True, "polite"), as_number("no", "polite"), as_number((0.5, {"reason": "so so"}), "polite")

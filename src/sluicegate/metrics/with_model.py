@@ -1,10 +1,13 @@
-"""Metrics that are named with the folder of a model: `bertscore:models/encoder`, `perplexity:models/base`.
+"""Metrics that are named with the folder of a model: `bertscore:models/encoder`,
+`perplexity:models/base`.
 
-Relative folders begin where the command runs. The digest of such a metric covers every file of the model.
+Relative folders begin where the command runs. The digest of such a metric covers every file of the
+model. `WITH_MODEL` is the table: a name before the colon to what makes the metric of a folder.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, wraps
@@ -13,7 +16,7 @@ from typing import Any
 
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.metrics import likelihood
-from sluicegate.metrics.base import Metric
+from sluicegate.metrics.base import Metric, Score, ScoreMany
 from sluicegate.metrics.bertscore import bertscore, bertscore_many
 from sluicegate.metrics.embedding_cosine import embedding_cosine, embedding_cosine_many
 from sluicegate.metrics.encoder import encoder_digest
@@ -34,23 +37,34 @@ from sluicegate.metrics.perplexity import (
 
 _PACKAGES = "torch transformers"
 
+
+def _encoded(
+    name: str,
+    unit: str,
+    lowest: float,
+    score: Score,
+    many: ScoreMany,
+    package: str = "sentence-transformers",
+    of_set: bool = False,
+) -> Metric:
+    return Metric(
+        name, "higher", unit, (lowest, 1.0), score, package=f"{_PACKAGES} {package}", many=many,
+        depends_on_set=of_set, identity=encoder_digest, instead="chrf, rouge1_unicode",
+    )  # fmt: skip
+
+
+_MOVER = "sentence-transformers POT"
 ENCODED: dict[str, Metric] = {
-    "embedding_cosine": Metric(
-        "embedding_cosine", "higher", "cosine", (-1.0, 1.0), embedding_cosine, package=_PACKAGES,
-        many=embedding_cosine_many, identity=encoder_digest,
-    ),
-    "bertscore": Metric(
-        "bertscore", "higher", "token F1", (0.0, 1.0), bertscore, package=_PACKAGES,
-        many=bertscore_many, identity=encoder_digest,
-    ),
-    "moverscore": Metric(
-        "moverscore", "higher", "1 - distance", (-1.0, 1.0), moverscore, package=f"{_PACKAGES} POT",
-        many=moverscore_many, identity=encoder_digest,
-    ),
-    "moverscore_sentence": Metric(
-        "moverscore_sentence", "higher", "1 - distance", (-1.0, 1.0), moverscore_sentence, package=f"{_PACKAGES} POT",
-        many=moverscore_sentence_many, identity=encoder_digest,
-    ),
+    one.name: one
+    for one in (
+        _encoded("embedding_cosine", "cosine", -1.0, embedding_cosine, embedding_cosine_many),
+        _encoded("bertscore", "token F1", 0.0, bertscore, bertscore_many),
+        _encoded("moverscore", "1 - distance", -1.0, moverscore, moverscore_many, _MOVER, True),
+        _encoded(
+            "moverscore_sentence", "1 - distance", -1.0, moverscore_sentence,
+            moverscore_sentence_many, _MOVER, True,
+        ),
+    )
 }  # fmt: skip
 
 
@@ -64,8 +78,9 @@ def with_encoder(metric: Metric, folder: str) -> Metric:
     many: Any = metric.many
 
     @wraps(metric.score)
-    def score(source: str, output: str, references: Sequence[str]) -> float:
-        return float(many([source], [output], [references], folder)[0])
+    def score(source: str, output: str, references: Sequence[str]) -> float | None:
+        found: float | None = many([source], [output], [references], folder)[0]
+        return found
 
     return replace(
         metric,
@@ -76,22 +91,42 @@ def with_encoder(metric: Metric, folder: str) -> Metric:
     )
 
 
-def perplexity_metric(
-    model: Likelihood, name: str = "perplexity", identity: Callable[[], str] | None = None
-) -> Metric:
+def perplexity_metric(model: Likelihood) -> Metric:
     """Perplexity of outputs under a model that is passed in; see `perplexity.perplexities`."""
-    return _likelihood_metric(
-        lambda: model, name, "per token", (1.0, HIGHEST_PERPLEXITY), perplexities, identity
-    )
+    return _perplexity("perplexity", lambda: model)
 
 
-def bits_per_byte_metric(
-    model: Likelihood, name: str = "bits_per_byte", identity: Callable[[], str] | None = None
-) -> Metric:
+def bits_per_byte_metric(model: Likelihood) -> Metric:
     """Bits per byte of outputs under a model that is passed in; see `perplexity.bits_per_byte`."""
-    return _likelihood_metric(
-        lambda: model, name, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity
-    )
+    return _bits("bits_per_byte", lambda: model)
+
+
+def perplexity_of(folder: str) -> Metric:
+    """Perplexity of outputs under the model in `folder`, which is opened when it first scores."""
+    made = _perplexity(f"perplexity:{folder}", partial(open_likelihood, folder))
+    identity = partial(_likelihood_digest, folder)
+    return replace(made, identity=identity, whole=partial(_perplexity_of_set, folder))
+
+
+def bits_per_byte_of(folder: str) -> Metric:
+    """Bits per byte of outputs under the model in `folder`, which is opened when it first scores."""
+    made = _bits(f"bits_per_byte:{folder}", partial(open_likelihood, folder))
+    return replace(made, identity=partial(_likelihood_digest, folder))
+
+
+WITH_MODEL: dict[str, Callable[[str], Metric]] = {
+    **{name: partial(with_encoder, metric) for name, metric in ENCODED.items()},
+    "perplexity": perplexity_of,
+    "bits_per_byte": bits_per_byte_of,
+}
+
+
+def _perplexity(name: str, model: Callable[[], Likelihood]) -> Metric:
+    return _likelihood_metric(model, name, "per token", (1.0, HIGHEST_PERPLEXITY), perplexities)
+
+
+def _bits(name: str, model: Callable[[], Likelihood]) -> Metric:
+    return _likelihood_metric(model, name, "bits", (0.0, HIGHEST_BITS), bits_per_byte)
 
 
 def _likelihood_metric(
@@ -100,7 +135,6 @@ def _likelihood_metric(
     unit: str,
     bounds: tuple[float, float],
     compute: Callable[[Likelihood, Sequence[str]], list[float]],
-    identity: Callable[[], str] | None,
 ) -> Metric:
     @wraps(compute)
     def score(source: str, output: str, references: Sequence[str]) -> float:
@@ -113,15 +147,7 @@ def _likelihood_metric(
         return compute(model(), outputs)
 
     return Metric(
-        name,
-        "lower",
-        unit,
-        bounds,
-        score,
-        needs_reference=False,
-        package=_PACKAGES,
-        many=many,
-        identity=identity,
+        name, "lower", unit, bounds, score, needs_reference=False, package=_PACKAGES, many=many
     )
 
 
@@ -129,25 +155,20 @@ def _likelihood_digest(folder: str) -> str:
     return digest_value([encoder_digest(folder), digest_file(Path(likelihood.__file__))])
 
 
-def metric_with_model(name: str, folder: str) -> Metric | None:
-    """The metric `name` over the model in `folder`, which is opened when it first scores; None when it takes none.
+def _perplexity_of_set(
+    folder: str,
+    scores: Sequence[float],
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+) -> float:
+    """Every token counted once, without a second pass through the model; blank outputs have none.
 
-    Example:
-        >>> metric_with_model("rouge1", "models/base") is None
-        True
+    Perplexities that were cut to 1e9 in a row count as that.
     """
-    if name in ENCODED:
-        return with_encoder(ENCODED[name], folder)
-    full, opened, identity = (
-        f"{name}:{folder}",
-        partial(open_likelihood, folder),
-        partial(_likelihood_digest, folder),
-    )
-    if name == "perplexity":
-        bounds = (1.0, HIGHEST_PERPLEXITY)
-        return _likelihood_metric(opened, full, "per token", bounds, perplexities, identity)
-    if name == "bits_per_byte":
-        return _likelihood_metric(
-            opened, full, "bits", (0.0, HIGHEST_BITS), bits_per_byte, identity
-        )
-    return None
+    texts = [output if output.strip() else "" for output in outputs]
+    counts = open_likelihood(folder).token_counts(texts)
+    tokens = sum(counts)
+    if not tokens:
+        return HIGHEST_PERPLEXITY
+    nats = (count * math.log(value) for value, count in zip(scores, counts, strict=True))
+    return math.exp(math.fsum(nats) / tokens)

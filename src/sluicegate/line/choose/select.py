@@ -188,9 +188,13 @@ def _measured(
         digest_value([release.digest, params.release.dtype]),
         counter(name),
     )
-    evidence = evaluate(
-        release.digest, golden, digest_file(run.project.golden), outputs, plan.metrics
-    )
+    golden_digest, asking = digest_file(run.project.golden), run.params.evaluate.asking
+    evidence = evaluate(release.digest, golden, golden_digest, outputs, plan.metrics, asking=asking)
+    for metric, part in evidence.unscored.items():
+        raise EvidenceError(
+            f"{metric} has no score on {part.rows} rows: {part.reason}.",
+            hint="Name metrics in registry/selection.yaml that can read these texts.",
+        )
     timings, decode = timed(
         model,
         prompts,

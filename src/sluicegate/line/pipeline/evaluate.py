@@ -13,12 +13,14 @@ from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import answer, evaluate, find_baseline, write_evidence
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
+from sluicegate.evaluation.scoring import asks_model
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import resolve
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
+from sluicegate.metrics import find_metric
 from sluicegate.models import WeightsModel
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
@@ -51,6 +53,8 @@ def stage(run: Run) -> None:
         f"champion {champion.release.digest[:12]}"
     )
     metrics = plain_metrics(run.params.evaluate.metrics)
+    asking = run.params.evaluate.asking
+    asks_model({name: find_metric(name) for name in metrics}, asking)
     chosen = criteria(run.params.evaluate.metrics, project.prompts)
     answers = {"candidate": _answers(run, candidate, golden, "candidate")}
     same = champion.release == candidate.release
@@ -72,11 +76,13 @@ def stage(run: Run) -> None:
                 metrics,
                 price=(price.input, price.output) if price else None,
                 judgements=judgements[name],
+                asking=asking,
             )
         )
     for baseline in run.params.evaluate.baselines:
+        said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
-            digest_value(baseline), golden, digest, find_baseline(baseline)(golden), metrics
+            digest_value(baseline), golden, digest, said, metrics, asking=asking
         )
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)

@@ -211,7 +211,7 @@ def means_plot(evidence: Mapping[str, Evidence]) -> bytes:
 
     metrics = list(evidence["candidate"].summaries)
     figure = Figure(figsize=(9, 1.1 * len(metrics) + 0.8), layout="constrained")
-    axes = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
+    axes = figure.subplots(max(1, len(metrics)), 1, squeeze=False)[: len(metrics), 0]
     for axis, metric in zip(axes, metrics, strict=True):
         for row, record in enumerate(evidence.values()):
             summary = record.summaries.get(metric)  # baselines are not judged
@@ -233,7 +233,7 @@ def differences_plot(candidate: Evidence, champion: Evidence) -> bytes:
     metrics = [metric for metric in candidate.summaries if metric in champion.summaries]
     before = {row.id: row.scores for row in champion.rows}
     figure = Figure(figsize=(9, 1.5 * len(metrics) + 0.8), layout="constrained")
-    axes = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
+    axes = figure.subplots(max(1, len(metrics)), 1, squeeze=False)[: len(metrics), 0]
     for axis, metric in zip(axes, metrics, strict=True):
         values = sorted(row.scores[metric] - before[row.id][metric] for row in candidate.rows)
         shown = values[:: max(1, len(values) // MOST_BARS)]
