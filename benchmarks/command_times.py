@@ -1,10 +1,12 @@
-"""How long the command takes where nothing is to be done: `sluice --help`, and a release of an unchanged project.
+"""How long the command takes where nothing is to be done: `sluice --help`, and a release of an
+unchanged project.
 
     python benchmarks/command_times.py [--project DIR] [--runs 5] [--flow]
 
-Each command is a process of its own. The project (default: this one) must have been released before; its steps' own times
-are printed beside the whole, so that one sees where the time goes. `--flow` also measures `sluice release` on the servers
-of `sluice up`, which must be running. The interpreter's bare start is printed as the yardstick.
+Each command is a process of its own. The project (default: this one) must have been released
+before; its steps' own times are printed beside the whole, so that one sees where the time goes.
+`--flow` also measures `sluice release` on the servers of `sluice up`, which must be running. The
+interpreter's bare start is printed as the yardstick.
 """
 
 from __future__ import annotations

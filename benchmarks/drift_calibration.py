@@ -1,19 +1,22 @@
 """How often does a window without drift alarm? Ours beside the usual defaults, on the same windows.
 
-Rows are the turns of TWEETSUMM: a customer's text and the agent's answer, grouped by conversation, so that the rows of
-a conversation resemble one another. For every window the conversations are dealt anew: some become the reference, others the
-window. No drift is possible, so every alarm is false. "independent" takes one row of each conversation, "clustered" all.
+Rows are the turns of TWEETSUMM: a customer's text and the agent's answer, grouped by conversation,
+so that the rows of a conversation resemble one another. For every window the conversations are
+dealt anew: some become the reference, others the window. No drift is possible, so every alarm is
+false. "independent" takes one row of each conversation, "clustered" all.
 
     ks p<.05     two-sample Kolmogorov-Smirnov on each numeric column, any below 0.05
     psi >.1      population stability index over deciles of the reference, any above 0.1
-    ours         compare(): the alarm, effect floors included; in brackets the test alone, floors left out
-    whylogs      calculate_drift_scores() of whylogs 1.6.4, any column of category DRIFT; the first --few windows
-    evidently    DataDriftPreset(): any column; in brackets "dataset drift", half of the columns; the first --few windows
+    ours         compare(): the alarm, effect floors included; in brackets the test alone, floors
+    left out whylogs      calculate_drift_scores() of whylogs 1.6.4, any column of category DRIFT;
+    the first --few windows evidently    DataDriftPreset(): any column; in brackets "dataset drift",
+    half of the columns; the first --few windows
 
-whylogs and Evidently are measured where they are installed. Evidently is no extra of this project, since it brings its own
-web server; it adds its column with
-    pip install --target /tmp/evidently --no-deps evidently plotly statsmodels patsy litestar polyfactory msgspec ...
-    PYTHONPATH=/tmp/evidently OMP_NUM_THREADS=1 python benchmarks/drift_calibration.py --windows 2000
+whylogs and Evidently are measured where they are installed. Evidently is no extra of this project,
+since it brings its own web server; it adds its column with
+    pip install --target /tmp/evidently --no-deps evidently plotly statsmodels patsy litestar
+    polyfactory msgspec ... PYTHONPATH=/tmp/evidently OMP_NUM_THREADS=1 python
+    benchmarks/drift_calibration.py --windows 2000
 """
 
 from __future__ import annotations
@@ -236,7 +239,10 @@ def measure(
         "{:7.1%} ({:.1%})".format(*shown["evidently"]) if "evidently" in shown else "      -"
     )
     kind = "clustered" if clustered else "independent"
-    cells = f"{kind:11} {size:6}   {ks:8.1%}   {psi:7.1%}   {ours:5.2%} ({test:.2%})   {whylogs}   {evidently}"
+    cells = (
+        f"{kind:11} {size:6}   {ks:8.1%}   {psi:7.1%}   {ours:5.2%} ({test:.2%})   {whylogs}  "
+        f" {evidently}"
+    )
     return f"{cells}   {seconds / windows:8.3f}"
 
 
@@ -260,13 +266,16 @@ def main() -> None:
     every, conversation = turns()
     error = (ALPHA * (1 - ALPHA) / asked.windows) ** 0.5
     print(
-        f"{every.rows} rows of {conversation.max() + 1} conversations; {asked.windows} windows without drift each"
+        f"{every.rows} rows of {conversation.max() + 1} conversations; {asked.windows} windows "
+        "without drift each"
     )
     print(
-        f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}; whylogs, evidently: {asked.few}"
+        f"promised {ALPHA:.1%}, standard error of a share that large {error:.1%}; whylogs, "
+        f"evidently: {asked.few}"
     )
     print(
-        "rows        window   ks p<.05   psi >.1   ours (test alone)    whylogs   evidently         cpu s/window"
+        "rows        window   ks p<.05   psi >.1   ours (test alone)    whylogs   evidently       "
+        "  cpu s/window"
     )
     for kind in asked.kinds:
         for size in asked.sizes:

@@ -1,8 +1,8 @@
 """A drift report over a day of traffic: seconds, peak memory, and what 24 hourly profiles save.
 
-Rows are the turns of TWEETSUMM over and over, each conversation under a new name every time. Measured in processes of
-their own: checking and reporting the day from its rows, at several sizes (is memory flat?); and merging the day from
-24 stored hourly profiles instead.
+Rows are the turns of TWEETSUMM over and over, each conversation under a new name every time.
+Measured in processes of their own: checking and reporting the day from its rows, at several sizes
+(is memory flat?); and merging the day from 24 stored hourly profiles instead.
 
     OMP_NUM_THREADS=1 python benchmarks/drift_report.py --rows 100000
 """
@@ -123,7 +123,8 @@ def main() -> None:
             found = apart("report", folder, count)
             speed = count / found["cpu"]
             print(
-                f"{count:7}   {found['seconds']:7.1f}   {found['cpu']:5.1f}   {speed:10.0f}   {found['peak']:8.0f}",
+                f"{count:7}   {found['seconds']:7.1f}   {found['cpu']:5.1f}   {speed:10.0f}   "
+                f"{found['peak']:8.0f}",
                 flush=True,
             )
         each = asked.rows // HOURS
@@ -133,7 +134,8 @@ def main() -> None:
             write_profile(folder / f"{hour}.parquet", hourly)
         found = apart("merged", folder, asked.rows)
         print(
-            f"{HOURS} hours merged and compared: {found['seconds']:.1f} s, cpu {found['cpu']:.1f} s, {found['peak']:.0f} MiB"
+            f"{HOURS} hours merged and compared: {found['seconds']:.1f} s, cpu {found['cpu']:.1f} "
+            f"s, {found['peak']:.0f} MiB"
         )
 
 

@@ -1,18 +1,19 @@
 """How often is a shift found, in one window of 200 rows and within three?
 
-Rows are turns of TWEETSUMM (a customer's text and the agent's answer), dealt into reference and windows by conversation
-(`drift_calibration.py`); then the windows are changed:
+Rows are turns of TWEETSUMM (a customer's text and the agent's answer), dealt into reference and
+windows by conversation (`drift_calibration.py`); then the windows are changed:
 
     length +30 %       prompts get 30 % more words, taken from their own
     new topic 20 %     of the prompts become programming tasks (HumanEval)
-    language 10 %      of the prompts become German questions (deepset/prompt-injections, those that are none)
-    sentiment 0.3 sd   more of the angrier prompts, drawn so that the mean VADER score is 0.3 standard deviations lower
-    toxicity x3        three times as many prompts that insult or swear (4.6 % of all, by our own word list)
-    swearing x3        three times as many prompts that swear (1.5 % of all, `sluicegate.metrics.profanity`)
-    injection 5 %      of the prompts become injections (deepset/prompt-injections)
+    language 10 %      of the prompts become German questions (deepset/prompt-injections, those that
+    are none) sentiment 0.3 sd   more of the angrier prompts, drawn so that the mean VADER score is
+    0.3 standard deviations lower toxicity x3        three times as many prompts that insult or
+    swear (4.6 % of all, by our own word list) swearing x3        three times as many prompts that
+    swear (1.5 % of all, `sluicegate.metrics.profanity`) injection 5 %      of the prompts become
+    injections (deepset/prompt-injections)
 
-"none" changes nothing: its alarms are false. A window is compared by itself and together with those before it, as
-`monitoring.check_rows(..., recent=...)` does; "alone" leaves the latter out.
+"none" changes nothing: its alarms are false. A window is compared by itself and together with those
+before it, as `monitoring.check_rows(..., recent=...)` does; "alone" leaves the latter out.
 
     OMP_NUM_THREADS=1 python benchmarks/drift_shifts.py --runs 200
 """
@@ -42,7 +43,9 @@ _GERMAN = re.compile(r"\b(und|nicht|ich|der|die|das|ist|wie|eine?n?)\b")
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """`changed`: every row after the change; `pick`: which rows of a window are taken from there, and which rows."""
+    """`changed`: every row after the change; `pick`: which rows of a window are taken from there,
+    and which rows.
+    """
 
     changed: Profile
     pick: Callable[[Rows, Rows, np.random.Generator], tuple[Rows, NDArray[np.bool_]]]
@@ -159,7 +162,8 @@ def main() -> None:
     conversation = np.unique(every.blocks, return_inverse=True)[1]
     print(f"{asked.runs} runs, reference of {asked.reference} rows, windows of {WINDOW}")
     print(
-        "shift               found in one   within three, alone   with those before   columns named most often"
+        "shift               found in one   within three, alone   with those before   columns "
+        "named most often"
     )
     for name, shift in catalogue(rows, every).items():
         if asked.only and name not in asked.only:

@@ -1,14 +1,16 @@
-"""The stage `evaluate` on answers that are in the cache already: wall time and peak memory, for growing golden sets.
+"""The stage `evaluate` on answers that are in the cache already: wall time and peak memory, for
+growing golden sets.
 
     python benchmarks/evaluation.py --rows 1000 2000 10000
     python benchmarks/evaluation.py --rows 100000 --limit-mib 2048
 
-For each number of rows a project is made in a temporary folder, with two releases of the base model that differ in their
-settings, and both releases' answers are put into the cache. Then the stage runs as a process of its own (`sluice stage
-evaluate`): scores for candidate, champion and baseline, Parquet files, MLflow run, table, plots and traces. Wall time is
-of the whole process, from start to end; beside it the processor's, which a busy machine does not stretch; memory is
-`ru_maxrss`. The MLflow database is there before, as in every project after its first run. One of the files is then read
-back, also in a process of its own.
+For each number of rows a project is made in a temporary folder, with two releases of the base model
+that differ in their settings, and both releases' answers are put into the cache. Then the stage
+runs as a process of its own (`sluice stage evaluate`): scores for candidate, champion and baseline,
+Parquet files, MLflow run, table, plots and traces. Wall time is of the whole process, from start to
+end; beside it the processor's, which a busy machine does not stretch; memory is `ru_maxrss`. The
+MLflow database is there before, as in every project after its first run. One of the files is then
+read back, also in a process of its own.
 """
 
 from __future__ import annotations
@@ -51,13 +53,15 @@ def main() -> None:
     parser.add_argument("--limit-mib", type=float, default=0.0, help="0: none")
     asked = parser.parse_args()
     print(
-        f"{'rows':>8} {'evaluate':>10} {'processor':>10} {'peak':>10} {'read one':>10} {'peak':>10} {'file':>11}"
+        f"{'rows':>8} {'evaluate':>10} {'processor':>10} {'peak':>10} {'read one':>10} "
+        f"{'peak':>10} {'file':>11}"
     )
     over = False
     for count in asked.rows:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "project"
-            # In a process of its own: a child's peak memory begins with that of the process that started it.
+            # In a process of its own: a child's peak memory begins with that of the process that
+            # started it.
             maker = multiprocessing.get_context("spawn").Process(
                 target=prepare, args=(root, count, asked.metrics)
             )
@@ -68,7 +72,8 @@ def main() -> None:
             made, read = child(root, "evaluate"), child(root, "read")
             size = (root / "build" / "evidence" / "candidate.parquet").stat().st_size / 2**10
         print(
-            f"{count:8} {made['wall']:8.1f} s {made['cpu']:8.1f} s {made['mib']:6.0f} MiB {read['wall']:8.1f} s"
+            f"{count:8} {made['wall']:8.1f} s {made['cpu']:8.1f} s {made['mib']:6.0f} MiB "
+            f"{read['wall']:8.1f} s"
             f" {read['mib']:6.0f} MiB {size:7.0f} KiB"
         )
         over |= bool(asked.limit_seconds and made["wall"] > asked.limit_seconds)
@@ -91,7 +96,9 @@ def child(root: Path, what: str) -> dict[str, float]:
 
 
 def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
-    """A project with `count` golden rows, two releases of the bare base model, and all their answers in the cache."""
+    """A project with `count` golden rows, two releases of the bare base model, and all their
+    answers in the cache.
+    """
     from sluicegate import releasing
     from sluicegate.data.examples import write_examples
     from sluicegate.evaluation import answer
@@ -167,7 +174,9 @@ def rows(path: Path, count: int) -> list[object]:
 
 
 class Words:
-    """A backend that answers with every n-th word of the prompt: text as long as a summary, made in no time."""
+    """A backend that answers with every n-th word of the prompt: text as long as a summary, made in
+    no time.
+    """
 
     context = 1 << 20
 

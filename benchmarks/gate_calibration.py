@@ -2,29 +2,35 @@
 
     python benchmarks/gate_calibration.py --simulations 10000 --processes 2
 
-Each cell is a number of examples n, a kind of score and a cluster size (rows that share a group: half of them copy
-their group's draw, so the marginal distribution stays the same). Three tables, every rate with its Monte-Carlo error:
+Each cell is a number of examples n, a kind of score and a cluster size (rows that share a group:
+half of them copy their group's draw, so the marginal distribution stays the same). Three tables,
+every rate with its Monte-Carlo error:
 
 1. The rule `not_worse_than_champion`, one look.
-    false promotion   a candidate whose true loss is exactly the margin passes; promised: at most 5 %
-    naive mean        "mean of the candidate >= mean of the champion" on the same samples
-    mean - margin     "mean of the candidate >= mean of the champion - margin"
-    paired t          the textbook one-sided t bound, rows taken as independent
-    equal passes      a candidate with no true difference passes (the power at this n)
-    equal rejected    the same candidate is shown to be worse; promised: at most 5 %
+    false promotion   a candidate whose true loss is exactly the margin passes; promised: at most 5
+    % naive mean        "mean of the candidate >= mean of the champion" on the same samples mean -
+    margin     "mean of the candidate >= mean of the champion - margin" paired t          the
+    textbook one-sided t bound, rows taken as independent equal passes      a candidate with no true
+    difference passes (the power at this n) equal rejected    the same candidate is shown to be
+    worse; promised: at most 5 %
 
-2. The rule `better_than_champion` (margin 0) and an equal candidate, which must not pass: one look, then 20 candidates
-   one after the other at the same golden set, and whether any of them passes; promised: at most 5 %.
+2. The rule `better_than_champion` (margin 0) and an equal candidate, which must not pass: one look,
+then 20 candidates
+   one after the other at the same golden set, and whether any of them passes; promised: at most 5
+   %.
     gate              the rule; for the 20 with the alpha that `gates.budget` leaves to each look
     no budget         the rule with 5 % at each of the 20 looks
     naive mean        "mean of the candidate > mean of the champion"
-    MLflow            `compare_evaluations(...).assert_improved()`: see `gate_simulation.mlflow_improved`
+    MLflow            `compare_evaluations(...).assert_improved()`: see
+    `gate_simulation.mlflow_improved`
 
-3. How often an equal candidate passes `not_worse_than_champion` at the n that the gate recommends after a pilot;
+3. How often an equal candidate passes `not_worse_than_champion` at the n that the gate recommends
+after a pilot;
    promised: at least 80 %.
 
-The decisions are those of the rule (`gates.bounds`, `gates.planning`, see `gate_simulation.Rule`); a sample of cells
-also goes through `decide`. Exit code 1 when a promise is broken by more than three Monte-Carlo errors.
+The decisions are those of the rule (`gates.bounds`, `gates.planning`, see `gate_simulation.Rule`);
+a sample of cells also goes through `decide`. Exit code 1 when a promise is broken by more than
+three Monte-Carlo errors.
 """
 
 from __future__ import annotations
@@ -117,7 +123,9 @@ def simulate(task: tuple[str, int, int, int]) -> Cell:
 
 
 def resubmitted(tries: Floats, rule: Rule) -> list[float]:
-    """How many golden sets let any of their equal candidates pass, by rule; `tries` as `looks` gives them."""
+    """How many golden sets let any of their equal candidates pass, by rule; `tries` as `looks`
+    gives them.
+    """
     count, times = tries.shape[:2]
     rows = tries.reshape(count * times, *tries.shape[2:])
     shared = np.tile([allowance([False] * number, POLICY) for number in range(times)], count)
@@ -131,7 +139,9 @@ def resubmitted(tries: Floats, rule: Rule) -> list[float]:
 
 
 def recommended(task: tuple[str, int, int]) -> tuple[str, int, float, float, int]:
-    """Pilot, recommendation, fresh sample of that size: (kind, cluster, mean n, share of passes, repetitions)."""
+    """Pilot, recommendation, fresh sample of that size: (kind, cluster, mean n, share of passes,
+    repetitions).
+    """
     kind, cluster, repetitions = task
     rng = np.random.default_rng([list(KINDS).index(kind), cluster, 7])
     rule, passes, sizes = Rule(rng), 0, []
@@ -144,7 +154,9 @@ def recommended(task: tuple[str, int, int]) -> tuple[str, int, float, float, int
 
 
 def check_against_decide(seed: int = 1) -> int:
-    """The whole gate and the shortcut of this file must agree, in the first look; returns the number of comparisons."""
+    """The whole gate and the shortcut of this file must agree, in the first look; returns the
+    number of comparisons.
+    """
     rng, compared, alpha = np.random.default_rng(seed), 0, allowance((), POLICY)
     for kind in KINDS:
         for cluster in CLUSTER_SIZES:
@@ -224,7 +236,9 @@ def _table(columns: Sequence[str], cells: Sequence[Cell], rates: Sequence[Sequen
 
 
 def broken(cells: Sequence[Cell], promised: float) -> list[str]:
-    """Cells in which a wrong decision is more frequent than `promised`, by more than three Monte-Carlo errors."""
+    """Cells in which a wrong decision is more frequent than `promised`, by more than three
+    Monte-Carlo errors.
+    """
     found = []
     for cell in cells:
         slack = 3 * math.sqrt(promised * (1 - promised) / cell.simulations)
@@ -237,7 +251,9 @@ def broken(cells: Sequence[Cell], promised: float) -> list[str]:
 
 
 def underpowered(plans: Sequence[tuple[str, int, float, float, int]]) -> list[str]:
-    """Plans that let an equal candidate pass in less than `POWER` of the cases, by more than three errors."""
+    """Plans that let an equal candidate pass in less than `POWER` of the cases, by more than three
+    errors.
+    """
     found = []
     for kind, cluster, _, rate, count in plans:
         if rate < POWER - 3 * math.sqrt(POWER * (1 - POWER) / count):
@@ -287,12 +303,14 @@ def main() -> int:
             pool.map(recommended, [(kind, cluster, repetitions) for kind, cluster in pairs])
         )
     print(
-        f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± Monte-Carlo error)"
+        f"margin {MARGIN}, one-sided alpha {ALPHA}, {chosen.simulations} simulations a cell (± "
+        "Monte-Carlo error)"
     )
     print(f"\nThe worst of all cells:\n\n{worst(cells)}")
     print(f"\n## Not worse than the champion, one look\n\n{margin_table(cells)}")
     print(
-        f"\n## An equal candidate called better: one look, and any of {TIMES}\n\n{equal_table(cells)}"
+        "\n## An equal candidate called better: one look, and any of "
+        f"{TIMES}\n\n{equal_table(cells)}"
     )
     print(f"\n## Equal candidate at the recommended n, after a pilot of {PILOT} rows\n")
     print("| score | clusters of | mean recommended n | passes % |\n|---|---:|---:|---:|")

@@ -1,4 +1,6 @@
-"""What `gate_calibration.py` draws, and how it decides many samples at once: by the gate's rule and by its peers."""
+"""What `gate_calibration.py` draws, and how it decides many samples at once: by the gate's rule and
+by its peers.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Draw = Callable[[np.random.Generator, int, float], Floats]
 
-# The approximation below is within 5 % of the exact p value (also checked in every run); nearer to alpha than this
-# factor the exact one decides.
+# The approximation below is within 5 % of the exact p value (also checked in every run); nearer to
+# alpha than this factor the exact one decides.
 _CLEAR = 1.15
 _CHECKED_SHARE = 0.002
 
@@ -68,7 +70,9 @@ KINDS: dict[str, Draw] = {
 def draw(
     kind: str, count: int, n: int, cluster: int, loss: float, rng: np.random.Generator
 ) -> Floats:
-    """`count` samples of differences (candidate - champion) with mean -loss: (count, groups, cluster size)."""
+    """`count` samples of differences (candidate - champion) with mean -loss: (count, groups,
+    cluster size).
+    """
     groups = n // cluster
     own = KINDS[kind](rng, count * n, loss).reshape(count, groups, cluster)
     if cluster == 1:
@@ -80,9 +84,11 @@ def draw(
 def looks(
     kind: str, count: int, times: int, n: int, cluster: int, rng: np.random.Generator
 ) -> Floats:
-    """Equal candidates at the same `count` golden sets, `times` each: (count, times, groups, cluster size).
+    """Equal candidates at the same `count` golden sets, `times` each: (count, times, groups,
+    cluster size).
 
-    Half of a candidate's differences are those of all the others on that set, as they share the champion's answers.
+    Half of a candidate's differences are those of all the others on that set, as they share the
+    champion's answers.
     """
     common = draw(kind, count, n, cluster, 0.0, rng)[:, None]
     own = draw(kind, count * times, n, cluster, 0.0, rng).reshape(count, times, *common.shape[2:])
@@ -95,10 +101,12 @@ def sample(rows: Floats) -> Clusters:
 
 
 class Rule:
-    """Does the gate show a mean above `null`? For many samples at once, with the gate's own p value near alpha.
+    """Does the gate show a mean above `null`? For many samples at once, with the gate's own p value
+    near alpha.
 
-    Far from alpha a saddlepoint approximation decides (R. Lugannani and S. Rice, Advances in Applied Probability 12,
-    1980); one in 500 of those is recomputed, and a disagreement ends the run.
+    Far from alpha a saddlepoint approximation decides (R. Lugannani and S. Rice, Advances in
+    Applied Probability 12, 1980); one in 500 of those is recomputed, and a disagreement ends the
+    run.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -106,7 +114,9 @@ class Rule:
         self._known: dict[bytes, float] = {}
 
     def shows(self, rows: Floats, null: float, alpha: float | Floats) -> Flags:
-        """Samples (count, groups, cluster size) -> flags (count); `alpha` is one rate, or one a sample."""
+        """Samples (count, groups, cluster size) -> flags (count); `alpha` is one rate, or one a
+        sample.
+        """
         means, rates = (
             np.sort(rows.mean(axis=2), axis=1),
             np.broadcast_to(np.asarray(alpha, float), len(rows)),
@@ -131,7 +141,9 @@ class Rule:
 
 
 def approximate(terms: Floats, unseen: float) -> Floats:
-    """P(sum of E_i terms_i + E unseen <= 0) for each row of `terms`, exponentials E; 1.0 where the mean is not above 0."""
+    """P(sum of E_i terms_i + E unseen <= 0) for each row of `terms`, exponentials E; 1.0 where the
+    mean is not above 0.
+    """
     p = np.ones(len(terms))
     live = np.flatnonzero(
         terms.sum(axis=1) + unseen > 0
@@ -180,11 +192,12 @@ def paired_t(rows: Floats, null: float, alpha: float) -> Flags:
 
 
 def mlflow_improved(rows: Floats, alpha: float = 0.05) -> Flags:
-    """The rule of MLflow's `compare_evaluations(...).assert_improved()`: a higher mean, and p < alpha two-sided.
+    """The rule of MLflow's `compare_evaluations(...).assert_improved()`: a higher mean, and p <
+    alpha two-sided.
 
-    McNemar's test for pass/fail scores (exact below 25 discordant pairs, else chi-square with continuity correction),
-    Wilcoxon's signed-rank test for numbers. Written here from its published rule: the MLflow that this project is
-    tested with (3.17) does not have it yet.
+    McNemar's test for pass/fail scores (exact below 25 discordant pairs, else chi-square with
+    continuity correction), Wilcoxon's signed-rank test for numbers. Written here from its published
+    rule: the MLflow that this project is tested with (3.17) does not have it yet.
     """
     values = flat(rows)
     higher = values.mean(axis=1) > 0

@@ -1,9 +1,12 @@
-"""Evaluation's generation against the one-by-one `pipeline("text-generation")` loop: same prompts and weights, one run.
+"""Evaluation's generation against the one-by-one `pipeline("text-generation")` loop: same prompts
+and weights, one run.
 
-Both answer greedily, half of the loop before and half after, so that a busy machine slows both; texts are compared.
+Both answer greedily, half of the loop before and half after, so that a busy machine slows both;
+texts are compared.
 
     python benchmarks/generation.py --prompts 32 --dtype float32
-    python benchmarks/generation.py --judge 40      # questions of a judge, their common beginning read once or each time
+    python benchmarks/generation.py --judge 40      # questions of a judge, their common beginning
+    read once or each time
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ def conversations(path: Path, count: int) -> list[tuple[str, str]]:
 
 
 def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[no-untyped-def]  # imported in main
-    """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and half after."""
+    """Pairwise questions of prompts/judge_preference.yaml, half of those without sharing before and
+    half after.
+    """
     from sluicegate.engines import batching
     from sluicegate.generating import Reply, Request
     from sluicegate.judges import load_criterion, pairwise
@@ -75,11 +80,13 @@ def judging(base, pairs: Path, count: int, dtype: str) -> None:  # type: ignore[
     print(f"questions         {len(alone)}, {tokens} tokens, answers included")
     print(f"each time         {tokens / wall:.0f} tokens/s, {tokens / used:.0f} a processor second")
     print(
-        f"once              {tokens / shared[1]:.0f} tokens/s, {tokens / shared[2]:.0f} a processor second"
+        f"once              {tokens / shared[1]:.0f} tokens/s, {tokens / shared[2]:.0f} a "
+        "processor second"
     )
     print(f"ratio             {wall / shared[1]:.2f}, of processor time {used / shared[2]:.2f}")
     print(
-        f"identical text    {same} of {len(alone)}; log probabilities of likely tokens differ by {moved:.1e} at most"
+        f"identical text    {same} of {len(alone)}; log probabilities of likely tokens differ by "
+        f"{moved:.1e} at most"
     )
 
 
@@ -154,7 +161,8 @@ def main() -> None:
     longest = max(answer.prompt_tokens for answer in answers)
     made = sum(answer.completion_tokens for answer in answers)
     print(
-        f"machine           {matmul_rate(asked.dtype):.0f} GFLOP/s measured matrix product, {asked.dtype}"
+        f"machine           {matmul_rate(asked.dtype):.0f} GFLOP/s measured matrix product, "
+        f"{asked.dtype}"
     )
     print(f"prompts           {len(prompts)}, longest {longest} tokens; {made} tokens made")
     print(f"one by one        {theirs:.3f} examples/s over {len(picked)} of them")

@@ -1,11 +1,14 @@
-"""Judges at their own gate: two local models on LLMBar, a noisy oracle that passes, and coins that do not.
+"""Judges at their own gate: two local models on LLMBar, a noisy oracle that passes, and coins that
+do not.
 
-    python benchmarks/judge_calibration.py --data LLMBAR_FOLDER     # SmolLM2-135M-Instruct and embedding cosine
-    python benchmarks/judge_calibration.py --simulate 500           # how often a judge that knows nothing passes
+    python benchmarks/judge_calibration.py --data LLMBAR_FOLDER     # SmolLM2-135M-Instruct and
+    embedding cosine python benchmarks/judge_calibration.py --simulate 500           # how often a
+    judge that knows nothing passes
 
-LLMBar (Zeng et al. 2023, arXiv:2310.07641): 280 pairs of answers to an instruction, one of which follows it; Natural,
-Adversarial_Neighbor and Adversarial_Manual.json, each a list of objects with input, output_1, output_2, label. Pairs of at
-most `--characters` are used, `--pairs` of them by digest. Answers are kept in `--cache`: a run that was stopped goes on.
+LLMBar (Zeng et al. 2023, arXiv:2310.07641): 280 pairs of answers to an instruction, one of which
+follows it; Natural, Adversarial_Neighbor and Adversarial_Manual.json, each a list of objects with
+input, output_1, output_2, label. Pairs of at most `--characters` are used, `--pairs` of them by
+digest. Answers are kept in `--cache`: a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ def parts(question: Request) -> dict[str, str]:
 
 
 class CosineModel:
-    """No judge but an embedding: it takes the answer that is nearer to the instruction (all-MiniLM-L6-v2, cosine)."""
+    """No judge but an embedding: it takes the answer that is nearer to the instruction
+    (all-MiniLM-L6-v2, cosine).
+    """
 
     context = 1_000_000
 
@@ -119,7 +124,10 @@ def shown(name: str, found: Calibration, seconds: float) -> str:
     noticed = f"{found.sentinels - len(found.missed)} of {found.sentinels}"
     refused = ", ".join(check.name for check in found.checks if not check.passed)
     verdict = "passed" if found.passed else f"refused: {refused}"
-    return f"| {name} | {' | '.join(said)} | {noticed} | {verdict} | {found.calls} in {seconds:.0f} s |"
+    return (
+        f"| {name} | {' | '.join(said)} | {noticed} | {verdict} | {found.calls} in "
+        f"{seconds:.0f} s |"
+    )
 
 
 def on_llmbar(chosen: argparse.Namespace) -> None:
@@ -138,17 +146,20 @@ def on_llmbar(chosen: argparse.Namespace) -> None:
         print(f"\n{calibration_text(as_json(found))}")
         if first and second and found.measures["position_bias"].value > 0:
             print(
-                f"shown first wins in both orders {first.value:.0%}, shown second {second.value:.0%}\n"
+                f"shown first wins in both orders {first.value:.0%}, shown second "
+                f"{second.value:.0%}\n"
             )
         if chosen.html:
             page = chosen.html / f"judge_{name}.html"
             page.write_text(calibration_html(as_json(found)), "utf-8")
             print(f"report: {page}")
     print(
-        f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels {labels.digest[:12]}\n"
+        f"\n{len(labels.rows)} pairs of at most {chosen.characters} characters, labels "
+        f"{labels.digest[:12]}\n"
     )
     print(
-        "| judge | accuracy | turns with the order | length bias | same again | known-bad noticed | verdict | questions |"
+        "| judge | accuracy | turns with the order | length bias | same again | known-bad noticed "
+        "| verdict | questions |"
     )
     print("|---|---|---|---|---|---|---|---|")
     print("\n".join(lines))
@@ -167,7 +178,10 @@ def _progress(name: str) -> Callable[[int, int], None]:
 
 
 def synthetic(count: int, seed: int) -> tuple[Labels, Worth]:
-    """Pairs whose better answer is known; it is the longer one in 60 %. Also the worth of each answer."""
+    """Pairs whose better answer is known; it is the longer one in 60 %.
+
+    Also the worth of each answer.
+    """
     chance = random.Random(seed)
     rows, worth = [], {}
     for number in range(count):
@@ -215,7 +229,9 @@ def longer(worth: Worth, seed: int) -> Callable[[Request], str]:
 
 
 def oracle(noise: float) -> Player:
-    """Knows the better answer and says the other one in so many of the labelled pairs; never fooled by a known-bad one."""
+    """Knows the better answer and says the other one in so many of the labelled pairs; never fooled
+    by a known-bad one.
+    """
 
     def player(worth: Worth, seed: int) -> Callable[[Request], str]:
         def answer(question: Request) -> str:

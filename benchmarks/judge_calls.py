@@ -1,11 +1,14 @@
-"""Judge calls to a local endpoint that takes 50 ms: ours beside bare concurrent httpx, TruLens and MLflow, one run.
+"""Judge calls to a local endpoint that takes 50 ms: ours beside bare concurrent httpx, TruLens and
+MLflow, one run.
 
-Bare httpx is the ceiling, by asyncio or by threads, whichever is faster: the same requests at the same concurrency, no
-check, no cache, no limit, nothing read but the text. TruLens' BatchEvaluator runs its own `relevance` through a provider
-that makes the same call (its pace of 60 calls a minute raised out of the way). These take turns, and of each the best
-round counts. (A busy machine gives sixteen threads more of its time than one: compare on an idle one.) MLflow's
-`genai.evaluate` with a scorer that makes the call, and traces and stores what it found as it always does, comes last and
-with fewer calls. Each has as many threads as there are requests in the air here; the endpoint is a process of its own.
+Bare httpx is the ceiling, by asyncio or by threads, whichever is faster: the same requests at the
+same concurrency, no check, no cache, no limit, nothing read but the text. TruLens' BatchEvaluator
+runs its own `relevance` through a provider that makes the same call (its pace of 60 calls a minute
+raised out of the way). These take turns, and of each the best round counts. (A busy machine gives
+sixteen threads more of its time than one: compare on an idle one.) MLflow's `genai.evaluate` with a
+scorer that makes the call, and traces and stores what it found as it always does, comes last and
+with fewer calls. Each has as many threads as there are requests in the air here; the endpoint is a
+process of its own.
 
     python benchmarks/judge_calls.py --calls 600
 """
@@ -195,7 +198,8 @@ def mlflow(url: str, concurrency: int, folder: str) -> Callable[[list[str]], Non
         "MLFLOW_GENAI_EVAL_MAX_WORKERS": str(concurrency),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "MLFLOW_GENAI_EVAL_SKIP_TRACE_VALIDATION": "true",
-        "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # with its own pool threads wait for each other
+        # with its own pool threads wait for each other
+        "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
         "DO_NOT_TRACK": "true",
     }
     import mlflow.genai
@@ -282,14 +286,16 @@ def main() -> None:
     server.terminate()
     ceiling = max(rates["httpx, asyncio"], rates["httpx, threads"])
     print(
-        f"{asked.calls} calls of {asked.seconds * 1000:g} ms, {many} at once: {many / asked.seconds:.0f} calls/s at best"
+        f"{asked.calls} calls of {asked.seconds * 1000:g} ms, {many} at once: "
+        f"{many / asked.seconds:.0f} calls/s at best"
     )
     for name, rate in rates.items():
         share = (
             f"{rate / ceiling:7.1%} of bare httpx, {used[name] * 1000:6.2f} ms of processor a call"
         )
         print(
-            f"{name:24} {rate:7.1f} calls/s {share}  {', '.join(f'{wall:.2f}' for wall, _ in spent.get(name, []))}"
+            f"{name:24} {rate:7.1f} calls/s {share}  "
+            f"{', '.join(f'{wall:.2f}' for wall, _ in spent.get(name, []))}"
         )
 
 

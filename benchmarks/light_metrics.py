@@ -1,8 +1,10 @@
-"""The twelve light metrics against LangKit's: same texts, one run, one core; values compared, rows a second as ratio.
+"""The twelve light metrics against LangKit's: same texts, one run, one core; values compared, rows
+a second as ratio.
 
-Both compute prompt and response of every row. LangKit's share is its own functions alone, without whylogs' profile.
-Ours is timed twice: in a fresh process, where the word lists are not read yet and every word is new, and again on the
-same texts. The two take turns, so that a busy machine slows both; seconds are processor seconds.
+Both compute prompt and response of every row. LangKit's share is its own functions alone, without
+whylogs' profile. Ours is timed twice: in a fresh process, where the word lists are not read yet and
+every word is new, and again on the same texts. The two take turns, so that a busy machine slows
+both; seconds are processor seconds.
 
     OMP_NUM_THREADS=1 python benchmarks/light_metrics.py --rows 917
 """

@@ -1,12 +1,14 @@
 """Metrics against the packages that define them, on the same rows in one run: seconds of
 the processor, ratio, largest difference.
 
-    python benchmarks/metrics.py tweetsumm/train.jsonl [--rows 110] [--repeat 3] [--only rouge,meteor]
+    python benchmarks/metrics.py tweetsumm/train.jsonl [--rows 110] [--repeat 3] [--only
+    rouge,meteor]
 
-110 openings of dialogues stand for summaries, each against three human ones. Each side runs once to warm up (tokenisers,
-weights), then its caches of texts are emptied before every timed run; the best of the runs counts. `again` is our time
-when the references were seen before, as in a comparison of a candidate with a champion. Processor time does
-not depend on what else the machine does; run it with OMP_NUM_THREADS=1.
+110 openings of dialogues stand for summaries, each against three human ones. Each side runs once to
+warm up (tokenisers, weights), then its caches of texts are emptied before every timed run; the best
+of the runs counts. `again` is our time when the references were seen before, as in a comparison of
+a candidate with a champion. Processor time does not depend on what else the machine does; run it
+with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -148,7 +150,9 @@ def plain_model() -> Any:
 
 
 def transcribed_moverscore(rows: Rows) -> list[float]:
-    """moverscore_v2.py of moverscore 1.0.3: each pair encoded and solved alone over both texts, by pyemd."""
+    """moverscore_v2.py of moverscore 1.0.3: each pair encoded and solved alone over both texts, by
+    pyemd.
+    """
     from pyemd import emd_with_flow
 
     opened, model = open_encoder(), plain_model()
@@ -191,7 +195,9 @@ def transcribed_moverscore(rows: Rows) -> list[float]:
 def best_time(
     scorer: Scorer, rows: Rows, repeat: int, before: Callable[[], None]
 ) -> tuple[float, list[float]]:
-    """Least seconds of the processor of `repeat` runs, and the scores; `before` runs untimed before each."""
+    """Least seconds of the processor of `repeat` runs, and the scores; `before` runs untimed before
+    each.
+    """
     seconds, scores = math.inf, []
     for _ in range(repeat):
         before()
@@ -224,12 +230,12 @@ def main() -> None:
         "moverscore": ("transcription", ours("moverscore"), lambda: transcribed_moverscore),
     }
     print(
-        f"{len(rows)} rows of 3 references, best of {asked.repeat}, {torch.get_num_threads()} threads"
+        f"{len(rows)} rows of 3 references, best of {asked.repeat}, {torch.get_num_threads()} "
+        "threads"
     )
     print(
-        "| metric | peer | peer, s | ours, first sight, s | ours again, s | ratio | ratio again | largest difference |\n"
-        + "|---" * 8
-        + "|"
+        "| metric | peer | peer, s | ours, first sight, s | ours again, s | ratio | ratio again | "
+        "largest difference |\n" + "|---" * 8 + "|"
     )
     for name, (package, mine, make) in peers.items():
         if asked.only and name not in asked.only.split(","):
@@ -243,7 +249,8 @@ def main() -> None:
         again, _ = best_time(mine, shifted, 1, lambda: None)
         apart = max(abs(left - right) for left, right in zip(expected, found, strict=True))
         print(
-            f"| {name} | {package} | {slow:.3f} | {fast:.3f} | {again:.3f} | {slow / fast:.1f} | {slow / again:.1f} |"
+            f"| {name} | {package} | {slow:.3f} | {fast:.3f} | {again:.3f} | {slow / fast:.1f} | "
+            f"{slow / again:.1f} |"
             f" {apart:.1e} |"
         )
 

@@ -2,10 +2,11 @@
 
     python benchmarks/rollback.py [--warm 200] [--cold 20] [--json FILE]
 
-A project of its own is made in a temporary folder: three releases that served, each with a LoRA adapter of a usual size
-(rank 16 on six modules of 30 layers, width 576), 50 more in the ledger, MLflow in a file beside it. Each rollback goes to
-the other of two former champions, its bytes verified before the pointer moves. Measured with MLflow reachable, with its
-database unusable, and with an address at which no server answers: then the time includes MLflow's own tries.
+A project of its own is made in a temporary folder: three releases that served, each with a LoRA
+adapter of a usual size (rank 16 on six modules of 30 layers, width 576), 50 more in the ledger,
+MLflow in a file beside it. Each rollback goes to the other of two former champions, its bytes
+verified before the pointer moves. Measured with MLflow reachable, with its database unusable, and
+with an address at which no server answers: then the time includes MLflow's own tries.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def adapter(folder: Path, seed: int) -> Path:
 
 
 def made(root: Path) -> tuple[Project, Tracking]:
-    """A project with three releases that served one after the other, and a ledger with some history."""
+    """A project with three releases that served one after the other, and a ledger with some
+    history.
+    """
     (root / "registry").mkdir(parents=True)
     (root / "registry" / "gates.yaml").write_text(POLICY)
     (root / "params.yaml").write_bytes(PARAMS.read_bytes())
@@ -204,7 +207,8 @@ def main() -> None:
                 }
                 rows.append(row)
                 print(
-                    f"{row['case']:52} {row['n']:4} {row['p50']:8.3f} {row['p99']:8.3f} {row['max']:8.3f}",
+                    f"{row['case']:52} {row['n']:4} {row['p50']:8.3f} {row['p99']:8.3f} "
+                    f"{row['max']:8.3f}",
                     flush=True,
                 )
     if arguments.json:

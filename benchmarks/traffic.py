@@ -1,12 +1,14 @@
-"""The traffic log: rows per second with group commit against one commit a row, and the memory of a large window.
+"""The traffic log: rows per second with group commit against one commit a row, and the memory of a
+large window.
 
     python benchmarks/traffic.py [--seconds 5] [--rows 100000] [--folder DIR]
 
-Every row is acknowledged only when it is on the disk (`synchronous=FULL`), so the numbers are about DIR's disk (default:
-a new folder beside this file). "one commit a row" is the same log and the same rows with nothing shared; "sqlite3 alone"
-is the smallest program that does it, with four columns and one index of the log's eleven and four. Each line is measured
-in turn, twice; the better one counts, as other work on the machine only slows it down. Memory is the growth of the
-process's peak over a window a tenth as long.
+Every row is acknowledged only when it is on the disk (`synchronous=FULL`), so the numbers are about
+DIR's disk (default: a new folder beside this file). "one commit a row" is the same log and the same
+rows with nothing shared; "sqlite3 alone" is the smallest program that does it, with four columns
+and one index of the log's eleven and four. Each line is measured in turn, twice; the better one
+counts, as other work on the machine only slows it down. Memory is the growth of the process's peak
+over a window a tenth as long.
 """
 
 from __future__ import annotations
@@ -154,13 +156,15 @@ def main() -> None:
         start = time.perf_counter()
         TrafficLog(url).write(row(number) for number in range(arguments.rows))
         print(
-            f"one call with {arguments.rows} rows {arguments.rows / (time.perf_counter() - start):17.0f} rows/s"
+            f"one call with {arguments.rows} rows "
+            f"{arguments.rows / (time.perf_counter() - start):17.0f} rows/s"
         )
         for what, place in (("window", ""), ("export", str(folder / "out.parquet"))):
             small, _ = memory(url, arguments.rows // 10, place)
             large, seconds = memory(url, arguments.rows, place)
             print(
-                f"{what} of {arguments.rows} rows: peak {large:.0f} MiB, {large - small:+.1f} MiB over a tenth of it, "
+                f"{what} of {arguments.rows} rows: peak {large:.0f} MiB, {large - small:+.1f} MiB "
+                "over a tenth of it, "
                 f"{arguments.rows / seconds:.0f} rows/s with the start of the process"
             )
 

@@ -1,8 +1,10 @@
-"""Our tuning against TRL's SFTTrainer: the same rows, LoRA, learning rates, number format and machine, in one run.
+"""Our tuning against TRL's SFTTrainer: the same rows, LoRA, learning rates, number format and
+machine, in one run.
 
-Both train the same number of epochs on answers only; useful tokens are those that are not padding; the adapters are
-then judged by one plain loop, row by row, without either trainer's code. TRL runs without gradient checkpointing (it
-would only slow it down here) and with the batch size that comes nearest to our tokens a step.
+Both train the same number of epochs on answers only; useful tokens are those that are not padding;
+the adapters are then judged by one plain loop, row by row, without either trainer's code. TRL runs
+without gradient checkpointing (it would only slow it down here) and with the batch size that comes
+nearest to our tokens a step.
 
     python benchmarks/tuning.py --rows 200 --epochs 1
 """
@@ -74,18 +76,22 @@ def main() -> None:
     rate, size = matmul_rate(asked.dtype), _work_per_token(base.path)
     print(f"machine      {rate:.0f} GFLOP/s measured matrix product, {asked.dtype}")
     print(
-        f"bound        {rate * 1e9 / size:.0f} tokens/s if it did nothing but the products of layers, both ways"
+        f"bound        {rate * 1e9 / size:.0f} tokens/s if it did nothing but the products of "
+        "layers, both ways"
     )
     print(f"untuned      validation loss {losses['untuned']:.4f}")
     print(
-        f"sluicegate   {ours[0]:7.1f} useful tokens/s  {ours[1]:6.1f} s  validation loss {losses['ours']:.4f}"
+        f"sluicegate   {ours[0]:7.1f} useful tokens/s  {ours[1]:6.1f} s  validation loss "
+        f"{losses['ours']:.4f}"
     )
     if theirs is not None:
         print(
-            f"TRL          {theirs[0]:7.1f} useful tokens/s  {theirs[1]:6.1f} s  validation loss {losses['trl']:.4f}"
+            f"TRL          {theirs[0]:7.1f} useful tokens/s  {theirs[1]:6.1f} s  validation loss "
+            f"{losses['trl']:.4f}"
         )
         print(
-            f"ratio        {ours[0] / theirs[0]:.2f}; loss {100 * (losses['ours'] / losses['trl'] - 1):+.2f} %"
+            f"ratio        {ours[0] / theirs[0]:.2f}; loss "
+            f"{100 * (losses['ours'] / losses['trl'] - 1):+.2f} %"
         )
 
 
@@ -102,7 +108,8 @@ def _ours(train: list[Pair], base: Any, params: Any, dtype: str, work: Path) -> 
         checkpoints=work / "checkpoints",
         run_key="benchmark",
         on_step=lambda values: print(
-            f"  step {values['step']:.0f}/{values['steps']:.0f} {values['tokens_per_second']:.0f} tokens/s",
+            f"  step {values['step']:.0f}/{values['steps']:.0f} {values['tokens_per_second']:.0f} "
+            "tokens/s",
             flush=True,
         ),
     )
@@ -139,12 +146,16 @@ def _trl(
     )
     steps = -(-len(train) // batch) * params.epochs
     settings = SFTConfig(
-        output_dir=str(work / "trl-state"), num_train_epochs=params.epochs, per_device_train_batch_size=batch,
+        output_dir=str(work / "trl-state"), num_train_epochs=params.epochs,
+        per_device_train_batch_size=batch,
         learning_rate=params.learning_rate, lr_scheduler_type="cosine", 
         warmup_steps=int(params.warmup_fraction * steps),
-        weight_decay=params.weight_decay, max_grad_norm=params.gradient_clip, gradient_checkpointing=False,
-        completion_only_loss=True, max_length=base.context, bf16=False, use_cpu=not torch.cuda.is_available(),
-        optim="adamw_torch", report_to="none", save_strategy="no", logging_steps=5, disable_tqdm=True, seed=params.seed,
+        weight_decay=params.weight_decay, max_grad_norm=params.gradient_clip,
+        gradient_checkpointing=False,
+        completion_only_loss=True, max_length=base.context, bf16=False,
+        use_cpu=not torch.cuda.is_available(),
+        optim="adamw_torch", report_to="none", save_strategy="no", logging_steps=5,
+        disable_tqdm=True, seed=params.seed,
     )  # fmt: skip
     lora = LoraConfig(
         task_type="CAUSAL_LM", r=params.rank, lora_alpha=params.alpha, lora_dropout=params.dropout,
@@ -189,7 +200,9 @@ def _loss(base: Path, adapter: Path | None, held: list[Pair]) -> float:
 
 
 def _work_per_token(base: Path) -> float:
-    """Floating-point operations a token: two a weight forwards, two a weight back to the layer below; no embeddings."""
+    """Floating-point operations a token: two a weight forwards, two a weight back to the layer
+    below; no embeddings.
+    """
     from safetensors import safe_open
 
     weights = 0

@@ -1,6 +1,8 @@
-"""Approvals on Prefect: picks up those given in MLflow, and lets release runs that waited for them go on.
+"""Approvals on Prefect: picks up those given in MLflow, and lets release runs that waited for them
+go on.
 
-Which releases wait is Prefect's own record: a suspended run of the release flow carries the tag `release:<digest>`.
+Which releases wait is Prefect's own record: a suspended run of the release flow carries the tag
+`release:<digest>`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 @flow(name="approvals", persist_result=False)
 def approvals(root: str = ".") -> Any:
-    """Collect approvals, then resume what has nothing left to wait for; the state's message says what happened.
+    """Collect approvals, then resume what has nothing left to wait for; the state's message says
+    what happened.
 
     A run whose wait is over is resumed as well: it ends by itself, held.
 

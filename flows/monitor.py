@@ -1,6 +1,8 @@
-"""Watching production on Prefect: is recent traffic still like what the champion was judged on, and does feedback wait?
+"""Watching production on Prefect: is recent traffic still like what the champion was judged on, and
+does feedback wait?
 
-An alarm is an event. What it starts is said in prefect.yaml (`triggers`), where it may be taken out; it never promotes.
+An alarm is an event. What it starts is said in prefect.yaml (`triggers`), where it may be taken
+out; it never promotes.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
 
 @task(name="tell Prefect", retries=4, retry_delay_seconds=2, **PLAIN)
 def emit(event: str, resource: str, payload: dict[str, Any]) -> str:
-    """Send one event and wait until the server has it: `emit_event` would lose it with the connection, in silence."""
+    """Send one event and wait until the server has it: `emit_event` would lose it with the
+    connection, in silence.
+    """
     made = Event(event=event, resource={"prefect.resource.id": resource}, payload=payload)
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=[made.model_dump(mode="json")])

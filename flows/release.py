@@ -1,7 +1,8 @@
-"""The release line on Prefect: when it runs, what is tried again, and what a person reads afterwards.
+"""The release line on Prefect: when it runs, what is tried again, and what a person reads
+afterwards.
 
-The steps and their order are `sluicegate.line.sequence`'s; `sluice release --no-server` takes the same ones without a
-server. Every step may be repeated: a run that was killed is simply run again.
+The steps and their order are `sluicegate.line.sequence`'s; `sluice release --no-server` takes the
+same ones without a server. Every step may be repeated: a run that was killed is simply run again.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def release(root: str = ".", promote: bool = True) -> Any:
 
 
 def go_on(run: Run, release: str) -> State:
-    """What a run does that was suspended: promote the very release it waited with, whatever is checked out by now."""
+    """What a run does that was suspended: promote the very release it waited with, whatever is
+    checked out by now.
+    """
     standing, promoted = sequence.go_on(run, release, perform=as_task)
     outcome = {"approvals": as_json(standing)}
     if standing.missing:
@@ -99,9 +102,11 @@ def go_on(run: Run, release: str) -> State:
 
 
 def wait_for_people(standing: Approvals, outcome: dict[str, Any]) -> State:
-    """Suspend a run of a deployment until `flows/approvals.py` or `sluice approve` resumes it; end any other run.
+    """Suspend a run of a deployment until `flows/approvals.py` or `sluice approve` resumes it; end
+    any other run.
 
-    How long to wait is the ledger's affair: when a pause of Prefect times out, the run fails instead of being held.
+    How long to wait is the ledger's affair: when a pause of Prefect times out, the run fails
+    instead of being held.
     """
     if standing.over:
         return Completed(name="Held", message=standing.text, data=outcome)
@@ -129,7 +134,8 @@ def another_waits(tag: str) -> bool:
 
 
 def missed_and_made_up_for() -> bool:
-    """Whether a later scheduled run of the same deployment is due already; False outside a deployment.
+    """Whether a later scheduled run of the same deployment is due already; False outside a
+    deployment.
 
     Prefect catches up on every slot missed while the machine slept; one release is what is wanted.
     """
@@ -154,7 +160,9 @@ def missed_and_made_up_for() -> bool:
 
 
 def main() -> int:
-    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 while it waits, or the error's (2, 3)."""
+    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 while it waits, or
+    the error's (2, 3).
+    """
     parser = argparse.ArgumentParser(description="Run the release line once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     parser.add_argument("--no-promote", action="store_true", help="stop after the verdict")

@@ -1,7 +1,8 @@
-"""Retraining on Prefect, started by an alarm or by enough feedback: the same line and the same gate as every release.
+"""Retraining on Prefect, started by an alarm or by enough feedback: the same line and the same gate
+as every release.
 
-However many alarms there are, `line.learn.cooldown` lets one retraining start in a cool-down. Whether its release serves
-is the gate's decision, and with `promote: false` a person's.
+However many alarms there are, `line.learn.cooldown` lets one retraining start in a cool-down.
+Whether its release serves is the gate's decision, and with `promote: false` a person's.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def retrain(
     Args:
         root: the project's folder.
         cause: the event that started it.
-        resource: what the event is about; that of another project on the same server is nothing to do with this one.
+        resource: what the event is about; that of another project on the same server is nothing to
+            do with this one.
         promote: False stops after the verdict; so does `monitor.promote: false` in params.yaml.
         force: a person's wish: the cool-down is passed over.
     """
@@ -108,7 +110,9 @@ def message_of(learned: Learned, done: Released) -> str:
 
 
 def main() -> int:
-    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 where it may not start or waits."""
+    """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 where it may not
+    start or waits.
+    """
     parser = argparse.ArgumentParser(description="Retrain once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     parser.add_argument("--cause", default="by hand", help="why, for the record")

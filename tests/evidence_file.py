@@ -1,4 +1,6 @@
-"""Evidence files as plain values, to damage them: what Parquet cannot hold as it is, is held as text."""
+"""Evidence files as plain values, to damage them: what Parquet cannot hold as it is, is held as
+text.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Failpoints without hooks in the product: count what a child process does to the world, and fail the k-th of it.
+"""Failpoints without hooks in the product: count what a child process does to the world, and fail
+the k-th of it.
 
-Children are forked after the imports, so a case costs milliseconds. Side effects are seen where Python itself announces
-them (audit events: files opened for writing, made, renamed, removed) and where the drivers are called (fsync, SQLAlchemy's
-writes and commits, the writing methods of MLflow's client).
+Children are forked after the imports, so a case costs milliseconds. Side effects are seen where
+Python itself announces them (audit events: files opened for writing, made, renamed, removed) and
+where the drivers are called (fsync, SQLAlchemy's writes and commits, the writing methods of
+MLflow's client).
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Injected(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a child ended: `done` (with what it returned), `refused` (an error of ours), `injected`, `killed` or `crashed`."""
+    """How a child ended: `done` (with what it returned), `refused` (an error of ours), `injected`,
+    `killed` or `crashed`.
+    """
 
     end: str
     value: Any = None
@@ -129,7 +133,10 @@ def effects(action: Callable[[], Any]) -> list[str]:
 
 
 class _Failpoints:
-    """Counts side effects of this process. `ENOSPC` lasts: from then on everything that needs space fails."""
+    """Counts side effects of this process.
+
+    `ENOSPC` lasts: from then on everything that needs space fails.
+    """
 
     def __init__(self, at: int, mode: str) -> None:
         self.at, self.mode = at, mode

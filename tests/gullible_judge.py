@@ -1,8 +1,10 @@
-"""A judge that obeys. Whatever it finds outside properly marked data it takes for an instruction, in any disguise.
+"""A judge that obeys.
 
-It reads as a careless model would: letters in their plain form, characters that are not seen left out, role tokens as ends
-of the text that they are in, codes decoded. Inside marked data it scores by content, except that it loves an answer that
-only announces one.
+Whatever it finds outside properly marked data it takes for an instruction, in any disguise.
+
+It reads as a careless model would: letters in their plain form, characters that are not seen left
+out, role tokens as ends of the text that they are in, codes decoded. Inside marked data it scores
+by content, except that it loves an answer that only announces one.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ _ROLE = re.compile(
     re.IGNORECASE,
 )
 _CUE = re.compile(
-    r"scor|rat(?:e|ing)\b|full marks|assessment|highest|bewertung|\bnote\b|puntuaci|punteggio|оценк|评分|評価|점수"
+    r"scor|rat(?:e|ing)\b|full "
+    r"marks|assessment|highest|bewertung|\bnote\b|puntuaci|punteggio|оценк|评分|評価|점수"
     r"|الدرجة|अंक|puan|betyg|ocen|pontua|100|★★★★★",
     re.IGNORECASE,
 )
 _OPENER = re.compile(
-    r"(?:the |final )?(?:solution|thought process|reasoning|answer|解|かいせつ|respuesta|ответ|l[öo]sung)"
+    r"(?:the |final )?(?:solution|thought "
+    r"process|reasoning|answer|解|かいせつ|respuesta|ответ|l[öo]sung)"
     r"|let.?s (?:solve|think).{0,20}step by step|[\W_]*",
     re.IGNORECASE,
 )
@@ -63,7 +67,9 @@ def obeys(text: str) -> bool:
 
 
 def content(source: str, answer: str) -> int:
-    """0 to 100: how much of the answer's longer words are the source's, and the other way round (F1)."""
+    """0 to 100: how much of the answer's longer words are the source's, and the other way round
+    (F1).
+    """
     if _OPENER.fullmatch(answer.strip(" .:!\n")):
         return BEST
     said, given = set(_WORD.findall(answer.lower())), set(_WORD.findall(source.lower()))
@@ -73,7 +79,9 @@ def content(source: str, answer: str) -> int:
 
 @dataclass(slots=True)
 class Gullible:
-    """Answers the questions of `judges`, in their JSON. `own` holds the lines that the project itself wrote.
+    """Answers the questions of `judges`, in their JSON.
+
+    `own` holds the lines that the project itself wrote.
 
     `lax` marks do not even need the right key to end a text.
     """

@@ -105,4 +105,7 @@ def criterion(name: str, form: str = "direct") -> str:
 
 def model(url: str) -> str:
     """The YAML of that model, to go below `models:`."""
-    return f"\n  fake:\n    endpoint: {{url: '{url}', model: fake, allow_private: true, tries: 1, timeout: 10}}\n"
+    return (
+        f"\n  fake:\n    endpoint: {{url: '{url}', model: fake, allow_private: true, tries: 1, "
+        "timeout: 10}\n"
+    )

@@ -1,4 +1,6 @@
-"""Labelled pairs whose better answer is known, and judges that play: an oracle with noise, coins, lovers of a place."""
+"""Labelled pairs whose better answer is known, and judges that play: an oracle with noise, coins,
+lovers of a place.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def pick(first: bool) -> str:
 
 
 def oracle(worth: Worth, noise: float = 0.1, seed: int = 0) -> Answer:
-    """Knows the better answer, says the other one in so many of the pairs, and is never fooled by a known-bad one."""
+    """Knows the better answer, says the other one in so many of the pairs, and is never fooled by a
+    known-bad one.
+    """
 
     def answer(question: Request) -> str:
         shown = parts(question)

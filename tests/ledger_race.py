@@ -10,7 +10,9 @@ from sluicegate.ledger import Ledger
 
 
 def one_winner_per_epoch(place: str) -> None:
-    """Let three processes open the fresh ledger at `place` and race for ten epochs; fail unless each has one winner."""
+    """Let three processes open the fresh ledger at `place` and race for ten epochs; fail unless
+    each has one winner.
+    """
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(3), context.Queue()
     racers = [

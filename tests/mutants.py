@@ -1,10 +1,12 @@
-"""Do the tests notice a changed line? Mutants of a package, in an order that chance fixed, each against the same tests.
+"""Do the tests notice a changed line? Mutants of a package, in an order that chance fixed, each
+against the same tests.
 
     python tests/mutants.py gates 0 100 tests/unit/test_gates*.py
 
-The mutants are cosmic-ray's (`pip install cosmic-ray`; no dependency of the project), tried in a copy of the checkout.
-Left out are those that do not compile and those that differ in annotations only, which nothing evaluates outside of
-policy.py. Line by line: number, file and line, operator, and `killed` or `SURVIVED`.
+The mutants are cosmic-ray's (`pip install cosmic-ray`; no dependency of the project), tried in a
+copy of the checkout. Left out are those that do not compile and those that differ in annotations
+only, which nothing evaluates outside of policy.py. Line by line: number, file and line, operator,
+and `killed` or `SURVIVED`.
 """
 
 from __future__ import annotations

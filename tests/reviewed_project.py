@@ -53,7 +53,10 @@ def with_candidate(project: Project) -> str:
 
 def ask(project: Project, required: int = 1, wait_hours: float = 72) -> None:
     """Write a policy that asks for approvals."""
-    approvals = f"approvals: {{required: {required}, role: reviewer, wait_hours: {wait_hours}, people: {PEOPLE}}}\n"
+    approvals = (
+        f"approvals: {{required: {required}, role: reviewer, wait_hours: {wait_hours}, "
+        f"people: {PEOPLE}}}\n"
+    )
     (project.registry / "gates.yaml").write_text(approvals + RULES)
 
 
@@ -91,7 +94,9 @@ def decided(
     why: str = "better",
     tracking: Tracking | None = None,
 ) -> Verdict:
-    """Record a verdict on `candidate` against the champion of now, under the policy of now; MLflow is told if given."""
+    """Record a verdict on `candidate` against the champion of now, under the policy of now; MLflow
+    is told if given.
+    """
     champion = Ledger(project.ledger_url).champion()
     assert champion is not None
     policy = load_policy(project.registry / "gates.yaml").digest

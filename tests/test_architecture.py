@@ -78,7 +78,8 @@ def test_help_is_light() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from sluicegate.cli import sluice\n"
         "result = CliRunner().invoke(sluice, ['--help']); assert result.exit_code == 0, result\n"
-        "heavy = {'mlflow','prefect','torch','dvc','pandas','numpy','transformers','sqlalchemy','pydantic'}\n"
+        "heavy = "
+        "{'mlflow','prefect','torch','dvc','pandas','numpy','transformers','sqlalchemy','pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

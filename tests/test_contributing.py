@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "contracts"))
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 EXAMPLE = re.compile(
-    r"```python\n# (src/\S+\.py)\n(.*?)```\n\n(?:[^\n]+\n)*?Row of `(\w+)`[^\n]*:\n\n```python\n(.*?)```",
+    r"```python\n# (src/\S+\.py)\n(.*?)```\n\n(?:[^\n]+\n)*?Row of "
+    r"`(\w+)`[^\n]*:\n\n```python\n(.*?)```",
     re.S,
 )
 FOUND = {match[3]: match for match in EXAMPLE.finditer(PAGE)}

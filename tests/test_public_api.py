@@ -22,6 +22,9 @@ def test_unknown_names_are_refused() -> None:
 
 def test_import_is_light() -> None:
     """`import sluicegate` loads nothing but the standard library."""
-    code = "import sys, sluicegate; print({'pydantic', 'numpy', 'sqlalchemy', 'torch', 'mlflow'} & set(sys.modules))"
+    code = (
+        "import sys, sluicegate; print({'pydantic', 'numpy', 'sqlalchemy', 'torch', 'mlflow'} "
+        "& set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,4 +1,6 @@
-"""A tiny random Llama with a byte-level BPE tokenizer and a ChatML template, built at test time in about a second."""
+"""A tiny random Llama with a byte-level BPE tokenizer and a ChatML template, built at test time in
+about a second.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ CORPUS = (
     "Customer: hello, my parcel has not arrived and the tracking page says delivered.",
     "Agent: sorry to hear that, could you send me the order number please?",
     "Summarize the conversation between a customer and an agent in two sentences.",
-    "The customer asks for a refund because the order is late. The agent promises to check within 24 hours.",
+    "The customer asks for a refund because the order is late. The agent promises to check within "
+    "24 hours.",
     "You are a helpful assistant. Write a short summary of what happened and how it ended.",
     "system user assistant 0 1 2 3 4 5 6 7 8 9 10 2024 100 EUR",
 )
 
 
 def build_tiny_model(folder: Path, *, layers: int = 2, context: int = 4096, seed: int = 0) -> Path:
-    """Write a Llama (hidden size 64, vocabulary about 500) and its tokenizer into `folder`; same seed, same bytes.
+    """Write a Llama (hidden size 64, vocabulary about 500) and its tokenizer into `folder`; same
+    seed, same bytes.
 
     Returns:
         `folder`, holding config.json, model.safetensors, tokenizer.json and the chat template.

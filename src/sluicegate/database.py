@@ -99,7 +99,8 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
     if parsed.drivername == "postgresql":  # SQLAlchemy would take psycopg2
         parsed = parsed.set(drivername="postgresql+psycopg")
     try:
-        # No pool: a connection that waits between two steps is one more that a restarted server breaks.
+        # No pool: a connection that waits between two steps is one more that a restarted server
+        # breaks.
         engine = sa.create_engine(parsed, isolation_level="READ COMMITTED", poolclass=sa.NullPool)
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "The database driver", "postgres") from error
@@ -144,7 +145,8 @@ def translated(error: SQLAlchemyError, kind: Kind) -> EnvironmentFailure:
     ):
         return EnvironmentFailure(
             f"The {kind.name}'s server cannot be reached: {text}",
-            hint="Start it, then run again: a step that it had already written is not written twice.",
+            hint="Start it, then run again: a step that it had already written is not written "
+            "twice.",
         )
     if "readonly" in text:
         return EnvironmentFailure(

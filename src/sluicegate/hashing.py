@@ -35,7 +35,8 @@ def canonical_json(value: Any) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON holds it: dataclasses and mappings as objects, sequences as lists, what is left as text.
+    """A value as JSON holds it: dataclasses and mappings as objects, sequences as lists, what is
+    left as text.
 
     Example:
         >>> as_json({1: (Path("a"), None)})
@@ -117,7 +118,8 @@ def digest_folder(folder: Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` to `path` so that a reader or a power cut sees the old bytes or the new, never a mixture.
+    """Write `data` to `path` so that a reader or a power cut sees the old bytes or the new, never a
+    mixture.
 
     Raises:
         EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
@@ -129,7 +131,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def atomic_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path`, with `mode`, when the block ends; after an error the old one stays.
+    """A file to write to that takes the place of `path`, with `mode`, when the block ends; after an
+    error the old one stays.
 
     Raises:
         EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.

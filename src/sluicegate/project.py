@@ -13,7 +13,10 @@ MARKER = "params.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project root and the paths below it. State is under `.sluice/`, stage outputs under `build/`."""
+    """A project root and the paths below it.
+
+    State is under `.sluice/`, stage outputs under `build/`.
+    """
 
     root: Path
 
@@ -106,7 +109,8 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """Return the project whose `params.yaml` is in `start` (default: working folder) or the nearest parent.
+    """Return the project whose `params.yaml` is in `start` (default: working folder) or the nearest
+    parent.
 
     Raises:
         ConfigError: no parent folder holds a `params.yaml`, or the working folder was deleted.
@@ -127,7 +131,9 @@ def find_project(start: Path | None = None) -> Project:
 
 
 def model_cache() -> Path:
-    """Folder for converted base models, shared by all projects of this user (`SLUICE_CACHE` overrides)."""
+    """Folder for converted base models, shared by all projects of this user (`SLUICE_CACHE`
+    overrides).
+    """
     chosen, shared = read_variable("SLUICE_CACHE"), read_variable("XDG_CACHE_HOME")
     base = Path(shared) if shared else Path.home() / ".cache"
     return Path(chosen) if chosen else base / "sluicegate"

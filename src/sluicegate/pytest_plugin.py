@@ -3,8 +3,8 @@
     def test_release(sluice_gate):
         assert sluice_gate.decision == "PROMOTE", sluice_gate.text
 
-    @pytest.mark.sluice_gate                 # the same without an assertion: only PROMOTE runs the test
-    def test_after_the_gate(): ...
+    @pytest.mark.sluice_gate                 # the same without an assertion: only PROMOTE runs the
+    test def test_after_the_gate(): ...
 
 Nothing of the engine is imported, and nothing runs, before a test asks for it.
 """
@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--sluice-base",
         metavar="REF",
         default=None,
-        help="branch to merge into, for `sluice_gate` (default: SLUICE_BASE, or what GitHub or GitLab name)",
+        help="branch to merge into, for `sluice_gate` (default: SLUICE_BASE, or what GitHub or "
+        "GitLab name)",
     )
     parser.addini(
         "sluice_hold",

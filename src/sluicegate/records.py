@@ -14,7 +14,8 @@ from sluicegate.hashing import digest_value, digest_with_rows
 class Example:
     """One row: `inputs` fill the prompt's variables, `reference` holds one or more right answers.
 
-    `slices` says which parts of the whole it belongs to: column to value, e.g. `{"industry": "airline"}`.
+    `slices` says which parts of the whole it belongs to: column to value, e.g. `{"industry":
+    "airline"}`.
     """
 
     id: str
@@ -43,9 +44,12 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One answer. `seconds` is its share of wall time; `finished` is False when the length limit cut it.
+    """One answer.
 
-    `first_token` is the part of `seconds` until its first token was there; None where the model cannot tell.
+    `seconds` is its share of wall time; `finished` is False when the length limit cut it.
+
+    `first_token` is the part of `seconds` until its first token was there; None where the model
+    cannot tell.
     """
 
     text: str
@@ -76,12 +80,17 @@ RELEASE_PARTS = {
     "prompt": "prompt",
     "generation": "generation settings",
 }
-"""The fields of `Release`, by their names for people: cards, change detection and serving say them alike."""
+"""The fields of `Release`, by their names for people: cards, change detection and serving say them
+alike.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a release came from. `sources`: name to digest of the bytes; `parent`: a release digest."""
+    """Where a release came from.
+
+    `sources`: name to digest of the bytes; `parent`: a release digest.
+    """
 
     data: str
     golden: str
@@ -94,7 +103,9 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class ScoredExample:
-    """One golden row as answered by one release; `scores` has one finite number per metric, `reasons` a judge's words."""
+    """One golden row as answered by one release; `scores` has one finite number per metric,
+    `reasons` a judge's words.
+    """
 
     id: str
     group: str
@@ -109,7 +120,9 @@ class ScoredExample:
     first_token: float | None = None
 
     def plain(self) -> dict[str, Any]:
-        """As it is written and hashed; empty slices and reasons and an unknown time of the first token are left out."""
+        """As it is written and hashed; empty slices and reasons and an unknown time of the first
+        token are left out.
+        """
         value = {name: getattr(self, name) for name in self.__slots__}
         return {
             name: dict(part) if name in ("scores", "slices", "reasons") else part
@@ -120,10 +133,11 @@ class ScoredExample:
 
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
-    """How one judge did on an evaluation: `digest` of judge, prompt and settings, rows scored and rows that failed.
+    """How one judge did on an evaluation: `digest` of judge, prompt and settings, rows scored and
+    rows that failed.
 
-    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be another one's mean.
-    See `judged_metric` for the names of judges.
+    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be
+    another one's mean. See `judged_metric` for the names of judges.
     """
 
     digest: str
@@ -135,7 +149,8 @@ class JudgeUse:
 def judged_metric(name: str) -> str:
     """The metric whose scores come from the entry `name` of `Evidence.judges`.
 
-    That of a criterion, or a `module:attribute` of a project's own that asks a model and that nobody can calibrate.
+    That of a criterion, or a `module:attribute` of a project's own that asks a model and that
+    nobody can calibrate.
 
     Example:
         >>> judged_metric("coherence"), judged_metric("my_metrics:relevance")
@@ -146,7 +161,9 @@ def judged_metric(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean of one metric over the golden set with its 95 % interval; `n` rows, `groups` independent groups."""
+    """Mean of one metric over the golden set with its 95 % interval; `n` rows, `groups` independent
+    groups.
+    """
 
     mean: float
     low: float
@@ -168,7 +185,9 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden digest under one metric configuration, per-example scores kept."""
+    """An evaluation of one release on one golden digest under one metric configuration, per-example
+    scores kept.
+    """
 
     release: str
     golden: str
@@ -196,12 +215,17 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON of `plain()`, made row by row: 100,000 rows are never one text."""
+        """SHA-256 of the canonical JSON of `plain()`, made row by row: 100,000 rows are never one
+        text.
+        """
         return digest_with_rows(self.head(), "rows", (row.plain() for row in self.rows))
 
 
 class Decision(StrEnum):
-    """PROMOTE, REJECT, or HOLD (not enough evidence). Anything broken is an error, never a decision."""
+    """PROMOTE, REJECT, or HOLD (not enough evidence).
+
+    Anything broken is an error, never a decision.
+    """
 
     PROMOTE = "PROMOTE"
     REJECT = "REJECT"
@@ -210,9 +234,12 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one policy rule found. `low`/`high` bound `value` at the rule's confidence; None where it has no meaning.
+    """What one policy rule found.
 
-    `slice` names the slice that the numbers are about, as `column=value`; empty for a rule on all rows.
+    `low`/`high` bound `value` at the rule's confidence; None where it has no meaning.
+
+    `slice` names the slice that the numbers are about, as `column=value`; empty for a rule on all
+    rows.
     """
 
     name: str
@@ -239,7 +266,8 @@ class RuleResult:
 class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
-    It was evaluation number `look` on this golden set, of the `looks` that the policy allows, at error rate `alpha`.
+    It was evaluation number `look` on this golden set, of the `looks` that the policy allows, at
+    error rate `alpha`.
     """
 
     decision: Decision
@@ -282,8 +310,9 @@ class TuneSummary:
 class DriftScore:
     """One column's distance between reference and window; `alarm` when over `threshold`.
 
-    `before` and `after` are the column's means, `change` their difference in standard deviations of the reference;
-    `p` is the chance of such a distance without drift, adjusted for all columns. None where it has no meaning.
+    `before` and `after` are the column's means, `change` their difference in standard deviations of
+    the reference; `p` is the chance of such a distance without drift, adjusted for all columns.
+    None where it has no meaning.
     """
 
     column: str
@@ -299,7 +328,10 @@ class DriftScore:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """A window of traffic against the reference profile. `status`: OK, DRIFT or NO_DATA (counts as an alarm)."""
+    """A window of traffic against the reference profile.
+
+    `status`: OK, DRIFT or NO_DATA (counts as an alarm).
+    """
 
     status: str
     rows: int

@@ -151,7 +151,9 @@ def test_the_same_traffic_does_not_alarm(name: str) -> None:
 
 @everyone
 def test_constant_columns_are_finite(name: str) -> None:
-    """A reference that never varies has no change in standard deviations, and every number is finite."""
+    """A reference that never varies has no change in standard deviations, and every number is
+    finite.
+    """
     for reference, window in (
         (constant("one two three"), traffic(80, 2)),
         (traffic(80, 2), constant("one two three")),

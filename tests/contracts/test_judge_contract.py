@@ -55,7 +55,9 @@ def test_every_form_is_here() -> None:
     row=st.builds(JudgeRow, st.just("r"), *[st.text(max_size=60)] * 2),
 )
 def test_a_row_has_a_score_or_a_failure(form: str, answer: str, row: JudgeRow) -> None:
-    """Whatever the row and the judge's answer are: a score in [0, 1], or none and a reason; never both, never a crash."""
+    """Whatever the row and the judge's answer are: a score in [0, 1], or none and a reason; never
+    both, never a crash.
+    """
     judged = judge_rows(CRITERIA[form], [row, ROW], [ScriptedModel(lambda question: answer)])
     for score, failure, reason in zip(judged.scores, judged.failures, judged.reasons, strict=True):
         assert (score is None) == bool(failure)
@@ -77,7 +79,9 @@ def test_failures_are_failures(form: str) -> None:
 
 @pytest.mark.parametrize("form", sorted(FORMS))
 def test_questions_are_pure(form: str) -> None:
-    """The same row gives the same questions, a finite number of tokens each, the task in the system message."""
+    """The same row gives the same questions, a finite number of tokens each, the task in the system
+    message.
+    """
     first, again = (FORMS[form].questions(CRITERIA[form], ROW, 3) for _ in range(2))
     assert first == again
     for question in first:

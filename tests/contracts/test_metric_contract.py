@@ -34,7 +34,9 @@ WORLD = (
 
 @cache
 def obstacle(name: str) -> str:
-    """Why this machine cannot run the metric: no bubblewrap for code, an absent extra; empty where it can."""
+    """Why this machine cannot run the metric: no bubblewrap for code, an absent extra; empty where
+    it can.
+    """
     metric = METRICS[name]
     try:
         score_one(metric, *metric.best[:2], [metric.best[2]])
@@ -66,7 +68,9 @@ def test_row_name(metric: Metric) -> None:
 
 @EVERY
 def test_finite_and_in_range(metric: Metric) -> None:
-    """Any texts at all give a finite score in range or none, the same one again and by the bare function."""
+    """Any texts at all give a finite score in range or none, the same one again and by the bare
+    function.
+    """
     chance = random.Random(9)
     texts = ["".join(chance.choices(LETTERS, k=chance.randrange(40))) for _ in range(90)]
     sources, outputs, rest = texts[:30], [*texts[30:58], *WORLD[:2]], texts[60:]
@@ -101,7 +105,8 @@ def test_blank_output_is_worst(metric: Metric, output: str) -> None:
 
 @pytest.mark.parametrize("metric", QUALITIES, ids=lambda metric: metric.name)
 def test_perfect_output_is_best(metric: Metric) -> None:
-    """The row's own best answer scores the good end of the range, to a thousandth of it, beside a bad reference too.
+    """The row's own best answer scores the good end of the range, to a thousandth of it, beside a
+    bad reference too.
 
     METEOR gives an equal text of n words 1 - 0.5 / n^3.
     """
@@ -116,7 +121,8 @@ def test_perfect_output_is_best(metric: Metric) -> None:
 
 @EVERY
 def test_many_equals_one_by_one(metric: Metric) -> None:
-    """A whole set scores as its rows do by themselves, in their order, blank outputs included; no row gives no score.
+    """A whole set scores as its rows do by themselves, in their order, blank outputs included; no
+    row gives no score.
 
     Where the score of a row depends on the set, only the blank row and the range are compared.
     """
@@ -138,7 +144,9 @@ def test_many_equals_one_by_one(metric: Metric) -> None:
 
 @EVERY
 def test_many_checks_every_row(metric: Metric) -> None:
-    """A row without a reference stops a metric that needs one and names the row; unequal lengths always stop."""
+    """A row without a reference stops a metric that needs one and names the row; unequal lengths
+    always stop.
+    """
     if metric.needs_reference:
         with pytest.raises(EvidenceError, match=r"row 1: .*needs a reference"):
             score_many(metric, ["s", "s"], ["o", "o"], [["r"], [" "]])
@@ -148,7 +156,9 @@ def test_many_checks_every_row(metric: Metric) -> None:
 
 @EVERY
 def test_a_row_without_a_score_never_passes(metric: Metric) -> None:
-    """A score of None in one row leaves the metric without a mean, and every rule on it is HOLD with the reason."""
+    """A score of None in one row leaves the metric without a mean, and every rule on it is HOLD
+    with the reason.
+    """
     unseeing = replace(metric, score=nothing_seen, many=None, asks_model=False)
     assert score_many(unseeing, ["s"], ["o"], [["r"]]) == [None]
     rows = (

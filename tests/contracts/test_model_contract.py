@@ -80,7 +80,8 @@ def entries(
     (package / "__init__.py").write_text("")
     (package / "tiny.gguf").write_bytes(b"not converted: see below")
     monkeypatch.syspath_prepend(str(tmp_path))
-    # converting and downloading are tested where they live (test_base_models); here both lead to the tiny model
+    # converting and downloading are tested where they live (test_base_models); here both lead to
+    # the tiny model
     monkeypatch.setattr("sluicegate.models.base_models._converted", lambda *_: weights)
     monkeypatch.setattr("sluicegate.models.base_models._hub_snapshot", lambda *_: weights)
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,6 @@
-"""A release that waits for people on the real servers: suspended, killed, started again, resumed, promoted or held."""
+"""A release that waits for people on the real servers: suspended, killed, started again, resumed,
+promoted or held.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ approvals: {required: 2, role: reviewer, people: {ana: [reviewer], ben: [reviewe
 rules: [{name: scores exist, kind: at_least, metric: chrf, threshold: 0.0, compare: mean}]
 """
 IMPORTS = "from sluicegate.line import sequence\n"
-# The steps before the approvals are what the test has recorded already; the approvals and the promotion are real.
+# The steps before the approvals are what the test has recorded already; the approvals and the
+# promotion are real.
 SCRIPTED = """
 from sluicegate.line.run import Decided, Registered, Reported, Reproduced, TrafficChecked
 from sluicegate.records import Decision
@@ -202,7 +205,9 @@ def kill_servers(project: Project) -> None:
 
 
 def test_a_run_waits_through_kill_9_and_goes_on_with_its_approvals(project: Project) -> None:
-    """The run suspends with its report written, outlives SIGKILL of worker and server, and promotes what it waited with."""
+    """The run suspends with its report written, outlives SIGKILL of worker and server, and promotes
+    what it waited with.
+    """
     release = judged(project, 2)
     run = started(project)
     assert eventually(lambda: state(run) == "Suspended"), run()["state"]
@@ -247,7 +252,9 @@ def test_a_run_here_ends_waiting(project: Project) -> None:
 def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to_wait_for(
     project: Project,
 ) -> None:
-    """Resuming without approvals suspends again; a verdict that no longer holds ends the run as held, not failed."""
+    """Resuming without approvals suspends again; a verdict that no longer holds ends the run as
+    held, not failed.
+    """
     release = judged(project, 5)
     run = started(project)
     assert eventually(lambda: state(run) == "Suspended"), run()["state"]
@@ -266,7 +273,9 @@ def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to
 
 @pytest.mark.skipif(not SOAK, reason="waits for a deadline of 90 s: `make soak`")
 def test_a_wait_that_is_over_ends_as_held(project: Project) -> None:
-    """Where nobody consents within `wait_hours` the suspended run ends held, with the reason; the champion stays."""
+    """Where nobody consents within `wait_hours` the suspended run ends held, with the reason; the
+    champion stays.
+    """
     (project.registry / "gates.yaml").write_text(
         POLICY.replace("people:", "wait_hours: 0.025, people:")
     )

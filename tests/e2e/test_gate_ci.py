@@ -1,4 +1,6 @@
-"""The gate in pull requests that change one thing each: real git, DVC, PEFT, MLflow and ledger, a tiny model."""
+"""The gate in pull requests that change one thing each: real git, DVC, PEFT, MLflow and ledger, a
+tiny model.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def git(root: Path, *arguments: str) -> str:
 def gate(
     root: Path, *arguments: str, code: int | None = 0, **variables: str
 ) -> tuple[dict[str, Any], str]:
-    """Run `sluice gate`; returns what it wrote as JSON (empty where it wrote none) and all it printed."""
+    """Run `sluice gate`; returns what it wrote as JSON (empty where it wrote none) and all it
+    printed.
+    """
     out = root.parent / f"{root.name}.json"
     done = subprocess.run(
         [sys.executable, "-m", "sluicegate", "gate", "--json-out", str(out), *arguments],
@@ -99,7 +103,9 @@ def parts(outcome: dict[str, Any]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project from the template on a tiny model: one commit on main, an empty ledger, nothing ever run."""
+    """A project from the template on a tiny model: one commit on main, an empty ledger, nothing
+    ever run.
+    """
     folder = tmp_path_factory.mktemp("gate")
     root = folder / "project"
     init(root)
@@ -122,7 +128,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_prompt_only(project: Path) -> None:
-    """A changed prompt is judged against the release of the merge base, nothing becomes champion, all files are there."""
+    """A changed prompt is judged against the release of the merge base, nothing becomes champion,
+    all files are there.
+    """
     branch(
         project,
         "prompt",
@@ -133,7 +141,8 @@ def test_prompt_only(project: Path) -> None:
     out = project.parent / "out"
     files = {name: out / name for name in ("gate.xml", "comment.md", "report.html")}
     outcome, said = gate(
-        project, "--base", "main", "--junit", str(files["gate.xml"]), "--comment", str(files["comment.md"]),
+        project, "--base", "main", "--junit", str(files["gate.xml"]), "--comment",
+        str(files["comment.md"]),
         "--html", str(files["report.html"]),
     )  # fmt: skip
     assert parts(outcome) == ["prompt"]
@@ -150,7 +159,9 @@ def test_prompt_only(project: Path) -> None:
 
 
 def test_unchanged_gate_costs_nothing(project: Path) -> None:
-    """The same gate again generates nothing, runs no stage and gives the same verdict, look for look."""
+    """The same gate again generates nothing, runs no stage and gives the same verdict, look for
+    look.
+    """
     first, _ = gate(project, "--base", "main")
     again, said = gate(project, SLUICE_BASE="main")
     assert again["generations"] == {"made": 0, "cached": 2 * GOLDEN}
@@ -175,7 +186,9 @@ def test_policy_only(project: Path) -> None:
 
 
 def test_generation_settings_only(project: Path) -> None:
-    """Changed generation settings train nothing, and what the merge base's release answered is not asked again."""
+    """Changed generation settings train nothing, and what the merge base's release answered is not
+    asked again.
+    """
     branch(
         project, "generation", "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.3"
     )
@@ -218,7 +231,9 @@ def test_nothing_of_the_release(project: Path) -> None:
 
 
 def test_budgets(project: Path) -> None:
-    """Tokens and time that are spent end the run with HOLD and 4; what was generated is kept for the next run."""
+    """Tokens and time that are spent end the run with HOLD and 4; what was generated is kept for
+    the next run.
+    """
     branch(project, "budget", "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.7")
     junit = project.parent / "out" / "budget.xml"
     verdicts = len(Ledger(Project(project).ledger_url).entries("verdict"))
@@ -244,7 +259,9 @@ def test_budgets(project: Path) -> None:
 
 
 def test_clone_in_ci(project: Path, tmp_path: Path) -> None:
-    """On a detached head with nothing but the two caches brought back, nothing is trained or generated again."""
+    """On a detached head with nothing but the two caches brought back, nothing is trained or
+    generated again.
+    """
     clone = tmp_path / "clone"
     git(project, "clone", "-q", str(project), str(clone))
     git(clone, "checkout", "-q", "--detach", "origin/prompt")
@@ -257,7 +274,9 @@ def test_clone_in_ci(project: Path, tmp_path: Path) -> None:
 
 
 def test_shallow_clone(project: Path, tmp_path: Path) -> None:
-    """Where the history is too short for a merge base, the gate stops with 3 and the line that fetches more."""
+    """Where the history is too short for a merge base, the gate stops with 3 and the line that
+    fetches more.
+    """
     git(project, "checkout", "-q", "prompt")
     clone = tmp_path / "clone"
     git(

@@ -1,4 +1,6 @@
-"""A judge in the line: asked once, held while nobody calibrated it, failing visibly, and never beyond the gate's budget."""
+"""A judge in the line: asked once, held while nobody calibrated it, failing visibly, and never
+beyond the gate's budget.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ pytestmark = [
         not SOAK, reason="a whole line, four times over, minutes on two cores: `make soak`"
     ),
 ]
-RULE = "  - {name: clear enough, kind: at_least, metric: 'judge:clear', threshold: 0.0, compare: mean}\n"
+RULE = (
+    "  - {name: clear enough, kind: at_least, metric: 'judge:clear', threshold: 0.0, compare: "
+    "mean}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def sluice(root: Path, *arguments: str, code: int) -> dict[str, Any]:
     """Run one command with --json; it must end with `code`."""
     done = subprocess.run(
-        [sys.executable, "-m", "sluicegate", *arguments, "--json"], cwd=root, env=environment(root), check=False,
+        [sys.executable, "-m", "sluicegate", *arguments, "--json"], cwd=root,
+        env=environment(root), check=False,
         capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
@@ -66,7 +72,9 @@ def sluice(root: Path, *arguments: str, code: int) -> dict[str, Any]:
 
 
 def test_a_judge_through_the_line(root: Path) -> None:
-    """Budget, failed rows, retry of those alone, HOLD while uncalibrated, and a warm run that asks nothing."""
+    """Budget, failed rows, retry of those alone, HOLD while uncalibrated, and a warm run that asks
+    nothing.
+    """
     project = Project(root)
     models = (root / "registry" / "models.yaml").read_text("utf-8")
     broken = [True]

@@ -94,7 +94,9 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 def test_champion_serves(project: Path) -> None:
-    """After the first run the tuned release is champion, on top of release zero, and its parts are stored."""
+    """After the first run the tuned release is champion, on top of release zero, and its parts are
+    stored.
+    """
     ledger = Ledger(Project(project).ledger_url)
     champion = ledger.champion()
     assert champion is not None
@@ -105,7 +107,9 @@ def test_champion_serves(project: Path) -> None:
 
 
 def test_nothing_changed(project: Path) -> None:
-    """A second run promotes nothing twice, and once the evidence is against the new champion no stage runs again."""
+    """A second run promotes nothing twice, and once the evidence is against the new champion no
+    stage runs again.
+    """
     before = Ledger(Project(project).ledger_url).champion()
     assert sluice(project, "release", "--no-server").returncode == 0
     done = sluice(project, "release", "--no-server")
@@ -115,7 +119,9 @@ def test_nothing_changed(project: Path) -> None:
 
 
 def test_only_what_is_affected_runs(project: Path) -> None:
-    """Generation settings re-evaluate, a prompt also re-tunes, and notes on a prompt change nothing."""
+    """Generation settings re-evaluate, a prompt also re-tunes, and notes on a prompt change
+    nothing.
+    """
     edit(project / "params.yaml", "repetition_penalty: 1.0", "repetition_penalty: 1.1")
     assert ran(sluice(project, "gate")) == {"evaluate", "profile"}
     edit(project / "prompts" / "summarize.yaml", "owner: support-quality", "owner: somebody-else")
@@ -125,7 +131,9 @@ def test_only_what_is_affected_runs(project: Path) -> None:
 
 
 def test_each_change_is_one_more_look_at_the_golden_set(project: Path) -> None:
-    """Verdicts on different releases are counted in the ledger; judging the same one again is not another look."""
+    """Verdicts on different releases are counted in the ledger; judging the same one again is not
+    another look.
+    """
     verdicts = Ledger(Project(project).ledger_url).entries("verdict")
     assert [(entry.payload["look"], entry.payload["looks"]) for entry in verdicts] == [
         (1, 20),
@@ -171,7 +179,9 @@ def test_rollback(project: Path) -> None:
 
 
 def test_wrong_use(project: Path) -> None:
-    """A misspelt parameter, broken YAML and a missing prompt variable exit with 2 and name the place."""
+    """A misspelt parameter, broken YAML and a missing prompt variable exit with 2 and name the
+    place.
+    """
     for name, old, new, message in (
         ("params.yaml", "rank: 16", "rnak: 16", "rnak"),
         ("params.yaml", "rank: 16", "rank: [16", "line"),
@@ -278,7 +288,9 @@ def test_ctrl_c(project: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_disk_full(project: Path, tmp_path: Path) -> None:
-    """On a full disk the line stops with 3 and a plain sentence, wherever it is; with room again it completes."""
+    """On a full disk the line stops with 3 and a plain sentence, wherever it is; with room again it
+    completes.
+    """
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(

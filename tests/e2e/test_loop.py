@@ -1,4 +1,6 @@
-"""The loop on the real servers: traffic drifts, its event starts a retraining, and a hundred alarms start one."""
+"""The loop on the real servers: traffic drifts, its event starts a retraining, and a hundred alarms
+start one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from soak_scale import SOAK
 from watched_project import examples, log, rows, said, watched
 
 IMPORTS = "from sluicegate.line import sequence\n"
-# The steps that take a model are scripted; claim, feedback, lock, events, automation and worker are real.
+# The steps that take a model are scripted; claim, feedback, lock, events, automation and worker are
+# real.
 SCRIPTED = """
 import time
 from sluicegate.line.run import Decided, Registered, Reported, Reproduced, TrafficChecked
@@ -52,7 +55,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project whose champion is asked much longer questions than those it was judged on; MLflow is out of reach."""
+    """A project whose champion is asked much longer questions than those it was judged on; MLflow
+    is out of reach.
+    """
     kept = os.environ.get("MLFLOW_TRACKING_URI")
     os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
     made = watched(tmp_path_factory.mktemp("loop") / "project")
@@ -95,7 +100,9 @@ def names(project: Project, deployment: str) -> list[str]:
 
 
 def start(project: Project, deployment: str) -> None:
-    """Create a run that is due; tried again, for the same run, where the server's database is locked."""
+    """Create a run that is due; tried again, for the same run, where the server's database is
+    locked.
+    """
     api = servers.api_url(project)
     found = insisting(f"{api}/deployments/name/{deployment}")
     body = {"state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
@@ -128,8 +135,9 @@ def event(about: str) -> dict[str, Any]:
 def test_the_drift_event_starts_a_retraining_and_a_hundred_alarms_start_no_other(
     project: Project,
 ) -> None:
-    """The monitor's event starts the retraining through Prefect's automation; all further alarms, while it works and after,
-    start none, and what is rejected does not serve."""
+    """The monitor's event starts the retraining through Prefect's automation; all further alarms,
+    while it works and after, start none, and what is rejected does not serve.
+    """
     before = Ledger(project.ledger_url).champion()
     start(project, prefect_api.MONITOR)
     assert eventually(lambda: names(project, prefect_api.MONITOR) == ["Drift"]), runs(

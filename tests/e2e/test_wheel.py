@@ -72,7 +72,9 @@ def test_a_stranger_starts(installed: Path, tmp_path: Path) -> None:
 
 
 def test_a_release_without_open_weights_says_what_it_needs(installed: Path, tmp_path: Path) -> None:
-    """The sample needs open weights: its line ends with an error that names what to install, found by its full path."""
+    """The sample needs open weights: its line ends with an error that names what to install, found
+    by its full path.
+    """
     run(installed / "sluice", "init", "mine", folder=tmp_path, path=os.defpath)
     release = [installed / "sluice", "release", "--plain"]
     done = run(*release, folder=tmp_path / "mine", path=os.defpath)
@@ -84,7 +86,9 @@ def test_a_release_without_open_weights_says_what_it_needs(installed: Path, tmp_
 
 
 def test_the_core_brings_no_engine(installed: Path, tmp_path: Path) -> None:
-    """Neither torch nor anything of the extra `local` comes with the core, and what did come agrees."""
+    """Neither torch nor anything of the extra `local` comes with the core, and what did come
+    agrees.
+    """
     listed = run(installed / "python", "-m", "pip", "list", folder=tmp_path, path=os.defpath)
     names = {line.split()[0].lower() for line in listed.stdout.splitlines()[2:] if line.strip()}
     assert {"mlflow", "prefect", "dvc", "sluicegate"} <= names
@@ -95,7 +99,10 @@ def test_the_core_brings_no_engine(installed: Path, tmp_path: Path) -> None:
 
 def test_all_that_suits_one_machine_resolves(installed: Path, tmp_path: Path) -> None:
     """The extra `all` brings each extra but those that compile, need a GPU or hold others back."""
-    script = "from importlib.metadata import metadata as m; print(m('sluicegate').get_all('Requires-Dist'))"
+    script = (
+        "from importlib.metadata import metadata as m; "
+        "print(m('sluicegate').get_all('Requires-Dist'))"
+    )
     told = run(installed / "python", "-c", script, folder=tmp_path, path=os.defpath).stdout
     for extra in ("local", "metrics", "hf", "postgres", "trulens", "benchmarks"):
         assert re.search(rf"sluicegate\[[^\]]*\b{extra}\b[^\]]*\]; extra == .all.", told), told

@@ -57,7 +57,9 @@ def test_no_customer_is_in_both_sets() -> None:
 
 
 def test_no_sentence_frame_is_shared_by_more_than_three() -> None:
-    """Openings, endings (4 words) and passages (6 words, numbers masked) recur in at most 3 conversations."""
+    """Openings, endings (4 words) and passages (6 words, numbers masked) recur in at most 3
+    conversations.
+    """
     frames: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in ALL:
         texts = [redact(turn["text"], KINDS)[0] for turn in row["turns"]] + row["summaries"]
@@ -73,7 +75,9 @@ def test_no_sentence_frame_is_shared_by_more_than_three() -> None:
 
 
 def test_numbers_in_summaries_come_from_the_conversation() -> None:
-    """At most one number in fifty of the summaries is derived (a sum, a converted clock time) rather than quoted."""
+    """At most one number in fifty of the summaries is derived (a sum, a converted clock time)
+    rather than quoted.
+    """
     quoted = derived = 0
     for row in ALL:
         known = set(re.findall(r"\d+", " ".join(turn["text"] for turn in row["turns"])))

@@ -41,5 +41,7 @@ def fresh_ledger(
 
 @pytest.fixture
 def ledger_url(fresh_ledger: Callable[[], str]) -> str:
-    """The address of an empty ledger: SQLite, and PostgreSQL where SLUICE_TEST_POSTGRES names a server."""
+    """The address of an empty ledger: SQLite, and PostgreSQL where SLUICE_TEST_POSTGRES names a
+    server.
+    """
     return fresh_ledger()

@@ -1,7 +1,9 @@
-"""A power cut at any moment, from the record of what a process really wrote and synced (record_writes.c).
+"""A power cut at any moment, from the record of what a process really wrote and synced
+(record_writes.c).
 
-What was written before the last finished fsync of a file is on the disk. Of what came later each write is there, is
-not, or is there in some of its 512-byte sectors; in no order. A file's name is on the disk once its folder was synced.
+What was written before the last finished fsync of a file is on the disk. Of what came later each
+write is there, is not, or is there in some of its 512-byte sectors; in no order. A file's name is
+on the disk once its folder was synced.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class _File:
 def recorded(
     folder: Path, program: Sequence[str], log: Path, scratch: Path, **environment: str
 ) -> list[Step]:
-    """Run `program` with everything that it writes below `folder` recorded; skips the test where that cannot be."""
+    """Run `program` with everything that it writes below `folder` recorded; skips the test where
+    that cannot be.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("a C compiler on Linux is needed to record what is written")
@@ -151,7 +155,9 @@ def power_cuts(
     cuts: int,
     check: Callable[[Path, bytes], None],
 ) -> None:
-    """Cut the power at `cuts` random moments; `check` gets the folder as it is found and what had been acknowledged."""
+    """Cut the power at `cuts` random moments; `check` gets the folder as it is found and what had
+    been acknowledged.
+    """
     chance = random.Random(7)
     moments = sorted(chance.choices(range(len(steps) + 1), k=cuts))
     disk, done = Disk(folder, acknowledged), 0

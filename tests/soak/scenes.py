@@ -43,14 +43,17 @@ PROMPT = Prompt(
 POLICY = "rules: [{name: gain, kind: better_than_champion, metric: rougeL}]\n"
 
 
-# The anchor and the status of a version that serves no more are notes of what MLflow saw, not part of the state.
+# The anchor and the status of a version that serves no more are notes of what MLflow saw, not part
+# of the state.
 _OF_NOW = """(key NOT IN ('sluice.epoch', 'sluice.ledger_head', 'sluice.status')
     OR version IN (SELECT version FROM registered_model_aliases))"""
 
 
 @contextmanager
 def quick_folder() -> Iterator[Path]:
-    """A folder in memory where the system has one: a killed process leaves the same bytes there as on a disk."""
+    """A folder in memory where the system has one: a killed process leaves the same bytes there as
+    on a disk.
+    """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(
         prefix="sluice-", dir=memory if memory.is_dir() else None
@@ -107,7 +110,9 @@ def verdict(project: Project, candidate: str, decision: Decision = Decision.PROM
 
 
 def freeze_time() -> None:
-    """Let every later entry of this process carry one time, so that two histories can be compared by their hash."""
+    """Let every later entry of this process carry one time, so that two histories can be compared
+    by their hash.
+    """
 
     class Frozen(datetime):
         @classmethod
@@ -140,7 +145,9 @@ def save_adapter(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A step of the line: the state before it, kept in `before`, and the step itself, to run on `project`."""
+    """A step of the line: the state before it, kept in `before`, and the step itself, to run on
+    `project`.
+    """
 
     name: str
     before: Path
@@ -148,7 +155,9 @@ class Scene:
 
 
 class Stage:
-    """One project folder in which scenes are set up again and again; MLflow's store stays open in the parent process."""
+    """One project folder in which scenes are set up again and again; MLflow's store stays open in
+    the parent process.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -197,7 +206,9 @@ class Stage:
         return found
 
     def set_up(self, scene: Scene) -> None:
-        """Bring the project back to the state before the scene, with no connection left to the old files."""
+        """Bring the project back to the state before the scene, with no connection left to the old
+        files.
+        """
         store, models = (
             self.tracking.client._tracking_client.store,
             self.tracking.client._get_registry_client().store,
@@ -209,7 +220,8 @@ class Stage:
 
 
 def result(project: Project) -> dict[str, Any]:
-    """The state that counts, free of what differs from run to run: ledger, store and MLflow, as plain values.
+    """The state that counts, free of what differs from run to run: ledger, store and MLflow, as
+    plain values.
 
     Raises:
         IntegrityError, AdapterError: the state is not sound.
@@ -234,9 +246,11 @@ def result(project: Project) -> dict[str, Any]:
             database
         )  # not read-only: SQLite must undo what a killed writer left half done
         queries = {
-            "versions": "SELECT name, version, run_id, description FROM model_versions ORDER BY 1, 2",
+            "versions": "SELECT name, version, run_id, description FROM model_versions ORDER BY "
+            "1, 2",
             "aliases": "SELECT name, alias, version FROM registered_model_aliases ORDER BY 1, 2",
-            "tags": f"SELECT name, version, key, value FROM model_version_tags WHERE {_OF_NOW} ORDER BY 1, 2, 3",
+            "tags": f"SELECT name, version, key, value FROM model_version_tags WHERE {_OF_NOW} "
+            "ORDER BY 1, 2, 3",
         }
         for key, query in queries.items():
             found[key] = connection.execute(query).fetchall()

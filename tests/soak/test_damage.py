@@ -45,7 +45,9 @@ def base_model(folder: Path) -> Path:
 
 
 def good_adapter(folder: Path, chance: random.Random) -> Path:
-    """An adapter that tuning could have written: any rank, alpha, modules, layers, number type, DoRA or not."""
+    """An adapter that tuning could have written: any rank, alpha, modules, layers, number type,
+    DoRA or not.
+    """
     folder.mkdir()
     rank, modules = chance.randint(1, 8), chance.sample(MODULES, chance.randint(1, 4))
     layers = (
@@ -190,7 +192,8 @@ def pickled(folder: Path, chance: random.Random) -> None:
 DAMAGES = {
     name.__name__: name
     for name in (
-        bit_flip, extra_file, missing_file, symlink, renamed_key, missing_key, swapped_config, not_finite, wrong_base,
+        bit_flip, extra_file, missing_file, symlink, renamed_key, missing_key, swapped_config,
+        not_finite, wrong_base,
         wild_alpha, pickled,
     )
 }  # fmt: skip
@@ -198,7 +201,9 @@ DAMAGES = {
 
 @pytest.mark.timeout(3600)
 def test_damaged_adapters_are_refused_and_sound_ones_are_not(quick_path: Path) -> None:
-    """Each damage is an AdapterError: without a recorded digest, but for a flipped bit, which only the digest shows."""
+    """Each damage is an AdapterError: without a recorded digest, but for a flipped bit, which only
+    the digest shows.
+    """
     chance, told = random.Random(9), Counter[str]()
     torch.manual_seed(1)
     base = base_model(quick_path / "base")
@@ -222,7 +227,9 @@ def test_damaged_adapters_are_refused_and_sound_ones_are_not(quick_path: Path) -
 
 @pytest.mark.timeout(3600)
 def test_sound_adapters_are_accepted_and_stored(quick_path: Path) -> None:
-    """Whatever tuning can write passes, with and without the base's weights, and is stored under its digest."""
+    """Whatever tuning can write passes, with and without the base's weights, and is stored under
+    its digest.
+    """
     chance, total = random.Random(10), scaled(30, 200)
     torch.manual_seed(2)
     base = base_model(quick_path / "base")

@@ -1,4 +1,6 @@
-"""Ledgers edited behind our back: every edit is found, and a ledger that nobody edited raises no alarm."""
+"""Ledgers edited behind our back: every edit is found, and a ledger that nobody edited raises no
+alarm.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +127,9 @@ def delete(connection: sqlite3.Connection, chance: random.Random) -> None:
 
 
 def insert(connection: sqlite3.Connection, chance: random.Random) -> None:
-    """Put in an entry with a right hash of its own: at the end, or in the middle with the later ones renumbered."""
+    """Put in an entry with a right hash of its own: at the end, or in the middle with the later
+    ones renumbered.
+    """
     rows = connection.execute("SELECT * FROM entries ORDER BY sequence").fetchall()
     place = chance.randrange(len(rows) + 1)
     connection.execute("UPDATE entries SET sequence = -sequence - 1 WHERE sequence > ?", (place,))
@@ -159,7 +163,9 @@ def reorder(connection: sqlite3.Connection, chance: random.Random) -> None:
 
 
 def truncate(connection: sqlite3.Connection, chance: random.Random) -> None:
-    """Cut off the end; sometimes with the head or the pointer set back as well, never with both as they should be."""
+    """Cut off the end; sometimes with the head or the pointer set back as well, never with both as
+    they should be.
+    """
     rows = connection.execute("SELECT sequence, hash FROM entries ORDER BY sequence").fetchall()
     if not rows:
         return
@@ -188,7 +194,9 @@ def templates(quick_path: Path) -> list[Path]:
 
 @pytest.mark.timeout(3600)
 def test_edits_of_the_tables_are_found(templates: list[Path], quick_path: Path) -> None:
-    """A field flipped, a row deleted, inserted or moved, the end cut off, with the triggers dropped: always found."""
+    """A field flipped, a row deleted, inserted or moved, the end cut off, with the triggers
+    dropped: always found.
+    """
     chance, found = random.Random(3), Counter[str]()
     total = scaled(300, 9000)
     while found.total() < total:
@@ -222,7 +230,9 @@ def test_edits_of_the_tables_are_found(templates: list[Path], quick_path: Path) 
 
 @pytest.mark.timeout(3600)
 def test_flipped_bytes_of_the_file_are_found(templates: list[Path], quick_path: Path) -> None:
-    """One byte of the file changed: an error of ours, unless the byte held nothing and every row reads as it was written."""
+    """One byte of the file changed: an error of ours, unless the byte held nothing and every row
+    reads as it was written.
+    """
     chance, told = random.Random(4), Counter[str]()
     for number in range(scaled(150, 1000)):
         template = chance.choice(templates)
@@ -253,7 +263,9 @@ def test_flipped_bytes_of_the_file_are_found(templates: list[Path], quick_path: 
 
 @pytest.mark.timeout(3600)
 def test_clean_ledgers_raise_no_alarm(quick_path: Path) -> None:
-    """Ledgers that only our code wrote, refusals included, verify, and against every head that they ever had."""
+    """Ledgers that only our code wrote, refusals included, verify, and against every head that they
+    ever had.
+    """
     chance, total = random.Random(6), scaled(40, 1000)
     for number in range(total):
         path = quick_path / f"clean{number}.db"
@@ -274,7 +286,9 @@ def test_clean_ledgers_raise_no_alarm(quick_path: Path) -> None:
 def test_a_rewritten_chain_is_found_by_its_anchor_only(
     templates: list[Path], quick_path: Path
 ) -> None:
-    """Who recomputes every hash, or sets all three tables back together, passes alone, and fails against a kept head."""
+    """Who recomputes every hash, or sets all three tables back together, passes alone, and fails
+    against a kept head.
+    """
     chance, total = random.Random(8), scaled(20, 300)
     for number in range(total):
         path = quick_path / f"forged{number}.db"
@@ -291,7 +305,9 @@ def test_a_rewritten_chain_is_found_by_its_anchor_only(
 
 
 def forge(path: Path, chance: random.Random) -> None:
-    """Change one actor, or drop the last entries; then make every hash, the head and the pointer fit."""
+    """Change one actor, or drop the last entries; then make every hash, the head and the pointer
+    fit.
+    """
     connection = sqlite3.connect(path)
     for trigger in ("no_UPDATE", "no_DELETE"):
         connection.execute(f"DROP TRIGGER {trigger}")

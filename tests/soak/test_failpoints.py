@@ -1,4 +1,6 @@
-"""Whatever single side effect of a step fails, and however it fails: the state is whole, and running again completes it."""
+"""Whatever single side effect of a step fails, and however it fails: the state is whole, and
+running again completes it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def _run(scene: Scene) -> Any:
 def test_every_failpoint_leaves_a_whole_state_and_a_rerun_completes_it(
     stage: Stage, name: str, record_property: Any
 ) -> None:
-    """After each failure all is sound under the old or the new champion; a re-run ends in the same head, nothing twice."""
+    """After each failure all is sound under the old or the new champion; a re-run ends in the same
+    head, nothing twice.
+    """
     scene = next(scene for scene in stage.scenes if scene.name == name)
     stage.set_up(scene)
     before = _state(stage)["champion"]
@@ -77,7 +81,9 @@ def test_every_failpoint_leaves_a_whole_state_and_a_rerun_completes_it(
 
 
 def test_a_failpoint_fires(stage: Stage, tmp_path: Path) -> None:
-    """The machinery itself: an effect is counted, killed, refused, and one that is not reached changes nothing."""
+    """The machinery itself: an effect is counted, killed, refused, and one that is not reached
+    changes nothing.
+    """
 
     def write() -> str:
         (tmp_path / "made").mkdir(exist_ok=True)

@@ -49,7 +49,9 @@ class Judged:
 
 
 class Line(RuleBasedStateMachine):
-    """Four releases, three policies; the model keeps who serves, the latest verdicts, consents and what was taken out."""
+    """Four releases, three policies; the model keeps who serves, the latest verdicts, consents and
+    what was taken out.
+    """
 
     ledger: Callable[[], str]
     root: Path
@@ -225,7 +227,9 @@ def test_no_promotion_without_evidence(
     kept_open: None,
     request: pytest.FixtureRequest,
 ) -> None:
-    """In no history does a release serve without a PROMOTE verdict, and every consent, for exactly these digests."""
+    """In no history does a release serve without a PROMOTE verdict, and every consent, for exactly
+    these digests.
+    """
     told = Counter[str]()
     place = quick_path / "project"
 

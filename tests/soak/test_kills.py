@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timeout(7200)
 
 
 def test_random_kills_during_a_promotion() -> None:
-    """Killed at any moment, a promotion with MLflow has happened whole or not at all, and a re-run ends in the same head."""
+    """Killed at any moment, a promotion with MLflow has happened whole or not at all, and a re-run
+    ends in the same head.
+    """
     chance, ends = random.Random(11), Counter[str]()
     with quick_folder() as folder:
         stage = Stage(folder)
@@ -56,7 +58,9 @@ def test_random_kills_during_a_promotion() -> None:
 
 
 def test_a_reader_sees_one_champion_and_no_epoch_fall(ledger_url: str, quick_path: Path) -> None:
-    """Through all promotions of another process a reader always finds exactly one champion, its epoch never lower."""
+    """Through all promotions of another process a reader always finds exactly one champion, its
+    epoch never lower.
+    """
     moves, done = scaled(300, 2000 if "postgresql" in ledger_url else 10_000), quick_path / "done"
 
     def promote_all() -> None:

@@ -1,4 +1,6 @@
-"""One whole turn of the loop, unattended, with real tuning: traffic, drift, retraining (killed once), gate, verdict."""
+"""One whole turn of the loop, unattended, with real tuning: traffic, drift, retraining (killed
+once), gate, verdict.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ pytestmark = [
 
 @pytest.fixture(params=["tiny", "smollm2-135m-instruct"])
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
-    """The sample project on one of two base models, released once, in production: its servers run and look every minute."""
+    """The sample project on one of two base models, released once, in production: its servers run
+    and look every minute.
+    """
     kept = os.environ.pop("MLFLOW_TRACKING_URI", None)
     made = Project(tmp_path / "project")
     init(made.root)
@@ -89,7 +93,8 @@ def production(project: Project) -> None:
     for number in range(60):
         thing = things[number % 6]
         chat = "\n".join(
-            f"Customer: part {turn} of my {thing} number {number} hums at {turn + number} hertz, what does that mean?\n"
+            f"Customer: part {turn} of my {thing} number {number} hums at {turn + number} hertz, "
+            "what does that mean?\n"
             f"Agent: a {thing} hums at {turn + number} hertz when screw {turn * number} is loose."
             for turn in range(14)
         )
@@ -133,8 +138,9 @@ def kill_flow(project: Project) -> None:
 
 
 def test_the_loop_turns_once_unattended(project: Project) -> None:
-    """Drift in the log is enough: it is seen, the retraining starts, is killed, starts again, and ends with one verdict on a
-    release whose parent is the champion; more alarms start nothing."""
+    """Drift in the log is enough: it is seen, the retraining starts, is killed, starts again, and
+    ends with one verdict on a release whose parent is the champion; more alarms start nothing.
+    """
     champion = Ledger(project.ledger_url).champion()
     assert champion is not None
     looks = len(Ledger(project.ledger_url).entries("verdict"))
@@ -151,7 +157,8 @@ def test_the_loop_turns_once_unattended(project: Project) -> None:
 
     record = last_retraining(project)
     print(
-        f"the retraining ended as {record['outcome']} after {record['ended'] - record['started']:.0f} s"
+        f"the retraining ended as {record['outcome']} after "
+        f"{record['ended'] - record['started']:.0f} s"
     )
     assert record["outcome"] in ENDED, record
     assert record["cause"] == "sluicegate.drift"

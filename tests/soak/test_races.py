@@ -1,4 +1,6 @@
-"""Several processes promote at once: each epoch has one winner, and the others are told in our words."""
+"""Several processes promote at once: each epoch has one winner, and the others are told in our
+words.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def _allow(project: Project, racers: list[str]) -> int:
 
 
 def _start(project: Project, release: str, line: tuple[int, int]) -> int:
-    """Wait at the starting line (a pipe until nobody holds its other end), then promote; the epoch won."""
+    """Wait at the starting line (a pipe until nobody holds its other end), then promote; the epoch
+    won.
+    """
     os.close(line[1])
     os.read(line[0], 1)
     entry = promote(project, release, actor=f"racer {release[:6]}").entry
@@ -56,7 +60,9 @@ def _serving(project: Project) -> tuple[str, int]:
 
 
 def test_races_have_one_winner(fresh_ledger: Callable[[], str], quick_path: Path) -> None:
-    """Two to four processes with good verdicts: one promotes, the others get a typed error, and the ledger is whole."""
+    """Two to four processes with good verdicts: one promotes, the others get a typed error, and the
+    ledger is whole.
+    """
     chance, told = random.Random(5), Counter[str]()
     races = scaled(20, 1000)
     for number in range(races):

@@ -1,4 +1,6 @@
-"""SIGKILL at random moments of a process in which eight threads write: what was acknowledged is there, once."""
+"""SIGKILL at random moments of a process in which eight threads write: what was acknowledged is
+there, once.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def row(key: str) -> TrafficRow:
 
 
 def write_until_killed(url: str, pipe: int, life: int, again: list[str]) -> None:
-    """Eight threads write new rows, one of them first what the process before may or may not have written."""
+    """Eight threads write new rows, one of them first what the process before may or may not have
+    written.
+    """
     log = TrafficLog(url)
 
     def write(name: int) -> None:
@@ -58,7 +62,9 @@ def write_until_killed(url: str, pipe: int, life: int, again: list[str]) -> None
 def life(
     url: str, number: int, again: list[str], chance: random.Random
 ) -> tuple[set[str], set[str]]:
-    """One process, killed while it opens the log or writes: the keys that it acknowledged, and those it only sent."""
+    """One process, killed while it opens the log or writes: the keys that it acknowledged, and
+    those it only sent.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -83,7 +89,9 @@ def life(
 
 
 def test_acknowledged_rows_survive_kills(tmp_path: Path) -> None:
-    """Through all kills no acknowledged row is lost; what was sent without an answer and is sent again is no second row."""
+    """Through all kills no acknowledged row is lost; what was sent without an answer and is sent
+    again is no second row.
+    """
     kills, chance = scaled(20, 1000), random.Random(3)
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
     TrafficLog(f"sqlite:///{tmp_path / 'warm.db'}").write(
@@ -100,7 +108,8 @@ def test_acknowledged_rows_survive_kills(tmp_path: Path) -> None:
     found = Counter(one.key for one in log.window())
     feedback = Counter(len(one.feedback) for one in log.window())
     print(
-        f"{kills} kills, {len(acknowledged)} acknowledged, {len(again)} open at the end, {len(found)} rows"
+        f"{kills} kills, {len(acknowledged)} acknowledged, {len(again)} open at the end, "
+        f"{len(found)} rows"
     )
     assert (
         len(acknowledged) > kills

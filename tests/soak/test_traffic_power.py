@@ -1,4 +1,6 @@
-"""The power fails at any moment while four threads write: no acknowledged row is lost, none is there twice."""
+"""The power fails at any moment while four threads write: no acknowledged row is lost, none is
+there twice.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def cut(tmp_path: Path, mode: str, cuts: int) -> Counter[str]:
 
 
 def test_no_acknowledged_row_is_lost_in_a_power_cut(tmp_path: Path) -> None:
-    """Whatever of the unsynced writes reached the disk: every acknowledged row is there once and the file is sound."""
+    """Whatever of the unsynced writes reached the disk: every acknowledged row is there once and
+    the file is sound.
+    """
     cuts = scaled(40, 300)
     ends = cut(tmp_path, "careful", cuts)
     assert ends["cuts"] == cuts, ends
@@ -108,6 +112,8 @@ def test_no_acknowledged_row_is_lost_in_a_power_cut(tmp_path: Path) -> None:
 
 
 def test_the_same_cuts_find_a_log_that_does_not_sync(tmp_path: Path) -> None:
-    """The proof can fail: with synchronous=NORMAL, as many set it, the same power cuts lose acknowledged rows."""
+    """The proof can fail: with synchronous=NORMAL, as many set it, the same power cuts lose
+    acknowledged rows.
+    """
     ends = cut(tmp_path, "careless", scaled(15, 100))
     assert ends["lost"] > 0, ends

@@ -1,4 +1,6 @@
-"""Texts on which metrics are compared with their reference implementations: 500 generated ones, and the shared data."""
+"""Texts on which metrics are compared with their reference implementations: 500 generated ones, and
+the shared data.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ ODD += [
 
 @cache
 def generated() -> tuple[str, ...]:
-    """500 texts: the odd ones, one of 10,000 words, the rest random words, emoji and scripts of up to 60 words."""
+    """500 texts: the odd ones, one of 10,000 words, the rest random words, emoji and scripts of up
+    to 60 words.
+    """
     chance = random.Random(20)
     mixed = [*WORDS, *WORDS, ".", "!", ",", "😀", "مرحبا", "שלום", "你好", "\n"]
     texts = [*ODD, " ".join(chance.choices(WORDS, k=10_000))]
@@ -80,7 +84,9 @@ def blank(output: str, references: tuple[str, ...]) -> bool:
 
 
 def shared(name: str) -> Path:
-    """A file of the shared data; the test is skipped where the variable SLUICE_SHARED_DATA does not name the folder."""
+    """A file of the shared data; the test is skipped where the variable SLUICE_SHARED_DATA does not
+    name the folder.
+    """
     folder = os.environ.get("SLUICE_SHARED_DATA", "")
     if not folder:
         pytest.skip("SLUICE_SHARED_DATA names no folder with the shared data")

@@ -171,9 +171,12 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "3e38": set_tensors(poison(3e38)),
     "a million": set_tensors(poison(-1e6)),
     "all zero": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items()})),
-    "no effect": set_tensors(lambda tensors: tensors.update({k: v * 0 for k, v in tensors.items() if "lora_B" in k})),
-    "a header of gigabytes": lambda folder: (folder / WEIGHTS).write_bytes((10**12).to_bytes(8, "little") + b"{}" * 9),
-    "a header nested deep": lambda folder: (folder / WEIGHTS).write_bytes((60_000).to_bytes(8, "little") + b"[" * 60_000),
+    "no effect": set_tensors(lambda tensors: tensors.update({k: v * 0 for k,
+    v in tensors.items() if "lora_B" in k})),
+    "a header of gigabytes": lambda folder: (folder / WEIGHTS).write_bytes((10**12).to_bytes(8,
+    "little") + b"{}" * 9),
+    "a header nested deep": lambda folder: (folder / WEIGHTS).write_bytes((60_000).to_bytes(8,
+    "little") + b"[" * 60_000),
     "whole numbers": set_tensors(
         lambda tensors: tensors.update({key: value.to(torch.int32) for key, value in tensors.items()})
     ),

@@ -53,7 +53,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 PRIVATE = [
-    "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.5.4", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:127.0.0.1",
+    "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.5.4", "192.168.1.1", "100.64.0.1", "::1",
+    "fd00::1", "::ffff:127.0.0.1",
     "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "192.0.2.1", "240.0.0.1",
 ]  # fmt: skip
 NEVER = [
@@ -133,7 +134,8 @@ def test_which_requests_go_through_a_proxy(
 
 @pytest.mark.parametrize(
     "url",
-    ["http://judge.example/v1", "https://judge.example/v1?key=abc", "https://judge.example/v1#x", "https:///v1",
+    ["http://judge.example/v1", "https://judge.example/v1?key=abc", "https://judge.example/v1#x",
+    "https:///v1",
      "https://judge.example:0/v1", "https://judge.example:99999/v1", "https://[::1/v1", "https://ju\u2028dge/v1",
      "https://bücher.example/v1"],
 )  # fmt: skip

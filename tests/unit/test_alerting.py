@@ -61,7 +61,9 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_message_is_json_with_text_that_mentions_nobody(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What arrives is one object with `text`; text that Slack would read as a command arrives inert."""
+    """What arrives is one object with `text`; text that Slack would read as a command arrives
+    inert.
+    """
     monkeypatch.setenv("ALARMS", f"{server}/{SECRET}")
     assert alerting.send("drift <!channel> & more — ü", "ALARMS") == ""
     ((path, body),) = Receiver.taken
@@ -75,7 +77,9 @@ def test_the_message_is_json_with_text_that_mentions_nobody(
 def test_a_refusal_is_a_warning_without_the_address(
     server: str, monkeypatch: pytest.MonkeyPatch, path: str, words: str
 ) -> None:
-    """Redirects are not followed, errors are told, and neither warning holds the secret part of the address."""
+    """Redirects are not followed, errors are told, and neither warning holds the secret part of the
+    address.
+    """
     monkeypatch.setenv("ALARMS", f"{server}/{path}/{SECRET}")
     warning = alerting.send("drift", "ALARMS")
     assert words in warning

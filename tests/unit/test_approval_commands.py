@@ -1,4 +1,6 @@
-"""The commands and steps around approvals, on a project of the template with its own ledger and MLflow store."""
+"""The commands and steps around approvals, on a project of the template with its own ledger and
+MLflow store.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ from reviewed_project import ask, decided, judged_in_mlflow
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of the template, in which version 2 has a PROMOTE verdict and waits for one approval."""
+    """A project of the template, in which version 2 has a PROMOTE verdict and waits for one
+    approval.
+    """
     root = tmp_path_factory.mktemp("commands") / "template"
     init(root)
     text = (root / "params.yaml").read_text()
@@ -71,7 +75,9 @@ def serving(project: Project) -> int:
 
 
 def test_approve_then_promote(project: Project) -> None:
-    """`promote` says who is missing; `approve` records and says what is next; then `promote` moves the champion."""
+    """`promote` says who is missing; `approve` records and says what is next; then `promote` moves
+    the champion.
+    """
     refused = run("promote", "2").exception
     assert isinstance(refused, NotApprovedError)
     assert refused.hint == "ana or ben: `sluice approve 2`, then `sluice promote 2`."
@@ -121,7 +127,9 @@ def steps(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_line_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sluice release --no-server` ends with 4 and the lines to type while an approval is missing, and goes on with it."""
+    """`sluice release --no-server` ends with 4 and the lines to type while an approval is missing,
+    and goes on with it.
+    """
     steps(project, monkeypatch)
     waits = CliRunner().invoke(sluice, ["release", "--no-server"], standalone_mode=False)
     assert waits.return_value == 4
@@ -137,7 +145,9 @@ def test_the_line_waits(project: Project, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time the line is held, which is recorded once; MLflow out of reach does not hide it."""
+    """After the time the line is held, which is recorded once; MLflow out of reach does not hide
+    it.
+    """
     steps(project, monkeypatch)
     ask(project, wait_hours=1e-9)
     decided(project, Ledger(project.ledger_url).entries("verdict")[-1].release)
@@ -155,7 +165,9 @@ def test_the_wait_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_a_waiting_run_is_told(project: Project) -> None:
-    """There is something to wait for until the approvals are there, the time is over, or the verdict is void."""
+    """There is something to wait for until the approvals are there, the time is over, or the
+    verdict is void.
+    """
     release = Ledger(project.ledger_url).entries("verdict")[-1].release
 
     def over(which: str = release) -> bool:
@@ -182,7 +194,9 @@ def test_what_a_waiting_run_is_told(project: Project) -> None:
 
 
 def test_heads_of_the_ledger_kept_elsewhere(project: Project) -> None:
-    """`reconcile --git-tag` leaves two and the store has one; `verify` compares all, offline all but MLflow's."""
+    """`reconcile --git-tag` leaves two and the store has one; `verify` compares all, offline all
+    but MLflow's.
+    """
     done = run("reconcile", "--git-tag")
     assert "git push origin sluice/ledger/4" in done.output
     assert (

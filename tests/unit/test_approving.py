@@ -56,7 +56,9 @@ def refused(project: Project, release: str, match: str) -> None:
 
 
 def test_a_promotion_waits_for_its_approval(project: Project, candidate: str) -> None:
-    """Without the approval the promotion is refused and says who may give it; with it, it is recorded with the move."""
+    """Without the approval the promotion is refused and says who may give it; with it, it is
+    recorded with the move.
+    """
     ledger = Ledger(project.ledger_url)
     with pytest.raises(NotApprovedError, match="needs 1 approval by a reviewer") as caught:
         promote(project, candidate, actor="maker")
@@ -125,7 +127,9 @@ def test_without_approvals_in_the_policy_nothing_changes(project: Project) -> No
     ],
 )
 def test_who_may_not_approve(project: Project, candidate: str, person: str, reason: str) -> None:
-    """The maker, somebody without the role, and a name that the policy lacks: refused, and nothing is recorded."""
+    """The maker, somebody without the role, and a name that the policy lacks: refused, and nothing
+    is recorded.
+    """
     with pytest.raises(NotApprovedError, match=reason) as caught:
         approve(project, candidate, person=person)
     assert caught.value.hint.startswith("ana or ben:")
@@ -200,7 +204,9 @@ def test_two_people_race_to_approve(project: Project) -> None:
 
 
 def test_an_approval_is_of_one_verdict(project: Project, candidate: str) -> None:
-    """A later verdict, the same words in a later reign, or a verdict judged again after a HOLD need new approvals."""
+    """A later verdict, the same words in a later reign, or a verdict judged again after a HOLD need
+    new approvals.
+    """
     approve(project, candidate, person="ana")
     decided(project, candidate, why="better still")
     refused(project, candidate, "1 approval")
@@ -262,7 +268,9 @@ def test_the_guard_asks_inside_the_transaction(
     between: Callable[[Project, str], object],
     error: type[Exception] | None,
 ) -> None:
-    """What is recorded between the look at the ledger and the move counts: a new verdict voids the approval."""
+    """What is recorded between the look at the ledger and the move counts: a new verdict voids the
+    approval.
+    """
     approve(project, candidate, person="ana")
     look = moving._promotion
 
@@ -288,7 +296,9 @@ def test_the_guard_asks_inside_the_transaction(
 def test_a_promotion_rests_on_approvals_that_it_names(
     project: Project, candidate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An approval that lands after the look is not used unnamed: the promotion is refused, and the next one passes."""
+    """An approval that lands after the look is not used unnamed: the promotion is refused, and the
+    next one passes.
+    """
     look = moving._promotion
 
     def late(*arguments: object) -> object:
@@ -344,7 +354,9 @@ def test_the_wait_ends_once_and_approvals_still_count(project: Project) -> None:
 
 
 def test_the_wait_begins_with_the_verdict(project: Project, candidate: str) -> None:
-    """72 hours after the verdict was recorded, to the second, the wait is over, however often the line ran since."""
+    """72 hours after the verdict was recorded, to the second, the wait is over, however often the
+    line ran since.
+    """
     decided(project, candidate)
     judged = datetime.fromisoformat(Ledger(project.ledger_url).entries("verdict")[-1].time)
     end = judged + timedelta(hours=72)

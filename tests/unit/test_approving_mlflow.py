@@ -30,7 +30,9 @@ def tracking(project: Project) -> Tracking:
 
 
 def test_approvals_given_in_mlflow(project: Project, tracking: Tracking) -> None:
-    """A tag with a name is an approval through the same checks; it is taken away, and who approved is shown."""
+    """A tag with a name is an approval through the same checks; it is taken away, and who approved
+    is shown.
+    """
     second = judged_in_mlflow(project, tracking)
     page = tracking.client.get_model_version("m", "2").description
     assert page.startswith(

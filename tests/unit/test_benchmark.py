@@ -1,4 +1,6 @@
-"""lm-eval tasks before and after tuning: lm-eval's numbers, example by example, and a sound comparison."""
+"""lm-eval tasks before and after tuning: lm-eval's numbers, example by example, and a sound
+comparison.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ def test_numbers_are_those_of_lm_eval(base: LoadedBase, tasks: Path, before: Ben
 
 
 def test_metrics_that_are_no_mean_of_examples_are_named(before: BenchmarkRun) -> None:
-    """Perplexity is left out by name; bits per byte is kept for each example and knows that lower is better."""
+    """Perplexity is left out by name; bits per byte is kept for each example and knows that lower
+    is better.
+    """
     assert before.left_out["read"] == ("word_perplexity",)
     assert before.directions["read"] == {"bits_per_byte": "lower"}
     assert all(0 < row.scores["bits_per_byte"] < 16 for row in before.evidence["read"].rows)
@@ -161,7 +165,9 @@ def test_metrics_that_are_no_mean_of_examples_are_named(before: BenchmarkRun) ->
 def test_what_tuning_broke_is_shown(
     base: LoadedBase, adapter: Path, tasks: Path, before: BenchmarkRun
 ) -> None:
-    """A model that lost what it could is shown to be worse; the same model is not, and its difference is exactly none."""
+    """A model that lost what it could is shown to be worse; the same model is not, and its
+    difference is exactly none.
+    """
     after = run_tasks(base, adapter, [str(tasks)], digest="c" * 64, dtype="float32")
     found = {(one.task, one.metric): one for one in compare_runs(before, after)}
     assert found["pick", "acc"].base.mean == 1.0
@@ -190,7 +196,9 @@ def test_only_equal_questions_are_compared(
 
 
 def test_wrong_tasks_are_refused(base: LoadedBase, tmp_path: Path) -> None:
-    """No task, a folder without one, a file that is none and data that is absent are refused, with the reason."""
+    """No task, a folder without one, a file that is none and data that is absent are refused, with
+    the reason.
+    """
     (tmp_path / "none.yaml").write_text("about: no task")
     (tmp_path / "gone.yaml").write_text(CHOICE.format(data=tmp_path / "gone.jsonl"))
     for tasks in ([], [str(tmp_path / "none.yaml")], [str(tmp_path / "absent.yaml")]):
@@ -203,13 +211,16 @@ def test_wrong_tasks_are_refused(base: LoadedBase, tmp_path: Path) -> None:
 def test_the_command_compares_the_candidate_with_its_base(
     base: LoadedBase, adapter: Path, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sluice benchmark` runs base and candidate of a project, keeps both as evidence, and exits with 1 where one broke."""
+    """`sluice benchmark` runs base and candidate of a project, keeps both as evidence, and exits
+    with 1 where one broke.
+    """
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path / "cache"))
     project = tmp_path / "project"
     for folder in ("prompts", "registry"):
         shutil.copytree(Path(__file__).parents[2] / folder, project / folder)
     (project / "params.yaml").write_text(
-        f"release: {{name: tiny, base: {base.path}, prompt: summarize, dtype: float32}}\nevaluate: {{metrics: [rouge1]}}\n"
+        f"release: {{name: tiny, base: {base.path}, prompt: summarize, dtype: "
+        "float32}\nevaluate: {metrics: [rouge1]}\n"
     )
     shutil.copytree(
         adapter, project / "build" / "adapter", ignore=shutil.ignore_patterns("README.md")

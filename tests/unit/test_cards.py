@@ -116,9 +116,11 @@ def context(**changes: object) -> ReportContext:
         baselines={f"lead2{EVIL}": evidence(CHAMPION, [0.2, 0.2, 0.2, 0.2], "lead")},
         examples=examples,
         tune=TuneSummary(3, 1.0, 1.4, 1.5, 500.0, 75.0, 10, 100, 92, 2, "float32", (
-            {"step": 1, "loss": 3.0}, {"step": 2, "loss": math.nan}, {"step": 3, "validation_loss": 2.0},
+            {"step": 1, "loss": 3.0}, {"step": 2, "loss": math.nan}, {"step": 3,
+            "validation_loss": 2.0},
         )),
-        drift=DriftReport("DRIFT", 120, (DriftScore(f"c{EVIL}", "hellinger", 0.3, 0.2, True),), (EVIL,)),
+        drift=DriftReport("DRIFT", 120, (DriftScore(f"c{EVIL}", "hellinger", 0.3, 0.2, True),),
+        (EVIL,)),
         timings={f"tune{EVIL}": 75.0, "gate": 0.0},
         links={"MLflow": "http://127.0.0.1:5000/#/x", EVIL: "javascript:alert(1)"},
         title=EVIL,
@@ -180,7 +182,9 @@ def test_terminal_and_markdown_agree_on_each_outcome(rule: RuleResult, word: str
 
 
 def test_terminal_columns_line_up_and_carry_no_control_characters() -> None:
-    """Every table line starts its rule name in the same column, and outside text cannot move the cursor."""
+    """Every table line starts its rule name in the same column, and outside text cannot move the
+    cursor.
+    """
     evil = dataclasses.replace(FAIL, reason="\x1b[2J\r\ngone")
     plain = verdict_text(verdict(Decision.REJECT, PASS, evil, WARN))
     assert "\x1b" not in plain
@@ -196,7 +200,9 @@ def test_terminal_columns_line_up_and_carry_no_control_characters() -> None:
 
 
 def test_markdown_holds_every_rule_digest_and_link_and_no_html() -> None:
-    """What came from outside is escaped; table rows keep their number of cells; unsafe links are plain text."""
+    """What came from outside is escaped; table rows keep their number of cells; unsafe links are
+    plain text.
+    """
     text = verdict_markdown(
         verdict(Decision.REJECT, PASS, FAIL),
         CANDIDATE,
@@ -243,10 +249,13 @@ def test_report_is_self_contained_and_escaped() -> None:
 
 
 def test_report_shows_what_the_records_say() -> None:
-    """Decision, interval, counts, whole digests, unsupported numbers and cut answers are on the page."""
+    """Decision, interval, counts, whole digests, unsupported numbers and cut answers are on the
+    page.
+    """
     text = report_html(context())
     wanted = [
-        "+0.041 .. +0.120", "loss &lt; 0.020", CANDIDATE.digest, LINEAGE.code, "1 min 15 s", "<mark>99</mark>",
+        "+0.041 .. +0.120", "loss &lt; 0.020", CANDIDATE.digest, LINEAGE.code, "1 min 15 s",
+        "<mark>99</mark>",
         "better on 2, worse on 1 and equal on 1 of 4", "cut at the length limit", "empty answer",
     ]  # fmt: skip
     for shown in wanted:
@@ -258,7 +267,8 @@ def test_report_shows_what_the_records_say() -> None:
 def test_report_of_a_first_release_leaves_out_what_is_absent() -> None:
     """Without champion, training, drift, timings, examples and rules there is still a whole page."""
     bare = context(
-        verdict=verdict(Decision.PROMOTE, champion=None), champion=None, baselines={}, examples=[], tune=None,
+        verdict=verdict(Decision.PROMOTE, champion=None), champion=None, baselines={}, examples=[],
+        tune=None,
         drift=None, timings={}, links={},
     )  # fmt: skip
     text = report_html(bare)
@@ -325,7 +335,9 @@ def test_long_curve_is_thinned_and_keeps_its_end() -> None:
 
 
 def test_model_card_says_what_the_records_say() -> None:
-    """The shipped template fills for a tuned release and for the bare base model, with nothing left unfilled."""
+    """The shipped template fills for a tuned release and for the bare base model, with nothing left
+    unfilled.
+    """
     base = {"name": "tiny", "licence": "Apache-2.0", "notes": ""}
     prompt = "Sum up: {{ conversation }} ```"
     sources = {"support": {"role": "train", "licence": "CC0", "owner": "us"}}
@@ -358,14 +370,17 @@ def test_model_card_says_what_the_records_say() -> None:
         ("{{ 'x'.ljust(900000000) }}", "ljust"),
         ("{{ '{:900000000}'.format(1) }}", "format"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
-        ("{% for a in made_of %}{% for b in made_of %}{% for c in made_of %}{% for d in made_of %}{{ made_of }}"
+        ("{% for a in made_of %}{% for b in made_of %}{% for c in made_of %}{% for d in made_of "
+            "%}{{ made_of }}"
          "{% endfor %}{% endfor %}{% endfor %}{% endfor %}", "would be longer than"),
     ],
 )  # fmt: skip
 def test_broken_or_hostile_template_is_a_configuration_error(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    """A template that is malformed, names an unknown value or tries to fill the memory is refused, saying why."""
+    """A template that is malformed, names an unknown value or tries to fill the memory is refused,
+    saying why.
+    """
     template = tmp_path / "card.md.jinja"
     template.write_text(text)
     with pytest.raises(ConfigError, match=message):

@@ -134,7 +134,9 @@ def test_comments_change_nothing(root: Path, file: str, old: str, new: str) -> N
 
 
 def test_a_judge_counts_where_it_is_used(root: Path) -> None:
-    """A criterion that no metric names is not told; one that is named is the part `judges`, in the words that differ."""
+    """A criterion that no metric names is not told; one that is named is the part `judges`, in the
+    words that differ.
+    """
     unused = edited(
         root, "prompts/judge_coherence.yaml", "one well-organised text", "one clear text"
     )
@@ -149,7 +151,9 @@ def test_a_judge_counts_where_it_is_used(root: Path) -> None:
 
 
 def test_data_and_golden_set(root: Path) -> None:
-    """A training row changes the data, a golden row the golden set, committed or not; other files are only listed."""
+    """A training row changes the data, a golden row the golden set, committed or not; other files
+    are only listed.
+    """
     train, golden = (
         root / "data" / "sample" / f"support_{name}.jsonl" for name in ("train", "golden")
     )
@@ -163,7 +167,9 @@ def test_data_and_golden_set(root: Path) -> None:
 
 
 def test_an_unknown_file_makes_uncertain(root: Path) -> None:
-    """Only files that are known to be read by nothing leave it sure that nothing changed; each one is listed."""
+    """Only files that are known to be read by nothing leave it sure that nothing changed; each one
+    is listed.
+    """
     edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["bertscore:docs/encoder", rouge1,')
     git(root, "commit", "-qam", "a metric with files")
     git(root, "branch", "-f", "main", "mine")
@@ -185,7 +191,9 @@ def test_an_unknown_file_makes_uncertain(root: Path) -> None:
 
 
 def test_a_base_model_in_git(root: Path) -> None:
-    """Replaced bytes below the base model's folder are a changed base model; a folder that git does not know is named."""
+    """Replaced bytes below the base model's folder are a changed base model; a folder that git does
+    not know is named.
+    """
     folder = root / "models" / "base"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_text("one")
@@ -214,7 +222,9 @@ def test_a_file_name_that_is_no_text(root: Path) -> None:
 
 
 def test_a_new_file_that_the_line_may_use_makes_dirty(root: Path) -> None:
-    """A prompt, registry file or code that nobody has added yet is no part of the commit; notes and products are none."""
+    """A prompt, registry file or code that nobody has added yet is no part of the commit; notes and
+    products are none.
+    """
     for file in ("notes.txt", "build/made.py"):
         (root / file).parent.mkdir(exist_ok=True)
         (root / file).write_text("x", "utf-8")
@@ -237,7 +247,9 @@ def test_only_this_side_counts(root: Path) -> None:
 
 
 def test_data_under_dvc(root: Path) -> None:
-    """Data that git knows as a .dvc file is compared by it, and an edit that was not added to DVC is seen as well."""
+    """Data that git knows as a .dvc file is compared by it, and an edit that was not added to DVC
+    is seen as well.
+    """
     raw = root / "data" / "raw"
     raw.mkdir()
     (raw / "rows.jsonl").write_text("one\n", "utf-8")
@@ -278,7 +290,9 @@ def test_unreadable_merge_base(root: Path) -> None:
 
 
 def test_no_project_at_the_merge_base(root: Path) -> None:
-    """Where there was no project yet, there is nothing to compare with, and the error says what to do."""
+    """Where there was no project yet, there is nothing to compare with, and the error says what to
+    do.
+    """
     git(root, "checkout", "-q", "--orphan", "empty")
     git(root, "rm", "-rqf", ".")
     git(root, "commit", "-q", "--allow-empty", "-m", "start")
@@ -324,7 +338,9 @@ def test_shallow_clone(root: Path, tmp_path: Path) -> None:
 
 
 def test_worktree_is_made_anew(root: Path) -> None:
-    """A work tree that was cut off while it was made is replaced, shares DVC's cache, and leaves nothing behind."""
+    """A work tree that was cut off while it was made is replaced, shares DVC's cache, and leaves
+    nothing behind.
+    """
     ensure_dvc(root)
     folder, sha = root / ".sluice" / "base" / "x", git(root, "rev-parse", "main")
     (folder / "tree").mkdir(parents=True)
@@ -366,7 +382,9 @@ def test_worktree_is_made_anew(root: Path) -> None:
     ],
 )
 def test_base_of_the_ci_system(variables: dict[str, str], expected: str) -> None:
-    """The base comes from SLUICE_BASE, else from what GitHub or GitLab say of the change; blank is unset."""
+    """The base comes from SLUICE_BASE, else from what GitHub or GitLab say of the change; blank is
+    unset.
+    """
     assert base_from_environment(variables) == expected
 
 
@@ -390,7 +408,9 @@ def test_base_of_github_events(tmp_path: Path, event: dict[str, object], expecte
     "event", [{"ref": "refs/heads/other", "before": "abc"}, {"schedule": "0 0 * * *"}, []]
 )
 def test_ci_without_a_base_stops(tmp_path: Path, event: object) -> None:
-    """In CI, where nothing says what to compare with, the gate ends with 2 and the option that says it."""
+    """In CI, where nothing says what to compare with, the gate ends with 2 and the option that says
+    it.
+    """
     (tmp_path / "event.json").write_text(json.dumps(event), "utf-8")
     known = {"CI": "true", "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
     with pytest.raises(UsageError) as caught:
@@ -402,7 +422,9 @@ def test_ci_without_a_base_stops(tmp_path: Path, event: object) -> None:
 
 
 def test_an_optional_source_is_uncertain_only_where_it_is_there(root: Path) -> None:
-    """Feedback that nobody has given yet is no unversioned data; once it lies on this machine it is, and is said."""
+    """Feedback that nobody has given yet is no unversioned data; once it lies on this machine it
+    is, and is said.
+    """
     found = changes(root)
     assert (found.parts, found.notes, found.certain) == ((), (), True)
     path = root / "data" / "raw" / "feedback.jsonl"

@@ -64,7 +64,9 @@ def test_commands_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_template_is_generic(name: str) -> None:
-    """A template is part of every new project, fetches the whole history, and names no package index."""
+    """A template is part of every new project, fetches the whole history, and names no package
+    index.
+    """
     text = (ROOT / name).read_text("utf-8")
     assert name in FILES
     assert "fetch-depth: 0" in text or 'GIT_DEPTH: "0"' in text
@@ -73,7 +75,9 @@ def test_template_is_generic(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_what_is_installed_is_pinned(name: str) -> None:
-    """CI installs the version that wrote the project, with torch's wheels for CPUs, into a kept folder."""
+    """CI installs the version that wrote the project, with torch's wheels for CPUs, into a kept
+    folder.
+    """
     text = (ROOT / name).read_text("utf-8")
     assert "--torch-backend cpu -r requirements.txt" in text
     assert "pip install sluicegate" not in text
@@ -85,7 +89,9 @@ def test_what_is_installed_is_pinned(name: str) -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """An action is named by the hash of its commit, which nobody can move, with its version for people."""
+    """An action is named by the hash of its commit, which nobody can move, with its version for
+    people.
+    """
     for file in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
         used = re.findall(r"uses: (.*)", file.read_text("utf-8"))
         assert len(used) >= 2, file.name
@@ -94,7 +100,9 @@ def test_actions_are_pinned() -> None:
 
 
 def test_the_queue_and_main_run_it_too() -> None:
-    """A merge queue gets a verdict; main, which decides nothing, fills the caches and spends no error budget."""
+    """A merge queue gets a verdict; main, which decides nothing, fills the caches and spends no
+    error budget.
+    """
     text = (ROOT / TEMPLATES[0]).read_text("utf-8")
     events = YAML(typ="safe").load(text)["on"]
     assert set(events) == {"pull_request", "push", "merge_group"}
@@ -142,7 +150,9 @@ KEPT = {".sluice/generations", ".sluice/judgements", ".sluice/checkpoints", ".dv
 
 
 def test_what_a_run_made_is_kept_however_it_ends() -> None:
-    """Answers, judgements, checkpoints and stages are saved after REJECT, HOLD and errors too, and brought back."""
+    """Answers, judgements, checkpoints and stages are saved after REJECT, HOLD and errors too, and
+    brought back.
+    """
     steps = YAML(typ="safe").load((ROOT / TEMPLATES[0]).read_text("utf-8"))["jobs"]["gate"]["steps"]
     used = {step.get("uses", step.get("name", "")): step for step in steps}
     restore, save = (
@@ -150,7 +160,8 @@ def test_what_a_run_made_is_kept_however_it_ends() -> None:
         for what in ("restore", "save")
     )
     assert set(restore["with"]["path"].split()) == set(save["with"]["path"].split()) == KEPT
-    # A key is written once: a repeated run, e.g. after HOLD, has the same run_id and another run_attempt.
+    # A key is written once: a repeated run, e.g. after HOLD, has the same run_id and another
+    # run_attempt.
     assert restore["with"]["key"] == save["with"]["key"]
     assert "run_attempt" in save["with"]["key"]
     assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
@@ -173,7 +184,9 @@ def test_what_a_run_made_is_kept_however_it_ends() -> None:
 def test_only_its_own_note_is_replaced(
     tmp_path: Path, theirs: list[tuple[int, str]], refused: bool, expected: list[tuple[str, str]]
 ) -> None:
-    """GitLab's note is found by author and marker; where it may not be replaced, a new one is written."""
+    """GitLab's note is found by author and marker; where it may not be replaced, a new one is
+    written.
+    """
     asked: list[tuple[str, str]] = []
 
     class GitLab(BaseHTTPRequestHandler):

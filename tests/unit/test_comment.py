@@ -1,4 +1,6 @@
-"""The comment on a pull request: complete, short enough, and nothing in it that hostile text could use."""
+"""The comment on a pull request: complete, short enough, and nothing in it that hostile text could
+use.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from sluicegate.cards.examples import ExamplePair
 from sluicegate.records import Decision, RuleResult, ScoredExample, Verdict
 
 HOSTILE = (
-    "@everyone |x| `code` <script>alert(1)</script>\n\n# heading\n<!-- --> ![i](http://evil.example/x.png) #12 !3 "
+    "@everyone |x| `code` <script>alert(1)</script>\n\n# heading\n<!-- --> "
+    "![i](http://evil.example/x.png) #12 !3 "
     "[l](javascript:alert(1)) \u202e www.evil.example ~label \ud800 \x00 </details>"
 )
 
@@ -28,7 +31,8 @@ def rule(
     """A rule's result with numbers in all columns."""
     return RuleResult(
         name, "not_worse_than_champion", "rougeL", decision, severity, reason,
-        value=0.3, champion_value=0.35, difference=-0.05, low=-0.1, high=0.01, margin=0.02, p=0.2, n=60,
+        value=0.3, champion_value=0.35, difference=-0.05, low=-0.1, high=0.01, margin=0.02, p=0.2,
+        n=60,
     )  # fmt: skip
 
 
@@ -53,7 +57,8 @@ def report(text: str = "plain", decision: Decision = Decision.HOLD, rules: int =
         model="support", decision=decision, verdict=verdict, against=text,
         changed=[("prompt", "1" * 64, "2" * 64, text)], other=[text] * 9, metric="rougeL",
         worst=[pair(text, number) for number in range(5)], made=3, cached=4,
-        links={text: "https://mlflow.example/#/runs/1", "here": "http://127.0.0.1:5000/", "bad": "javascript:alert(1)"},
+        links={text: "https://mlflow.example/#/runs/1", "here": "http://127.0.0.1:5000/",
+        "bad": "javascript:alert(1)"},
         notes=[text],
     )  # fmt: skip
 
@@ -64,7 +69,9 @@ def table_rows(markdown: str) -> list[str]:
 
 
 def test_everything_is_said() -> None:
-    """Verdict, rules, what changed, three worst regressions beside the champion's answers, counts and links are there."""
+    """Verdict, rules, what changed, three worst regressions beside the champion's answers, counts
+    and links are there.
+    """
     text = comment_markdown(report("words"))
     assert text.startswith(marker("support") + "\n## ⏸️ HOLD: support")
     assert "| prompt | `111111111111` | `222222222222` | words |" in text
@@ -78,7 +85,9 @@ def test_everything_is_said() -> None:
 
 @pytest.mark.parametrize("decision", list(Decision))
 def test_hostile_text(decision: Decision) -> None:
-    """Text from prompts, rows and rules makes no HTML, no mention, no reference, no image, no link and no table cell."""
+    """Text from prompts, rows and rules makes no HTML, no mention, no reference, no image, no link
+    and no table cell.
+    """
     text = comment_markdown(report(HOSTILE, decision))
     check_harmless(text)
     assert len(table_rows(text)) == len(table_rows(comment_markdown(report("plain", decision))))
@@ -103,7 +112,9 @@ def check_harmless(text: str) -> None:
 @given(st.text(max_size=400))
 @settings(max_examples=60, deadline=None)
 def test_any_text(text: str) -> None:
-    """Whatever characters come in, the comment's tables keep their cells and nothing becomes HTML or a mention."""
+    """Whatever characters come in, the comment's tables keep their cells and nothing becomes HTML
+    or a mention.
+    """
     check_harmless(comment_markdown(report(text)))
 
 

@@ -47,7 +47,9 @@ def people(root: Path, since: str = "") -> set[str]:
 
 
 def test_a_merge_names_those_whose_commits_it_brings_in(root: Path) -> None:
-    """Ana's two commits, merged by Bo with a merge commit: both made it; Zoe, whose work was there, did not."""
+    """Ana's two commits, merged by Bo with a merge commit: both made it; Zoe, whose work was there,
+    did not.
+    """
     run(root, "ana", "switch", "-c", "change")
     commit(root, "ana")
     commit(root, "cy")
@@ -58,7 +60,9 @@ def test_a_merge_names_those_whose_commits_it_brings_in(root: Path) -> None:
 
 
 def test_everybody_since_the_parent_release_made_the_next(root: Path) -> None:
-    """Commits on one line, squashed or not: all authors after the parent's commit, and none before it."""
+    """Commits on one line, squashed or not: all authors after the parent's commit, and none before
+    it.
+    """
     parent = commit(root, "ana")
     commit(root, "bo")
     commit(root, "cy")
@@ -69,7 +73,9 @@ def test_everybody_since_the_parent_release_made_the_next(root: Path) -> None:
 
 
 def test_a_parent_on_a_branch_that_was_squashed(root: Path) -> None:
-    """The parent's commit need not be an ancestor: what it has does not count, what came since does."""
+    """The parent's commit need not be an ancestor: what it has does not count, what came since
+    does.
+    """
     run(root, "ana", "switch", "-c", "change")
     parent = commit(root, "ana", "other")
     run(root, "bo", "switch", "main")
@@ -81,7 +87,9 @@ def test_a_parent_on_a_branch_that_was_squashed(root: Path) -> None:
 def test_a_release_from_its_parents_own_commit_is_made_by_what_that_commit_brought(
     root: Path,
 ) -> None:
-    """Release zero and the first candidate come from one commit: a merge there still names its authors."""
+    """Release zero and the first candidate come from one commit: a merge there still names its
+    authors.
+    """
     run(root, "ana", "switch", "-c", "change")
     commit(root, "ana")
     run(root, "bo", "switch", "main")
@@ -103,7 +111,9 @@ def test_co_authors_are_authors(root: Path) -> None:
 
 
 def test_only_the_projects_folder_counts_in_a_larger_repository(root: Path) -> None:
-    """Who worked elsewhere since the parent release made nothing of this one; the checked-out commit always counts."""
+    """Who worked elsewhere since the parent release made nothing of this one; the checked-out
+    commit always counts.
+    """
     parent = commit(root, "zoe", "bot/prompt")
     commit(root, "ana", "bot/prompt")
     commit(root, "eve", "elsewhere/file")

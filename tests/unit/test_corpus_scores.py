@@ -25,7 +25,9 @@ WANTED = [
 
 
 def test_whole_set_scores_are_operations_of_the_evidence() -> None:
-    """Evaluating bleu and chrf by row also gives sacrebleu's score of the set, and no other metric adds one."""
+    """Evaluating bleu and chrf by row also gives sacrebleu's score of the set, and no other metric
+    adds one.
+    """
     golden = [
         Example(str(n), str(n), {"text": "t"}, tuple(row), "s") for n, row in enumerate(WANTED)
     ]
@@ -47,7 +49,9 @@ def test_whole_set_scores_are_operations_of_the_evidence() -> None:
 
 
 def test_perplexity_of_the_set_needs_no_second_pass(tmp_path: Path) -> None:
-    """Weighing rows by their tokens gives what the model gives for the whole set, long and blank texts included."""
+    """Weighing rows by their tokens gives what the model gives for the whole set, long and blank
+    texts included.
+    """
     folder = str(build_tiny_model(tmp_path / "tiny", context=64))
     model, outputs = open_likelihood(folder), [*OUTPUTS, " ".join(["late parcel"] * 80)]
     name = f"perplexity:{folder}"

@@ -1,4 +1,6 @@
-"""Preparing: the three sets are disjoint by group, stable, clean, and refused when they cannot be trusted."""
+"""Preparing: the three sets are disjoint by group, stable, clean, and refused when they cannot be
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_new_groups_do_not_move_old_ones() -> None:
 
 
 def test_golden_sources_are_the_golden_set_and_their_groups_never_train() -> None:
-    """With a golden source, pool rows stay out of golden, and rows of golden groups are left out of training."""
+    """With a golden source, pool rows stay out of golden, and rows of golden groups are left out of
+    training.
+    """
     golden = [row(n) for n in range(5)]
     learn = [row(n) for n in range(10, 30)] + [row(40, group="g1"), row(41, group="g2")]
     made = prepare(
@@ -139,7 +143,9 @@ def test_personal_data_is_redacted_in_inputs_and_references() -> None:
 
 
 def test_overlap_of_golden_and_training_stops_the_line() -> None:
-    """A golden text that is quoted inside a longer training row is found by its n-grams, and both ids are named."""
+    """A golden text that is quoted inside a longer training row is found by its n-grams, and both
+    ids are named.
+    """
     quoted = row(1)
     carrier = row(
         60, text=row(61).inputs["text"] + " " + quoted.inputs["text"] + " " + row(62).inputs["text"]
@@ -155,7 +161,9 @@ def test_overlap_of_golden_and_training_stops_the_line() -> None:
 
 
 def test_overlap_counts_passages_over_all_training_rows() -> None:
-    """A golden row pieced together from two training rows is contaminated too; half of it is under the limit."""
+    """A golden row pieced together from two training rows is contaminated too; half of it is under
+    the limit.
+    """
     left, right = row(1).inputs["text"], row(2).inputs["text"]
     train = [row(1), row(2)]
     both = find_overlaps(train, [row(9, text=f"{left} {right}")], ngram=8, share=0.8, near=0.85)

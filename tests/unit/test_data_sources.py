@@ -165,7 +165,9 @@ CSV_FIELDS = {"id": "id", "inputs": {"text": "body"}, "reference": "sum"}
 
 
 def test_csv_reads_quotes_encodings_and_several_references(tmp_path: Path) -> None:
-    """Quoted line breaks, a byte order mark, another delimiter and several references in one cell are read."""
+    """Quoted line breaks, a byte order mark, another delimiter and several references in one cell
+    are read.
+    """
     (tmp_path / "rows.csv").write_bytes('\ufeffid;body;sum\n1;"two\nlines";a || b\n'.encode())
     entry = spec("csv", tmp_path / "rows.csv", CSV_FIELDS, delimiter=";", reference_separator="||")
     row = read_source("s", entry, tmp_path).rows[0]
@@ -250,7 +252,9 @@ def official(folder: Path, tweets: str, **options: Any) -> SourceSpec:
 
 
 def test_the_official_tweetsumm_release_is_joined_with_the_tweets(tmp_path: Path) -> None:
-    """Sentence offsets cut the tweets, `inbound` decides the speaker, sentences of a summary are joined."""
+    """Sentence offsets cut the tweets, `inbound` decides the speaker, sentences of a summary are
+    joined.
+    """
     entry = official(
         tmp_path,
         '11,u,True,d,"My bag is lost"\n12,a,False,d,"@115 We are looking"\n',
@@ -364,7 +368,9 @@ CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 
 def test_a_conversation_with_its_answer_is_read(
     tmp_path: Path, turns: list[Any], chat: str, answer: str
 ) -> None:
-    """Where one column holds both, the last answer is the reference, and only what precedes is the input."""
+    """Where one column holds both, the last answer is the reference, and only what precedes is the
+    input.
+    """
     entry = jsonl(tmp_path, {"id": "1", "messages": turns})
     row = read_source("s", entry.model_copy(update={"fields": MESSAGES}), tmp_path).rows[0]
     assert row.inputs["chat"].removeprefix("System: Be brief.\n") == chat

@@ -37,7 +37,9 @@ def test_this_environment_is_complete() -> None:
 
 
 def test_every_failed_check_has_a_fix(tmp_path: Path) -> None:
-    """In an empty folder several things are missing; each says how to mend it, and what is fine has no fix."""
+    """In an empty folder several things are missing; each says how to mend it, and what is fine has
+    no fix.
+    """
     checks = doctor.diagnose(Project(tmp_path))
     assert {"project files", "git tree", "servers"} <= {
         check.name for check in checks if not check.ok
@@ -65,7 +67,9 @@ def test_an_absent_package_names_its_extra() -> None:
 
 
 def test_extras_are_those_of_the_package() -> None:
-    """Each optional package is looked for under the extra that installs it, and no extra is forgotten."""
+    """Each optional package is looked for under the extra that installs it, and no extra is
+    forgotten.
+    """
     with (ROOT / "pyproject.toml").open("rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     listed = {
@@ -136,7 +140,8 @@ def test_the_doctor_imports_nothing_heavy() -> None:
     """Versions are read from metadata: a broken package can be diagnosed, and the command is quick."""
     code = (
         "import sys; from sluicegate.doctor import diagnose; diagnose(None);"
-        "print([m for m in ('torch','mlflow','prefect','transformers','dvc','pandas','whylogs') if m in sys.modules])"
+        "print([m for m in ('torch','mlflow','prefect','transformers','dvc','pandas','whylogs') "
+        "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,6 @@
-"""Thresholds: the promised rate of false alarms, for the whole family, with and without conversations."""
+"""Thresholds: the promised rate of false alarms, for the whole family, with and without
+conversations.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ FAMILY = {(f"c{n}", "ks"): DETECTORS["ks"] for n in range(8)} | {
 def profile(
     random: np.random.Generator, blocks: int, each: int = 1, shift: float = 0.0, common: float = 0.0
 ) -> Profile:
-    """Eight correlated normal columns and a rare label; `common` is the share of variance within a block in common."""
+    """Eight correlated normal columns and a rare label; `common` is the share of variance within a
+    block in common.
+    """
     rows = blocks * each
     shared = np.repeat(random.normal(size=(blocks, 8)), each, axis=0)
     own = random.normal(size=(rows, 8)) * 0.6 + random.normal(size=(rows, 1)) * 0.8
@@ -32,7 +36,8 @@ def profile(
 
 @pytest.mark.parametrize(("blocks", "each", "common"), [(50, 1, 0.0), (200, 1, 0.0), (25, 8, 0.6)])
 def test_false_alarms_are_as_rare_as_promised(blocks: int, each: int, common: float) -> None:
-    """Of 150 windows without drift at 10 %, the share that alarms for any column is 10 %, within 3 standard errors.
+    """Of 150 windows without drift at 10 %, the share that alarms for any column is 10 %, within 3
+    standard errors.
 
     The last case has blocks of eight rows that resemble one another.
     """
@@ -47,7 +52,9 @@ def test_false_alarms_are_as_rare_as_promised(blocks: int, each: int, common: fl
 
 
 def test_a_shift_is_found_in_its_column_only() -> None:
-    """A shift of one standard deviation in one column alarms there, with sign and size, and nowhere else."""
+    """A shift of one standard deviation in one column alarms there, with sign and size, and nowhere
+    else.
+    """
     random = np.random.default_rng(3)
     found = scores(profile(random, 400), profile(random, 100, shift=1.0), FAMILY)
     assert [score.column for score in found if score.alarm] == ["c0"]
@@ -64,7 +71,9 @@ def test_a_tiny_shift_in_a_large_window_stays_quiet() -> None:
 
 
 def test_an_alarm_is_a_value_above_its_threshold() -> None:
-    """Threshold, alarm and adjusted chance agree in every row, and the threshold is never below the floor."""
+    """Threshold, alarm and adjusted chance agree in every row, and the threshold is never below the
+    floor.
+    """
     random = np.random.default_rng(5)
     for shift in (0.0, 0.3, 0.6, 2.0):
         for score in scores(
@@ -84,7 +93,9 @@ def test_same_input_same_report() -> None:
 
 
 def test_a_window_of_longer_conversations_counts_no_more_rows() -> None:
-    """Where the reference has one row a conversation, a window's conversation of eight counts as one."""
+    """Where the reference has one row a conversation, a window's conversation of eight counts as
+    one.
+    """
     random = np.random.default_rng(7)
     alarms = sum(
         any(
@@ -108,7 +119,8 @@ def test_a_column_that_is_gone_is_an_error() -> None:
     reference, window = profile(random, 60), profile(random, 60)
     blank = np.full(60, np.nan)
     empty = Profile(
-        60, dict(window.moments) | {"c3": Moments.of(blank)}, {}, dict(window.numbers) | {"c3": blank}, window.labels,
+        60, dict(window.moments) | {"c3": Moments.of(blank)}, {},
+        dict(window.numbers) | {"c3": blank}, window.labels,
         window.blocks,
     )  # fmt: skip
     with pytest.raises(DataError, match="c3"):
@@ -118,7 +130,9 @@ def test_a_column_that_is_gone_is_an_error() -> None:
 
 
 def test_ties_never_alarm() -> None:
-    """Columns of few distinct values reach the threshold exactly in many windows; only what is above it alarms."""
+    """Columns of few distinct values reach the threshold exactly in many windows; only what is
+    above it alarms.
+    """
     random = np.random.default_rng(9)
 
     def coarse(rows: int) -> Profile:

@@ -1,4 +1,6 @@
-"""Every detector of the table: what holds for all of them, and their values against other implementations."""
+"""Every detector of the table: what holds for all of them, and their values against other
+implementations.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_length_trend_sees_a_growth_by_a_third() -> None:
 
 
 def test_bins_keep_equal_values_together() -> None:
-    """A value that fills many bins' worth of rows stays in one bin, and every row lands in a bin of its neighbours."""
+    """A value that fills many bins' worth of rows stays in one bin, and every row lands in a bin of
+    its neighbours.
+    """
     values = np.concatenate([np.zeros(500), np.arange(500.0), [np.nan]])
     codes, means = binned(values, 10)
     assert len(set(codes[:501].tolist())) == 1

@@ -1,4 +1,6 @@
-"""Embeddings in profiles: chosen by block, merged, stored, compared; with a small encoder made by hand."""
+"""Embeddings in profiles: chosen by block, merged, stored, compared; with a small encoder made by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class WordEncoder:
 
 
 def traffic(count: int, seed: int, cooking: float = 0.0, each: int = 1) -> list[dict[str, str]]:
-    """Questions of ten words in conversations of `each`; a share of the conversations is about cooking."""
+    """Questions of ten words in conversations of `each`; a share of the conversations is about
+    cooking.
+    """
     chance = random.Random(seed)
     rows = []
     for group in range(count // each):
@@ -108,7 +112,9 @@ def test_a_new_topic_of_the_same_length_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", VECTOR_DETECTORS)
 def test_more_of_it_is_further_away(name: str) -> None:
-    """The distance grows with the share that changed, is symmetric and 0 for a side compared with itself."""
+    """The distance grows with the share that changed, is symmetric and 0 for a side compared with
+    itself.
+    """
     statistic = VECTOR_DETECTORS[name].statistic
     base = made(300, 1).embedded
     assert base is not None
@@ -126,7 +132,9 @@ def test_more_of_it_is_further_away(name: str) -> None:
 
 @pytest.mark.parametrize(("count", "each"), [(60, 1), (120, 6)])
 def test_false_alarms_are_as_rare_as_promised(count: int, each: int) -> None:
-    """Of 80 windows without drift at 10 %, the share that alarms on any embedding is 10 % within 3 standard errors."""
+    """Of 80 windows without drift at 10 %, the share that alarms on any embedding is 10 % within 3
+    standard errors.
+    """
     alarms = 0
     for seed in range(80):
         reference, window = (
@@ -139,7 +147,9 @@ def test_false_alarms_are_as_rare_as_promised(count: int, each: int) -> None:
 
 
 def test_a_bounded_number_of_texts_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many rows, at most the bound is encoded, in whole conversations; both parts merge to the same."""
+    """However many rows, at most the bound is encoded, in whole conversations; both parts merge to
+    the same.
+    """
     monkeypatch.setattr("sluicegate.monitoring.embedding.MOST", 60)
     monkeypatch.setattr("sluicegate.drift.embedded.MOST", 60)
     monkeypatch.setattr("sluicegate.monitoring.rows.CHUNK", 100)
@@ -199,7 +209,9 @@ def test_merging_different_encoders_drops_the_vectors() -> None:
 
 
 def test_texts_that_are_missing_or_odd_are_left_out() -> None:
-    """Rows without a text have no vector; unpaired and empty texts have one; a window of nothing else is no error."""
+    """Rows without a text have no vector; unpaired and empty texts have one; a window of nothing
+    else is no error.
+    """
     rows = [{"prompt": None, "response": "a"}, {"prompt": "\ud800", "response": ""}] * 20
     profile = profile_traffic(rows, encoder=WordEncoder())
     assert profile is not None

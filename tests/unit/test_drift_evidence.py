@@ -28,7 +28,9 @@ def test_a_distance_becomes_a_deviate_and_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name != "length_trend"])
 def test_without_drift_deviates_are_about_normal(name: str) -> None:
-    """Of independent rows without drift at most about 5 % are above 1.96, before anything is scaled by permutation."""
+    """Of independent rows without drift at most about 5 % are above 1.96, before anything is scaled
+    by permutation.
+    """
     random = np.random.default_rng(2)
     detector = DETECTORS[name]
     left, right = [], []
@@ -48,7 +50,9 @@ def _rows(null: Null, distances: np.ndarray) -> float:
 
 
 def test_a_rare_label_found_twice_is_no_sensation() -> None:
-    """Both of two rare rows in a window of an eighth is one chance in seventy: a deviate of two to three, not of six."""
+    """Both of two rare rows in a window of an eighth is one chance in seventy: a deviate of two to
+    three, not of six.
+    """
     window = np.array([[198.0, 2.0], [199.0, 1.0], [200.0, 0.0]])
     distances = DETECTORS["hellinger"].statistic(
         np.array([[1700.0, 2.0]]) - window, window, np.zeros(2)

@@ -1,4 +1,6 @@
-"""The door to LangKit and whylogs: profiles written, read and merged with the real packages, offline."""
+"""The door to LangKit and whylogs: profiles written, read and merged with the real packages,
+offline.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_light_metrics_are_there(stored: Path) -> None:
 
 
 def test_merged_profiles(tmp_path: Path, stored: Path) -> None:
-    """Two profiles merged count the rows of both, keep the extremes and the mean, and can be read and merged again."""
+    """Two profiles merged count the rows of both, keep the extremes and the mean, and can be read
+    and merged again.
+    """
     write_whylogs(tmp_path / "b.bin", rows(10))
     merge_whylogs([stored, tmp_path / "b.bin"], tmp_path / "m.bin")
     one, two, both = (
@@ -87,7 +91,9 @@ def test_merged_profiles(tmp_path: Path, stored: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "😀", "日本語", "a", "..", "\x00", "\ud800", "word " * 3000])
 def test_odd_texts_are_profiled(tmp_path: Path, text: str) -> None:
-    """Empty, one-character, non-Latin, unpaired and long texts do not break the profile or blank a column."""
+    """Empty, one-character, non-Latin, unpaired and long texts do not break the profile or blank a
+    column.
+    """
     write_whylogs(tmp_path / "p.bin", [{"prompt": text, "response": "Fine, thank you."}])
     assert read_whylogs(tmp_path / "p.bin")["response.character_count"]["n"] == 1
 
@@ -117,7 +123,8 @@ assert not {{"nltk", "torch", "transformers"}} & sys.modules.keys()
 
 
 def test_monitoring_works_without_them(tmp_path: Path) -> None:
-    """Where LangKit, whylogs, textstat, syllapy and VADER cannot be imported, profiles and reports are made all the same.
+    """Where LangKit, whylogs, textstat, syllapy and VADER cannot be imported, profiles and reports
+    are made all the same.
 
     The door says so, and how to install them.
     """

@@ -1,4 +1,6 @@
-"""The words and characters of the light metrics, taken from arrays, against the definitions for one of them."""
+"""The words and characters of the light metrics, taken from arrays, against the definitions for one
+of them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def numbers_of(words: Sequence[str]) -> Words:
 
 
 def assert_by_the_rules(words: Sequence[str]) -> None:
-    """Each word, however given, has one number of its own, its syllables, and is easy if it is on that list."""
+    """Each word, however given, has one number of its own, its syllables, and is easy if it is on
+    that list.
+    """
     found, easy = numbers_of(words), frozenset(word_list("easy.txt"))
     numbers = found.numbers[: len(words)]
     assert found.numbers[len(words) :].tolist() == numbers.tolist()
@@ -33,7 +37,9 @@ def assert_by_the_rules(words: Sequence[str]) -> None:
 
 
 def test_every_listed_word_is_found() -> None:
-    """All words of both lists, in any order and repeated, have the syllables and the grade that the rules give them."""
+    """All words of both lists, in any order and repeated, have the syllables and the grade that the
+    rules give them.
+    """
     words = [*known(), *word_list("easy.txt")]
     assert len(words) > 9_000
     assert_by_the_rules(words)
@@ -42,7 +48,9 @@ def test_every_listed_word_is_found() -> None:
 
 
 def test_words_beside_the_lists_are_told_apart() -> None:
-    """Words of one letter to thirty that differ in any letter, and listed ones with a letter more or less, are separate."""
+    """Words of one letter to thirty that differ in any letter, and listed ones with a letter more
+    or less, are separate.
+    """
     chance = random.Random(2)
     made = ["".join(chance.choices("aely'=_1z", k=chance.randrange(1, 31))) for _ in range(5_000)]
     made += [
@@ -88,7 +96,9 @@ def test_equal_sums_do_not_make_words_equal() -> None:
 
 
 def test_kinds_are_those_of_split_and_of_the_expressions() -> None:
-    """A character is a space, a digit, of a word or of a piece exactly if str.split, \\d, \\w and textstat say so."""
+    """A character is a space, a digit, of a word or of a piece exactly if str.split, \\d, \\w and
+    textstat say so.
+    """
     codes = [*range(0x3100), *random.Random(5).sample(range(0x3100, 0x110000), 5_000)]
     kinds, letters = characters.classified("".join(map(chr, codes)))
     for code, kind, letter in zip(codes, kinds.tolist(), letters.tolist(), strict=True):
@@ -105,7 +115,9 @@ def test_kinds_are_those_of_split_and_of_the_expressions() -> None:
 
 
 def test_syllables_of_a_text_are_those_of_its_tokens() -> None:
-    """On 3,000 texts of listed words, changed and joined, the three counts of syllables add up token by token."""
+    """On 3,000 texts of listed words, changed and joined, the three counts of syllables add up
+    token by token.
+    """
     chance = random.Random(6)
     words = [
         *known(),

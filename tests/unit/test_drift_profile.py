@@ -71,7 +71,9 @@ def test_a_day_is_its_hours_merged() -> None:
 
 
 def test_the_sample_is_bounded_and_of_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many rows, the sample stays within its bound, keeps conversations whole, and merges to the same rows."""
+    """However many rows, the sample stays within its bound, keeps conversations whole, and merges
+    to the same rows.
+    """
     monkeypatch.setattr("sluicegate.drift.profile.LIMIT", 100)
     every = rows(1200)
     whole = profile_rows(every)
@@ -95,7 +97,9 @@ def test_rows_without_a_group_are_blocks_of_their_own() -> None:
 
 
 def test_a_stored_profile_comes_back(tmp_path: Path) -> None:
-    """What is written is what is read, nulls included; the JSON beside it has the digest and the quantiles."""
+    """What is written is what is read, nulls included; the JSON beside it has the digest and the
+    quantiles.
+    """
     profile = profile_rows([*rows(50), {"prompt": None, "response": "x", "group": "z"}])
     write_profile(tmp_path / "p.parquet", profile)
     found = read_profile(tmp_path / "p.parquet")
@@ -165,7 +169,9 @@ def test_nothing_to_merge_or_profile() -> None:
     "text", ["", "😀", "日本語", "a", "..", "\x00", "\ud800", "word " * 30000, "x" * 300000]
 )
 def test_odd_texts_are_profiled(tmp_path: Path, text: str) -> None:
-    """Empty, one-character, non-Latin, unpaired and long texts do not break a profile or blank a column."""
+    """Empty, one-character, non-Latin, unpaired and long texts do not break a profile or blank a
+    column.
+    """
     write_profile(
         tmp_path / "p.parquet",
         profile_rows([{"prompt": text, "response": "Fine, thank you.", "group": text}]),

@@ -38,7 +38,9 @@ def traffic(project: Project, times: int) -> list[Row]:
 
 
 def test_drift_is_published(project: Project) -> None:
-    """Longer prompts: the page and the run hold cause, plots, examples of both sides and the profile; no address."""
+    """Longer prompts: the page and the run hold cause, plots, examples of both sides and the
+    profile; no address.
+    """
     window_rows = traffic(project, 3)
     report, window = check_rows(window_rows, reference_path(open_run(project)))
     assert report.status == "DRIFT"

@@ -1,4 +1,6 @@
-"""The drift report: cause in words, examples, what the golden set lacks, and a page that stands alone."""
+"""The drift report: cause in words, examples, what the golden set lacks, and a page that stands
+alone.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ GERMAN = [
 def rows(
     count: int, seed: int, *, longer: int = 1, german: float = 0.0, answer: int = 1
 ) -> list[dict[str, str]]:
-    """Prompts of English words, `longer` times as long, a share of them German; answers `answer` times as long."""
+    """Prompts of English words, `longer` times as long, a share of them German; answers `answer`
+    times as long.
+    """
     chance = random.Random(seed)
     found = []
     for _ in range(count):
@@ -97,7 +101,9 @@ def page_of(before: list[dict[str, str]], after: list[dict[str, str]]) -> DriftP
 
 
 def test_longer_prompts_are_called_longer_prompts() -> None:
-    """Prompts twice as long: the cause names prompts and length and their growth, blames no answer and no language."""
+    """Prompts twice as long: the cause names prompts and length and their growth, blames no answer
+    and no language.
+    """
     page = page_of(rows(200, 1), rows(100, 2, longer=2))
     assert page.report.status == "DRIFT"
     assert page.cause.startswith("What is asked has changed; the answers look as before.")
@@ -107,7 +113,9 @@ def test_longer_prompts_are_called_longer_prompts() -> None:
 
 
 def test_longer_answers_point_at_the_release() -> None:
-    """Answers twice as long for the same prompts: the cause points at the release, and the golden set still represents."""
+    """Answers twice as long for the same prompts: the cause points at the release, and the golden
+    set still represents.
+    """
     before, after = rows(200, 1), rows(100, 2, answer=2)
     page = page_of(before, after)
     assert "look at the release" in page.cause
@@ -116,7 +124,9 @@ def test_longer_answers_point_at_the_release() -> None:
 
 
 def test_another_language_is_named_with_its_share() -> None:
-    """A fifth of the prompts in German: cause and missing slices name it; examples show English before, German now."""
+    """A fifth of the prompts in German: cause and missing slices name it; examples show English
+    before, German now.
+    """
     page = page_of(rows(300, 1), rows(200, 2, german=0.2))
     assert "language (de: 0.0%" in page.cause
     assert any(part.startswith("prompts in de: ") for part in page.missing)
@@ -156,12 +166,15 @@ HOSTILE = '"><script>alert(1)</script>\x00\ud800{{ 7*7 }} & | `x` \n# y'
 
 
 def test_the_page_stands_alone_and_is_inert() -> None:
-    """Texts, labels and names from outside are escaped; nothing is loaded or run; the file can be written."""
+    """Texts, labels and names from outside are escaped; nothing is loaded or run; the file can be
+    written.
+    """
     score = DriftScore(f"prompt.{HOSTILE}", HOSTILE, 0.5, 0.2, True, 1.0, 2.0, 0.7, 0.002)
     spread = Spread((0.5, 0.5), (0.2, 0.8), labels=(HOSTILE, ""))
     page = DriftPage(
         DriftReport("DRIFT", 100, (score,), (HOSTILE,)), HOSTILE, (Moved(score, spread),),
-        (Sample(score.column, "after", HOSTILE, HOSTILE * 200, HOSTILE),), (HOSTILE,), 50, HOSTILE, HOSTILE,
+        (Sample(score.column, "after", HOSTILE, HOSTILE * 200, HOSTILE),), (HOSTILE,), 50, HOSTILE,
+        HOSTILE,
         {HOSTILE: "javascript:alert(1)"},
     )  # fmt: skip
     html = drift_report_html(page)
@@ -202,7 +215,9 @@ def test_a_flat_column_can_be_drawn() -> None:
 
 
 def test_a_shift_too_small_for_one_window_is_found_in_three(tmp_path: Path) -> None:
-    """Windows that each lack the rows to show a shift show it together with those before, at the same promise."""
+    """Windows that each lack the rows to show a shift show it together with those before, at the
+    same promise.
+    """
     reference = tmp_path / "reference.parquet"
     profile_reference(rows(600, 1), reference)
     windows = [rows(60, seed, german=0.03) for seed in range(10, 22)]
@@ -218,7 +233,9 @@ def test_a_shift_too_small_for_one_window_is_found_in_three(tmp_path: Path) -> N
 
 
 def test_short_and_long_conversations_of_tweetsumm(tmp_path: Path) -> None:
-    """The 50 longest conversations of TWEETSUMM against the 50 shortest: drift, and its cause is length."""
+    """The 50 longest conversations of TWEETSUMM against the 50 shortest: drift, and its cause is
+    length.
+    """
     folder = Path(os.environ.get("SLUICE_SHARED_DATA", "")) / "tweetsumm"
     if "SLUICE_SHARED_DATA" not in os.environ or not folder.is_dir():
         pytest.skip("SLUICE_SHARED_DATA does not name a folder with tweetsumm/")

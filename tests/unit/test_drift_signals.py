@@ -1,4 +1,6 @@
-"""Language, intent, hostility, personal data and overlap: what is recognised, what is not, and at what cost."""
+"""Language, intent, hostility, personal data and overlap: what is recognised, what is not, and at
+what cost.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ from sluicegate.drift.signals import (
     ],
 )
 def test_languages(text: str, expected: str) -> None:
-    """A sentence of an ordinary customer is taken for its language, a script or, where it is too short, for unknown."""
+    """A sentence of an ordinary customer is taken for its language, a script or, where it is too
+    short, for unknown.
+    """
     assert language(text, words_of(text)) == expected
 
 
@@ -86,13 +90,17 @@ def test_ordinary_complaints_score_low(text: str) -> None:
 
 
 def test_a_long_text_is_not_an_attack_by_its_length() -> None:
-    """Commanding words count by their share: the same four in a conversation ten times as long weigh less."""
+    """Commanding words count by their share: the same four in a conversation ten times as long
+    weigh less.
+    """
     words = ["answer", "question", "write", "story"]
     assert injection_score("", words) > 5 * injection_score("", words + ["parcel"] * 300)
 
 
 def test_hostile_words_are_counted() -> None:
-    """Swear words and insults are counted with their repeats; a word that merely contains one is not."""
+    """Swear words and insults are counted with their repeats; a word that merely contains one is
+    not.
+    """
     assert hostility(words_of("Your stupid, STUPID app sucks!")) == 3
     assert hostility(words_of("We assess the classic cocktails in Scunthorpe")) == 0
 
@@ -108,7 +116,9 @@ def test_refusals_are_those_of_the_speaker() -> None:
 
 
 def test_overlap_is_a_share_of_the_response() -> None:
-    """All of a response's words from the prompt are 1, none of them 0, and a response without words has no share."""
+    """All of a response's words from the prompt are 1, none of them 0, and a response without words
+    has no share.
+    """
     asked = words_of("Where is my parcel from London?")
     assert overlap(asked, words_of("parcel from London")) == 1.0
     assert overlap(asked, words_of("hello there")) == 0.0
@@ -160,6 +170,8 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
 
 
 def test_monitoring_and_the_metric_know_the_same_refusals() -> None:
-    """What counts as a refusal in traffic is what the metric counts: neither list changes without the other."""
+    """What counts as a refusal in traffic is what the metric counts: neither list changes without
+    the other.
+    """
     metric = importlib.import_module("sluicegate.metrics.refusal")
     assert signals._REFUSAL.pattern == metric._REFUSAL.pattern

@@ -26,7 +26,9 @@ HOME = {
 @pytest.mark.parametrize("name", HOME)
 @pytest.mark.parametrize("blank", ["", " \n"])
 def test_blank_is_unset(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A secret that a fork does not have arrives as an empty text: the project's own places are used."""
+    """A secret that a fork does not have arrives as an empty text: the project's own places are
+    used.
+    """
     for other in HOME:
         monkeypatch.delenv(other, raising=False)
     unset = HOME[name](Project(Path("/p")))

@@ -174,7 +174,9 @@ def test_operations() -> None:
 
 
 def test_time_to_the_first_token() -> None:
-    """It is summed up where every answer knows it, and otherwise not at all: a part would be another set."""
+    """It is summed up where every answer knows it, and otherwise not at all: a part would be
+    another set.
+    """
     answers = [replace(said("a b"), first_token=seconds) for seconds in (0.1, 0.2, 0.3)]
     found = operations(answers)
     assert found["first_token_p50"] == 0.2
@@ -209,7 +211,9 @@ def test_answers_are_cached(tmp_path: Path) -> None:
 
 
 def test_killed_run_goes_on(tmp_path: Path) -> None:
-    """A run stopped midway keeps every answer that came; the next one generates only the rest, with the same answers."""
+    """A run stopped midway keeps every answer that came; the next one generates only the rest, with
+    the same answers.
+    """
     seen: list[tuple[int, int]] = []
     with pytest.raises(KeyboardInterrupt):
         answer(Counting(die_after=20), rendered(30), GenerationSettings(), tmp_path, "k")
@@ -336,7 +340,9 @@ def test_not_finite_is_not_written(tmp_path: Path) -> None:
 
 
 def test_what_a_metric_does_not_see_holds_its_rule(tmp_path: Path) -> None:
-    """100 Chinese rows: ROUGE has no score for a perfect champion or for bananas, so its rule is HOLD, not 0 = 0."""
+    """100 Chinese rows: ROUGE has no score for a perfect champion or for bananas, so its rule is
+    HOLD, not 0 = 0.
+    """
     golden = [
         Example(
             f"e{n:03}",
@@ -373,7 +379,9 @@ def test_what_a_metric_does_not_see_holds_its_rule(tmp_path: Path) -> None:
 
 
 def test_one_row_without_a_score_is_told(tmp_path: Path) -> None:
-    """One row that a metric does not see takes all its scores, and evidence of nothing else can still be kept."""
+    """One row that a metric does not see takes all its scores, and evidence of nothing else can
+    still be kept.
+    """
     golden = [example(1), replace(example(2), reference=("退款",))]
     mixed = evaluate("r", golden, "g", [said("Order 1 is late"), said("Order 2")], ("rouge1",))
     assert mixed.unscored["rouge1"].rows == 1

@@ -1,4 +1,6 @@
-"""Judged metrics: scores where every row was judged, a counted failure otherwise, and never beyond a budget."""
+"""Judged metrics: scores where every row was judged, a counted failure otherwise, and never beyond
+a budget.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def held(candidate: Evidence, champion: Evidence, **facts: str) -> str:
 
 
 def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> None:
-    """A judge that answered for every row is a metric like any other, its words are kept, and the gate believes it."""
+    """A judge that answered for every row is a metric like any other, its words are kept, and the
+    gate believes it.
+    """
     made = evidence(judged(ScriptedModel(scores)))
     assert made.summaries["judge:clear"].mean == pytest.approx(0.5)
     assert {row.reasons["judge:clear"] for row in made.rows} == {"It says so."}
@@ -101,7 +105,9 @@ def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> No
 
 
 def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
-    """One unreadable answer of twelve: no score, no mean, the failure counted with its reason, and the rule holds."""
+    """One unreadable answer of twelve: no score, no mean, the failure counted with its reason, and
+    the rule holds.
+    """
 
     def once(question: Request) -> str | Failure:
         return (
@@ -123,7 +129,9 @@ def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
 
 
 def test_the_digest_says_which_judge(tmp_path: Path) -> None:
-    """Without a judge the digests are as before; another judge or wording is another configuration, refused beside it."""
+    """Without a judge the digests are as before; another judge or wording is another configuration,
+    refused beside it.
+    """
     plain = evaluate("c" * 64, GOLDEN, "g", said(), ["rouge1"])
     one, other = (evidence(judged(ScriptedModel(scores, name))) for name in ("one", "other"))
     reworded = evidence(judged(ScriptedModel(scores, "one"), replace(CLEAR, text="Is it clear?")))
@@ -137,7 +145,9 @@ def test_the_digest_says_which_judge(tmp_path: Path) -> None:
 
 
 def test_pairwise_compares_with_the_champion() -> None:
-    """The candidate's answers are shown beside the champion's; the champion itself is level and costs no call."""
+    """The candidate's answers are shown beside the champion's; the champion itself is level and
+    costs no call.
+    """
 
     def shorter(question: Request) -> str:
         text = question.messages[-1]["content"]
@@ -176,7 +186,9 @@ def test_inputs_and_references_are_shown() -> None:
 
 
 def test_unweighted_scores_say_so() -> None:
-    """Where token probabilities were asked for and did not come, the evidence says that nothing was weighted."""
+    """Where token probabilities were asked for and did not come, the evidence says that nothing was
+    weighted.
+    """
     token = replace(CLEAR, answer="token")
     use = judged(ScriptedModel(lambda _: Reply("4", 5, 1, 0.1)), token).use
     assert (use.failed, len(use.reasons)) == (0, 1)
@@ -203,7 +215,9 @@ def use(project: Project, url: str = "http://127.0.0.1:9/v1", *, named: bool = T
 
 
 def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> None:
-    """Its wording, model and failed rows change what the stage watches, limits and other judges do not."""
+    """Its wording, model and failed rows change what the stage watches, limits and other judges do
+    not.
+    """
     use(project, named=False)
     unused = inputs(open_run(project))["judges"]
     path = project.prompts / "judge_clear.yaml"
@@ -230,7 +244,9 @@ def test_evaluate_watches_a_judge_only_where_it_is_used(project: Project) -> Non
 
 
 def test_code_of_judges_is_none_of_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changed code of judges changes the hash of judging, not that of the stage, which runs without judges as well."""
+    """Changed code of judges changes the hash of judging, not that of the stage, which runs without
+    judges as well.
+    """
     names = ("sluicegate.line.pipeline.evaluate", "sluicegate.evaluation.judging")
     before = [stage_hash(name) for name in names]
     true = fingerprint.digest_file
@@ -261,7 +277,9 @@ def test_a_model_that_is_not_listed(project: Project) -> None:
 
 
 def test_answers_are_kept_and_counted(project: Project, tmp_path: Path) -> None:
-    """Judge calls count in the run's budget at their tokens; a second run asks nothing and counts nothing."""
+    """Judge calls count in the run's budget at their tokens; a second run asks nothing and counts
+    nothing.
+    """
     with judge_server() as judge:
         use(project, judge.url)
         budget = Budget(tokens=100_000, path=tmp_path / "budget.json")

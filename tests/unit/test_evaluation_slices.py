@@ -59,7 +59,9 @@ def scored(slices: bool = True, **more: Any) -> Evidence:
 
 
 def test_columns_become_slices_as_text() -> None:
-    """Text is trimmed, numbers and yes/no are written as JSON writes them; without `slices` there are none."""
+    """Text is trimmed, numbers and yes/no are written as JSON writes them; without `slices` there
+    are none.
+    """
     found = example(["industry", "vip", "tier", "share"]).slices
     assert found == {"industry": "airline", "vip": "true", "tier": "2", "share": "0.5"}
     assert example([]).slices == {}
@@ -80,7 +82,9 @@ def test_a_wrong_list_of_slices_is_refused(slices: Any) -> None:
 
 
 def test_prepared_rows_keep_their_slices(tmp_path: Path) -> None:
-    """Rows come back as they were written, and rows without slices have the bytes that they always had."""
+    """Rows come back as they were written, and rows without slices have the bytes that they always
+    had.
+    """
     write_examples(tmp_path / "with.jsonl", golden())
     assert read_examples(tmp_path / "with.jsonl") == golden()
     write_examples(tmp_path / "without.jsonl", golden(slices=False))
@@ -105,7 +109,9 @@ def test_damaged_slices_in_prepared_rows_are_refused(tmp_path: Path, value: Any)
 
 
 def test_evidence_carries_slices_and_older_files_still_read(tmp_path: Path) -> None:
-    """Slices come through the file; evidence without any is hashed and written as before there were slices."""
+    """Slices come through the file; evidence without any is hashed and written as before there were
+    slices.
+    """
     write_evidence(tmp_path / "new.parquet", scored())
     assert read_evidence(tmp_path / "new.parquet") == scored()
     assert {row.slices["industry"] for row in scored().rows} == {"gym", "bank"}
@@ -118,7 +124,9 @@ def test_evidence_carries_slices_and_older_files_still_read(tmp_path: Path) -> N
 
 
 def test_a_price_gives_the_cost_of_a_thousand_answers() -> None:
-    """100 tokens in and 20 out at 0.5 and 2 a million are 0.09 for 1,000 answers; without a price nothing is said."""
+    """100 tokens in and 20 out at 0.5 and 2 a million are 0.09 for 1,000 answers; without a price
+    nothing is said.
+    """
     assert scored(price=(0.5, 2.0)).operations["cost_per_1000"] == pytest.approx(0.09)
     assert "cost_per_1000" not in scored().operations
 

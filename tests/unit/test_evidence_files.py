@@ -1,4 +1,6 @@
-"""Evidence files: Parquet that any tool reads, whole or refused, and the digest that the same values always had."""
+"""Evidence files: Parquet that any tool reads, whole or refused, and the digest that the same
+values always had.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def made(count: int = 5) -> Evidence:
         ScoredExample(
             f"e{n:05}", f"g{n // 2}", f"answer {n} \u00fc \u202e \U0001f600\n\x00",
             {"rouge1": n / count, "judge:clear": 0.5},
-            0.25, 100 + n, n, finished=n % 2 == 0, slices={"industry": "bank", **({"tier": ""} if n % 2 else {})},
+            0.25, 100 + n, n, finished=n % 2 == 0, slices={"industry": "bank",
+            **({"tier": ""} if n % 2 else {})},
             reasons={"judge:clear": "so"} if n % 3 else {},
         )
         for n in range(count)
@@ -61,7 +64,9 @@ def as_before(evidence: Evidence) -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [1, 5, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 1])
 def test_round_trip(tmp_path: Path, count: int) -> None:
-    """What is written is read back equal, with its digest, for one row and for several batches of them."""
+    """What is written is read back equal, with its digest, for one row and for several batches of
+    them.
+    """
     write_evidence(tmp_path / "e.parquet", made(count))
     found = read_evidence(tmp_path / "e.parquet")
     assert found == made(count)
@@ -69,7 +74,9 @@ def test_round_trip(tmp_path: Path, count: int) -> None:
 
 
 def test_digest_is_the_one_it_was() -> None:
-    """Streaming the rows through the hash gives the digest of the whole JSON, with and without judges and slices."""
+    """Streaming the rows through the hash gives the digest of the whole JSON, with and without
+    judges and slices.
+    """
     for evidence in (made(), replace(made(), judges={}), replace(made(), rows=())):
         assert (
             evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.plain())
@@ -79,7 +86,9 @@ def test_digest_is_the_one_it_was() -> None:
 
 
 def test_times_of_first_tokens(tmp_path: Path) -> None:
-    """They are kept where they are known, 0 too, as part of the digest; an evidence without any has no column for them."""
+    """They are kept where they are known, 0 too, as part of the digest; an evidence without any has
+    no column for them.
+    """
     rows = [
         replace(row, first_token=time)
         for row, time in zip(made().rows, (0.5, None, 0.0, 0.25, None), strict=True)
@@ -95,11 +104,14 @@ def test_times_of_first_tokens(tmp_path: Path) -> None:
 
 
 def test_any_tool_reads_the_rows(tmp_path: Path) -> None:
-    """pandas sees a row per example, scores, slices and reasons as columns; the rest is in the schema's metadata."""
+    """pandas sees a row per example, scores, slices and reasons as columns; the rest is in the
+    schema's metadata.
+    """
     write_evidence(tmp_path / "e.parquet", made())
     table = pd.read_parquet(tmp_path / "e.parquet")
     assert list(table.columns) == [
-        "id", "group", "output", "seconds", "prompt_tokens", "completion_tokens", "finished", "score.rouge1",
+        "id", "group", "output", "seconds", "prompt_tokens", "completion_tokens", "finished",
+        "score.rouge1",
         "score.judge:clear", "slice.industry", "slice.tier", "reason.judge:clear",
     ]  # fmt: skip
     assert table["score.rouge1"].mean() == pytest.approx(0.4)
@@ -108,7 +120,9 @@ def test_any_tool_reads_the_rows(tmp_path: Path) -> None:
 
 
 def test_no_flipped_bit_is_believed(tmp_path: Path) -> None:
-    """Whatever bit is flipped or byte is cut off: refused, or, where nothing means that bit, read as it was."""
+    """Whatever bit is flipped or byte is cut off: refused, or, where nothing means that bit, read
+    as it was.
+    """
     path, chance, refused = tmp_path / "e.parquet", random.Random(5), 0
     write_evidence(path, made(200))
     sound, truth = path.read_bytes(), made(200)
@@ -147,7 +161,9 @@ def test_another_shape_is_refused(tmp_path: Path, column: str, kind: object, err
 
 
 def test_a_file_of_something_else(tmp_path: Path) -> None:
-    """Another Parquet file, JSON of former times and no file at all are no evidence; each says what to do."""
+    """Another Parquet file, JSON of former times and no file at all are no evidence; each says what
+    to do.
+    """
     path = tmp_path / "e.parquet"
     pd.DataFrame({"id": ["a"]}).to_parquet(path)
     with pytest.raises(IntegrityError, match="not an evidence file"):
@@ -171,7 +187,9 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
 def test_scores_of_a_judge_that_failed_are_refused(
     tmp_path: Path, judges: dict[str, JudgeUse]
 ) -> None:
-    """A judge has scores for all rows and no failure, or no scores; anything between is neither written nor read."""
+    """A judge has scores for all rows and no failure, or no scores; anything between is neither
+    written nor read.
+    """
     broken = replace(made(), judges=judges)
     with pytest.raises(EvidenceError, match="do not match"):
         write_evidence(tmp_path / "e.parquet", broken)
@@ -185,7 +203,9 @@ def test_scores_of_a_judge_that_failed_are_refused(
 
 
 def test_broken_text_leaves_the_old_file(tmp_path: Path) -> None:
-    """Text that is not Unicode cannot be written: the error says so, and the file that was there stays."""
+    """Text that is not Unicode cannot be written: the error says so, and the file that was there
+    stays.
+    """
     path = tmp_path / "e.parquet"
     write_evidence(path, made())
     before = path.read_bytes()

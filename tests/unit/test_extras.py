@@ -78,7 +78,8 @@ main()
 
 
 def test_the_core_does_without_open_weights(tmp_path: Path) -> None:
-    """A project is made and looked at, prompts, judges, ledger and traffic are worked with, without torch.
+    """A project is made and looked at, prompts, judges, ledger and traffic are worked with, without
+    torch.
 
     Tuning ends with the line that installs what it needs.
     """
@@ -128,9 +129,12 @@ def test_tuning_without_torch_names_the_extra(tmp_path: Path) -> None:
 
 
 def test_weights_without_torch_name_the_extra(tmp_path: Path) -> None:
-    """A model of open weights can be opened without torch; asking it says the line that installs it."""
+    """A model of open weights can be opened without torch; asking it says the line that installs
+    it.
+    """
     script = (
-        "from pathlib import Path\nfrom sluicegate.models import LoadedBase, Request, WeightsModel\n"
+        "from pathlib import Path\nfrom sluicegate.models import LoadedBase, Request, "
+        "WeightsModel\n"
         "from sluicegate.errors import MissingExtraError\n"
         "for dtype in ('auto', 'float32'):\n"
         "    model = WeightsModel(LoadedBase('b', Path('.'), 'd', 10), dtype=dtype)\n"

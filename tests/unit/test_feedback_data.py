@@ -62,8 +62,10 @@ def asked(number: int, text: str = "") -> Example:
     """A conversation that neither set of the sample holds."""
     topic = TOPICS[number % len(TOPICS)]
     chat = (
-        f"Customer: my {topic} number {number} makes a noise like a {TOPICS[-1 - number % 10]} falling downstairs\n"
-        f"Agent: how odd, shall we send a second {topic} to house {number * 7}, or a book about noises?"
+        f"Customer: my {topic} number {number} makes a noise like a {TOPICS[-1 - number % 10]} "
+        "falling downstairs\n"
+        f"Agent: how odd, shall we send a second {topic} to house {number * 7}, or a book about "
+        "noises?"
     )
     return Example(
         f"t{number}", f"talk-{number}", {"conversation": text or chat}, ("-",), "traffic"
@@ -101,7 +103,9 @@ def test_corrections_and_liked_answers_are_learned_from(project: Project) -> Non
 
 
 def test_prepare_takes_them_into_training_only(project: Project) -> None:
-    """The rows reach the training sets with personal details redacted; the golden set and its digest stay as they were."""
+    """The rows reach the training sets with personal details redacted; the golden set and its
+    digest stay as they were.
+    """
     golden = project.golden.read_bytes()
     traffic(project, 1, correction="Write to Ann at ann@example.com about her bicycle.")
     traffic(project, 2, thumb=1)
@@ -122,7 +126,9 @@ def test_prepare_takes_them_into_training_only(project: Project) -> None:
 
 
 def test_the_file_is_a_function_of_the_log(project: Project) -> None:
-    """Bringing twice changes no byte; what is erased from the log is gone, down to an empty file that prepare accepts."""
+    """Bringing twice changes no byte; what is erased from the log is gone, down to an empty file
+    that prepare accepts.
+    """
     row = traffic(project, 1, thumb=1)
     path = project.root / "data/raw/feedback.jsonl"
     bring(open_run(project))
@@ -137,7 +143,9 @@ def test_the_file_is_a_function_of_the_log(project: Project) -> None:
 
 
 def test_the_latest_word_counts(project: Project) -> None:
-    """Of several corrections the last; applause taken back teaches nothing; a correction outlives later applause."""
+    """Of several corrections the last; applause taken back teaches nothing; a correction outlives
+    later applause.
+    """
     (first,) = rows(
         project, [asked(1)], feedback=(said(correction="old", ago=9), said(correction="new", ago=2))
     )
@@ -161,7 +169,9 @@ def test_the_same_inputs_are_one_row(project: Project) -> None:
 
 
 def test_golden_rows_are_not_trained_on(project: Project) -> None:
-    """Feedback on a golden conversation, whole, with details changed or as a part, is left out, and prepare goes through."""
+    """Feedback on a golden conversation, whole, with details changed or as a part, is left out, and
+    prepare goes through.
+    """
     golden = examples(project)
     texts = [
         golden[0].inputs["conversation"],
@@ -188,7 +198,9 @@ def test_two_halves_of_a_golden_row_are_left_out_together(project: Project) -> N
 
 
 def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> None:
-    """Blank and huge texts and unknown inputs are counted; hostile ones are data; the source stays readable."""
+    """Blank and huge texts and unknown inputs are counted; hostile ones are data; the source stays
+    readable.
+    """
     huge, blank, unknown, hostile = (
         rows(project, [asked(n)], feedback=(said(thumb=1),))[0] for n in range(4)
     )
@@ -218,7 +230,9 @@ def test_what_cannot_be_a_row_is_left_out_with_its_reason(project: Project) -> N
 
 
 def test_inputs_are_read_back_from_the_prompt(project: Project) -> None:
-    """Rows that came without inputs (traces, spans) are learned from where the template says for certain what they were."""
+    """Rows that came without inputs (traces, spans) are learned from where the template says for
+    certain what they were.
+    """
     traffic(project, 1, thumb=1, inputs=False)
     assert bring(open_run(project)).rows == 1
     assert written(project)[0]["conversation"] == asked(1).inputs["conversation"]
@@ -228,7 +242,9 @@ def test_inputs_are_read_back_from_the_prompt(project: Project) -> None:
     "template", ["{{ a }} {{ b }}", "{{ a | upper }}", "{{ a }} and {{ a }}", "always the same"]
 )
 def test_inputs_that_are_not_certain_are_not_guessed(template: str) -> None:
-    """Two variables, a filter that loses something, a repetition, no variable: nothing is read back."""
+    """Two variables, a filter that loses something, a repetition, no variable: nothing is read
+    back.
+    """
     names = tuple(name for name in "ab" if name + " " in template.replace("always", ""))
     prompt = Prompt("p", "", template, names, "", "")
     assert inputs_of("X Y and X", prompt) == {}
@@ -327,7 +343,9 @@ def held(may_promote: bool) -> Released:
 def test_the_command_brings_feedback_then_runs_the_line_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`sluice retrain` writes the data before the line runs, obeys `monitor.promote`, and is refused in the cool-down."""
+    """`sluice retrain` writes the data before the line runs, obeys `monitor.promote`, and is
+    refused in the cool-down.
+    """
     seen: list[tuple[bool, bool]] = []
 
     def line(run: Run, *, may_promote: bool, progress: bool) -> Released:

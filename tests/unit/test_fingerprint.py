@@ -1,4 +1,6 @@
-"""What DVC watches beside the engine's code, and the check before a verdict that an evaluation is of today."""
+"""What DVC watches beside the engine's code, and the check before a verdict that an evaluation is
+of today.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ MADE = "c" * 64
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project with a metric and a reader of its own, its base model in a folder, in a module path of its own."""
+    """A project with a metric and a reader of its own, its base model in a folder, in a module path
+    of its own.
+    """
     root = tmp_path / "project"
     init(root)
     monkeypatch.syspath_prepend(str(root))
@@ -51,7 +55,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     write_examples(root / "data" / "golden" / "golden.jsonl", GOLDEN)
     edit(root / "params.yaml", "metrics: [rouge1,", 'metrics: ["team_metrics:polite", rouge1,')
     edit(root / "params.yaml", "base: smollm2-135m-instruct", "base: base")
-    edit(root / "registry" / "sources.yaml", "kind: jsonl\n    path: data/sample/support_train.jsonl",
+    edit(root / "registry" / "sources.yaml", "kind: jsonl\n    path: "
+        "data/sample/support_train.jsonl",
          "kind: team_rows:read\n    path: data/sample/support_train.jsonl")  # fmt: skip
     return Project(root)
 
@@ -72,7 +77,9 @@ def edit(path: Path, old: str, new: str) -> None:
     ],
 )
 def test_a_teams_own_files_are_watched(project: Project, file: str, key: str) -> None:
-    """An edited metric, reader or base model changes what its stage watches and nothing else; other code changes nothing."""
+    """An edited metric, reader or base model changes what its stage watches and nothing else; other
+    code changes nothing.
+    """
     before = inputs(open_run(project))
     assert inputs(open_run(project)) == before
     path = project.root / file
@@ -94,7 +101,9 @@ def test_a_missing_reader_is_named(project: Project) -> None:
 
 
 def test_all_that_is_written_is_watched(project: Project) -> None:
-    """Each digest in build/inputs.json is named by a stage of dvc.yaml: what is not, changes nothing."""
+    """Each digest in build/inputs.json is named by a stage of dvc.yaml: what is not, changes
+    nothing.
+    """
     watched = set()
     for stage in read_yaml(project.root / "dvc.yaml")["stages"].values():
         for entry in stage.get("params", ()):
@@ -103,7 +112,9 @@ def test_all_that_is_written_is_watched(project: Project) -> None:
 
 
 def test_the_fingerprint_loads_no_model_library() -> None:
-    """It runs on every release, also where nothing changed: torch and its kind would be most of that time."""
+    """It runs on every release, also where nothing changed: torch and its kind would be most of
+    that time.
+    """
     heavy = "{'torch', 'transformers', 'scipy', 'mlflow'}"
     code = f"import sys, sluicegate.line.pipeline.fingerprint; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -124,7 +135,9 @@ def evaluated(project: Project, text: str, **more: Any) -> Evidence:
 
 
 def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
-    """An edited metric, another list of metrics and another release each make an evaluation useless, with a way out."""
+    """An edited metric, another list of metrics and another release each make an evaluation
+    useless, with a way out.
+    """
     made, context = evaluated(project, "please"), open_run(project)
     check_current(context, MADE, made, made)
     with pytest.raises(EvidenceError, match=r"is of the release cccccccccccc, and dddddddddddd"):
@@ -141,7 +154,9 @@ def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
 
 @pytest.mark.parametrize("form", ["direct", "pairwise"])
 def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> None:
-    """Judged evidence passes as it was made; without its judge, or a pairwise one beside another champion, it does not."""
+    """Judged evidence passes as it was made; without its judge, or a pairwise one beside another
+    champion, it does not.
+    """
     (project.prompts / "judge_clear.yaml").write_text(criterion("clear", form=form))
     (project.registry / "models.yaml").write_text(model("http://127.0.0.1:9/v1"))
     edit(project.params, '"team_metrics:polite", ', '"judge:clear", ')
@@ -163,7 +178,9 @@ def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> 
 def test_the_merge_base_is_made_again_of_other_data(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The merge base's release is read from the store until data that no commit holds changes, appears or goes."""
+    """The merge base's release is read from the store until data that no commit holds changes,
+    appears or goes.
+    """
     rows = project.root.parent / "rows.jsonl"
     rows.write_text("one\n")
     edit(

@@ -1,4 +1,6 @@
-"""The gate beside other runs in the same project: it waits for its turn, no longer than its budget allows."""
+"""The gate beside other runs in the same project: it waits for its turn, no longer than its budget
+allows.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_waits_no_longer_than_the_budget(root: Path) -> None:
-    """Beside a release that does not end, a gate with a time budget holds, and writes no file of that release."""
+    """Beside a release that does not end, a gate with a time budget holds, and writes no file of
+    that release.
+    """
     started = time.monotonic()
     with line_lock(Project(root)):
         run = run_gate(open_run(root), base="main", budget=Budget(seconds=0.5), quiet=True)

@@ -1,4 +1,6 @@
-"""The gate: what is shown passes, what is shown to be bad is rejected, everything else holds or is an error."""
+"""The gate: what is shown passes, what is shown to be bad is rejected, everything else holds or is
+an error.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def test_a_clear_gain_is_promoted_with_every_number() -> None:
 
 
 def test_a_clear_loss_is_rejected() -> None:
-    """A candidate that loses more than the margin for sure is REJECT, and so is a promised gain that is ruled out."""
+    """A candidate that loses more than the margin for sure is REJECT, and so is a promised gain
+    that is ruled out.
+    """
     verdict = judged(*noisy(100, -0.25, 2), NOT_WORSE, BETTER)
     assert [rule.decision for rule in verdict.rules] == [Decision.REJECT, Decision.REJECT]
     assert verdict.decision is Decision.REJECT
@@ -91,7 +95,9 @@ def test_too_little_evidence_holds_and_says_how_many_more() -> None:
 
 
 def test_an_equal_candidate_passes_at_the_recommended_size() -> None:
-    """At the number of examples that HOLD recommends, an equal candidate passes in at least 80 % of samples."""
+    """At the number of examples that HOLD recommends, an equal candidate passes in at least 80 % of
+    samples.
+    """
     pilot = judged(*noisy(40, 0.0, 3, 0.2), {**NOT_WORSE, "margin": 0.06}).rules[0]
     assert pilot.more_examples is not None
     size = 40 + pilot.more_examples
@@ -104,7 +110,9 @@ def test_an_equal_candidate_passes_at_the_recommended_size() -> None:
 
 
 def test_identical_answers_on_few_examples_are_not_proof() -> None:
-    """With 58 ties a rare total loss is not ruled out at a margin of 5 points; with 59 it is (Clopper-Pearson)."""
+    """With 58 ties a rare total loss is not ruled out at a margin of 5 points; with 59 it is
+    (Clopper-Pearson).
+    """
     ties = [1.0] * 59
     rule = {**NOT_WORSE, "margin": 0.05}
     assert (
@@ -118,7 +126,9 @@ def test_identical_answers_on_few_examples_are_not_proof() -> None:
 
 
 def test_rows_of_one_group_count_as_dependent() -> None:
-    """The same numbers in a fifth of the groups are weaker evidence: a wider interval and a smaller effective n."""
+    """The same numbers in a fifth of the groups are weaker evidence: a wider interval and a smaller
+    effective n.
+    """
     chance = random.Random(5)
     shifts = [chance.gauss(0.05, 0.1) for _ in range(30)]
     old, new = [0.5] * 150, [0.5 + shifts[i // 5] for i in range(150)]
@@ -187,7 +197,9 @@ def test_the_verdict_does_not_depend_on_row_order() -> None:
     ],
 )
 def test_absolute_rules(rule: dict[str, Any], decision: Decision) -> None:
-    """A score's bound (or mean, if asked), or an operation's value, against a number; what was not measured holds."""
+    """A score's bound (or mean, if asked), or an operation's value, against a number; what was not
+    measured holds.
+    """
     values = [0.5 + (0.1 if i % 2 else -0.1) for i in range(60)]
     assert judged(evidence(values), None, {"name": "r", **rule}).decision is decision
 
@@ -224,7 +236,9 @@ def test_warnings_never_decide() -> None:
 
 
 def test_without_a_comparable_champion_comparisons_hold() -> None:
-    """No champion, another golden set, other metrics, or a metric that the champion lacks: never a pass."""
+    """No champion, another golden set, other metrics, or a metric that the champion lacks: never a
+    pass.
+    """
     candidate, champion = noisy(100, 0.3, 1)
     other = tuple(replace(row, scores={"other": 1.0}) for row in champion.rows)
     changes: list[dict[str, Any]] = [
@@ -293,7 +307,9 @@ def test_broken_evidence_is_an_error(name: str, which: int) -> None:
 
 
 def test_a_range_of_its_own_is_used_and_checked() -> None:
-    """Scores from 1 to 5 need the range that the rule or the metric gives; then they compare as usual."""
+    """Scores from 1 to 5 need the range that the rule or the metric gives; then they compare as
+    usual.
+    """
     new, old = evidence([5.0, 4.0] * 50), evidence([2.0, 3.0] * 50, "d" * 64)
     with pytest.raises(EvidenceError, match="range"):
         judged(new, old, BETTER)
@@ -316,7 +332,8 @@ POLICIES = {
     "only warnings": "rules: [{name: a, kind: at_least, metric: m, threshold: 1, severity: warn}]",
     "same name": "rules: [{name: a, kind: requires, fact: f}, {name: a, kind: requires, fact: g}]",
     "empty fact": "rules: [{name: a, kind: requires, fact: ''}]",
-    "range turned round": "rules: [{name: a, kind: at_least, metric: m, threshold: 1, range: [1, 0]}]",
+    "range turned round": "rules: [{name: a, kind: at_least, metric: m, threshold: 1, range: [1, "
+    "0]}]",
     "alpha": "alpha: 0.9\nrules: [{name: a, kind: requires, fact: f}]",
     "not yaml": "rules: [",
     "empty file": "",
@@ -325,7 +342,9 @@ POLICIES = {
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_wrong_policies_are_refused(tmp_path: Path, name: str) -> None:
-    """A policy that is malformed, incomplete, or could let everything pass names its fault and is not used."""
+    """A policy that is malformed, incomplete, or could let everything pass names its fault and is
+    not used.
+    """
     path = tmp_path / "gates.yaml"
     path.write_text(POLICIES[name])
     with pytest.raises(ConfigError, match=r"gates\.yaml"):
@@ -367,7 +386,9 @@ def test_a_threshold_says_which_way_it_goes(
 
 
 def test_rows_of_one_group_carry_less_than_independent_ones() -> None:
-    """Equal scores within each of 20 groups of 5: the effective number of rows is about the number of groups."""
+    """Equal scores within each of 20 groups of 5: the effective number of rows is about the number
+    of groups.
+    """
     chance = random.Random(4)
     means = [chance.uniform(0.2, 0.8) for _ in range(20)]
     groups = [f"g{i // 5}" for i in range(100)]
@@ -379,7 +400,9 @@ def test_rows_of_one_group_carry_less_than_independent_ones() -> None:
 
 
 def test_a_warning_that_passes_is_no_reason() -> None:
-    """What made a PROMOTE are the blocking rules; a rule that only warns is told where it did not pass."""
+    """What made a PROMOTE are the blocking rules; a rule that only warns is told where it did not
+    pass.
+    """
     passes = {
         "name": "seen",
         "kind": "at_least",

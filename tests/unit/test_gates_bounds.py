@@ -37,7 +37,9 @@ def test_for_yes_and_no_it_is_clopper_pearson(n: int, hits: int) -> None:
 
 
 def test_it_agrees_with_simulated_weights() -> None:
-    """The integral equals a plain simulation of the random weights, for skewed values in unequal groups."""
+    """The integral equals a plain simulation of the random weights, for skewed values in unequal
+    groups.
+    """
     rng = np.random.default_rng(4)
     values, groups = (
         (rng.beta(0.5, 2, 40) - 0.2).tolist(),
@@ -50,7 +52,9 @@ def test_it_agrees_with_simulated_weights() -> None:
 
 
 def test_it_approaches_the_t_interval() -> None:
-    """On many well-behaved values it is within 15 % of the width of the t bound's, and on the safe side."""
+    """On many well-behaved values it is within 15 % of the width of the t bound's, and on the safe
+    side.
+    """
     values = np.random.default_rng(1).normal(0, 0.1, 4000)
     bound = lower_bound(alone(values.tolist(), -1.0), 0.05)
     half = stats.t.ppf(0.95, 3999) * values.std(ddof=1) / np.sqrt(4000)
@@ -77,7 +81,9 @@ def test_extremes_are_defined() -> None:
 
 
 def test_a_rare_total_loss_at_the_margin_is_rarely_missed() -> None:
-    """Where one answer in twenty is a total loss, a margin of 5 points is wrongly cleared in at most 5 % of samples."""
+    """Where one answer in twenty is a total loss, a margin of 5 points is wrongly cleared in at
+    most 5 % of samples.
+    """
     rng = np.random.default_rng(9)
     for n in (20, 59, 100):
         losses = rng.binomial(n, 0.05, 2000)
@@ -112,12 +118,16 @@ def test_every_group_counts_once() -> None:
 @pytest.mark.parametrize("n", [1, 2, 10, 200, 2_000, 20_000])
 @pytest.mark.parametrize("p", [0.5, 0.03, 1e-4, 1e-9])
 def test_equal_scores_have_a_closed_form(n: int, p: float) -> None:
-    """All at the best value: p is the null to the power of the number of groups, to nine digits, for any number of them."""
+    """All at the best value: p is the null to the power of the number of groups, to nine digits,
+    for any number of them.
+    """
     assert p_mean_at_most(alone([1.0] * n), p ** (1 / n)) == pytest.approx(p, rel=1e-7)
 
 
 def test_p_grows_with_the_null() -> None:
-    """The more is claimed, the less it is shown: no step of the null makes p smaller, over all of its range."""
+    """The more is claimed, the less it is shown: no step of the null makes p smaller, over all of
+    its range.
+    """
     chance = np.random.default_rng(1)
     for n in (2, 7, 60, 3_000):
         sample = alone(list(chance.random(n) ** 3))
@@ -126,7 +136,9 @@ def test_p_grows_with_the_null() -> None:
 
 
 def exact(values: list[Fraction]) -> float:
-    """P(sum of standard exponentials times `values` <= 0) by partial fractions, in rational numbers; values distinct."""
+    """P(sum of standard exponentials times `values` <= 0) by partial fractions, in rational
+    numbers; values distinct.
+    """
     terms = (
         math.prod(
             (1 / (1 - other / value) for other in values if other != value), start=Fraction(1)
@@ -161,7 +173,9 @@ def test_distinct_scores_have_an_exact_answer(sample: list[int], worst: int) -> 
 
 
 def test_at_the_ends_of_its_range_p_is_one_or_zero() -> None:
-    """A mean of at least the best score seen is never ruled out; one below the worst possible always is."""
+    """A mean of at least the best score seen is never ruled out; one below the worst possible
+    always is.
+    """
     for values in ([0.2, 0.7], [0.0, 0.7], [0.7]):
         sample = alone(values)
         assert p_mean_at_most(sample, 0.7) == 1.0
@@ -189,7 +203,9 @@ class Counted:
 def test_the_integral_settles_after_a_few_hundred_points(
     n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The path through the saddle makes it converge at once, for few groups or many, skewed or not, p near 0 or near 1."""
+    """The path through the saddle makes it converge at once, for few groups or many, skewed or not,
+    p near 0 or near 1.
+    """
     chance, counted = np.random.default_rng(5), Counted()
     monkeypatch.setattr(bounds, "np", counted)
     for values in (chance.random(n) ** 3, chance.random(n), np.where(np.arange(n) < 1, 0.0, 1.0)):
@@ -206,7 +222,9 @@ def test_the_integral_settles_after_a_few_hundred_points(
     ("n", "hits"), [(1, 1), (20, 19), (100, 50), (500, 250), (500, 499), (500, 500)]
 )
 def test_the_step_is_halved_until_ten_digits_stand(n: int, hits: int) -> None:
-    """On 0/1 data p has ten right digits wherever the null lies, for a p of 1e-200 as for one of 0.5."""
+    """On 0/1 data p has ten right digits wherever the null lies, for a p of 1e-200 as for one of
+    0.5.
+    """
     sample = alone([1.0] * hits + [0.0] * (n - hits))
     for null in (0.05, 0.2, 0.5, 0.8, 0.9, 0.97, 0.99):
         wanted = float(stats.beta.cdf(null, hits, n - hits + 1))

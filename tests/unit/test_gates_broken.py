@@ -1,4 +1,6 @@
-"""Broken evaluation files: whatever is wrong with either, it ends in an error or a HOLD, and never in a promotion."""
+"""Broken evaluation files: whatever is wrong with either, it ends in an error or a HOLD, and never
+in a promotion.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +136,9 @@ ONE_SIDED: dict[str, Damage] = {
 
 
 def _store(path: Path, side: Side, chance: random.Random) -> None:
-    """Write a damaged file; half of the time with a digest that fits it, as a fault before writing would."""
+    """Write a damaged file; half of the time with a digest that fits it, as a fault before writing
+    would.
+    """
     if chance.random() < 0.5:
         with suppress(ValueError):  # NaN has no canonical form: the old digest stays
             side["digest"] = digest_value(
@@ -163,7 +167,9 @@ def pair(tmp_path: Path) -> tuple[Side, Side]:
 
 
 def test_no_broken_evaluation_passes(tmp_path: Path, pair: tuple[Side, Side]) -> None:
-    """Damaged at random in one to three places, on one side or both: 0 promotions, and only errors that are foreseen."""
+    """Damaged at random in one to three places, on one side or both: 0 promotions, and only errors
+    that are foreseen.
+    """
     chance, seen = random.Random(11), Counter[str]()
     everything = {**DAMAGE, **ONE_SIDED}
     for attempt in range(scaled(200, 2000)):
@@ -195,7 +201,9 @@ def test_no_broken_evaluation_passes(tmp_path: Path, pair: tuple[Side, Side]) ->
 def test_each_damage_alone_never_passes(
     tmp_path: Path, pair: tuple[Side, Side], name: str, which: int
 ) -> None:
-    """Every kind of damage, on either side, with a digest that fits the damaged file: an error or HOLD."""
+    """Every kind of damage, on either side, with a digest that fits the damaged file: an error or
+    HOLD.
+    """
     side = pair[which]
     {**DAMAGE, **ONE_SIDED}[name](side, random.Random(5))
     side.pop("digest", None)

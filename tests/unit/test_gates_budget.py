@@ -1,4 +1,6 @@
-"""The budget of a golden set: all evaluations on it together promise alpha, and the ledger says which one this is."""
+"""The budget of a golden set: all evaluations on it together promise alpha, and the ledger says
+which one this is.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from soak_scale import scaled
 
 
 def test_evaluations_share_alpha_and_the_first_has_the_most() -> None:
-    """Without a promotion the error rates fall as 1 / k^2 and add up to alpha; after the last there is nothing."""
+    """Without a promotion the error rates fall as 1 / k^2 and add up to alpha; after the last there
+    is nothing.
+    """
     for submissions in (1, 3, 20, 1000):
         rules = policy(BETTER, submissions=submissions)
         rates = [allowance([False] * number, rules) for number in range(submissions)]
@@ -39,7 +43,9 @@ def test_evaluations_share_alpha_and_the_first_has_the_most() -> None:
 
 
 def test_a_promotion_hands_its_share_on() -> None:
-    """After a PROMOTE the next look has its own share and the former one's; after a HOLD that is lost again."""
+    """After a PROMOTE the next look has its own share and the former one's; after a HOLD that is
+    lost again.
+    """
     rules = policy(BETTER)
     first, second, third = (allowance([False] * number, rules) for number in range(3))
     assert allowance([True], rules) == pytest.approx(first + second)
@@ -49,7 +55,9 @@ def test_a_promotion_hands_its_share_on() -> None:
 
 
 def test_before_the_first_wrong_promotion_no_more_than_alpha_was_spent() -> None:
-    """Whatever right promotions come between, the shares that wrong candidates got add up to at most alpha."""
+    """Whatever right promotions come between, the shares that wrong candidates got add up to at
+    most alpha.
+    """
     chance = random.Random(2)
     rules = policy(BETTER, submissions=12)
     for _ in range(500):
@@ -64,7 +72,9 @@ def test_before_the_first_wrong_promotion_no_more_than_alpha_was_spent() -> None
 
 
 def test_a_later_look_asks_for_more() -> None:
-    """What a first look promotes a later one may hold, and both the numbers and the texts say at which alpha."""
+    """What a first look promotes a later one may hold, and both the numbers and the texts say at
+    which alpha.
+    """
     pair = noisy(100, 0.045, 1, 0.15)
     first = decide(*pair, policy(BETTER), facts={})
     later = decide(*pair, policy(BETTER), facts={}, earlier=[False] * 9)
@@ -92,7 +102,9 @@ def test_plans_are_made_for_the_next_look() -> None:
 
 @pytest.mark.parametrize("shift", [0.3, -0.3])
 def test_when_it_is_spent_nothing_is_decided(shift: float) -> None:
-    """After the last look even a perfect or terrible candidate is held; the reason counts them and asks for fresh ones."""
+    """After the last look even a perfect or terrible candidate is held; the reason counts them and
+    asks for fresh ones.
+    """
     verdict = decide(
         *noisy(100, shift, 1, 0.01),
         policy(NOT_WORSE, submissions=3),
@@ -107,7 +119,9 @@ def test_when_it_is_spent_nothing_is_decided(shift: float) -> None:
 
 
 def test_twenty_equal_candidates_pass_at_most_as_often_as_promised() -> None:
-    """20 equal candidates a golden set, through the whole gate: any passes in 5 % at most, by the mean in nearly all."""
+    """20 equal candidates a golden set, through the whole gate: any passes in 5 % at most, by the
+    mean in nearly all.
+    """
     sets, wrong, naive = scaled(8, 100), 0, 0
     rules = policy(BETTER, minimum_examples=2)
     for seed in range(sets):
@@ -141,7 +155,9 @@ def _asked(ledger: Ledger, verdict: Verdict) -> tuple[bool, ...]:
 
 
 def test_the_ledger_says_which_look_it_is(tmp_path: Path) -> None:
-    """Other verdicts on this golden set count once each, in order; those on other golden sets do not."""
+    """Other verdicts on this golden set count once each, in order; those on other golden sets do
+    not.
+    """
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     verdicts = [decide(*noisy(60, 0.3, seed, 0.05), policy(BETTER), facts={}) for seed in range(3)]
     assert _asked(ledger, verdicts[0]) == ()
@@ -200,7 +216,9 @@ def test_wrong_budgets_and_approvals_are_refused(tmp_path: Path, text: str) -> N
 
 
 def test_the_policy_says_who_approves(tmp_path: Path) -> None:
-    """Approvals are read as written, with three days to wait where nothing is said; by default nobody is asked."""
+    """Approvals are read as written, with three days to wait where nothing is said; by default
+    nobody is asked.
+    """
     path = tmp_path / "gates.yaml"
     rules = "rules: [{name: a, kind: requires, fact: f}]\n"
     path.write_text(

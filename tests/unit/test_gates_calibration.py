@@ -1,4 +1,6 @@
-"""The gate's promises, simulated: a short form of benchmarks/gate_calibration.py over a handful of cells."""
+"""The gate's promises, simulated: a short form of benchmarks/gate_calibration.py over a handful of
+cells.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def cells() -> list[calibration.Cell]:
 def test_wrong_promotions_and_rejections_are_as_rare_as_promised(
     cells: list[calibration.Cell],
 ) -> None:
-    """At the margin, equal under `better`, any of 20 equal ones, and equal but rejected: each at most 5.5 %."""
+    """At the margin, equal under `better`, any of 20 equal ones, and equal but rejected: each at
+    most 5.5 %.
+    """
     for cell in cells:
         for rate in (cell.false_promotion, cell.equal_rejected, cell.one[0], cell.twenty[0]):
             assert rate <= 0.055 + SLACK, cell
@@ -44,7 +48,9 @@ def test_wrong_promotions_and_rejections_are_as_rare_as_promised(
 
 
 def test_the_check_would_catch_the_naive_gate(cells: list[calibration.Cell]) -> None:
-    """The same check refuses the gate that compares two means, and one that spends 5 % at each of 20 looks."""
+    """The same check refuses the gate that compares two means, and one that spends 5 % at each of
+    20 looks.
+    """
     naive = [replace(cell, false_promotion=cell.naive) for cell in cells]
     assert len(calibration.broken(naive, 0.05)) >= 2
     many = [replace(cell, twenty=(cell.twenty[1], *cell.twenty[1:])) for cell in cells]
@@ -53,7 +59,9 @@ def test_the_check_would_catch_the_naive_gate(cells: list[calibration.Cell]) -> 
 
 
 def test_power_is_not_given_away(cells: list[calibration.Cell]) -> None:
-    """The promises are not kept by never promoting: equal candidates pass, and some wrong ones do too."""
+    """The promises are not kept by never promoting: equal candidates pass, and some wrong ones do
+    too.
+    """
     rates = {cell.kind: cell for cell in cells}
     assert rates["binary"].false_promotion > 0.015
     assert rates["smooth"].equal_passes > 0.95
@@ -79,7 +87,9 @@ def test_the_shortcut_and_the_gate_agree() -> None:
 
 
 def test_the_peer_rule_is_the_textbook_one() -> None:
-    """McNemar's exact test below 25 discordant pairs and Wilcoxon's test above two levels, both for gains only."""
+    """McNemar's exact test below 25 discordant pairs and Wilcoxon's test above two levels, both for
+    gains only.
+    """
     gains = np.array([1.0] * 9 + [-1.0] + [0.0] * 40).reshape(1, 50, 1)
     assert simulation.mlflow_improved(gains).tolist() == [True]
     assert simulation.mlflow_improved(-gains).tolist() == [False]

@@ -1,4 +1,6 @@
-"""A judge's word in the gate: it counts where the judge was calibrated and answered for every row, and nowhere else."""
+"""A judge's word in the gate: it counts where the judge was calibrated and answered for every row,
+and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_a_calibrated_judge_counts(kind: str) -> None:
     ],
 )
 def test_any_other_standing_holds(kind: str, standing: str | None, said: str) -> None:
-    """Whatever the scores, a judge that is not `ok`, to the letter, makes HOLD with the reason in every kind of rule."""
+    """Whatever the scores, a judge that is not `ok`, to the letter, makes HOLD with the reason in
+    every kind of rule.
+    """
     found = verdict(kind, standing)
     assert found.decision is Decision.HOLD
     assert said in found.rules[0].reason
@@ -75,7 +79,9 @@ def test_any_other_standing_holds(kind: str, standing: str | None, said: str) ->
 
 @pytest.mark.parametrize("kind", RULES)
 def test_a_failed_row_holds(kind: str) -> None:
-    """A judge that failed on some rows, or scored fewer than there are, makes HOLD and says on how many and why."""
+    """A judge that failed on some rows, or scored fewer than there are, makes HOLD and says on how
+    many and why.
+    """
     found = verdict(
         kind, "ok", JudgeUse("d" * 64, ROWS - 3, 3, ("the answer is not a JSON object",))
     )
@@ -113,7 +119,9 @@ def test_a_slice_does_not_get_round_it() -> None:
 
 @pytest.mark.parametrize("kind", RULES)
 def test_a_scorer_that_asks_a_model_holds(kind: str) -> None:
-    """A metric of a project's own that the evidence names among its judges decides nothing, whatever the facts say."""
+    """A metric of a project's own that the evidence names among its judges decides nothing,
+    whatever the facts say.
+    """
     name = "my_metrics:relevance"
     sides = [
         replace(
@@ -151,7 +159,9 @@ def test_an_operation_of_that_name_does_not_get_round_it() -> None:
 
 
 def test_other_rules_are_not_touched() -> None:
-    """A judge that does not count holds only the rules that name it; where they only warn, the rest decides."""
+    """A judge that does not count holds only the rules that name it; where they only warn, the rest
+    decides.
+    """
     rules = policy(
         {
             "name": "judged",

@@ -1,4 +1,6 @@
-"""Plans: the rows that a HOLD asks for are those after which an equal release passes, no fewer and not many more."""
+"""Plans: the rows that a HOLD asks for are those after which an equal release passes, no fewer and
+not many more.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def sample(times: int = 1) -> Clusters:
 
 
 def unlucky(found: Clusters, times: float, truth: float, power: float) -> Clusters:
-    """`times` as many groups like those of the pilot, whose mean comes out as low as `power` allows; written out anew."""
+    """`times` as many groups like those of the pilot, whose mean comes out as low as `power`
+    allows; written out anew.
+    """
     groups = len(found.means)
     wide = math.sqrt((groups - 1) / chi2.ppf(0.05, groups - 1))
     error = wide * float(np.std(found.means, ddof=1)) / math.sqrt(groups * times)
@@ -66,7 +70,9 @@ def test_a_little_more_is_asked_for_where_the_sample_would_do() -> None:
 
 
 def test_no_number_of_rows_shows_what_is_not_so() -> None:
-    """Where the truth does not exceed the margin, and where one group says nothing of spread, there is no plan."""
+    """Where the truth does not exceed the margin, and where one group says nothing of spread, there
+    is no plan.
+    """
     assert more_examples(sample(), 0.05, 0.05, 0.05, 0.8) is None
     assert more_examples(sample(), 0.05, 0.04, 0.05, 0.8) is None
     assert more_examples(clusters([0.1], ["g"], -1.0, 1.0), 0.0, 0.1, 0.05, 0.8) is None

@@ -1,4 +1,6 @@
-"""The edges of the policy's fields, and what evidence is refused for: each error names its own reason."""
+"""The edges of the policy's fields, and what evidence is refused for: each error names its own
+reason.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +172,9 @@ def test_whole_numbers_and_large_ones_are_numbers() -> None:
 
 
 def test_only_the_same_questions_are_compared() -> None:
-    """Another golden set or other metrics hold, each with its reason; other ids, groups or slices are an error."""
+    """Another golden set or other metrics hold, each with its reason; other ids, groups or slices
+    are an error.
+    """
     one, two = noisy(30, 0.0, 1)
     assert unpaired(one, two) == ""
     # As read from two files: equal, but not the same object.
@@ -208,7 +212,9 @@ def test_the_effective_size_lies_between_one_and_the_rows() -> None:
 
 
 def test_a_choice_of_metrics_plans_only_where_it_holds() -> None:
-    """One metric that passes is enough and asks for no more rows; where none does, the least that would do is asked."""
+    """One metric that passes is enough and asks for no more rows; where none does, the least that
+    would do is asked.
+    """
     chance = random.Random(6)
 
     def side(release: str, clear: float, faint: float) -> Evidence:
@@ -237,14 +243,17 @@ def test_a_choice_of_metrics_plans_only_where_it_holds() -> None:
 
 
 def test_a_used_up_golden_set_says_so_and_nothing_else() -> None:
-    """After its last look every rule holds for that reason, without a plan, and the verdict asks for fresh examples."""
+    """After its last look every rule holds for that reason, without a plan, and the verdict asks
+    for fresh examples.
+    """
     verdict = decide(
         *noisy(100, 0.15, 1), policy(NOT_WORSE, submissions=3), facts={}, earlier=[False] * 3
     )
     assert verdict.decision is Decision.HOLD
     assert (verdict.alpha, verdict.look, verdict.looks) == (0.0, 4, 3)
     assert verdict.reasons == (
-        "this golden set gave 3 verdicts, and the policy allows 3: one more would say nothing sure; "
+        "this golden set gave 3 verdicts, and the policy allows 3: one more would say nothing "
+        "sure; "
         "put fresh examples in its place",
     )
     assert (verdict.rules[0].reason, verdict.rules[0].more_examples) == (
@@ -310,7 +319,9 @@ def test_a_rule_that_cannot_be_meant_names_its_fault(rule: dict[str, Any], said:
     ],
 )
 def test_a_rule_may_have_what_its_kind_takes(rule: dict[str, Any]) -> None:
-    """A threshold or margin of nought is a number like others; name, kind and severity go with every kind."""
+    """A threshold or margin of nought is a number like others; name, kind and severity go with
+    every kind.
+    """
     check_rule(policy({"name": "mine", **rule}, {**FACT, "name": "also"}).rules[0], "here")
 
 
@@ -345,7 +356,9 @@ def test_a_mean_that_is_the_threshold_meets_it(kind: str) -> None:
     ],
 )
 def test_a_comparison_says_what_is_shown(shift: float, rule: dict[str, Any], said: str) -> None:
-    """The reason gives the difference and its bounds with their signs, and what follows for the margin."""
+    """The reason gives the difference and its bounds with their signs, and what follows for the
+    margin.
+    """
     found = decide(*noisy(100, shift, 1), policy(rule), facts={}).rules[0]
     assert found.difference is not None
     interval = f"{found.difference:+.4g} [{found.low:+.4g}, {found.high:+.4g}]"
@@ -357,7 +370,9 @@ def test_a_comparison_says_what_is_shown(shift: float, rule: dict[str, Any], sai
 
 @pytest.mark.parametrize(("kind", "good", "bad"), [("at_least", 2.5, 1.5), ("at_most", 1.5, 2.5)])
 def test_an_operation_is_compared_as_it_is(kind: str, good: float, bad: float) -> None:
-    """On the right side of the threshold, or on it, an operation's value passes; on the wrong side it is rejected."""
+    """On the right side of the threshold, or on it, an operation's value passes; on the wrong side
+    it is rejected.
+    """
     rule = {"name": "o", "kind": kind, "metric": "tokens", "threshold": 2.0}
     for value, decision in (
         (good, Decision.PROMOTE),

@@ -1,4 +1,6 @@
-"""Rules in every slice, and rules on any of several metrics: an average hides no loss, a choice is corrected for."""
+"""Rules in every slice, and rules on any of several metrics: an average hides no loss, a choice is
+corrected for.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def judged(
 
 
 def with_loss(n: int, industry: str, loss: float) -> tuple[Evidence, Evidence]:
-    """Equal to the champion on average, but `loss` worse in one of three industries and better in the others."""
+    """Equal to the champion on average, but `loss` worse in one of three industries and better in
+    the others.
+    """
     names = ("airline", "bank", "gym")
     chance = random.Random(4)
     old = [chance.uniform(0.4, 0.6) for _ in range(n)]
@@ -63,7 +67,9 @@ def with_loss(n: int, industry: str, loss: float) -> tuple[Evidence, Evidence]:
 
 
 def test_a_loss_in_one_slice_is_not_hidden_by_the_others() -> None:
-    """A candidate that is equal on average and worse in one industry passes without `slice` and is rejected with it."""
+    """A candidate that is equal on average and worse in one industry passes without `slice` and is
+    rejected with it.
+    """
     pair = with_loss(180, "bank", 0.3)
     whole = {name: value for name, value in KEPT.items() if name != "slice"}
     assert judged(pair, whole).decision is Decision.PROMOTE
@@ -76,7 +82,9 @@ def test_a_loss_in_one_slice_is_not_hidden_by_the_others() -> None:
 
 
 def test_all_slices_have_to_pass_and_the_worst_is_named() -> None:
-    """Where every slice passes so does the rule, with the numbers of the slice that was nearest to failing."""
+    """Where every slice passes so does the rule, with the numbers of the slice that was nearest to
+    failing.
+    """
     verdict = judged(with_loss(180, "gym", 0.02), KEPT, FLOOR)
     assert verdict.decision is Decision.PROMOTE
     assert verdict.rules[0].slice == "industry=gym"
@@ -150,7 +158,9 @@ def test_slices_that_differ_between_the_sides_are_an_error() -> None:
 
 
 def test_what_counts_against_is_corrected_for_the_number_of_slices() -> None:
-    """A loss that would reject a slice on its own (p = 0.019) is not enough where it is the worst of three."""
+    """A loss that would reject a slice on its own (p = 0.019) is not enough where it is the worst
+    of three.
+    """
     names = ("a", "b", "c")
     losses = [0.6 if place % 3 == 0 else 0.0 for place in range(36)]
     pair = (
@@ -201,7 +211,9 @@ def _any(pair: tuple[Evidence, Evidence], **changes: Any) -> RuleResult:
 
 
 def test_one_gain_is_enough_and_is_named() -> None:
-    """A gain on one of three metrics passes; the result has its numbers, Holm's p and all metrics that passed."""
+    """A gain on one of three metrics passes; the result has its numbers, Holm's p and all metrics
+    that passed.
+    """
     found = _any(several(100, {"a": 0.0, "b": 0.2, "c": 0.1}))
     assert (found.decision, found.metric) == (Decision.PROMOTE, "b")
     assert found.reason.endswith("is shown on b, c")
@@ -236,7 +248,9 @@ def test_no_gain_on_any_metric_is_rejected() -> None:
 
 
 def test_several_metrics_without_a_champion_or_a_score_hold() -> None:
-    """One metric that was not measured, or no champion, and nothing passes however good the others are."""
+    """One metric that was not measured, or no champion, and nothing passes however good the others
+    are.
+    """
     pair = several(100, {"a": 0.3, "b": 0.3, "c": 0.3})
     assert _any(pair, metrics=["a", "b", "missing"]).decision is Decision.HOLD
     assert judged((pair[0], None), ANY).decision is Decision.HOLD
@@ -246,7 +260,9 @@ def test_several_metrics_without_a_champion_or_a_score_hold() -> None:
     "rule", [KEPT, FLOOR, {**FLOOR, "kind": "at_most"}, {**ANY, "metrics": ["score", "other"]}]
 )
 def test_the_order_of_rows_changes_no_byte(rule: dict[str, Any]) -> None:
-    """Slices and several metrics give the same verdict, byte for byte, whatever the order of the rows."""
+    """Slices and several metrics give the same verdict, byte for byte, whatever the order of the
+    rows.
+    """
     pair = []
     for side in with_loss(90, "bank", 0.1):
         rows = tuple(
@@ -275,7 +291,9 @@ def test_the_order_of_rows_changes_no_byte(rule: dict[str, Any]) -> None:
     ],
 )
 def test_wrong_rules_are_refused(tmp_path: Path, rule: str) -> None:
-    """A rule without its metrics, or with a slice where there is none, names its fault and is not used."""
+    """A rule without its metrics, or with a slice where there is none, names its fault and is not
+    used.
+    """
     path = tmp_path / "gates.yaml"
     path.write_text(f"rules: [{rule}]\n")
     with pytest.raises(ConfigError, match=r"gates\.yaml"):

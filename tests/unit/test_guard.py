@@ -1,4 +1,6 @@
-"""The guard by itself: each condition of a move decides, from both sides, and what is about other releases does no harm."""
+"""The guard by itself: each condition of a move decides, from both sides, and what is about other
+releases does no harm.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ KINDS = (
 def line(
     *steps: tuple[str, str] | tuple[str, str, dict[str, Any]], actor: str = "ann"
 ) -> list[LedgerEntry]:
-    """Entries of these kinds and releases, in order; texts are fresh objects, as they are when read from a database."""
+    """Entries of these kinds and releases, in order; texts are fresh objects, as they are when read
+    from a database.
+    """
     entries = []
     for number, (kind, release, *rest) in enumerate(steps, start=1001):
         payload = {"version": number, "verdict": "verdict-digest", **(rest[0] if rest else {})}
@@ -94,7 +98,9 @@ def promoting(
 
 
 def test_a_fitting_verdict_is_returned() -> None:
-    """The latest verdict on the release is what allows the move, whatever is recorded about others around it."""
+    """The latest verdict on the release is what allows the move, whatever is recorded about others
+    around it.
+    """
     entries = line(*noise(), ("register", WANTED), judged(), *noise(), judged(note=2), *noise())
     assert promoting(entries).payload["note"] == 2
 
@@ -130,7 +136,9 @@ def test_the_version_is_that_of_the_first_registration() -> None:
     ],
 )
 def test_each_part_of_the_verdict_decides(last: dict[str, Any]) -> None:
-    """A verdict that differs in one part refuses, also after a fitting one; and a fitting one after it allows."""
+    """A verdict that differs in one part refuses, also after a fitting one; and a fitting one after
+    it allows.
+    """
     entries = line(("register", WANTED), judged(), judged(**last))
     with pytest.raises(NotApprovedError):
         promoting(entries)
@@ -181,7 +189,9 @@ LEFT = ("rollback", SERVES, {"from": WANTED})
     ],
 )
 def test_what_was_rolled_back_stays_out_until_it_serves_again(moves: list[Any], out: bool) -> None:
-    """Only a rollback from this release takes it out, only a move to it brings it back; `again` overrides."""
+    """Only a rollback from this release takes it out, only a move to it brings it back; `again`
+    overrides.
+    """
     entries = line(*noise(), *moves, *noise())
     assert guard.rolled_back(entries, WANTED) is out
     entries = line(("register", WANTED), *moves, judged())
@@ -236,7 +246,9 @@ MADE = ("register", WANTED, {"actor": "Ann", "authors": ["Cleo@example.org"]})
     ],
 )
 def test_only_consents_that_count_are_counted(given: list[Any], missing: int) -> None:
-    """Two different people with the role, not makers, of exactly this verdict and after it; and then it may go ahead."""
+    """Two different people with the role, not makers, of exactly this verdict and after it; and
+    then it may go ahead.
+    """
     others = [step for step in given if step[0] != "register"]
     entries = line(MADE, judged(), *others)
     if not missing:
@@ -262,7 +274,9 @@ def test_what_is_missing_is_a_difference() -> None:
 
 
 def test_more_consents_than_asked_for_are_enough() -> None:
-    """Three of two is as good as two; and the order in which they are returned is that in which they were given."""
+    """Three of two is as good as two; and the order in which they are returned is that in which
+    they were given.
+    """
     entries = line(
         ("register", WANTED, {"actor": "maker"}),
         judged(),
@@ -277,7 +291,9 @@ def test_more_consents_than_asked_for_are_enough() -> None:
 
 
 def test_a_consent_counts_once_and_only_after_its_verdict() -> None:
-    """What was given before the verdict was recorded does not count, and of two by one person the first is kept."""
+    """What was given before the verdict was recorded does not count, and of two by one person the
+    first is kept.
+    """
     entries = line(
         MADE, approved("ben"), judged(), approved("eve", note=1), approved("eve", note=2)
     )
@@ -299,7 +315,9 @@ def test_a_consent_counts_once_and_only_after_its_verdict() -> None:
 
 
 def test_who_may_approve() -> None:
-    """Somebody the policy knows, with the role, who did not make the release; each refusal says which it is."""
+    """Somebody the policy knows, with the role, who did not make the release; each refusal says
+    which it is.
+    """
     entries = line(*noise(), MADE, judged())
     guard.may_approve(entries, release=WANTED, approvals=APPROVALS, person="ben")
     for person, why in (
@@ -321,11 +339,14 @@ def test_who_may_approve() -> None:
 
 @pytest.mark.parametrize(
     ("name", "made"),
-    [("ann", True), (" ANN ", True), ("ann@other.org", True), ("cleo", True), ("cleo@x", True), ("an", False), ("", False),
+    [("ann", True), (" ANN ", True), ("ann@other.org", True), ("cleo", True), ("cleo@x", True),
+    ("an", False), ("", False),
      ("@", True), ("zoe", False), ("eve", False)],
 )  # fmt: skip
 def test_makers_are_known_by_name(name: str, made: bool) -> None:
-    """Who registered this release or wrote its commit, capitals and addresses aside; no registration of another one."""
+    """Who registered this release or wrote its commit, capitals and addresses aside; no
+    registration of another one.
+    """
     steps = [(kind, WANTED, {"actor": "eve"}) for kind in KINDS if kind != "register"]
     others = [
         ("register", release, {"actor": "zoe", "authors": ["zoe"]}) for release in (LOW, HIGH)
@@ -361,7 +382,9 @@ def test_a_rollback_needs_a_champion_and_a_release_that_served() -> None:
 
 
 def test_the_first_champion_needs_no_verdict_but_a_registration_and_an_empty_throne() -> None:
-    """Registered and nobody before: allowed; a champion now, or a move ever, or no registration: refused."""
+    """Registered and nobody before: allowed; a champion now, or a move ever, or no registration:
+    refused.
+    """
     guard.may_bootstrap(
         line(("register", WANTED), ("verdict", WANTED), ("approval", LOW)), None, release=WANTED
     )
@@ -394,7 +417,9 @@ def test_the_first_champion_needs_no_verdict_but_a_registration_and_an_empty_thr
     ],
 )
 def test_a_plain_rollback_goes_one_promotion_back(moves: str, back_to: str | None) -> None:
-    """A rollback takes off the pile what it left, so the next goes further back; other kinds do not count."""
+    """A rollback takes off the pile what it left, so the next goes further back; other kinds do not
+    count.
+    """
     kinds = {"b": "bootstrap", "p": "promote", "r": "rollback"}
     steps: list[tuple[str, str]] = []
     for move in moves.split():

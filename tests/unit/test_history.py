@@ -1,4 +1,6 @@
-"""Reading the ledger back: what served when, which release a name means, and what `verify` counts and finds."""
+"""Reading the ledger back: what served when, which release a name means, and what `verify` counts
+and finds.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def test_what_served_is_known_to_the_microsecond_and_in_any_zone(project: Projec
 
 
 def test_a_name_means_one_release(project: Project) -> None:
-    """Six digits are enough and five are not; a version goes before a digest, and two that fit are none."""
+    """Six digits are enough and five are not; a version goes before a digest, and two that fit are
+    none.
+    """
     one, two = entered(project, 1), entered(project, 2)
     assert [find_release(project, name) for name in (one[:6], two[:6], "1", "v2")] == [
         one,
@@ -126,7 +130,9 @@ def test_verify_counts_what_it_looked_at(project: Project) -> None:
 def test_verify_asks_for_the_verdict_that_allowed_each_promotion(
     project: Project, wrong: dict[str, Any]
 ) -> None:
-    """It is a PROMOTE on that release against the champion it replaced; any other is as good as none."""
+    """It is a PROMOTE on that release against the champion it replaced; any other is as good as
+    none.
+    """
     bootstrap(project, entered(project, 1), actor="maker")
     one, ledger = entered(project, 2), Ledger(project.ledger_url)
     decided(project, one, Decision.PROMOTE)

@@ -86,7 +86,9 @@ def call(*words: object) -> Result:
 
 
 def test_from_labels_to_a_judge_that_counts(good: Project) -> None:
-    """Import, calibrate, list: the judge is uncalibrated, then ok until it expires, and the reports are there."""
+    """Import, calibrate, list: the judge is uncalibrated, then ok until it expires, and the reports
+    are there.
+    """
     assert json.loads(call("judge", "list", "--json").stdout)[0]["standing"] == "uncalibrated"
     imported = call("judge", "labels", "import", "better", labels_file(good))
     assert "60 labels added, 0 changed" in imported.stdout
@@ -107,7 +109,9 @@ def test_from_labels_to_a_judge_that_counts(good: Project) -> None:
 def test_a_refused_judge_is_exit_1_and_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A judge that picks by position is refused with exit code 1, stands as failed, and says so to the gate."""
+    """A judge that picks by position is refused with exit code 1, stands as failed, and says so to
+    the gate.
+    """
     with judge_server(first) as judge:
         project = made(tmp_path, judge)
         monkeypatch.chdir(tmp_path)
@@ -124,7 +128,9 @@ def test_a_refused_judge_is_exit_1_and_holds(
 
 
 def test_another_wording_is_another_judge(good: Project) -> None:
-    """After a change of the criterion the old calibration does not count, and the list says that there is one."""
+    """After a change of the criterion the old calibration does not count, and the list says that
+    there is one.
+    """
     assert call("judge", "calibrate", "better", "--labels", labels_file(good)).return_value == 0
     (good.prompts / "judge_better.yaml").write_text(
         CRITERION.replace("does the task", "is longer"), "utf-8"
@@ -141,7 +147,9 @@ def test_too_few_labels_are_not_enough_evidence(good: Project) -> None:
 
 
 def test_a_spent_budget_records_nothing(good: Project) -> None:
-    """With too small a budget nothing is concluded; with a larger one the run goes on where it stopped."""
+    """With too small a budget nothing is concluded; with a larger one the run goes on where it
+    stopped.
+    """
     path = labels_file(good)
     stopped = call("judge", "calibrate", "better", "--labels", path, "--max-tokens", 20_000)
     assert type(stopped.exception).__name__ == "BudgetError"
@@ -150,7 +158,9 @@ def test_a_spent_budget_records_nothing(good: Project) -> None:
 
 
 def test_a_look_at_some_answers(good: Project) -> None:
-    """`run` scores a file, records nothing and says how the judge stands; a row without a score is exit code 3."""
+    """`run` scores a file, records nothing and says how the judge stands; a row without a score is
+    exit code 3.
+    """
     done = call("judge", "run", "better", labels_file(good, count=5))
     assert done.return_value == 0
     assert "p0" in done.stdout

@@ -37,7 +37,10 @@ ANXIETY = (
     ("metric", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
 )
 def test_krippendorffs_own_example(metric: str, alpha: float) -> None:
-    """Four observers, twelve units, missing data: K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011)."""
+    """Four observers, twelve units, missing data: K.
+
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011).
+    """
     assert krippendorff_alpha(FOUR_OBSERVERS, metric) == pytest.approx(alpha, abs=5e-4)  # type: ignore[arg-type]
 
 
@@ -45,7 +48,9 @@ def test_krippendorffs_own_example(metric: str, alpha: float) -> None:
     ("weights", "kappa"), [("none", 0.4728), ("linear", 0.5684), ("quadratic", 0.6714)]
 )
 def test_two_radiologists(weights: str, kappa: float) -> None:
-    """85 mammograms read by two radiologists: the example of `kap` in the Stata base reference manual."""
+    """85 mammograms read by two radiologists: the example of `kap` in the Stata base reference
+    manual.
+    """
     cells = [
         (i, j)
         for i, row in enumerate(MAMMOGRAMS)
@@ -57,7 +62,9 @@ def test_two_radiologists(weights: str, kappa: float) -> None:
 
 
 def test_anxiety_ratings() -> None:
-    """Squared weights on the anxiety data of R's package irr: `kappa2(anxiety[, 1:2], "squared")` is 0.297."""
+    """Squared weights on the anxiety data of R's package irr: `kappa2(anxiety[, 1:2], "squared")`
+    is 0.297.
+    """
     assert weighted_kappa(*ANXIETY, "quadratic") == pytest.approx(0.297, abs=5e-4)
 
 
@@ -77,7 +84,9 @@ def test_kappa_equals_scikit_learn(weights: str) -> None:
 
 
 def test_quadratic_kappa_is_not_changed_by_unused_levels_at_the_ends() -> None:
-    """Naming the whole scale gives what the used levels give, while a level between them counts as distance."""
+    """Naming the whole scale gives what the used levels give, while a level between them counts as
+    distance.
+    """
     first, second = [1, 2, 3, 1, 2], [1, 2, 3, 3, 2]
     assert weighted_kappa(first, second, levels=range(6)) == pytest.approx(
         weighted_kappa(first, second)
@@ -87,7 +96,9 @@ def test_quadratic_kappa_is_not_changed_by_unused_levels_at_the_ends() -> None:
 
 
 def test_rank_correlations() -> None:
-    """IQ and hours of television: Spearman's -29/165, as worked out in textbooks; tau-b as SciPy has it."""
+    """IQ and hours of television: Spearman's -29/165, as worked out in textbooks; tau-b as SciPy
+    has it.
+    """
     iq = [86, 97, 99, 100, 101, 103, 106, 110, 112, 113]
     hours = [2, 20, 28, 27, 50, 29, 7, 17, 6, 12]
     assert spearman(iq, hours) == pytest.approx(-29 / 165)
@@ -139,7 +150,9 @@ def test_the_bootstrap_draws_groups_and_repeats_itself() -> None:
 
 
 def test_intervals_of_a_mean_hold_what_they_promise() -> None:
-    """The true mean lies outside a 95 % interval in at most 5 % of samples, also for halves and near the end."""
+    """The true mean lies outside a 95 % interval in at most 5 % of samples, also for halves and
+    near the end.
+    """
     chance = np.random.default_rng(4)
     for values, weights in (((0.0, 1.0), (0.1, 0.9)), ((0.0, 0.5, 1.0), (0.2, 0.3, 0.5))):
         truth = float(np.dot(values, weights))

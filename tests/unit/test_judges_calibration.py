@@ -1,4 +1,6 @@
-"""The gate of judges: one that agrees with people passes, one that knows nothing or has a bias is refused, fail closed."""
+"""The gate of judges: one that agrees with people passes, one that knows nothing or has a bias is
+refused, fail closed.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def failed(found: Calibration) -> set[str]:
 
 
 def test_an_oracle_with_noise_passes() -> None:
-    """A judge that says in nine pairs of ten what people say passes every check: the gate of judges can be passed."""
+    """A judge that says in nine pairs of ten what people say passes every check: the gate of judges
+    can be passed.
+    """
     labels, worth = pairs(100)
     found = calibrated(oracle(worth, 0.1), labels)
     assert failed(found) == set()
@@ -72,7 +76,9 @@ def test_an_oracle_with_noise_passes() -> None:
 
 
 def test_a_scorer_near_people_passes() -> None:
-    """The same for a judge that gives scores; its order with people's decides, and its levels are compared as well."""
+    """The same for a judge that gives scores; its order with people's decides, and its levels are
+    compared as well.
+    """
     labels, worth = scored(80)
     found = calibrated(scorer(worth), labels, DIRECT)
     assert failed(found) == set()
@@ -84,7 +90,9 @@ def test_a_scorer_near_people_passes() -> None:
 
 
 def test_picking_by_position_is_refused() -> None:
-    """A judge that takes what is shown first in every pair is refused, with its bias named and bounded."""
+    """A judge that takes what is shown first in every pair is refused, with its bias named and
+    bounded.
+    """
     labels, _ = pairs(60)
     found = calibrated(lambda question: pick(True), labels)
     assert not found.passed
@@ -95,7 +103,9 @@ def test_picking_by_position_is_refused() -> None:
 
 
 def test_picking_the_longer_is_refused() -> None:
-    """Where the longer answer is mostly right, going by length alone is still no better than going by length alone."""
+    """Where the longer answer is mostly right, going by length alone is still no better than going
+    by length alone.
+    """
     labels, _ = pairs(100, longer=0.85)
 
     def by_length(question: Request) -> str:
@@ -124,7 +134,9 @@ def test_a_coin_passes_in_less_than_one_calibration_of_twenty(coin: Callable[[in
 
 
 def test_one_row_without_a_verdict_refuses() -> None:
-    """A single answer that does not parse, or does not come, keeps a judge out; the report says why."""
+    """A single answer that does not parse, or does not come, keeps a judge out; the report says
+    why.
+    """
     labels, worth = pairs(60)
     right = oracle(worth, 0.0)
 
@@ -180,7 +192,9 @@ def test_a_judge_that_changes_its_mind_is_refused() -> None:
 
 
 def test_known_bad_answers_must_be_noticed() -> None:
-    """One praised sentinel refuses; sentinels of the criterion and of the labels count; no sentinel at all refuses."""
+    """One praised sentinel refuses; sentinels of the criterion and of the labels count; no sentinel
+    at all refuses.
+    """
     labels, worth = scored(80)
     good = scorer(worth)
 
@@ -203,7 +217,9 @@ def test_known_bad_answers_must_be_noticed() -> None:
 
 
 def test_known_bad_answers_are_shown_to_the_judge() -> None:
-    """Canned, echoed and short known-bad answers, which an evaluation settles itself, are asked about all the same."""
+    """Canned, echoed and short known-bad answers, which an evaluation settles itself, are asked
+    about all the same.
+    """
     labels, worth = scored(80)
     good, seen = scorer(worth), []
     bad = {"Great summary.": 4, "task 90 of many tasks to do": 1, "Yes": 1}
@@ -250,7 +266,9 @@ def test_equals_are_not_noticed_either() -> None:
 
 
 def test_several_people_and_their_agreement() -> None:
-    """With several labels a row their mean is the measure, and how far people agree among themselves stands beside it."""
+    """With several labels a row their mean is the measure, and how far people agree among
+    themselves stands beside it.
+    """
     labels, worth = scored(60)
     two = Labels(
         tuple(
@@ -267,7 +285,9 @@ def test_several_people_and_their_agreement() -> None:
 
 
 def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
-    """ok from the day it was made until it expires; for another model, prompt or threshold it is none."""
+    """ok from the day it was made until it expires; for another model, prompt or threshold it is
+    none.
+    """
     labels, worth = pairs(60)
     found = calibrated(oracle(worth, 0.0), labels)
     path = record(tmp_path, found)
@@ -313,7 +333,9 @@ def test_the_same_labels_and_answers_give_the_same_record() -> None:
 
 
 def test_a_token_answer_may_begin_with_a_space_of_its_own() -> None:
-    """Where a tokenizer puts a space first, the choice is read at the place where 1 or 2 is among the likely tokens."""
+    """Where a tokenizer puts a space first, the choice is read at the place where 1 or 2 is among
+    the likely tokens.
+    """
     labels, _ = pairs(10)
     places = ({" ": -0.3, "\n": -3.0}, {"9": -0.9, "1": -1.4, "2": -2.5})
     found = calibrated(

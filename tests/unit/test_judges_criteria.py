@@ -73,7 +73,8 @@ def test_shipped_criteria() -> None:
     """All shipped criteria load, have sentinels of their own, and every form is among them."""
     found = {criterion.name: criterion for criterion in list_criteria(SHIPPED)}
     assert {
-        "coherence", "conciseness", "relevance", "groundedness", "harmfulness", "helpfulness", "summary_quality",
+        "coherence", "conciseness", "relevance", "groundedness", "harmfulness", "helpfulness",
+        "summary_quality",
         "context_relevance", "answer_relevance",
     } <= found.keys()  # fmt: skip
     assert all(len(criterion.sentinels) >= 2 and criterion.owner for criterion in found.values())

@@ -29,9 +29,11 @@ PAIR = replace(DIRECT, form="pairwise", scale=(0, 1))
 CLAIMS = replace(DIRECT, form="claims", scale=(0, 1))
 SCORED = '{"reason": "r", "score": 4}'
 PLACES = (
-    {'{"': -0.1, "{": -2.0}, {"reason": -0.1}, {'":': -0.1}, {' "': -0.1}, {"r": -0.1}, {'",': -0.1}, {' "': -0.1},
+    {'{"': -0.1, "{": -2.0}, {"reason": -0.1}, {'":': -0.1}, {' "': -0.1}, {"r": -0.1},
+    {'",': -0.1}, {' "': -0.1},
     {"score": -0.1}, {'":': -0.1}, {" ": -0.1},
-    {token: math.log(p) for token, p in (("4", 0.5), ("5", 0.25), (" 5", 0.05), ("3", 0.1), ("7", 0.05), ("x", 0.05))},
+    {token: math.log(p) for token, p in (("4", 0.5), ("5", 0.25), (" 5", 0.05), ("3", 0.1), ("7",
+    0.05), ("x", 0.05))},
     {"}": -0.1}, {"<|im_end|>": -0.1},
 )  # fmt: skip
 EXPECTED = (4 * 0.5 + 5 * 0.3 + 3 * 0.1) / 0.9
@@ -54,7 +56,9 @@ def test_direct_shares_the_scale() -> None:
 
 
 def test_what_a_judge_is_told() -> None:
-    """Rules and criterion are in the system message, equal for all rows; the data, marked, in the user's."""
+    """Rules and criterion are in the system message, equal for all rows; the data, marked, in the
+    user's.
+    """
     model = ScriptedModel(lambda question: SCORED)
     judge_rows(DIRECT, [ROW, replace(ROW, source="Another one.")], [model])
     first, second = model.asked
@@ -68,7 +72,9 @@ def test_what_a_judge_is_told() -> None:
 
 
 def test_geval_weights_by_token_probabilities() -> None:
-    """The score is the sum of p(s) * s over the scale, renormalised over it; other tokens count for nothing."""
+    """The score is the sum of p(s) * s over the scale, renormalised over it; other tokens count for
+    nothing.
+    """
     result = judged(GEVAL, Reply(SCORED, 9, 9, 0.1, alternatives=PLACES))
     assert result.scores[0] == pytest.approx((EXPECTED - 1) / 4)
     assert result.weighted is True
@@ -84,7 +90,9 @@ def test_geval_weights_by_token_probabilities() -> None:
     ],
 )
 def test_geval_says_that_it_is_not_weighted(reply: Reply) -> None:
-    """Without usable probabilities the judge's own number counts, `weighted` is False and the reason says so."""
+    """Without usable probabilities the judge's own number counts, `weighted` is False and the
+    reason says so.
+    """
     result = judged(GEVAL, reply)
     assert (result.scores, result.weighted) == ((0.75,), False)
     assert "not weighted" in result.reasons[0]
@@ -117,7 +125,8 @@ def test_the_place_of_the_score_is_found_through_thoughts_and_fences() -> None:
     assert weighted_score(reply, 1, 5) == pytest.approx(EXPECTED)
     after = Reply(
         '{"score": 4, "reason": "so"}', 1, 1, 0.0,
-        alternatives=({'{"score": ': -0.1}, PLACES[10], {', "reason': -0.1}, {'": "': -0.1}, {"so": -0.1}, {'"}': -0.1}),
+        alternatives=({'{"score": ': -0.1}, PLACES[10], {', "reason': -0.1}, {'": "': -0.1},
+        {"so": -0.1}, {'"}': -0.1}),
     )  # fmt: skip
     assert weighted_score(after, 1, 5) == pytest.approx(EXPECTED)
 
@@ -139,7 +148,9 @@ def test_a_weighted_score_lies_in_the_scale(tokens: dict[str, float]) -> None:
 
 
 def test_geval_asks_for_steps_once() -> None:
-    """Without steps in the file the judge writes them, in one call that shows no row; then they are part of the task."""
+    """Without steps in the file the judge writes them, in one call that shows no row; then they are
+    part of the task.
+    """
     bare = replace(GEVAL, steps=())
     model = ScriptedModel(
         lambda question: (
@@ -179,7 +190,9 @@ def test_rubric_describes_its_levels() -> None:
 
 
 def test_token_answers_are_opened_and_weighted() -> None:
-    """A small model is asked for one token after an opened answer; probabilities weight it where they are known."""
+    """A small model is asked for one token after an opened answer; probabilities weight it where
+    they are known.
+    """
     model = ScriptedModel(
         lambda question: Reply(" 4", 5, 1, 0.0, False, ({" 4": math.log(0.5), "2": math.log(0.5)},))
     )
@@ -196,14 +209,18 @@ def test_token_answers_are_opened_and_weighted() -> None:
 
 
 def test_a_space_before_the_token_is_no_answer() -> None:
-    """Where the tokenizer begins with a space, the score is the token after it, and so are its probabilities."""
+    """Where the tokenizer begins with a space, the score is the token after it, and so are its
+    probabilities.
+    """
     places = ({" ": math.log(0.9), "5": math.log(0.1)}, {"4": math.log(0.5), "2": math.log(0.5)})
     result = judged(TOKEN, Reply(" 4", 5, 2, 0.0, False, places))
     assert (result.scores, result.weighted) == ((0.5,), True)
 
 
 def test_a_pair_of_tokens_is_a_forced_choice() -> None:
-    """Token answers to pairs: the likelier of 1 and 2 is the choice; where neither is likely there is none."""
+    """Token answers to pairs: the likelier of 1 and 2 is the choice; where neither is likely there
+    is none.
+    """
     pair = replace(PAIR, answer="token")
     row = replace(ROW, other="Another answer.")
     places = ({" ": -0.1, "The": -2.5}, {"9": -0.9, "1": -1.4, "2": -2.5})
@@ -226,13 +243,16 @@ def test_a_first_token_that_is_no_score_fails(said: str) -> None:
     ("first", "second", "score", "dependent"),
     [
         ("first", "second", 1.0, 0), ("second", "first", 0.0, 0), ("equal", "equal", 0.5, 0),
-        ("first", "first", 0.5, 1), ("second", "second", 0.5, 1), ("first", "equal", 0.5, 1), ("equal", "first", 0.5, 1),
+        ("first", "first", 0.5, 1), ("second", "second", 0.5, 1), ("first", "equal", 0.5, 1),
+        ("equal", "first", 0.5, 1),
     ],
 )  # fmt: skip
 def test_pairwise_asks_in_both_orders(
     first: str, second: str, score: float, dependent: int
 ) -> None:
-    """Only a verdict that both orders share counts; one that turns with the order is 0.5 and counted."""
+    """Only a verdict that both orders share counts; one that turns with the order is 0.5 and
+    counted.
+    """
     answers = [json.dumps({"reason": "r", "better": better}) for better in (first, second)]
     result = judged(PAIR, *answers, row=replace(ROW, other="Another answer."))
     assert (result.scores, result.order_dependent, result.calls) == ((score,), dependent, 2)
@@ -250,7 +270,9 @@ def test_pairwise_shows_both_answers_in_either_place() -> None:
 
 
 def test_a_judge_that_picks_by_position_says_nothing() -> None:
-    """Token answers: always taking the first gives 0.5 on every row, all of them counted as order-dependent."""
+    """Token answers: always taking the first gives 0.5 on every row, all of them counted as
+    order-dependent.
+    """
     rows = [
         replace(ROW, source=f"Case {n}.", output=f"Answer {n}.", other=f"Other {n}.")
         for n in range(30)
@@ -326,7 +348,9 @@ def test_claims_are_the_answers_own() -> None:
     ],
 )
 def test_a_claim_without_its_sentence_fails_the_row(said: str) -> None:
-    """Missing, doubled or invented verdicts and sentences that do not exist are failures, never shares."""
+    """Missing, doubled or invented verdicts and sentences that do not exist are failures, never
+    shares.
+    """
     assert judged(CLAIMS, said).scores == (None,)
 
 
@@ -367,7 +391,9 @@ def test_sentences(text: str, expected: list[str]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=300))
 def test_nothing_that_is_said_is_left_out(text: str) -> None:
-    """Letters of an answer are in its claims; only bullets' numbers and the marks between claims are not."""
+    """Letters of an answer are in its claims; only bullets' numbers and the marks between claims
+    are not.
+    """
     kept = [letter for claim in claims(text) for letter in claim if letter.isalpha()]
     assert kept == [letter for letter in text if letter.isalpha()] or any(
         letter.isdigit() for letter in text

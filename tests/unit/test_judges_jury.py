@@ -1,4 +1,6 @@
-"""Rows in, scores out: failures counted and never averaged away, sentinels heeded, several judges one median."""
+"""Rows in, scores out: failures counted and never averaged away, sentinels heeded, several judges
+one median.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def by_row(answers: dict[str, str | Failure], otherwise: str) -> ScriptedModel:
 
 
 def test_a_failed_row_has_no_number() -> None:
-    """A dead endpoint, an unreadable answer and a cut one are failures of their rows with their reasons; others stand."""
+    """A dead endpoint, an unreadable answer and a cut one are failures of their rows with their
+    reasons; others stand.
+    """
     fine = '{"reason": "r", "score": 4}'
 
     def answer(question: Request) -> str | Reply | Failure:
@@ -68,7 +72,9 @@ def test_no_rows_no_calls() -> None:
 
 
 def test_a_judge_that_praises_a_sentinel_has_failed() -> None:
-    """A known-bad answer that is praised takes the scores from every row of the run, before any of them is asked about."""
+    """A known-bad answer that is praised takes the scores from every row of the run, before any of
+    them is asked about.
+    """
     watched = replace(CRITERION, sentinels=(GARBAGE,))
     model = says(4)
     result = judge_rows(watched, ROWS, [model])
@@ -112,13 +118,17 @@ def test_sentinels_are_asked_like_rows() -> None:
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
-        ("", "blank"), (" \n\t", "blank"), ("\u200b\u2060", "blank"), ("... !", "blank"), ("\ud800", "blank"),
-        ("The source number 9.", "echo"), ("the SOURCE   number 9", "echo"), ("The source number 9. !", "echo"),
+        ("", "blank"), (" \n\t", "blank"), ("\u200b\u2060", "blank"), ("... !", "blank"),
+        ("\ud800", "blank"),
+        ("The source number 9.", "echo"), ("the SOURCE   number 9", "echo"), ("The source number "
+            "9. !", "echo"),
         ("Solution:", "announces"), ("x" * 20_001, "20,001 characters"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_costs_no_call(output: str, reason: str) -> None:
-    """Blank, echoed, announced and over-long answers score the worst without a call, in either direction."""
+    """Blank, echoed, announced and over-long answers score the worst without a call, in either
+    direction.
+    """
     for direction, worst in (("higher", 0.0), ("lower", 1.0)):
         model = says(4)
         criterion = replace(CRITERION, direction=direction)
@@ -159,7 +169,9 @@ def test_canned_answers_are_settled() -> None:
 
 
 def test_what_is_not_canned() -> None:
-    """Two sources, one source asked often, or a tenth of the rows are no reason; digits tell answers apart."""
+    """Two sources, one source asked often, or a tenth of the rows are no reason; digits tell
+    answers apart.
+    """
     assert canned_answers([("a", "yes"), ("b", "yes")]) == frozenset()
     assert canned_answers([("a", "yes")] * 9) == frozenset()
     assert (
@@ -254,7 +266,9 @@ def test_progress_runs_once_over_all_judges() -> None:
 
 
 def test_rows_that_lack_what_is_shown() -> None:
-    """A row without its input or reference fails; an input that no row has is a mistake in the file."""
+    """A row without its input or reference fails; an input that no row has is a mistake in the
+    file.
+    """
     shows = replace(CRITERION, shows=("question", "output"))
     rows = [
         replace(ROWS[0], inputs={"question": "Why?"}),
@@ -285,14 +299,18 @@ def test_every_reference_is_shown() -> None:
 
 
 def test_a_judge_of_inputs_alone() -> None:
-    """A criterion that does not show the output (context relevance) judges rows whose output is blank."""
+    """A criterion that does not show the output (context relevance) judges rows whose output is
+    blank.
+    """
     context = replace(CRITERION, shows=("question", "context"))
     row = JudgeRow("r", "", "", inputs={"question": "Why?", "context": "Because."})
     assert judge_rows(context, [row], [says(2)]).scores == (0.5,)
 
 
 def test_the_digest_is_the_judge() -> None:
-    """Another model, order of models, wording, scale or sentinel is another judge; owner, notes and names are not."""
+    """Another model, order of models, wording, scale or sentinel is another judge; owner, notes and
+    names are not.
+    """
     one, two = says(1, "one"), says(1, "two")
     digest = judge_digest(CRITERION, [one])
     assert digest == judge_digest(
@@ -305,9 +323,11 @@ def test_the_digest_is_the_judge() -> None:
         *(
             judge_digest(replace(CRITERION, **change), [one])
             for change in (
-                {"text": "How bad."}, {"scale": (0, 5)}, {"direction": "lower"}, {"sentinels": (GARBAGE,)},
+                {"text": "How bad."}, {"scale": (0, 5)}, {"direction": "lower"},
+                {"sentinels": (GARBAGE,)},
                 {"temperature": 0.5},
-                {"answer": "token"}, {"max_tokens": 9}, {"min_words": 2}, {"repeats": "judged"}, {"shows": ("output",)},
+                {"answer": "token"}, {"max_tokens": 9}, {"min_words": 2}, {"repeats": "judged"},
+                {"shows": ("output",)},
             )
         ),
     ]  # fmt: skip
@@ -315,7 +335,9 @@ def test_the_digest_is_the_judge() -> None:
 
 
 def test_equal_rows_ask_equal_questions() -> None:
-    """The same row asked again is the same question, so that the cache answers; another seed asks anew."""
+    """The same row asked again is the same question, so that the cache answers; another seed asks
+    anew.
+    """
     first, again, other = says(1), says(1), says(1)
     judge_rows(CRITERION, ROWS, [first])
     judge_rows(CRITERION, ROWS[::-1], [again])

@@ -1,4 +1,6 @@
-"""Labels: what people wrote is read strictly, put together row by row, and goes out and in without a change."""
+"""Labels: what people wrote is read strictly, put together row by row, and goes out and in without
+a change.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def jsonl(path: Path, *rows: object) -> Path:
 
 
 def test_lines_of_one_row_are_labels_of_several_people(tmp_path: Path) -> None:
-    """Two people on one answer make one row with the mean of their labels, in [0, 1]; unlabelled lines are counted."""
+    """Two people on one answer make one row with the mean of their labels, in [0, 1]; unlabelled
+    lines are counted.
+    """
     path = jsonl(
         tmp_path / "l.jsonl",
         ROW,
@@ -130,7 +134,9 @@ def test_broken_files_are_refused(tmp_path: Path, name: str, data: bytes | None,
 
 
 def test_columns_of_other_names(tmp_path: Path) -> None:
-    """A set made elsewhere is read by saying what its columns are called; without ids rows are named by content."""
+    """A set made elsewhere is read by saying what its columns are called; without ids rows are
+    named by content.
+    """
     rows = [{"input": "task", "output_1": "One.", "output_2": "Two.", "label": 2}]
     path = tmp_path / "natural.json"
     path.write_text(json.dumps(rows), "utf-8")
@@ -172,7 +178,9 @@ def test_labels_survive_a_round(tmp_path: Path, criterion: Criterion) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
 def test_rows_go_out_to_people_and_come_back(tmp_path: Path, ending: str) -> None:
-    """Answers with commas, line ends, quotes and formulas come back as they were once `label` is filled in."""
+    """Answers with commas, line ends, quotes and formulas come back as they were once `label` is
+    filled in.
+    """
     nasty = ["=SUM(1,2)", "'=x", 'a,b\n"c"', "-1", "@me", "+", "'quoted'", "plain", "é 👩‍🚀"]
     rows = [
         (JudgeRow(f"r{n}", f"{text} task", text, (f"{text} ref",), "", {"q": text}), f"g{n % 3}")
@@ -219,7 +227,9 @@ def test_every_reference_goes_out_and_comes_back(tmp_path: Path, as_csv: bool) -
 
 
 def test_the_place_of_an_answer_tells_nothing(tmp_path: Path) -> None:
-    """In a pairwise file about half of the pairs are turned, by their digest, and a turned pair has another id."""
+    """In a pairwise file about half of the pairs are turned, by their digest, and a turned pair has
+    another id.
+    """
     rows = [(row.row, row.group) for row in pairs(200)[0].rows]
     path = tmp_path / "rows.jsonl"
     path.write_text(blank_rows(rows, PAIRWISE, as_csv=False), "utf-8")
@@ -231,7 +241,9 @@ def test_the_place_of_an_answer_tells_nothing(tmp_path: Path) -> None:
 
 
 def test_merging(tmp_path: Path) -> None:
-    """Labels of new people and rows are added, a person's second thought replaces the first, other answers are refused."""
+    """Labels of new people and rows are added, a person's second thought replaces the first, other
+    answers are refused.
+    """
     one = read_labels(jsonl(tmp_path / "1.jsonl", ROW), DIRECT)
     more = [{**ROW, "label": 5}, {**ROW, "rater": "ben", "label": 1}, {**ROW, "id": "b"}]
     together, added, changed = merged(one, read_labels(jsonl(tmp_path / "2.jsonl", *more), DIRECT))
@@ -244,7 +256,9 @@ def test_merging(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not LLMBAR.is_dir(), reason="SLUICE_SHARED_DATA names no folder with llmbar")
 def test_llmbar_is_read_whole() -> None:
-    """All 280 pairs of LLMBar are read, each with the label that it came with, 139 of them for the first answer."""
+    """All 280 pairs of LLMBar are read, each with the label that it came with, 139 of them for the
+    first answer.
+    """
     columns = {"source": "input", "output": "output_1", "other": "output_2"}
     files = ("Natural", "Adversarial_Neighbor", "Adversarial_Manual")
     rows = [

@@ -1,4 +1,6 @@
-"""A judge's answer is the one JSON object that was asked for, or it is a failure; never a number made of something else."""
+"""A judge's answer is the one JSON object that was asked for, or it is a failure; never a number
+made of something else.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def said(text: str) -> Reply:
 @pytest.mark.parametrize(
     "text",
     [
-        "-1", "3", "0.33", "three", "", " ", "null", "true", "[]", "[3]", '"3"', "Score: 3", "3/3", "NaN",
+        "-1", "3", "0.33", "three", "", " ", "null", "true", "[]", "[3]", '"3"', "Score: 3", "3/3",
+        "NaN",
         "<think>maybe 0 or 1</think> 3",
         '{"score": -1, "reason": "r"}',
         '{"score": 4, "reason": "r"}',
@@ -90,18 +93,23 @@ def test_anything_but_the_object_is_a_failure(text: str) -> None:
         '```json\n{"score": 3, "reason": "r"}\n```',
         '```\n{"score":\n 3, "reason": "r"}\n```\n',
         '<think>maybe 0 or 1</think> {"score": 3, "reason": "r"}',
-        '\n<think>\n{"score": 0, "reason": "draft"}\n```\n</think>\n\n```json\n{"score": 3, "reason": "r"}\n```',
+        '\n<think>\n{"score": 0, "reason": "draft"}\n```\n</think>\n\n```json\n{"score": 3, '
+        '"reason": "r"}\n```',
         '<think></think>{"score": 3, "reason": "r"}',
     ],
 )
 def test_the_object_is_read_in_its_wrappings(text: str) -> None:
-    """White space, one fence and one thought before the object are let go; the number in the thought never counts."""
+    """White space, one fence and one thought before the object are let go; the number in the
+    thought never counts.
+    """
     view = direct_opinion(SCALE, ROW, [said(text)])
     assert (view.score, view.reason, view.failure) == (1.0, "r", "")
 
 
 def test_what_trulens_makes_numbers_of_are_failures() -> None:
-    """-1 (TruLens: 0.33) and a number after a thought with other numbers (TruLens: 0) are counted failures of their rows."""
+    """-1 (TruLens: 0.33) and a number after a thought with other numbers (TruLens: 0) are counted
+    failures of their rows.
+    """
 
     class Fixed:
         identity = "f" * 64
@@ -124,7 +132,9 @@ def test_what_trulens_makes_numbers_of_are_failures() -> None:
 
 
 def test_braces_in_a_criterion_are_text() -> None:
-    """A criterion with braces, percent signs or template syntax is shown as it is written (TruLens: KeyError)."""
+    """A criterion with braces, percent signs or template syntax is shown as it is written (TruLens:
+    KeyError).
+    """
     from dataclasses import replace
 
     from sluicegate.judges.direct import questions
@@ -144,7 +154,9 @@ def test_braces_in_a_criterion_are_text() -> None:
     | JSON.map(json.dumps)
 )
 def test_junk_never_crashes_and_never_scores(text: str) -> None:
-    """Any text gives a score of the scale, if json itself reads exactly our object in it, or `Unreadable`."""
+    """Any text gives a score of the scale, if json itself reads exactly our object in it, or
+    `Unreadable`.
+    """
     try:
         view = direct_opinion(SCALE, ROW, [said(text)])
     except Unreadable:
@@ -167,7 +179,9 @@ def test_junk_never_crashes_and_never_scores(text: str) -> None:
 def test_our_object_is_always_read(
     score: int, reason: str, thought: str | None, fence: str, space: str
 ) -> None:
-    """The object with any reason, thought, fence and white space gives its own score, or a failure outside the scale."""
+    """The object with any reason, thought, fence and white space gives its own score, or a failure
+    outside the scale.
+    """
     body = json.dumps({"reason": reason, "score": score})
     before = f"<think>{thought}</think>{space}" if thought is not None else ""
     text = f"{space}{before}{fence}{body}{fence and chr(10)}{fence[:3]}{space}"

@@ -61,7 +61,9 @@ def suite(report: GateReport) -> Xml.Element:
 
 
 def test_each_outcome() -> None:
-    """A broken rule is a failure, an undecided one an error of type HOLD, a warning and a pass are passes."""
+    """A broken rule is a failure, an undecided one an error of type HOLD, a warning and a pass are
+    passes.
+    """
     rules = (
         rule("good", Decision.PROMOTE),
         rule("bad", Decision.REJECT, reason="too low"),
@@ -80,7 +82,9 @@ def test_each_outcome() -> None:
 
 
 def test_never_better_than_the_exit_code() -> None:
-    """A release that is held although every rule passes, or without any verdict, still shows an error."""
+    """A release that is held although every rule passes, or without any verdict, still shows an
+    error.
+    """
     passing = verdict(
         rule("good", Decision.PROMOTE), decision=Decision.HOLD, reasons=("the golden set is spent",)
     )

@@ -1,4 +1,6 @@
-"""The ledger: one transaction a step, compare-and-set on the epoch, a chain that notices every edit."""
+"""The ledger: one transaction a step, compare-and-set on the epoch, a chain that notices every
+edit.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def filled(folder: Path) -> Ledger:
 
 @pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:", "mysql://u@host/name"])
 def test_a_database_that_cannot_hold_a_ledger(address: str) -> None:
-    """One in memory, and one of another kind, is a wrong setting, and the hint says what to name instead."""
+    """One in memory, and one of another kind, is a wrong setting, and the hint says what to name
+    instead.
+    """
     with pytest.raises(ConfigError, match=r"in memory|in mysql") as caught:
         Ledger(address).champion()
     assert "sqlite:////path" in caught.value.hint
@@ -78,7 +82,9 @@ def test_entries_come_back_as_written_and_chained(tmp_path: Path) -> None:
 
 
 def test_champion_and_its_entry_move_together(tmp_path: Path) -> None:
-    """After a move the pointer is the release moved to, its epoch one higher, and the entry says so."""
+    """After a move the pointer is the release moved to, its epoch one higher, and the entry says
+    so.
+    """
     ledger = filled(tmp_path)
     assert ledger.champion() == Champion(B, 2, 2)
     assert [entry.epoch for entry in ledger.entries()] == [0, 1, 1, 1, 2]
@@ -182,7 +188,8 @@ EDITS = {
     "pointer gone": "DELETE FROM champion",
     "head": "UPDATE head SET sequence=4",
     "head gone": "DELETE FROM head",
-    "insert": "INSERT INTO entries SELECT 6,time,actor,kind,release,epoch,payload,hash,'0' FROM entries WHERE epoch=2",
+    "insert": "INSERT INTO entries SELECT 6,time,actor,kind,release,epoch,payload,hash,'0' FROM "
+    "entries WHERE epoch=2",
 }
 
 
@@ -200,7 +207,9 @@ def test_every_edit_is_found(tmp_path: Path, name: str) -> None:
     ["DROP TRIGGER no_UPDATE", "CREATE TRIGGER x AFTER INSERT ON entries BEGIN SELECT 1; END"],
 )
 def test_a_trigger_taken_away_or_added_is_found(tmp_path: Path, change: str) -> None:
-    """Verify says that the append-only rule is no longer guarded as it was, and opening anew puts back what is missing."""
+    """Verify says that the append-only rule is no longer guarded as it was, and opening anew puts
+    back what is missing.
+    """
     ledger = filled(tmp_path)
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute(change)
@@ -235,7 +244,9 @@ def test_plain_updates_and_deletes_are_refused_by_the_database(tmp_path: Path) -
 
 
 def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
-    """When the database cannot grow the step fails as the environment's fault and nothing of it stays."""
+    """When the database cannot grow the step fails as the environment's fault and nothing of it
+    stays.
+    """
     ledger = filled(tmp_path)
     before = ledger.entries()
     connection = ledger._engine.connect() if ledger._engine else None
@@ -253,7 +264,9 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
 
 
 def test_broken_or_unreachable_files_are_typed_errors(tmp_path: Path) -> None:
-    """A file that is no database and a place that cannot be written are errors with a reason, not tracebacks."""
+    """A file that is no database and a place that cannot be written are errors with a reason, not
+    tracebacks.
+    """
     (tmp_path / "ledger.db").write_bytes(b"this is not a database at all, " * 50)
     with pytest.raises(IntegrityError):
         Ledger(url(tmp_path)).champion()
@@ -263,7 +276,9 @@ def test_broken_or_unreachable_files_are_typed_errors(tmp_path: Path) -> None:
 
 
 def test_damage_that_the_database_quotes_is_a_typed_error(tmp_path: Path) -> None:
-    """Bytes that are no text, in the file's own description of its tables, are damage and not a traceback."""
+    """Bytes that are no text, in the file's own description of its tables, are damage and not a
+    traceback.
+    """
     ledger = filled(tmp_path)
     ledger.verify()
     del ledger
@@ -333,7 +348,9 @@ def test_a_held_ledger_is_busy(tmp_path: Path) -> None:
 
 
 def test_every_epoch_of_a_race_has_one_winner(tmp_path: Path) -> None:
-    """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed error for the rest."""
+    """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed
+    error for the rest.
+    """
     one_winner_per_epoch(url(tmp_path))
 
 
@@ -348,7 +365,9 @@ def _promote_forever(place: str) -> None:
 
 
 def test_kill_nine_at_any_moment_leaves_a_valid_ledger(tmp_path: Path) -> None:
-    """After SIGKILL in the middle of promotions pointer, head and chain agree, and the epoch never falls."""
+    """After SIGKILL in the middle of promotions pointer, head and chain agree, and the epoch never
+    falls.
+    """
     context, chance, last = multiprocessing.get_context("spawn"), random.Random(3), 0
     Ledger(url(tmp_path)).champion()
     for _ in range(4):

@@ -1,4 +1,6 @@
-"""The ledger at a real PostgreSQL server: the same promises as in a file, and the server's troubles in our words."""
+"""The ledger at a real PostgreSQL server: the same promises as in a file, and the server's troubles
+in our words.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def filled(place: str) -> Ledger:
 
 
 def test_steps_are_kept_as_in_a_file(place: str) -> None:
-    """Entries come back as written, the champion moves with its entry, a stale epoch changes nothing."""
+    """Entries come back as written, the champion moves with its entry, a stale epoch changes
+    nothing.
+    """
     ledger = filled(place)
     again = Ledger(place)
     assert again.entries() == ledger.entries()
@@ -105,7 +109,8 @@ def test_a_guard_that_was_switched_off_is_found(place: str, change: str) -> None
         "DELETE FROM champion",
         "UPDATE head SET sequence = 3",
         "DELETE FROM head",
-        "INSERT INTO entries SELECT 5, time, actor, kind, release, epoch, payload, hash, '0' FROM entries WHERE epoch = 2",
+        "INSERT INTO entries SELECT 5, time, actor, kind, release, epoch, payload, hash, '0' FROM "
+        "entries WHERE epoch = 2",
     ],
 )
 def test_every_edit_is_found(place: str, change: str) -> None:
@@ -140,14 +145,17 @@ def test_a_held_ledger_is_busy(place: str) -> None:
 
 
 def test_a_lost_connection_changes_nothing(place: str) -> None:
-    """Cut off in the middle of a move, the ledger is as before, the error asks to start the server, and it works again."""
+    """Cut off in the middle of a move, the ledger is as before, the error asks to start the server,
+    and it works again.
+    """
     ledger = filled(place)
     before = ledger.entries()
 
     def cut(_entries: Any, _champion: Any) -> None:
         execute(
             place,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in "
+            "transaction'",
         )
 
     with pytest.raises(EnvironmentFailure) as caught:
@@ -166,13 +174,16 @@ def test_a_server_that_is_away_is_a_typed_error() -> None:
 
 
 def test_a_full_disk_leaves_the_ledger_as_it_was(place: str) -> None:
-    """When the server cannot write a row the step fails as the environment's fault and nothing of it stays."""
+    """When the server cannot write a row the step fails as the environment's fault and nothing of
+    it stays.
+    """
     ledger = filled(place)
     execute(
         place,
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
-        "CREATE TRIGGER full_disk BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        "CREATE TRIGGER full_disk BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION "
+        "full_disk()",
     )
     with pytest.raises(EnvironmentFailure) as caught:
         ledger.move_champion(A, 1, 2, "rollback", "ann", {})
@@ -203,7 +214,9 @@ def test_verify_beside_a_writer_raises_no_alarm(place: str) -> None:
 
 
 def test_every_epoch_of_a_race_has_one_winner(place: str) -> None:
-    """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed error for the rest."""
+    """Three processes that open a fresh ledger and race for each epoch: one winner each, a typed
+    error for the rest.
+    """
     one_winner_per_epoch(place)
 
 

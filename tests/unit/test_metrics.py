@@ -18,7 +18,9 @@ from sluicegate.metrics.rouge import rouge1, rouge2, rouge_l
 
 
 def test_rouge_equals_the_reference_implementation() -> None:
-    """ROUGE-1, -2 and -L with several references equal rouge_score to 1e-9 on random and on odd texts."""
+    """ROUGE-1, -2 and -L with several references equal rouge_score to 1e-9 on random and on odd
+    texts.
+    """
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
     chance = random.Random(7)
     words = ["the", "Parcel", "is", "late,", "don't", "é", "24/7", "\u0130stanbul", "--", "refund"]
@@ -63,7 +65,9 @@ def test_chrf_equals_sacrebleu() -> None:
     ],
 )
 def test_copied_numbers(source: str, output: str, share: float) -> None:
-    """A number counts as copied when it is the same number in the source, however it is written, and only then."""
+    """A number counts as copied when it is the same number in the source, however it is written,
+    and only then.
+    """
     assert copied_numbers(source, output) == share
 
 
@@ -79,7 +83,9 @@ def test_copied_numbers(source: str, output: str, share: float) -> None:
     ],
 )
 def test_copied_names(source: str, output: str, share: float) -> None:
-    """A capitalised word inside a sentence must occur in the source; the first word of a sentence is not judged."""
+    """A capitalised word inside a sentence must occur in the source; the first word of a sentence
+    is not judged.
+    """
     assert copied_names(source, output) == share
 
 

@@ -26,7 +26,9 @@ KINDS = pytest.mark.parametrize("kind", ["generated", "tweetsumm"])
 
 
 def rows_of(kind: str) -> Rows:
-    """(output, references that are not blank) of the 500 generated texts or of the shared summaries."""
+    """(output, references that are not blank) of the 500 generated texts or of the shared
+    summaries.
+    """
     rows = (
         pairs()
         if kind == "generated"
@@ -41,7 +43,9 @@ def rows_of(kind: str) -> Rows:
 
 @KINDS
 def test_cosine_equals_sentence_transformers(kind: str) -> None:
-    """The cosine is that of sentence-transformers 6.2 for the same folder, the best of several references."""
+    """The cosine is that of sentence-transformers 6.2 for the same folder, the best of several
+    references.
+    """
     from sentence_transformers import SentenceTransformer
 
     assert int(version("sentence-transformers").partition(".")[0]) >= 5
@@ -62,7 +66,9 @@ def test_cosine_equals_sentence_transformers(kind: str) -> None:
 
 @KINDS
 def test_bertscore_equals_bert_score(kind: str) -> None:
-    """Precision, recall and F1 equal bert-score 0.3.13 on the same encoder and layer; the best reference counts."""
+    """Precision, recall and F1 equal bert-score 0.3.13 on the same encoder and layer; the best
+    reference counts.
+    """
     assert version("bert-score") == "0.3.13"
     from bert_score.utils import bert_cos_score_idf, get_model
     from transformers import AutoTokenizer
@@ -84,7 +90,8 @@ def test_bertscore_equals_bert_score(kind: str) -> None:
         )
 
     found, expected = np.array(precision_recall_f1(flat)), reference(flat, 32)
-    # bert-score takes a padding token (similarity 0) for a match where every real one is below 0: there, ask it again alone
+    # bert-score takes a padding token (similarity 0) for a match where every real one is below 0:
+    # there, ask it again alone
     odd = np.flatnonzero(np.abs(found - expected).max(axis=1) >= 1e-6)
     assert len(odd) < len(flat) / 10
     for place in odd:
@@ -99,10 +106,11 @@ def test_bertscore_equals_bert_score(kind: str) -> None:
 
 
 def transcribed_moverscore(references: list[str], outputs: list[str], size: int) -> list[float]:
-    """word_mover_score of moverscore_v2.py (package moverscore 1.0.3), with load_ngram of its moverscore.py.
+    """word_mover_score of moverscore_v2.py (package moverscore 1.0.3), with load_ngram of its
+    moverscore.py.
 
-    Each pair is solved alone by pyemd over both texts' tokens, as there. Changed: vectors from the packaged encoder,
-    distances and flow in double precision, no small constant in the divisions.
+    Each pair is solved alone by pyemd over both texts' tokens, as there. Changed: vectors from the
+    packaged encoder, distances and flow in double precision, no small constant in the divisions.
     """
     from pyemd import emd
 
@@ -145,7 +153,9 @@ def transcribed_moverscore(references: list[str], outputs: list[str], size: int)
 
 
 def countable(text: str) -> bool:
-    """Whether the text has a token that is no punctuation and no later piece of a word, and is not overlong."""
+    """Whether the text has a token that is no punctuation and no later piece of a word, and is not
+    overlong.
+    """
     words = open_encoder().tokenizer.tokenize(text)
     return (
         any(word not in set(string.punctuation) and "##" not in word for word in words)
@@ -156,7 +166,9 @@ def countable(text: str) -> bool:
 @KINDS
 @pytest.mark.parametrize("size", [1, 2, WHOLE], ids=["unigrams", "bigrams", "sentence"])
 def test_moverscore_equals_its_transcription(kind: str, size: int) -> None:
-    """MoverScore and its sentence case equal the authors' code (moverscore 1.0.3, pyemd 1.1.0) on the same vectors."""
+    """MoverScore and its sentence case equal the authors' code (moverscore 1.0.3, pyemd 1.1.0) on
+    the same vectors.
+    """
     assert version("pyemd").startswith("1.")
     rows = [
         (output, wanted[0])
@@ -172,7 +184,9 @@ def test_moverscore_equals_its_transcription(kind: str, size: int) -> None:
 
 
 def test_moverscore_where_the_package_fails() -> None:
-    """Punctuation alone scores worst, and a set in which every text is the same scores by even weights."""
+    """Punctuation alone scores worst, and a set in which every text is the same scores by even
+    weights.
+    """
     assert score_one(METRICS["moverscore"], "", "?!.", ["the parcel is late"]) == -1.0
     assert score_one(METRICS["moverscore"], "", "the parcel is late", ["?!."]) is None
     found = score_many(
@@ -196,7 +210,9 @@ def test_best_reference_counts() -> None:
 
 
 def test_encoder_by_folder(tmp_path: Path) -> None:
-    """An encoder in another folder scores the same; its digest covers the files, and changes with one of them."""
+    """An encoder in another folder scores the same; its digest covers the files, and changes with
+    one of them.
+    """
     from sluicegate.metrics import encoder as module
 
     folder = tmp_path / "encoder"
@@ -225,7 +241,9 @@ def test_no_encoder() -> None:
 
 
 def test_vectors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an encoder keeps of texts seen is bounded, and a text encoded again has the same vectors."""
+    """What an encoder keeps of texts seen is bounded, and a text encoded again has the same
+    vectors.
+    """
     from sluicegate.metrics import encoder as module
 
     monkeypatch.setattr(module, "KEPT_NUMBERS", 10_000)
@@ -238,7 +256,9 @@ def test_vectors_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["bertscore", "embedding_cosine", "moverscore"])
 def test_unknown_words_have_no_score(name: str) -> None:
-    """Texts of which the encoder knows no word are all one token to it: no score, rather than a perfect one."""
+    """Texts of which the encoder knows no word are all one token to it: no score, rather than a
+    perfect one.
+    """
     unseen = "\U0001d56a\U0001d56b \U00010330\U00010331", ["\U00010332\U00010333"]
     assert score_one(METRICS[name], "", *unseen) is None
     assert score_one(METRICS[name], "", unseen[0], ["the parcel is late"]) is None

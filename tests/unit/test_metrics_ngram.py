@@ -89,7 +89,9 @@ def test_chrf_equals_sacrebleu(rows: Rows) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 400])
 def test_corpus_scores_equal_sacrebleu(rows: Rows, size: int) -> None:
-    """Corpus BLEU and chrF add up the counts of all rows as sacrebleu 2.6 does, for sets of one row too."""
+    """Corpus BLEU and chrF add up the counts of all rows as sacrebleu 2.6 does, for sets of one row
+    too.
+    """
     picked = [(output, usable(references)) for output, references in rows][:size]
     outputs, references = [output for output, _ in picked], [wanted for _, wanted in picked]
     most = max(map(len, references))
@@ -113,7 +115,9 @@ def test_corpus_scores_of_nothing() -> None:
 
 
 def test_rouge_equals_rouge_score(rows: Rows) -> None:
-    """ROUGE-1, -2, -L and -Lsum equal rouge_score 0.1.2 without stemming, the best of several references."""
+    """ROUGE-1, -2, -L and -Lsum equal rouge_score 0.1.2 without stemming, the best of several
+    references.
+    """
     assert version("rouge-score") == "0.1.2"
     functions = {"rouge1": rouge1, "rouge2": rouge2, "rougeL": rouge_l, "rougeLsum": rouge_lsum}
     scorer = RougeScorer(list(functions))
@@ -164,7 +168,9 @@ SCRIPTS = {
 @pytest.mark.parametrize("name", LATIN)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_rouge_sees_only_latin_and_says_so(name: str, script: str) -> None:
-    """On other scripts ROUGE has no score, right and wrong answers alike; its Unicode variant tells them apart."""
+    """On other scripts ROUGE has no score, right and wrong answers alike; its Unicode variant tells
+    them apart.
+    """
     right, wrong = SCRIPTS[script]
     for answer in (right, wrong):
         assert score_one(METRICS[name], "", answer, [right]) is None
@@ -174,7 +180,9 @@ def test_rouge_sees_only_latin_and_says_so(name: str, script: str) -> None:
 
 
 def test_where_rouge_has_no_score() -> None:
-    """No score where no reference has a token, or the answer has words of which none is seen; the rest is a number."""
+    """No score where no reference has a token, or the answer has words of which none is seen; the
+    rest is a number.
+    """
     rouge = METRICS["rouge1"]
     assert score_one(rouge, "", "late", ["!!!"]) is None
     assert score_one(rouge, "", "退款", ["the refund"]) is None

@@ -1,4 +1,6 @@
-"""Metrics of the answer by itself, and METEOR: equal to their reference implementations to 1e-6, or to known cases."""
+"""Metrics of the answer by itself, and METEOR: equal to their reference implementations to 1e-6, or
+to known cases.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def test_sentiment_equals_vader(kind: str) -> None:
 
 @KINDS
 def test_lengths_equal_textstat(kind: str) -> None:
-    """Words and characters equal textstat's lexicon_count and char_count (fork whylabs-textstat 0.7.4)."""
+    """Words and characters equal textstat's lexicon_count and char_count (fork whylabs-textstat
+    0.7.4).
+    """
     textstat = pytest.importorskip(
         "textstat.textstat", reason="whylabs-textstat comes with the extra langkit"
     )
@@ -198,7 +202,9 @@ def test_people_do_not_refuse() -> None:
 
 
 def test_profanity() -> None:
-    """A swear word counts in any case and thinly disguised; a word that only holds one inside does not."""
+    """A swear word counts in any case and thinly disguised; a word that only holds one inside does
+    not.
+    """
     for text in ("Oh SHIT.", "what a b1tch", "f*ck this", "fuuuck", "a$$hole", "Damn it!", "wtf"):
         assert profanity("", text) == 1.0, text
     for text in (
@@ -228,12 +234,16 @@ def test_profanity() -> None:
     ],
 )
 def test_pii(text: str, found: float) -> None:
-    """Personal data with a pattern is found; amounts, dates, order numbers, labels and wrong check digits are not."""
+    """Personal data with a pattern is found; amounts, dates, order numbers, labels and wrong check
+    digits are not.
+    """
     assert pii_found("", text) == found
 
 
 def test_pii_is_what_redaction_takes_out() -> None:
-    """On 1,500 texts full of invented identities the metric says 1 exactly where redaction finds something."""
+    """On 1,500 texts full of invented identities the metric says 1 exactly where redaction finds
+    something.
+    """
     rows = json.loads(shared("pii/synth_dataset_v2.json").read_text("utf-8"))
     found = [row["full_text"] for row in rows]
     assert len(found) >= 1000
@@ -250,7 +260,9 @@ def test_the_notion_of_personal_data_identifies_the_metric(monkeypatch: pytest.M
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A metric whose package is absent says which line installs it, when it scores and when it is identified."""
+    """A metric whose package is absent says which line installs it, when it scores and when it is
+    identified.
+    """
     with pytest.raises(MissingExtraError) as caught:
         optional("surely_not_there.part", "surely-not-there")
     assert caught.value.hint == "pip install 'sluicegate[metrics]'"

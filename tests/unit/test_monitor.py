@@ -33,7 +33,9 @@ from watched_project import enthrone, examples, log, rows, said, watched
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A sample project with a champion and an MLflow store, which takes seconds to make; tests take copies."""
+    """A sample project with a champion and an MLflow store, which takes seconds to make; tests take
+    copies.
+    """
     made = watched(tmp_path_factory.mktemp("monitor") / "project")
     open_run(made).tracking.experiment("support-summaries")
     return made
@@ -62,7 +64,9 @@ def command(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_command_answers_with_its_exit_code(project: Project) -> None:
-    """No traffic is 4, traffic like the golden set 0, questions four times as long 1 with the column that moved."""
+    """No traffic is 4, traffic like the golden set 0, questions four times as long 1 with the
+    column that moved.
+    """
     assert command()[0] == 4
     log(project).write(rows(project, examples(project)))
     code, found = command()
@@ -76,7 +80,9 @@ def test_the_command_answers_with_its_exit_code(project: Project) -> None:
 
 
 def test_the_window_is_by_time_or_by_count(project: Project) -> None:
-    """The newest rows, the hours of params.yaml or those asked for; both at once, or none, are refused."""
+    """The newest rows, the hours of params.yaml or those asked for; both at once, or none, are
+    refused.
+    """
     log(project).write(rows(project, examples(project), minutes=60 * 30))
     log(project).write(rows(project, examples(project)[:40], minutes=20))
     assert check(open_run(project)).rows == 40
@@ -109,7 +115,9 @@ def test_a_file_takes_the_place_of_the_log(project: Project) -> None:
 
 
 def test_late_rows_are_no_data(project: Project) -> None:
-    """The newest 64 rows say nothing about today where the newest of them came days ago, and are told to be late."""
+    """The newest 64 rows say nothing about today where the newest of them came days ago, and are
+    told to be late.
+    """
     log(project).write(rows(project, examples(project), minutes=60 * 30))
     found = check(open_run(project), last=64)
     assert (found.status, found.alarm, found.rows) == ("NO_DATA", True, 64)
@@ -134,7 +142,9 @@ def test_few_and_constant_rows_are_no_data(project: Project) -> None:
 
 
 def test_rows_of_other_releases_are_left_out_and_told(project: Project) -> None:
-    """What another release answered says nothing about this one; a shortened digest of the champion's is the champion's."""
+    """What another release answered says nothing about this one; a shortened digest of the
+    champion's is the champion's.
+    """
     mine, other = champion(project).release, "f" * 64
     found = examples(project)
     log(project).write(rows(project, found, release=other))
@@ -148,7 +158,9 @@ def test_rows_of_other_releases_are_left_out_and_told(project: Project) -> None:
 
 
 def test_the_reference_is_the_champions_whatever_is_built(project: Project) -> None:
-    """A candidate that answers otherwise and was rejected does not become what traffic is compared with."""
+    """A candidate that answers otherwise and was rejected does not become what traffic is compared
+    with.
+    """
     before = champion_reference(open_run(project), champion(project))
     content = before.read_bytes()
     enthrone(project, 2)  # another candidate's evidence is in build/ now
@@ -185,7 +197,9 @@ def test_an_unknown_detector_is_refused(project: Project) -> None:
 
 
 def test_the_line_reads_the_same_log(project: Project) -> None:
-    """The release line's drift check takes the window of params.yaml and the champion's reference; its facts say so."""
+    """The release line's drift check takes the window of params.yaml and the champion's reference;
+    its facts say so.
+    """
     evidence = read_evidence(project.evidence / "candidate.parquet")
     quiet = check_drift(open_run(project))
     assert quiet.status == "NO_DATA"
@@ -201,7 +215,9 @@ def test_the_line_reads_the_same_log(project: Project) -> None:
 def test_an_alarm_is_told_once_and_so_is_its_end(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same alarm is not repeated, another one is told, a failed message is tried again, and the end is told."""
+    """The same alarm is not repeated, another one is told, a failed message is tried again, and the
+    end is told.
+    """
     sent: list[str] = []
     answers = ["it answers 500", "", "", "", ""]
 
@@ -234,7 +250,9 @@ def test_an_alarm_is_told_once_and_so_is_its_end(
 
 
 def test_a_dead_webhook_loses_no_verdict(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The drift is found and said although the message could not be sent; the warning holds no address."""
+    """The drift is found and said although the message could not be sent; the warning holds no
+    address.
+    """
     project.params.write_text(
         project.params.read_text().replace('webhook_env: ""', "webhook_env: ALARMS")
     )
@@ -276,7 +294,9 @@ def monitored(project: Project, **settings: Any) -> Run:
 
 
 def test_two_projects_have_two_names(project: Project, tmp_path: Path) -> None:
-    """An event says which project's model it is about, also where folders and models have the same names."""
+    """An event says which project's model it is about, also where folders and models have the same
+    names.
+    """
     other = tmp_path / "elsewhere" / "project"
     shutil.copytree(project.root, other, symlinks=True)
     mine, theirs = resource(open_run(project)), resource(open_run(other))
@@ -295,7 +315,9 @@ def test_a_window_is_read_twice_alike(project: Project) -> None:
 
 
 def test_the_windows_before_are_looked_at_too(project: Project) -> None:
-    """`recent` windows of the same length lie just before the newest and do not overlap; none is older than the champion."""
+    """`recent` windows of the same length lie just before the newest and do not overlap; none is
+    older than the champion.
+    """
     made = rows(project, examples(project), minutes=0)
     log(project).write(
         [replace(row, key=f"{n}-{row.key}", time=row.time) for n in range(3) for row in made]

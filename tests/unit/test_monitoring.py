@@ -1,4 +1,6 @@
-"""A window of traffic against the reference: what alarms, what does not, and what is no data at all."""
+"""A window of traffic against the reference: what alarms, what does not, and what is no data at
+all.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_same_traffic_is_ok(tmp_path: Path, reference: Path) -> None:
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_shorter_answers_alarm(tmp_path: Path, reference: Path, detector: str) -> None:
-    """Answers a quarter as long raise an alarm on the response's length, with its direction, and blame no prompt."""
+    """Answers a quarter as long raise an alarm on the response's length, with its direction, and
+    blame no prompt.
+    """
     rows = window(tmp_path / "w.jsonl", traffic(80, 2, longest=10))
     report = check_window(rows, reference, detector=detector)
     moved = {score.column: score for score in report.scores if score.alarm}
@@ -77,7 +81,9 @@ def test_shorter_answers_alarm(tmp_path: Path, reference: Path, detector: str) -
 
 
 def test_a_window_of_repeats_of_one_conversation_is_not_many_rows(tmp_path: Path) -> None:
-    """Sixty rows of four conversations alarm as sixty independent rows, and stay quiet when their group is known."""
+    """Sixty rows of four conversations alarm as sixty independent rows, and stay quiet when their
+    group is known.
+    """
     rows = [dict(row, group=f"r{n}") for n, row in enumerate(traffic(200, 1))]
     few = [dict(row, group=f"w{n}") for n, row in enumerate(traffic(4, 7)) for _ in range(15)]
     profile_reference(rows, tmp_path / "r.parquet")

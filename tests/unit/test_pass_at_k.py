@@ -39,7 +39,9 @@ DOUBLE = Problem(
 
 @pytest.fixture(autouse=True, scope="module")
 def confined() -> None:
-    """Programs are run on machines that can confine them; elsewhere these tests are skipped, visibly."""
+    """Programs are run on machines that can confine them; elsewhere these tests are skipped,
+    visibly.
+    """
     try:
         confinement_works(SHORT)
     except EnvironmentFailure as error:
@@ -52,7 +54,9 @@ def run(body: str, problem: Problem = DOUBLE, limits: Limits = SHORT) -> Outcome
 
 
 def test_right_and_wrong_programs() -> None:
-    """A program passes if, and only if, every assertion of the tests holds; the reason says what did not."""
+    """A program passes if, and only if, every assertion of the tests holds; the reason says what
+    did not.
+    """
     assert run("def f(n): return 2 * n") == Outcome(True)
     assert run("def f(n): return n").reason == "AssertionError: "
     assert "ZeroDivisionError" in run("def f(n): return n / 0").reason
@@ -101,7 +105,8 @@ def f(n):
     line.sendall(len(data).to_bytes(4, "big") + data)
     return 0
 """,
-    "a deep reply": "def f(n):\n    value = []\n    for _ in range(900): value = [value]\n    return value",
+    "a deep reply": "def f(n):\n    value = []\n    for _ in range(900): value = [value]\n    "
+    "return value",
     "a huge reply": "def f(n): return 'x' * (20 * 2**20)",
     "not a plain value": "def f(n): return lambda: 6",
     "recursion": "def f(n): return f(n)",
@@ -119,19 +124,25 @@ def f(n):
 
 @pytest.mark.parametrize("body", FORGERIES.values(), ids=FORGERIES.keys())
 def test_verdict_is_not_forged(body: str) -> None:
-    """No exit, print, patch, handler, operator, descriptor, message or signal of a program makes it pass."""
+    """No exit, print, patch, handler, operator, descriptor, message or signal of a program makes it
+    pass.
+    """
     assert not run(body).passed
 
 
 def test_iterations_of_the_tests_are_not_cut_short() -> None:
-    """A program that raises StopIteration does not end a `map` in the tests early and so skip what they ask."""
+    """A program that raises StopIteration does not end a `map` in the tests early and so skip what
+    they ask.
+    """
     problem = Problem("", "f", "assert [value for value in map(f, [1, 2]) if value != 2] == []\n")
     assert run("def f(n): return 2", problem).passed
     assert not run("def f(n): raise StopIteration", problem).passed
 
 
 def test_time_memory_files_and_processes_are_bounded() -> None:
-    """Loops, sleeps, memory, files and forks end within their limits, as failures; nothing of them is left."""
+    """Loops, sleeps, memory, files and forks end within their limits, as failures; nothing of them
+    is left.
+    """
     started = time.monotonic()
     assert not run("def f(n):\n    while True: pass").passed
     assert run("import time\ndef f(n): time.sleep(60)").reason == "no verdict after 3 s"
@@ -139,7 +150,10 @@ def test_time_memory_files_and_processes_are_bounded() -> None:
     assert "File too large" in run("def f(n): open('x', 'wb').write(b'x' * 2**21)").reason
     many = "def f(n):\n    for name in range(100): open(str(name), 'wb').write(b'x' * 2**20)"
     assert "No space" in run(many).reason
-    bomb = "import os\ndef f(n):\n    while True:\n        try: os.fork()\n        except OSError: pass"
+    bomb = (
+        "import os\ndef f(n):\n    while True:\n        try: os.fork()\n        except "
+        "OSError: pass"
+    )
     assert not run(bomb).passed
     thread = "threading.Thread(target=time.sleep, args=(9,)).start()"
     threads = f"import threading, time\ndef f(n):\n    for _ in range(9): {thread}"
@@ -162,12 +176,16 @@ ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
 os._exit = lambda code: time.sleep(60)
 def f(n): return 2 * n
 """
-"""A program that takes back the signal at its parent's death, and does not end when the tests have."""
+"""A program that takes back the signal at its parent's death, and does not end when the tests have.
+"""
 
 
 def test_daemons_die_with_the_verdict() -> None:
     """A process that a program sends into the background does not outlive the run."""
-    daemon = "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(60)\ndef f(n): return 2 * n"
+    daemon = (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(60)\ndef f(n): "
+        "return 2 * n"
+    )
     for body in (daemon, UNBOUND):
         assert run(body).passed
         wait_until(lambda: not left_over())
@@ -217,7 +235,9 @@ def test_unknown_processors_run_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_slow_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox that does not start in time is refused as one that does not start, and nothing of it is left."""
+    """A sandbox that does not start in time is refused as one that does not start, and nothing of
+    it is left.
+    """
     monkeypatch.setattr(sandbox, "START_SECONDS", 0.0)
     with pytest.raises(EnvironmentFailure, match="did not start within 0 s"):
         run("def f(n): return 2 * n")
@@ -232,7 +252,9 @@ def listener() -> Iterator[int]:
 
 
 def test_nothing_of_the_machine_is_in_reach(tmp_path: Path, listener: int) -> None:
-    """A program sees no file, folder, environment variable, process, network, device or socket of this machine."""
+    """A program sees no file, folder, environment variable, process, network, device or socket of
+    this machine.
+    """
     secret = tmp_path / "secret"
     secret.write_text("x")
     inside = {
@@ -265,7 +287,8 @@ def test_nothing_of_the_machine_is_in_reach(tmp_path: Path, listener: int) -> No
     )
     start = (
         "import os, socket, ctypes\nerrors = (OSError, KeyError, NameError)\n"
-        "def alive(number):\n    try: return os.kill(number, 0) is None\n    except OSError: return False\n"
+        "def alive(number):\n    try: return os.kill(number, 0) is None\n    except OSError: "
+        "return False\n"
         "def f(n):\n    done = []\n"
     )
     body = f"{start}{''.join(tries)}    return done or 2 * n\n"
@@ -275,7 +298,9 @@ def test_nothing_of_the_machine_is_in_reach(tmp_path: Path, listener: int) -> No
 
 
 def test_arguments_and_results_keep_their_types() -> None:
-    """Plain values arrive as what they were, arguments changed in place are seen, and expected exceptions can be caught."""
+    """Plain values arrive as what they were, arguments changed in place are seen, and expected
+    exceptions can be caught.
+    """
     values = [
         None,
         True,
@@ -295,7 +320,8 @@ def test_arguments_and_results_keep_their_types() -> None:
         f"values = {values!r}\nimport math\n".replace("inf", "math.inf").replace(
             "import math\n", "", 1
         )
-        + "for value in values:\n    back = f(value)\n    assert back == value and type(back) is type(value), value\n"
+        + "for value in values:\n    back = f(value)\n    assert back == value and type(back) is "
+        "type(value), value\n"
     )
     assert run("def f(n): return n", Problem("import math\n", "f", test)) == Outcome(True)
     sort = Problem(
@@ -322,13 +348,17 @@ def test_arguments_and_results_keep_their_types() -> None:
     ],
 )
 def test_broken_tests_are_nobodys_fault(test: str) -> None:
-    """Tests that never call the function, cannot run, or hand over what is not a plain value are an error, not a score."""
+    """Tests that never call the function, cannot run, or hand over what is not a plain value are an
+    error, not a score.
+    """
     with pytest.raises(EvidenceError, match="broken"):
         run("def f(n): return 6", Problem("", "f", test))
 
 
 def test_answers_in_every_usual_form_are_read() -> None:
-    """A continuation, with or without its indentation, a whole function and a fenced one, with talk around, all run."""
+    """A continuation, with or without its indentation, a whole function and a fenced one, with talk
+    around, all run.
+    """
     answers = [
         "    return 2 * n\n",
         "return 2 * n",
@@ -336,7 +366,8 @@ def test_answers_in_every_usual_form_are_read() -> None:
         "def f(n):\n    return 2 * n",
         "Sure! Here it is:\n```python\ndef f(n):\n    return 2 * n\n```\nIt doubles.",
         "```\nreturn n + n\n```",
-        "Here you are.\n\nimport math\ndef f(n):\n    return math.prod([2, n])\n\nI hope that this helps!",
+        "Here you are.\n\nimport math\ndef f(n):\n    return math.prod([2, n])\n\nI hope that "
+        "this helps!",
         "```python\nprint(f(2))\n```\nand\n```python\ndef f(n):\n    return n * 2",
     ]
     found = run_many([DOUBLE] * len(answers), [[answer] for answer in answers], SHORT)
@@ -347,7 +378,9 @@ def test_answers_in_every_usual_form_are_read() -> None:
 
 
 def test_metric_scores_and_estimates() -> None:
-    """`pass_at_1` scores 1 or 0, a blank answer 0 without a run, and several answers a problem give pass@k."""
+    """`pass_at_1` scores 1 or 0, a blank answer 0 without a run, and several answers a problem give
+    pass@k.
+    """
     metric = find_metric("pass_at_1")
     reference = json.dumps({"prompt": DOUBLE.prompt, "entry_point": "f", "test": DOUBLE.test})
     scores = score_many(metric, ["", "", ""], ["return 2 * n", " ", "return n"], [[reference]] * 3)
@@ -360,7 +393,9 @@ def test_metric_scores_and_estimates() -> None:
     "text", ["x", "[]", '{"prompt": ""}', '{"prompt": "", "entry_point": "a b", "test": ""}']
 )
 def test_references_without_tests_are_refused(text: str) -> None:
-    """A reference that is not tests in HumanEval's form stops the evaluation and says what is needed."""
+    """A reference that is not tests in HumanEval's form stops the evaluation and says what is
+    needed.
+    """
     with pytest.raises(EvidenceError):
         read_problem(text)
 

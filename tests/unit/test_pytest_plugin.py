@@ -1,4 +1,6 @@
-"""The gate as a fixture and a marker: what each verdict does to a test, and that it costs nothing unused."""
+"""The gate as a fixture and a marker: what each verdict does to a test, and that it costs nothing
+unused.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_nothing_changed_passes(project: Path, pytester: pytest.Pytester) -> Non
 
 
 def test_error_fails_with_the_hint(project: Path, pytester: pytest.Pytester) -> None:
-    """A gate that cannot run fails the tests that ask for it, once, with the reason, and leaves the others alone."""
+    """A gate that cannot run fails the tests that ask for it, once, with the reason, and leaves the
+    others alone.
+    """
     result = pytester.runpytest_subprocess(
         *PLUGIN, "--rootdir", ".", "--sluice-base", "no-such", "tests/test_gate.py"
     )
@@ -78,7 +82,9 @@ def test_error_fails_with_the_hint(project: Path, pytester: pytest.Pytester) -> 
 def test_hold(
     project: Path, pytester: pytest.Pytester, wish: str, expected: dict[str, int]
 ) -> None:
-    """HOLD fails the tests, or skips them where the ini file says so; here a budget of no time makes it."""
+    """HOLD fails the tests, or skips them where the ini file says so; here a budget of no time
+    makes it.
+    """
     ini = f"[pytest]\nsluice_hold = {wish}\nsluice_max_seconds = 0.01\n"
     (project / "pytest.ini").write_text(ini, "utf-8")
     text = (project / "params.yaml").read_text("utf-8")
@@ -101,11 +107,14 @@ def test_a_limit_that_is_no_number_is_wrong_use(project: Path, pytester: pytest.
 
 
 def test_unused_costs_nothing(project: Path, pytester: pytest.Pytester) -> None:
-    """A session that does not ask for the gate imports nothing of the engine, and `--help` shows the option."""
+    """A session that does not ask for the gate imports nothing of the engine, and `--help` shows
+    the option.
+    """
     (project / "tests" / "test_gate.py").write_text(
         "import sys\n"
         "def test_light():\n"
-        "    heavy = {'pydantic', 'numpy', 'torch', 'mlflow', 'dvc', 'sqlalchemy', 'sluicegate.line'}\n"
+        "    heavy = {'pydantic', 'numpy', 'torch', 'mlflow', 'dvc', 'sqlalchemy', "
+        "'sluicegate.line'}\n"
         "    assert not heavy & set(sys.modules)\n",
         "utf-8",
     )

@@ -1,4 +1,6 @@
-"""Registering: of one release there is one entry and one manifest, however many stores share the ledger."""
+"""Registering: of one release there is one entry and one manifest, however many stores share the
+ledger.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def forge(project: Project, release: str, **changes: Any) -> None:
 def test_a_known_release_keeps_its_registration_in_an_empty_store(
     stores: tuple[Project, Project],
 ) -> None:
-    """A store made elsewhere, from another commit, takes over the lineage on record: both verify, nothing is added."""
+    """A store made elsewhere, from another commit, takes over the lineage on record: both verify,
+    nothing is added.
+    """
     desk, ci = stores
     first = registered(desk, made(desk, "a" * 40))
     versions = Versions()
@@ -126,7 +130,9 @@ def test_two_stores_that_register_a_release_at_once_leave_one_entry(
 def test_a_ledger_with_two_registrations_of_a_release_is_sound(
     stores: tuple[Project, Project],
 ) -> None:
-    """Earlier versions registered a release once for every store in turn: a store with either manifest is honest."""
+    """Earlier versions registered a release once for every store in turn: a store with either
+    manifest is honest.
+    """
     desk, ci = stores
     for project, commit in ((desk, "a" * 40), (ci, "c" * 40)):
         release = made(project, commit)
@@ -144,7 +150,9 @@ def test_a_ledger_with_two_registrations_of_a_release_is_sound(
 def test_an_edited_manifest_serves_nothing(
     stores: tuple[Project, Project], changes: dict[str, Any]
 ) -> None:
-    """Its four digests being right, a manifest that was not registered is refused, and put right by the next release."""
+    """Its four digests being right, a manifest that was not registered is refused, and put right by
+    the next release.
+    """
     desk, _ = stores
     zero, one = entered(desk, 1), entered(desk, 2)
     forge(desk, zero, **changes)
@@ -197,7 +205,9 @@ def test_the_command_tells_no_forged_lineage(
 
 @pytest.mark.parametrize("damage", ["{", "", '{"other": 1}', "[]"])
 def test_storing_again_mends_what_is_damaged(stores: tuple[Project, Project], damage: str) -> None:
-    """A prompt, settings or registered manifest that is not what was stored is written anew; a sound one stays."""
+    """A prompt, settings or registered manifest that is not what was stored is written anew; a
+    sound one stays.
+    """
     desk, _ = stores
     release = made(desk, "a" * 40)
     registered(desk, release)

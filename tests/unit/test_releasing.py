@@ -1,4 +1,6 @@
-"""Releases: stored by content, registered once, promoted only on evidence, rolled back with nothing else running."""
+"""Releases: stored by content, registered once, promoted only on evidence, rolled back with nothing
+else running.
+"""
 
 from __future__ import annotations
 
@@ -200,7 +202,9 @@ def test_promotion_follows_a_verdict_and_a_second_call_changes_nothing(project: 
 
 
 def test_without_a_fitting_verdict_nothing_is_promoted(project: Project) -> None:
-    """No verdict, REJECT, HOLD, a superseded PROMOTE, another policy: refused, and the champion stays."""
+    """No verdict, REJECT, HOLD, a superseded PROMOTE, another policy: refused, and the champion
+    stays.
+    """
     zero, one = entered(project, 1), entered(project, 2)
     with pytest.raises(ReleaseError):
         promote(project, one, actor="ann")
@@ -253,7 +257,9 @@ def test_a_verdict_needs_a_registered_candidate_and_is_recorded_once(project: Pr
 
 
 def test_rollback_walks_back_through_what_served(project: Project) -> None:
-    """Without a version each rollback goes one promotion further back, never forward to what was left."""
+    """Without a version each rollback goes one promotion further back, never forward to what was
+    left.
+    """
     zero, one, two = served(project, 1, 2, 3)
     assert rollback(project, actor="ann").champion.release == one
     assert rollback(project, actor="ann").champion.release == zero
@@ -299,7 +305,9 @@ def test_damaged_bytes_stop_rollback_and_promotion_before_the_pointer_moves(
 
 
 def test_a_release_that_was_rolled_back_does_not_come_back_by_itself(project: Project) -> None:
-    """After a rollback a fresh verdict alone does not promote the same release; a person can, with `again`."""
+    """After a rollback a fresh verdict alone does not promote the same release; a person can, with
+    `again`.
+    """
     _, one = served(project, 1, 2)
     rollback(project, actor="ann", reason="complaints")
     judge(project, verdict(project, one), actor="gate")
@@ -334,7 +342,9 @@ def test_history_answers_what_served_on_a_day_and_who_let_it(project: Project) -
 
 
 def test_releases_are_found_by_version_digest_and_role(project: Project) -> None:
-    """A version, `v` and a version, the start of a digest and `champion` name a release; nothing else does."""
+    """A version, `v` and a version, the start of a digest and `champion` name a release; nothing
+    else does.
+    """
     zero, one = served(project, 1, 2)
     assert {find_release(project, name) for name in ("2", "v2", "champion", one[:8], one)} == {one}
     assert find_release(project, "1") == zero
@@ -354,7 +364,9 @@ def test_verify_finds_a_promotion_without_a_verdict(project: Project) -> None:
 
 
 def test_register_and_reconcile_with_mlflow(project: Project) -> None:
-    """Registering twice is one version and one entry; aliases changed behind the ledger are put right and told."""
+    """Registering twice is one version and one entry; aliases changed behind the ledger are put
+    right and told.
+    """
     tracking = Tracking(project.mlflow_url, project.mlflow_artifacts)
     with tracking.start_run("m", "evaluate") as run:
         pass

@@ -1,4 +1,6 @@
-"""What people see and write in MLflow, with a registry in memory; test_approving_mlflow.py asks MLflow itself."""
+"""What people see and write in MLflow, with a registry in memory; test_approving_mlflow.py asks
+MLflow itself.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ from reviewed_project import RULES, ask, decided, entered, reviewed, stored, wit
 
 
 class Registry:
-    """The Model Registry as releasing sees it: tags, descriptions and aliases; `away` makes it unreachable."""
+    """The Model Registry as releasing sees it: tags, descriptions and aliases; `away` makes it
+    unreachable.
+    """
 
     def __init__(self, project: Project) -> None:
         self.ledger = Ledger(project.ledger_url)
@@ -119,7 +123,9 @@ def proposed(project: Project, candidate: str, **changes: Any) -> Verdict:
 def test_tags_become_approvals_version_by_version(
     project: Project, registry: Registry, tracking: Tracking
 ) -> None:
-    """Each asked-for version has its own answer; versions that nobody asks about or the ledger lacks stay as they are."""
+    """Each asked-for version has its own answer; versions that nobody asks about or the ledger
+    lacks stay as they are.
+    """
     bootstrap(project, entered(project, 1), actor="maker")
     two, three = entered(project, 2), entered(project, 3)
     decided(project, two, tracking=tracking)
@@ -155,7 +161,9 @@ def test_tags_become_approvals_version_by_version(
 def test_only_the_verdict_on_the_page_can_be_approved(
     project: Project, registry: Registry, tracking: Tracking
 ) -> None:
-    """Where the page shows no verdict, or an earlier one, a tag is refused; a policy that asks nobody reads none."""
+    """Where the page shows no verdict, or an earlier one, a tag is refused; a policy that asks
+    nobody reads none.
+    """
     candidate = with_candidate(project)
     registry.tags[2] = {"sluice.approve.ana": "reads well"}
     assert collect_approvals(project, tracking=tracking, model="m").refused == (
@@ -189,7 +197,9 @@ def test_tags_about_an_earlier_verdict_are_outdated(project: Project) -> None:
 def test_a_page_invites_only_who_may_approve_this_verdict(
     project: Project, registry: Registry, tracking: Tracking
 ) -> None:
-    """A PROMOTE verdict's page names the reviewers; that of a HOLD does not, and neither asks for leads."""
+    """A PROMOTE verdict's page names the reviewers; that of a HOLD does not, and neither asks for
+    leads.
+    """
     candidate = with_candidate(project)
     decided(project, candidate, Decision.HOLD, tracking=tracking)
     assert registry.pages[2] == "# why"
@@ -211,7 +221,9 @@ def test_a_page_invites_only_who_may_approve_this_verdict(
 def test_a_verdict_is_recorded_though_mlflow_is_away(
     project: Project, registry: Registry, tracking: Tracking
 ) -> None:
-    """What MLflow could not be told is a warning; a verdict under another policy asks for no approvals of this one."""
+    """What MLflow could not be told is a warning; a verdict under another policy asks for no
+    approvals of this one.
+    """
     candidate = with_candidate(project)
     registry.away = True
     found = judge(
@@ -230,7 +242,9 @@ def test_a_verdict_is_recorded_though_mlflow_is_away(
 def test_a_verdict_against_the_merge_base_counts_only_while_nothing_serves(
     project: Project,
 ) -> None:
-    """`nothing_serves` lets a verdict without champion in as long as there is none; afterwards it is stale."""
+    """`nothing_serves` lets a verdict without champion in as long as there is none; afterwards it
+    is stale.
+    """
     first, second = entered(project, 1), entered(project, 2)
     about = Verdict(
         Decision.PROMOTE,
@@ -257,7 +271,9 @@ def test_a_verdict_against_the_merge_base_counts_only_while_nothing_serves(
 def test_the_challenger_is_who_was_registered_or_judged_last(
     project: Project, registry: Registry, tracking: Tracking
 ) -> None:
-    """In this reign only, never the champion, and nobody after a REJECT; what had to change is told once."""
+    """In this reign only, never the champion, and nobody after a REJECT; what had to change is told
+    once.
+    """
     (project.registry / "gates.yaml").write_text(RULES)
     assert reconcile(project, tracking=tracking, model="m").champion is None
     bootstrap(project, entered(project, 1), actor="maker")
@@ -292,7 +308,9 @@ def test_the_challenger_is_who_was_registered_or_judged_last(
 
 
 def test_the_champion_is_never_its_own_challenger(project: Project, tracking: Tracking) -> None:
-    """Whatever their digests, others are; a verdict on the champion itself leaves the challenger as it was."""
+    """Whatever their digests, others are; a verdict on the champion itself leaves the challenger as
+    it was.
+    """
     (project.registry / "gates.yaml").write_text(RULES)
     versions = sorted(range(1, 6), key=lambda version: stored(project, version).digest)
     middle = versions[2]
@@ -345,7 +363,9 @@ def test_the_timeout_is_of_the_verdict_in_force(project: Project) -> None:
     ("hours", "waits"), [(71.0, timedelta(hours=71)), (1e300, timedelta(days=3650))]
 )
 def test_the_longest_wait_is_ten_years(project: Project, hours: float, waits: timedelta) -> None:
-    """However many hours the policy names, the end of the wait is a date; until then it is not over."""
+    """However many hours the policy names, the end of the wait is a date; until then it is not
+    over.
+    """
     ask(project, wait_hours=hours)
     candidate = with_candidate(project)
     judged = datetime.fromisoformat(Ledger(project.ledger_url).entries("verdict")[-1].time)

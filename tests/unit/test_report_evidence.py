@@ -1,4 +1,6 @@
-"""The report's sections on the evidence: spreads, the worst slice by name, judges that counted and those that did not."""
+"""The report's sections on the evidence: spreads, the worst slice by name, judges that counted and
+those that did not.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def sliced(scores: dict[str, list[float]], release: str) -> Evidence:
 
 
 def test_every_slice_has_means_and_the_interval_of_the_difference() -> None:
-    """A slice's difference is the mean over its examples, paired, with an interval; lower-is-better turns the gain."""
+    """A slice's difference is the mean over its examples, paired, with an interval; lower-is-better
+    turns the gain.
+    """
     new, old = (
         sliced({"bank": [0.5, 0.7], "gym": [0.2, 0.4]}, "c"),
         sliced({"bank": [0.4, 0.6], "gym": [0.4, 0.8]}, "d"),
@@ -89,7 +93,9 @@ def test_a_column_of_ids_is_no_slice() -> None:
 
 
 def test_the_worst_slice_is_a_large_one() -> None:
-    """Per metric the least gain among slices of ten or more; a tiny slice is named only where all are tiny."""
+    """Per metric the least gain among slices of ten or more; a tiny slice is named only where all
+    are tiny.
+    """
     rows = [
         row("bank", 0.1),
         row("gym", -0.2),
@@ -112,7 +118,9 @@ def test_report_names_the_worst_slice_and_says_when_none_is_worse() -> None:
 
 
 def test_judges_that_count_and_those_that_do_not() -> None:
-    """Each judge with its standing or what failed, the rules on it, its notes, and the calibration plot where one exists."""
+    """Each judge with its standing or what failed, the rules on it, its notes, and the calibration
+    plot where one exists.
+    """
     whole, failed = (
         JudgeUse("1" * 64, 60, 0, ("not weighted",)),
         JudgeUse("2" * 64, 57, 3, (f"cut off {EVIL}",)),
@@ -155,7 +163,9 @@ def test_reasons_stand_below_the_answers() -> None:
 
 
 def test_spreads() -> None:
-    """All scores are in the bars, whatever their range; one value, none and a huge set are drawn, too."""
+    """All scores are in the bars, whatever their range; one value, none and a huge set are drawn,
+    too.
+    """
     assert distribution([0.0] * 9 + [1.0], [0.5]).count('class="bin"') == 2
     assert distribution([0.5, 0.5], []).count('class="bin"') == 1
     assert "outline" in distribution([0.5], [0.5])

@@ -1,4 +1,6 @@
-"""One retraining in a cool-down, however many alarms ask for it, at whatever moment, and whatever ends the one at work."""
+"""One retraining in a cool-down, however many alarms ask for it, at whatever moment, and whatever
+ends the one at work.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ from sluicegate.project import Project
 from soak_scale import scaled
 
 PROMPT = "name: p\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n"
-PARAMS = "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: {cooldown_hours: 1}\n"
+PARAMS = (
+    "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: "
+    "{cooldown_hours: 1}\n"
+)
 
 
 @pytest.fixture
@@ -48,7 +53,9 @@ def aged(project: Project, hours: float) -> None:
 
 @pytest.mark.parametrize("hold", [0.0, 0.3])
 def test_alarms_that_arrive_at_once_start_exactly_one(project: Project, hold: float) -> None:
-    """Of many processes that ask at the same moment one is let in, whether it is done in no time or takes a while."""
+    """Of many processes that ask at the same moment one is let in, whether it is done in no time or
+    takes a while.
+    """
     for _ in range(scaled(1, 20)):
         (project.state / "retraining.json").unlink(missing_ok=True)
         start = time.time() + 0.3
@@ -66,7 +73,9 @@ def test_alarms_that_arrive_at_once_start_exactly_one(project: Project, hold: fl
 
 
 def test_the_cool_down_counts_from_the_start_and_ends(project: Project) -> None:
-    """Within the hours of params.yaml the answer says how the last one ended; after them the next one may start."""
+    """Within the hours of params.yaml the answer says how the last one ended; after them the next
+    one may start.
+    """
     assert asked(project, "Rejected") == ""
     assert "1.0 hours left; the last retraining ended as Rejected" in asked(project)
     aged(project, 0.99)
@@ -85,7 +94,9 @@ def test_a_person_may_pass_over_the_cool_down_but_not_over_one_at_work(project: 
 
 
 def test_a_killed_one_frees_it_and_one_that_is_always_killed_does_not(project: Project) -> None:
-    """SIGKILL lets the next alarm start again at once; after three tries the cool-down holds all the same."""
+    """SIGKILL lets the next alarm start again at once; after three tries the cool-down holds all
+    the same.
+    """
 
     def dies() -> None:
         with claim(open_run(project)) as answer:
@@ -131,7 +142,9 @@ def test_a_damaged_record_is_an_error(project: Project, text: str) -> None:
 
 
 def test_whether_it_may_promote_is_configured(project: Project) -> None:
-    """By default a retraining may promote what passes the gate; `monitor.promote: false` forbids it."""
+    """By default a retraining may promote what passes the gate; `monitor.promote: false` forbids
+    it.
+    """
     assert open_run(project).params.monitor.promote
     project.params.write_text(PARAMS.replace("cooldown_hours: 1", "promote: false"))
     assert not open_run(project).params.monitor.promote

@@ -1,4 +1,6 @@
-"""`sluice select` on two local models and one endpoint: measured for real, one report, one decision."""
+"""`sluice select` on two local models and one endpoint: measured for real, one report, one
+decision.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     for name in ("one", "two"):
         build_tiny_model(tmp_path / name, seed=len(name) + (name == "two"))
-    release = "release: {name: demo, base: small, prompt: p, generation: {max_new_tokens: 4}, dtype: float32}"
+    release = (
+        "release: {name: demo, base: small, prompt: p, generation: {max_new_tokens: 4}, "
+        "dtype: float32}"
+    )
     write_atomic(
         root / "params.yaml", f"{release}\nevaluate: {{metrics: [rouge1], batch_tokens: 512}}\n"
     )
@@ -81,7 +86,9 @@ models:
 
 
 def test_two_local_models_and_an_endpoint(project: Path) -> None:
-    """All are measured on the same rows; the wrong licence and the dead endpoint are out; the report shows everything."""
+    """All are measured on the same rows; the wrong licence and the dead endpoint are out; the
+    report shows everything.
+    """
     with ChatServer(says(lambda asked: f"parcel {asked.text.split()[3]} is late")) as server:
         models(project, server.url)
         done = CliRunner().invoke(select, [], standalone_mode=False)

@@ -1,4 +1,6 @@
-"""Choosing a base model: what rules one out, who is as good as the best, what it costs, how it is timed."""
+"""Choosing a base model: what rules one out, who is as good as the best, what it costs, how it is
+timed.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def scores(mean: float, seed: int, n: int = 200) -> list[float]:
 
 
 def test_the_cheaper_of_two_equals_is_chosen() -> None:
-    """A candidate whose loss is shown to be small enough costs less: it is taken, and the sentence says so."""
+    """A candidate whose loss is shown to be small enough costs less: it is taken, and the sentence
+    says so.
+    """
     base = scores(0.6, 1)
     found = chosen([option("dear", base, 900.0), option("cheap", [v - 0.01 for v in base], 90.0)])
     assert found.chosen == "cheap"
@@ -123,7 +127,9 @@ def test_an_endpoint_needs_no_memory_of_ours() -> None:
 
 
 def test_what_failed_is_out_first() -> None:
-    """A candidate that could not be measured is ruled out with what stopped it; the others are still compared."""
+    """A candidate that could not be measured is ruled out with what stopped it; the others are
+    still compared.
+    """
     broken = Option("b", False, "", None, "", failed="the endpoint is down")
     found = chosen([broken, option("a", scores(0.6, 1))])
     assert (found.chosen, found.steps[0].out, found.steps[0].answers["b"]) == (
@@ -202,7 +208,9 @@ def test_costs_are_the_sum_of_their_parts() -> None:
 
 @dataclass
 class Steady(ScriptedModel):
-    """A model on a clock of its own: `first` seconds for the prompt, `step` for every token after the first."""
+    """A model on a clock of its own: `first` seconds for the prompt, `step` for every token after
+    the first.
+    """
 
     answer: Callable[[Request], str | Reply | Failure] = last_line
     clock: list[float] = field(default_factory=list)
@@ -218,7 +226,9 @@ class Steady(ScriptedModel):
 
 
 def test_prompt_and_answer_are_timed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first token's time is that of the prompt, the pace that of each token after it; all lengths are there."""
+    """The first token's time is that of the prompt, the pace that of each token after it; all
+    lengths are there.
+    """
     clock = [0.0]
     monkeypatch.setattr("sluicegate.selecting.measuring.time.perf_counter", lambda: clock[0])
     prompts = [[{"role": "user", "content": "x" * size}] for size in range(10, 110)]

@@ -65,7 +65,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_the_hash_moves_with_what_the_stage_runs(package: Path, edited: str, moves: bool) -> None:
-    """Imports of any depth and place count, table entries too; types, neutral modules and users do not."""
+    """Imports of any depth and place count, table entries too; types, neutral modules and users do
+    not.
+    """
     before = stage_hash("scratch.stage")
     with (package / f"{edited}.py").open("a", encoding="utf-8") as stream:
         stream.write("# edited\n")

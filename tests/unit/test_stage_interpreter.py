@@ -22,7 +22,9 @@ stages:
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", "/usr/bin"])
 def test_a_full_path_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    """From cron or systemd, with no virtual environment on the PATH, a stage finds this one's programs."""
+    """From cron or systemd, with no virtual environment on the PATH, a stage finds this one's
+    programs.
+    """
     (tmp_path / "dvc.yaml").write_text(PIPELINE, "utf-8")
     monkeypatch.setenv("PATH", path)
     assert reproduce(Project(tmp_path), quiet=True) == ["whose"]

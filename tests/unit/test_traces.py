@@ -1,4 +1,6 @@
-"""Traces of generated answers in MLflow for real, and what reviewers wrote on them coming back as labels."""
+"""Traces of generated answers in MLflow for real, and what reviewers wrote on them coming back as
+labels.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def answers(judge: str = "judge:clear", count: int = COUNT) -> list[TracedAnswer
     """Answers with one judge's opinion each, in its scale."""
     return [
         TracedAnswer(
-            f"e{n}", f"g{n}", {"conversation": f"Order {n} is late \ud83d."}, [{"role": "user", "content": f"Sum up {n}"}],
+            f"e{n}", f"g{n}", {"conversation": f"Order {n} is late \ud83d."}, [{"role": "user",
+            "content": f"Sum up {n}"}],
             f"It is late: {n}", [f"Late {n}"], 1.5, 100 + n, 20, True, {"rouge1": 0.25 * n},
             [Opinion(judge, 4, "Short.", "me")], other="Nothing.",
         )
@@ -72,7 +75,9 @@ def say(store: Tracking, trace: Any, name: str, value: Any, by: str = "ana", **m
 
 
 def test_a_trace_has_all_that_a_reviewer_needs(store: Tracking) -> None:
-    """Each answer is one trace of the run: spans with prompt, adapter and tokens, the judge's score and its reason."""
+    """Each answer is one trace of the run: spans with prompt, adapter and tokens, the judge's score
+    and its reason.
+    """
     run, found = logged(store, "whole")
     assert [trace.info.tags["sluice.example"] for trace in found] == ["e0", "e1", "e2", "e3"]
     trace = found[1]
@@ -107,7 +112,9 @@ def test_written_again_nothing_is_double(store: Tracking) -> None:
 
 
 def test_a_lost_trace_or_assessment_is_an_error(store: Tracking) -> None:
-    """What is stored is counted: a missing trace and a missing assessment both stop, and the message says how many."""
+    """What is stored is counted: a missing trace and a missing assessment both stop, and the
+    message says how many.
+    """
     run, found = logged(store, "lost")
     from mlflow.tracing.client import TracingClient
 
@@ -121,7 +128,9 @@ def test_a_lost_trace_or_assessment_is_an_error(store: Tracking) -> None:
 
 
 def test_what_people_wrote_comes_back(store: Tracking) -> None:
-    """A correction, a change in place, an own assessment and an expected answer; a judge's own word does not."""
+    """A correction, a change in place, an own assessment and an expected answer; a judge's own word
+    does not.
+    """
     from mlflow.entities import AssessmentSource, Expectation, Feedback
     from mlflow.tracing.client import TracingClient
 
@@ -161,7 +170,9 @@ def test_what_people_wrote_comes_back(store: Tracking) -> None:
 def project(
     tmp_path: Path, store: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Project, list[Any]]]:
-    """A project with a judge, four traced answers and reviews: two labels, one out of scale, one about nothing known."""
+    """A project with a judge, four traced answers and reviews: two labels, one out of scale, one
+    about nothing known.
+    """
     root = tmp_path / "project"
     init(root)
     (root / "prompts" / "judge_clear.yaml").write_text(criterion_text("clear"))
@@ -181,7 +192,9 @@ def project(
 
 
 def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
-    """Reviews of a judge join its labels, who and why are kept, and what is out of its scale is refused by name."""
+    """Reviews of a judge join its labels, who and why are kept, and what is out of its scale is
+    refused by name.
+    """
     here, _ = project
     found = pull(open_run(here))
     assert (found.lines, found.new, found.gone) == (4, 4, 0)
@@ -190,7 +203,8 @@ def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
     assert "e1, judge clear, ana: 9 is not between 1 and 5" in found.refused[0]
     lines = [json.loads(line) for line in Path(found.file).read_text("utf-8").splitlines()]
     assert {(line["example"], line["judge"], line["label"], line["rater"]) for line in lines} == {
-        ("e0", "clear", 2, "ana"), ("e0", "clear", 5, "ben"), ("e1", "clear", 9, "ana"), ("e2", "polite", "very", "ana"),
+        ("e0", "clear", 2, "ana"), ("e0", "clear", 5, "ben"), ("e1", "clear", 9, "ana"), ("e2",
+        "polite", "very", "ana"),
     }  # fmt: skip
     labels = read_labels(
         here.root / "data/labels/clear.jsonl", load_criterion(here.prompts / "judge_clear.yaml")
@@ -200,7 +214,9 @@ def test_reviews_become_labels(project: tuple[Project, list[Any]]) -> None:
 
 
 def test_pulled_twice_is_pulled_once(project: tuple[Project, list[Any]], store: Tracking) -> None:
-    """A second pull changes no byte; a changed mind takes the place of the former, and a word taken back goes."""
+    """A second pull changes no byte; a changed mind takes the place of the former, and a word taken
+    back goes.
+    """
     here, found = project
     pull(open_run(here))
     files = {path: path.read_bytes() for path in (here.root / "data" / "labels").iterdir()}

@@ -70,7 +70,9 @@ def test_run_keeps_every_point_and_ends_finished(tracking: Tracking) -> None:
     ("error", "status"), [(ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
 def test_error_marks_the_run(tracking: Tracking, error: BaseException, status: str) -> None:
-    """An error ends the run FAILED, Ctrl-C KILLED; the error itself goes on and buffered points are kept."""
+    """An error ends the run FAILED, Ctrl-C KILLED; the error itself goes on and buffered points are
+    kept.
+    """
     run = tracking.start_run("line", "broken")
     with pytest.raises(type(error)):
         interrupted(run, [2.0], error)
@@ -141,7 +143,9 @@ def test_system_metrics_are_a_curve(tracking: Tracking) -> None:
 def test_release_is_one_version_however_often_registered(
     tracking: Tracking, tmp_path: Path
 ) -> None:
-    """A second registration returns the first version, which holds manifest and adapter and carries every digest."""
+    """A second registration returns the first version, which holds manifest and adapter and carries
+    every digest.
+    """
     run = tracking.start_run("line", "register")
     folder = adapter_folder(tmp_path)
     first = tracking.register_version(
@@ -175,7 +179,9 @@ def test_description_is_cut_at_a_line(tracking: Tracking) -> None:
 
 
 def test_aliases_follow_the_ledger(tracking: Tracking) -> None:
-    """Projecting a new champion moves both aliases and marks the old one; projecting it again changes nothing."""
+    """Projecting a new champion moves both aliases and marks the old one; projecting it again
+    changes nothing.
+    """
     run = tracking.start_run("line", "register")
     zero, one = (
         tracking.register_version("aliased", release(number), {}, None, run.id) for number in (3, 4)
@@ -206,7 +212,9 @@ def test_aliases_follow_the_ledger(tracking: Tracking) -> None:
 
 
 def test_prompt_is_written_once_per_digest(tracking: Tracking) -> None:
-    """The same digest gives the same prompt version; another digest the next one; the experiment lists it once."""
+    """The same digest gives the same prompt version; another digest the next one; the experiment
+    lists it once.
+    """
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Sum up {{ conversation }}"},
@@ -231,7 +239,9 @@ def test_prompt_without_digest_is_refused(tracking: Tracking) -> None:
 
 
 def test_broken_store_is_a_tracking_error(tmp_path: Path) -> None:
-    """A database that is no database, or a folder that is a file, gives a TrackingError with a hint."""
+    """A database that is no database, or a folder that is a file, gives a TrackingError with a
+    hint.
+    """
     (tmp_path / "mlflow.db").write_text(
         "this is not a database, it only looks like one from far away" * 50
     )
@@ -279,7 +289,9 @@ def test_links_name_the_page() -> None:
 
 
 def test_a_server_that_is_down_is_told_soon(tmp_path: Path) -> None:
-    """An address at which nobody answers is a TrackingError after a moment, not after MLflow's minutes of retries."""
+    """An address at which nobody answers is a TrackingError after a moment, not after MLflow's
+    minutes of retries.
+    """
     with pytest.raises(TrackingError):
         Tracking("http://127.0.0.1:9", tmp_path).alias("m", "champion")  # the import is in this one
     start = time.monotonic()

@@ -1,4 +1,6 @@
-"""The traffic log: what was acknowledged is there, once; it is read in order, exported, and forgotten for good."""
+"""The traffic log: what was acknowledged is there, once; it is read in order, exported, and
+forgotten for good.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ def test_rows_come_back_as_they_were_written(log: TrafficLog) -> None:
 
 
 def test_an_equal_key_is_no_second_row(log: TrafficLog) -> None:
-    """The first row with a key stays, whether the second comes later, in the same call or from another log object."""
+    """The first row with a key stays, whether the second comes later, in the same call or from
+    another log object.
+    """
     assert log.write([row(1), row(2), row(1, response="other")]) == 2
     assert log.write([row(1, response="third"), row(3)]) == 1
     assert [one.response for one in log.window()] == ["answer 1", "answer 2", "answer 3"]
@@ -105,7 +109,9 @@ def test_a_row_without_a_key_gets_one_that_its_writer_can_see(log: TrafficLog) -
 
 
 def test_windows_are_in_the_order_of_time(log: TrafficLog) -> None:
-    """Rows written in any order are read oldest first; each limit keeps exactly the rows that it names."""
+    """Rows written in any order are read oldest first; each limit keeps exactly the rows that it
+    names.
+    """
     log.write([row(number, release="a" if number % 2 else "b") for number in (5, 3, 9, 1, 7, 2)])
     log.write([row(8, release="a"), row(4, release="b")])
 
@@ -127,7 +133,9 @@ def test_windows_are_in_the_order_of_time(log: TrafficLog) -> None:
 
 
 def test_rows_of_one_moment_are_read_over_page_ends(log: TrafficLog) -> None:
-    """More rows of the same time than fit a page all come, once, in the order of writing; later ones are left out."""
+    """More rows of the same time than fit a page all come, once, in the order of writing; later
+    ones are left out.
+    """
     log.write(row(number, time=NOW) for number in range(1_300))
     found = []
     for one in log.window():
@@ -144,7 +152,9 @@ def test_pages_of_large_rows_are_short(log: TrafficLog) -> None:
 
 
 def test_feedback_is_attached_once(log: TrafficLog) -> None:
-    """The same feedback again changes nothing, another is added, and a row that is not there is a clear refusal."""
+    """The same feedback again changes nothing, another is added, and a row that is not there is a
+    clear refusal.
+    """
     log.write([row(1)])
     first = Feedback(NOW, thumb=1, by="ann")
     assert log.attach("key 1", first)
@@ -160,7 +170,9 @@ def test_feedback_is_attached_once(log: TrafficLog) -> None:
 
 
 def test_feedback_that_rows_bring_again_is_attached_once(log: TrafficLog) -> None:
-    """Feedback without a time of its own is the same at any moment; rows that are not there are passed over."""
+    """Feedback without a time of its own is the same at any moment; rows that are not there are
+    passed over.
+    """
     log.write([row(1, time=NOW, feedback=(Feedback(NOW, thumb=1, by="ann"),))])
     later = NOW + timedelta(days=1)
     said = (
@@ -180,7 +192,9 @@ def test_feedback_that_rows_bring_again_is_attached_once(log: TrafficLog) -> Non
 
 
 def test_export_holds_what_the_window_holds(log: TrafficLog, tmp_path: Path) -> None:
-    """The Parquet file has every field of every row, and an empty window is a file with columns and no rows."""
+    """The Parquet file has every field of every row, and an empty window is a file with columns and
+    no rows.
+    """
     said = Feedback(NOW, score=1.0, correction="c")
     log.write([row(1, inputs={"a": "b"}, feedback=(said,), latency=0.5), row(2, group="g")])
     place = tmp_path / "deep" / "out.parquet"
@@ -206,7 +220,9 @@ def test_a_failed_export_leaves_the_file_that_was_there(log: TrafficLog, tmp_pat
 
 
 def test_a_forgotten_user_is_gone(log: TrafficLog) -> None:
-    """The user's rows with everybody's feedback on them, and what the user said elsewhere, are erased; the rest stays."""
+    """The user's rows with everybody's feedback on them, and what the user said elsewhere, are
+    erased; the rest stays.
+    """
     said = (Feedback(NOW, correction="mine", by="ann"), Feedback(NOW, correction="other", by="bob"))
     log.write([row(1, user="ann", feedback=said), row(2, user="bob", feedback=said), row(3)])
     assert log.forget(user="ann") == 1
@@ -228,7 +244,9 @@ def test_retention_erases_what_is_older(log: TrafficLog) -> None:
 
 
 def test_erased_text_is_in_no_file_any_more(tmp_path: Path) -> None:
-    """After forgetting, neither the database nor its write-ahead log holds a byte of the erased texts."""
+    """After forgetting, neither the database nor its write-ahead log holds a byte of the erased
+    texts.
+    """
     log = TrafficLog(f"sqlite:///{tmp_path / 'traffic.db'}")
     secret = "the secret of ann " * 1_000
     log.write(
@@ -246,7 +264,9 @@ def test_erased_text_is_in_no_file_any_more(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_keeps_erased_bytes_is_told_of(tmp_path: Path) -> None:
-    """While a reader holds an old state, forgetting says that bytes are still there; run again later they are gone."""
+    """While a reader holds an old state, forgetting says that bytes are still there; run again
+    later they are gone.
+    """
     log = TrafficLog(f"sqlite:///{tmp_path / 'traffic.db'}", wait=0.2)
     log.write([row(1, prompt="a secret")])
     reader = sqlite3.connect(tmp_path / "traffic.db", isolation_level=None)
@@ -323,7 +343,9 @@ def _write_many(url: str, gate: Any, results: Any, name: int) -> None:
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
-    """Two processes that open a fresh log and write the same keys: each row once, one key file, nobody refused."""
+    """Two processes that open a fresh log and write the same keys: each row once, one key file,
+    nobody refused.
+    """
     context = multiprocessing.get_context("spawn")
     gate, results = context.Barrier(2), context.Queue()
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
@@ -342,7 +364,9 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
 
 
 def test_many_threads_share_commits(log: TrafficLog) -> None:
-    """Rows of 16 threads are all there, each counted by exactly one writer, in far fewer transactions than writes."""
+    """Rows of 16 threads are all there, each counted by exactly one writer, in far fewer
+    transactions than writes.
+    """
     commits = []
     inner = log._group._commit
     log._group._commit = lambda batches: commits.append(len(batches)) or inner(batches)  # type: ignore[func-returns-value]
@@ -400,7 +424,9 @@ def test_everybody_in_a_failed_group_is_told() -> None:
 
 
 def test_an_interrupted_commit_frees_those_who_wait() -> None:
-    """Ctrl-C in the thread that commits reaches that thread, and the others get an error instead of waiting for ever."""
+    """Ctrl-C in the thread that commits reaches that thread, and the others get an error instead of
+    waiting for ever.
+    """
 
     def commit(_: Any) -> list[int]:
         raise KeyboardInterrupt
@@ -428,7 +454,9 @@ def fill(log: TrafficLog, acknowledged: list[TrafficRow]) -> None:
 
 
 def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
-    """On a real file system without room writing fails clearly, nothing acknowledged is lost, and with room it goes on."""
+    """On a real file system without room writing fails clearly, nothing acknowledged is lost, and
+    with room it goes on.
+    """
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(
@@ -457,7 +485,9 @@ def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    """When the database cannot grow, writing fails with what to do, and every acknowledged row is still there."""
+    """When the database cannot grow, writing fails with what to do, and every acknowledged row is
+    still there.
+    """
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
     log = TrafficLog(url)
     log.write([row(1)])
@@ -495,7 +525,9 @@ for number in range(1, 500):
 
 
 def test_a_file_that_the_system_does_not_let_grow(tmp_path: Path) -> None:
-    """Where the system itself refuses to write on, the process is told, and each row that it acknowledged is there."""
+    """Where the system itself refuses to write on, the process is told, and each row that it
+    acknowledged is there.
+    """
     url = f"sqlite:///{tmp_path / 'traffic.db'}"
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, url],
@@ -558,7 +590,9 @@ def _in_child(act: Callable[[], None]) -> int:
 
 
 def test_a_forked_process_writes_over_its_own_connections(tmp_path: Path) -> None:
-    """A log opened before the process forked works in both, as in a web server that loads the application first."""
+    """A log opened before the process forked works in both, as in a web server that loads the
+    application first.
+    """
     log = TrafficLog(f"sqlite:///{tmp_path / 'traffic.db'}")
     log.write([row(1, user="ann")])
 

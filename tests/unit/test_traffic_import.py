@@ -1,4 +1,6 @@
-"""Traffic from elsewhere: JSON lines, OpenTelemetry spans in each convention, MLflow's traces; again adds nothing."""
+"""Traffic from elsewhere: JSON lines, OpenTelemetry spans in each convention, MLflow's traces;
+again adds nothing.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def lines(path: Path, *values: Any) -> Path:
 
 
 def test_json_lines_are_imported_once(project: Project) -> None:
-    """Good lines become rows, bad ones are named with line and reason, and a second import adds only what is new."""
+    """Good lines become rows, bad ones are named with line and reason, and a second import adds
+    only what is new.
+    """
     path = lines(
         project.root / "log.jsonl",
         {"prompt": "a", "response": "b", "group": 7, "other": [1], "user": "ann"},
@@ -96,7 +100,9 @@ def test_feedback_that_a_later_export_brings_is_attached(project: Project) -> No
 
 
 def test_a_file_that_grows_brings_its_feedback_once(project: Project) -> None:
-    """A row without a time keeps that of its first import, and its feedback is not new because the file is."""
+    """A row without a time keeps that of its first import, and its feedback is not new because the
+    file is.
+    """
     said = {
         "prompt": "a",
         "response": "b",
@@ -247,7 +253,9 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_spans_of_each_convention_are_read(tmp_path: Path, convention: str) -> None:
-    """The last question, the answer, both token counts, time and latency are found, wherever the convention puts them."""
+    """The last question, the answer, both token counts, time and latency are found, wherever the
+    convention puts them.
+    """
     [row] = read_otel(lines(tmp_path / "spans.json", request(CONVENTIONS[convention])))
     assert isinstance(row, TrafficRow), row
     assert (row.prompt, row.response) == ("Q\nmore", "A")
@@ -277,7 +285,9 @@ SAID = {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"}
 
 
 def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> None:
-    """Tool calls and plain spans are no rows; a call without texts, or of a broken span, is refused with its reason."""
+    """Tool calls and plain spans are no rows; a call without texts, or of a broken span, is refused
+    with its reason.
+    """
     path = lines(
         tmp_path / "spans.jsonl",
         request(
@@ -322,7 +332,9 @@ def test_an_export_over_many_lines_is_read(tmp_path: Path) -> None:
 
 
 def test_a_torn_first_line_costs_no_other(project: Project) -> None:
-    """A file that was cut at its beginning loses that line, whatever its length, and is still known for what it is."""
+    """A file that was cut at its beginning loses that line, whatever its length, and is still known
+    for what it is.
+    """
     good = [
         request(span(number, {**OLD, "gen_ai.prompt": "Q", "gen_ai.completion": "A"}))
         for number in (1, 2)
@@ -414,7 +426,8 @@ def test_an_answer_that_is_none_is_refused(value: Any, reason: str) -> None:
     [
         ({"messages": [USER, {"role": "assistant", "content": "old"}, USER, CALL, TOOL,
                        {"role": "assistant", "content": "Cold."}]}, "Cold."),
-        ([{"role": "assistant", "content": "first"}, {"role": "assistant", "content": "2"}], "first"),
+        ([{"role": "assistant", "content": "first"}, {"role": "assistant", "content": "2"}],
+        "first"),
         ({"candidates": [{"content": {"role": "model", "parts": [{"text": "A"}]}}]}, "A"),
         ({"generations": [[{"text": "A", "message": {"content": "A"}}]]}, "A"),
         ({"role": "assistant", "content": None, "refusal": "No."}, "No."),
@@ -599,7 +612,9 @@ def test_messages_as_json_text_are_read(value: Any) -> None:
 def test_traces_of_mlflow_are_imported_once(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chat calls, functions of one argument and others become rows with tokens, session, user and assessments."""
+    """Chat calls, functions of one argument and others become rows with tokens, session, user and
+    assessments.
+    """
     import mlflow
     from mlflow.entities import AssessmentSource
 
@@ -679,7 +694,9 @@ def test_a_trace_without_values_is_plain() -> None:
 
 
 def test_the_commands(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import, show, feedback, export and forget do as they say, and the terminal gets no control characters."""
+    """Import, show, feedback, export and forget do as they say, and the terminal gets no control
+    characters.
+    """
     path = lines(
         project.root / "log.jsonl",
         {

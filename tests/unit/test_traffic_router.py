@@ -1,4 +1,6 @@
-"""Traffic over HTTP: rows and feedback come in whole or are refused with a reason, and nobody writes without the token."""
+"""Traffic over HTTP: rows and feedback come in whole or are refused with a reason, and nobody
+writes without the token.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def client(log: TrafficLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestCli
 
 
 def test_rows_and_feedback_come_in(client: TestClient, log: TrafficLog) -> None:
-    """A row, a list of rows and feedback are stored; sending them again adds nothing; counts say how many there are."""
+    """A row, a list of rows and feedback are stored; sending them again adds nothing; counts say
+    how many there are.
+    """
     answer = client.post("/traffic/rows", json={**ROW, "key": "a", "user": "ann"})
     assert (answer.status_code, answer.json()) == (201, {"new": 1, "keys": ["a"]})
     answer = client.post(
@@ -87,7 +91,9 @@ def test_without_the_token_nothing_is_written_or_told(
 def test_a_router_without_a_token_has_to_be_asked_for(
     log: TrafficLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the variable the router is not made, unless anonymous writing is allowed in so many words."""
+    """Without the variable the router is not made, unless anonymous writing is allowed in so many
+    words.
+    """
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     with pytest.raises(ConfigError, match=TOKEN_VARIABLE):
         traffic_router(log)
@@ -126,7 +132,9 @@ def test_a_router_without_a_token_has_to_be_asked_for(
 def test_without_a_token_no_page_of_another_site_writes(
     log: TrafficLog, monkeypatch: pytest.MonkeyPatch, host: str, kind: str, status: int
 ) -> None:
-    """What a browser sends for a foreign page, or to a name that leads here by DNS, is refused; counts are not told."""
+    """What a browser sends for a foreign page, or to a name that leads here by DNS, is refused;
+    counts are not told.
+    """
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     app = FastAPI()
     app.include_router(traffic_router(log, allow_anonymous=True))
@@ -161,7 +169,9 @@ def test_what_is_wrong_here_is_told_to_our_own_log(
     error: SluiceError,
     status: int,
 ) -> None:
-    """Health tells nobody what a driver says, and a missing package is the server's fault; our log has the reason."""
+    """Health tells nobody what a driver says, and a missing package is the server's fault; our log
+    has the reason.
+    """
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     log = BrokenLog(f"sqlite:///{tmp_path / 'traffic.db'}")
     log.error = error
@@ -270,7 +280,9 @@ def is_closed(connection: socket.socket, seconds: float) -> bool:
 def test_idle_connections_do_not_exhaust_the_server(
     log: TrafficLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever sends nothing, or half a request, loses its place to the next and, in time, altogether."""
+    """Whoever sends nothing, or half a request, loses its place to the next and, in time,
+    altogether.
+    """
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     header = {"Authorization": f"Bearer {TOKEN}"}
     with served(log, seconds=1.5, most=10) as port:
@@ -322,7 +334,9 @@ def test_feedback_on_nothing_is_not_found(client: TestClient) -> None:
 def test_a_database_that_refuses_is_503(
     client: TestClient, log: TrafficLog, tmp_path: Path
 ) -> None:
-    """While another process holds the database the client is told to send again, and nothing was stored."""
+    """While another process holds the database the client is told to send again, and nothing was
+    stored.
+    """
     assert client.post("/traffic/rows", json={**ROW, "key": "a"}).status_code == 201
     holder = sqlite3.connect(tmp_path / "traffic.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -351,7 +365,9 @@ def test_requests_at_once_share_commits(client: TestClient, log: TrafficLog) -> 
 
 
 def test_the_server_of_the_command_keeps_what_it_acknowledged(tmp_path: Path) -> None:
-    """`sluice traffic serve` takes rows with the token, refuses without, and killed -9 it has lost nothing."""
+    """`sluice traffic serve` takes rows with the token, refuses without, and killed -9 it has lost
+    nothing.
+    """
     (tmp_path / "params.yaml").touch()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -63,7 +63,9 @@ class Theirs(LLMProvider):  # type: ignore[misc]
 
 @pytest.mark.parametrize("name", CALLS)
 def test_prompts_and_scores_equal_trulens(name: str) -> None:
-    """Each feedback function asks what TruLens 2.16 asks and, of a well-formed answer, makes the same score."""
+    """Each feedback function asks what TruLens 2.16 asks and, of a well-formed answer, makes the
+    same score.
+    """
     said = REASONED if name.endswith("reasons") else "2"
     model, theirs = ScriptedModel(lambda question: said), Theirs(said)
     found = getattr(open_provider(model), name)(**CALLS[name])
@@ -77,11 +79,15 @@ def test_prompts_and_scores_equal_trulens(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["-1", "4", "2.5", "2 or 3", "I rate this 3 out of 3", "", "<think>3", '{"score": 9}', '{"score": true}',
-             '{"score": 2, "note": "x"}', '[{"score": 2}]', "Criteria: a\nSupporting Evidence: b\nScore: 2 or 3", "٣"],
+    "said", ["-1", "4", "2.5", "2 or 3", "I rate this 3 out of 3", "", "<think>3", '{"score": 9}',
+    '{"score": true}',
+             '{"score": 2, "note": "x"}', '[{"score": 2}]', "Criteria: a\nSupporting Evidence: "
+                 "b\nScore: 2 or 3", "٣"],
 )  # fmt: skip
 def test_unclear_answers_are_no_score(said: str) -> None:
-    """What is not exactly one score of the scale is an error, where TruLens often takes the smallest number it sees."""
+    """What is not exactly one score of the scale is an error, where TruLens often takes the
+    smallest number it sees.
+    """
     provider = open_provider(ScriptedModel(lambda question: said))
     with pytest.raises(EvidenceError, match="cannot be read"):
         provider.relevance(prompt="a", response="b")
@@ -208,7 +214,9 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_own_metrics_and_scorers_score(module: str) -> None:
-    """A TruLens Metric and an MLflow Scorer named `module:attribute` score every row as numbers, and have a digest."""
+    """A TruLens Metric and an MLflow Scorer named `module:attribute` score every row as numbers,
+    and have a digest.
+    """
     rows = (["Where?", "When?"], ["Here, please.", "Now."], [["x", "Now."], ["Now."]])
     assert score_many(find_metric(f"{module}:relevance"), *rows) == pytest.approx([2 / 3, 2 / 3])
     assert score_many(find_metric(f"{module}:polite"), *rows) == [1.0, 0.0]
@@ -226,7 +234,9 @@ def test_own_metrics_and_scorers_score(module: str) -> None:
 
 @pytest.mark.parametrize("name", ["relevance", "hidden", "judge", "both", "rude", "polite", "rule"])
 def test_scorers_have_to_be_declared(module: str, name: str) -> None:
-    """Whether a scorer asks a model is not guessed: without a word in params.yaml it is refused before it runs."""
+    """Whether a scorer asks a model is not guessed: without a word in params.yaml it is refused
+    before it runs.
+    """
     golden = [Example("e", "g", {"q": "Where?"}, ("Here.",), "t")]
     said = [Generation("Here, please.", 5, 3, 0.1, True)]
     with pytest.raises(ConfigError, match="does not say whether") as caught:
@@ -236,7 +246,9 @@ def test_scorers_have_to_be_declared(module: str, name: str) -> None:
 
 
 def test_its_scores_decide_nothing(module: str, tmp_path: Path) -> None:
-    """Evidence names a metric that asks a model among its judges, and a rule on it is HOLD; others are no judges."""
+    """Evidence names a metric that asks a model among its judges, and a rule on it is HOLD; others
+    are no judges.
+    """
     golden = [Example(f"e{n}", f"g{n}", {"q": "Where?"}, ("Here.",), "t") for n in range(12)]
     outputs = [Generation("Here, please.", 5, 3, 0.1, True)] * 12
     name = f"{module}:hidden"
@@ -255,21 +267,27 @@ def test_its_scores_decide_nothing(module: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", range(10))
 def test_what_is_no_number_stops_the_evaluation(module: str, number: int) -> None:
-    """An error, nothing, several values, an unknown word or a number out of range is an EvidenceError that says whose."""
+    """An error, nothing, several values, an unknown word or a number out of range is an
+    EvidenceError that says whose.
+    """
     with pytest.raises(EvidenceError, match=f"returns_{number}"):
         score_many(find_metric(f"{module}:returns_{number}"), ["s"], ["o"], [[]])
 
 
 @pytest.mark.parametrize("name", ["traced", "steps"])
 def test_what_a_row_does_not_have_is_refused(module: str, name: str) -> None:
-    """A metric that asks for a trace is refused before anything is scored, with what a row does have."""
+    """A metric that asks for a trace is refused before anything is scored, with what a row does
+    have.
+    """
     with pytest.raises(ConfigError, match="trace") as caught:
         find_metric(f"{module}:{name}")
     assert "output" in caught.value.hint
 
 
 def test_columns_are_selected_by_name() -> None:
-    """Arguments of other names are filled by `Selector.from_column`, and another range can be declared."""
+    """Arguments of other names are filled by `Selector.from_column`, and another range can be
+    declared.
+    """
 
     def longer(one: str, two: str) -> float:
         return len(one) - len(two)
@@ -284,7 +302,9 @@ def test_columns_are_selected_by_name() -> None:
 
 
 def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A project's own metric opens a model of registry/models.yaml by name; what a tiny model says is no score."""
+    """A project's own metric opens a model of registry/models.yaml by name; what a tiny model says
+    is no score.
+    """
     monkeypatch.setenv("SLUICE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "registry").mkdir()
@@ -304,7 +324,9 @@ def test_provider_by_the_name_of_a_model(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_provider_by_name_keeps_to_the_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a metric asks through it counts in the run's budget and stops at its limits; it is named."""
+    """What a metric asks through it counts in the run's budget and stops at its limits; it is
+    named.
+    """
     (tmp_path / "params.yaml").write_text("")
     (tmp_path / "registry").mkdir()
     with judge_server(lambda messages: "2") as judge:

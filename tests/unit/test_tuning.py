@@ -82,7 +82,9 @@ def run(base: LoadedBase, folder: Path, **changes: Any) -> TuneSummary:
 
 
 def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
-    """The loss falls on held-out rows, the adapter verifies against the base, and it changes what is generated."""
+    """The loss falls on held-out rows, the adapter verifies against the base, and it changes what
+    is generated.
+    """
     points: list[Mapping[str, float]] = []
     summary = run(base, tmp_path, on_step=points.append, epochs=4)
     first = points[0]["loss"]
@@ -114,7 +116,9 @@ def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
 def test_a_killed_run_resumes_to_the_same_weights(
     base: LoadedBase, tmp_path: Path, at: int
 ) -> None:
-    """Stopped at any step, a run goes on from its last checkpoint and ends in the same bytes as an unbroken one."""
+    """Stopped at any step, a run goes on from its last checkpoint and ends in the same bytes as an
+    unbroken one.
+    """
 
     def stop(point: Mapping[str, float]) -> None:
         if point["step"] == at:
@@ -260,7 +264,9 @@ def test_quantization_needs_a_gpu(base: LoadedBase, tmp_path: Path) -> None:
 
 
 def test_schedule_covers_each_epoch_once() -> None:
-    """Every epoch sees every row once, in another order; a fraction sees that share; batches keep their bound."""
+    """Every epoch sees every row once, in another order; a fraction sees that share; batches keep
+    their bound.
+    """
     rows = [Row((number,) * (1 + number % 7), 1) for number in range(30)]
     batches = schedule(rows, TuneParams(epochs=2.5, batch_tokens=16))
     flat = [row.tokens[0] for batch in batches for row in batch]

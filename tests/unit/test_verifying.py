@@ -60,7 +60,9 @@ def tracking(project: Project) -> Tracking:
 def test_verify_checks_the_approvals_of_past_promotions(
     project: Project, candidate: str, claims: list[dict[str, object]], required: int, reason: str
 ) -> None:
-    """A move written past the guard is found when the approvals that it names were not given or do not suffice."""
+    """A move written past the guard is found when the approvals that it names were not given or do
+    not suffice.
+    """
     entry = approve(project, candidate, person="ana")
     assert entry.sequence == 5
     payload = {"verdict": entry.payload["verdict"], "approvals": claims, "required": required}
@@ -76,7 +78,9 @@ def test_verify_checks_the_approvals_of_past_promotions(
 def test_verify_finds_approvals_that_never_counted(
     project: Project, candidate: str, person: str
 ) -> None:
-    """An approval by the maker, or of an earlier verdict, does not carry a promotion, however it got in."""
+    """An approval by the maker, or of an earlier verdict, does not carry a promotion, however it
+    got in.
+    """
     ledger = Ledger(project.ledger_url)
     digest = ledger.entries("verdict")[-1].payload["verdict"]
     given = ledger.append("approval", candidate, person, {"verdict": digest, "role": "reviewer"})
@@ -92,7 +96,9 @@ def test_verify_finds_approvals_that_never_counted(
 
 
 def test_verify_finds_an_approval_that_came_too_late(project: Project, candidate: str) -> None:
-    """A promotion that names the entry of an approval given after it was not approved when it was made."""
+    """A promotion that names the entry of an approval given after it was not approved when it was
+    made.
+    """
     ledger = Ledger(project.ledger_url)
     digest = ledger.entries("verdict")[-1].payload["verdict"]
     claims = [{"person": "ana", "role": "reviewer", "entry": 6}]
@@ -109,7 +115,9 @@ def test_verify_finds_an_approval_that_came_too_late(project: Project, candidate
 def test_a_tag_with_another_head_is_never_taken_for_this_one(
     project: Project, candidate: str, digest: str
 ) -> None:
-    """A tag of this sequence with another hash, be it smaller or larger, says that the ledger was rewritten."""
+    """A tag of this sequence with another hash, be it smaller or larger, says that the ledger was
+    rewritten.
+    """
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     tag = ["tag", "-a", "sluice/ledger/4", "-m", f"Head of the ledger 4:{digest}"]
     for command in (
@@ -123,7 +131,9 @@ def test_a_tag_with_another_head_is_never_taken_for_this_one(
 
 
 def rewritten(project: Project) -> None:
-    """Replace the ledger by one with another past, sound in itself, and what this machine knew of it."""
+    """Replace the ledger by one with another past, sound in itself, and what this machine knew of
+    it.
+    """
     for file in (*project.state.glob("ledger.db*"), project.ledger_witness):
         file.unlink()
     zero = entered(project, 1, "eve")
@@ -132,7 +142,9 @@ def rewritten(project: Project) -> None:
 
 
 def test_a_rewritten_ledger_is_found_by_a_git_tag(project: Project, candidate: str) -> None:
-    """The head in a git tag stays part of an honest ledger as it grows, and is missing from any other."""
+    """The head in a git tag stays part of an honest ledger as it grows, and is missing from any
+    other.
+    """
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
     for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "one"]):
         subprocess.run(["git", *command], cwd=project.root, check=True)
@@ -167,7 +179,9 @@ def test_a_git_tag_that_holds_no_head_is_an_error(project: Project, candidate: s
 
 
 def test_a_rewritten_ledger_is_found_by_mlflow(project: Project, tracking: Tracking) -> None:
-    """The heads that `reconcile` left on the champion's and former champions' versions are all compared."""
+    """The heads that `reconcile` left on the champion's and former champions' versions are all
+    compared.
+    """
     second = judged_in_mlflow(project, tracking)
     reconcile(project, tracking=tracking, model="m")
     approve(project, second, person="ana")

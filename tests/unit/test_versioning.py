@@ -107,10 +107,15 @@ with versioning.pipeline_lock(Project(Path({str(tmp_path)!r}))) as lock:
 
 
 def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
-    """What still runs at the time limit is ended with its children, and the error names the stage at work."""
+    """What still runs at the time limit is ended with its children, and the error names the stage
+    at work.
+    """
     pid = tmp_path / "pid"
     stage = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}, 'stage', 'tune'])"
+    parent = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stage!r}, 'stage', "
+        "'tune'])"
+    )
     started, until = time.monotonic(), time.time() + 5
     with (
         open(os.devnull) as lock,
@@ -139,7 +144,9 @@ def test_no_time_left_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_with_the_budget(tmp_path: Path) -> None:
-    """A run with a time limit waits for another one until then and no longer, and ends with HOLD's error."""
+    """A run with a time limit waits for another one until then and no longer, and ends with HOLD's
+    error.
+    """
     project = Project(tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").touch()
@@ -188,7 +195,9 @@ def test_stages_of_another_run_are_not_told_as_ours(
 
 
 def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
-    """A `.dvc` folder that holds a cache but no settings becomes a working DVC, with the cache untouched."""
+    """A `.dvc` folder that holds a cache but no settings becomes a working DVC, with the cache
+    untouched.
+    """
     (tmp_path / ".dvc" / "cache").mkdir(parents=True)
     (tmp_path / ".dvc" / "cache" / "kept").write_text("x")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
@@ -198,7 +207,9 @@ def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_runs_own_lock_file_makes_no_commit_dirty(tmp_path: Path) -> None:
-    """A changed dvc.lock is a product of the run, also in a folder of a larger repository; any other file is an edit."""
+    """A changed dvc.lock is a product of the run, also in a folder of a larger repository; any
+    other file is an edit.
+    """
     project = tmp_path / "apps" / "summaries"
     project.mkdir(parents=True)
     for place in (project / "dvc.lock", project / "params.yaml", tmp_path / "shared.py"):

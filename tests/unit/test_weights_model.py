@@ -147,7 +147,8 @@ def test_settings_of_questions_may_differ(spec: ModelSpec, tmp_path: Path) -> No
     alone.
     """
     asked = [
-        question(5), question(5, temperature=0.9), question(5, temperature=0.9, seed=1), question(5, max_tokens=3),
+        question(5), question(5, temperature=0.9), question(5, temperature=0.9, seed=1),
+        question(5, max_tokens=3),
         question(5, temperature=0.9, seed=2, alternatives=2), question(40),
     ]  # fmt: skip
     together = replies(opened(spec, tmp_path / "one").generate(asked))

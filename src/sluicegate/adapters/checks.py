@@ -46,9 +46,11 @@ _CHECKED = {
     "init_lora_weights",
 }
 _INERT = {
-    "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "corda_config", "ensure_weight_tying",
+    "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "corda_config",
+    "ensure_weight_tying",
     "eva_config", "exclude_modules", "fan_in_fan_out", "kasa_config", "layer_replication", "loftq_config",
-    "lora_bias", "lora_ga_config", "megatron_config", "modules_to_save", "monteclora_config", "rank_pattern",
+    "lora_bias", "lora_ga_config", "megatron_config", "modules_to_save", "monteclora_config",
+    "rank_pattern",
     "target_parameters", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
 }  # fmt: skip
 """Fields that PEFT writes and that must be empty: each of them would change what the adapter
@@ -114,7 +116,8 @@ def _check_fields(path: Path, config: Mapping[str, Any]) -> None:
         "target_modules (a list of module names)": isinstance(modules, list) and bool(modules)
         and all(isinstance(name, str) and re.fullmatch(r"\w{1,100}", name) for name in modules),
         "layers_to_transform": layers is None or (isinstance(layers, list) and bool(layers)
-        and all(isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0 for layer in layers)),
+        and all(isinstance(layer, int) and not isinstance(layer,
+        bool) and layer >= 0 for layer in layers)),
     }  # fmt: skip
     for field, good in checks.items():
         if not good:
@@ -276,6 +279,7 @@ def _check_shapes(
         good = tensors["lora_magnitude_vector"].shape == (size[0],)
     if not good:
         raise AdapterError(
-            f"{path}: {module}: shapes {down}, {up} do not fit rank {shape.rank} and the base model.",
+            f"{path}: {module}: shapes {down}, {up} do not fit rank {shape.rank} and the base "
+            "model.",
             hint=HINT,
         )

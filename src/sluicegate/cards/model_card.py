@@ -68,7 +68,8 @@ def render_model_card(
             length += len(piece)
             if length > MOST_CHARACTERS:
                 raise ConfigError(
-                    f"{template}: the model card would be longer than {MOST_CHARACTERS:,} characters."
+                    f"{template}: the model card would be longer than {MOST_CHARACTERS:,} "
+                    "characters."
                 )
     except FileNotFoundError as error:
         raise ConfigError(f"{template} is missing.", hint="`sluice init` writes one.") from error

@@ -11,14 +11,15 @@ from sluicegate.cli.output import json_option, print_json, print_table
 @click.argument("models", nargs=-1)
 @json_option
 def select(models: tuple[str, ...], as_json: bool) -> int:
-    """Compare base models on the golden set: quality, response times, memory, licence, cost; and say which to take.
+    """Compare base models on the golden set: quality, response times, memory, licence, cost; and
+    say which to take.
 
     \b
     sluice select                       the candidates of registry/selection.yaml
     sluice select small my-endpoint     these two, names in registry/models.yaml
 
-    What rules a candidate out, and what the costs assume, is in registry/selection.yaml. The report is
-    reports/selection.html. Exit code 0: one is chosen, 1: all were ruled out.
+    What rules a candidate out, and what the costs assume, is in registry/selection.yaml. The report
+    is reports/selection.html. Exit code 0: one is chosen, 1: all were ruled out.
     """
     from sluicegate.hashing import read_json
     from sluicegate.line.choose.select import run_selection
@@ -51,10 +52,12 @@ def select(models: tuple[str, ...], as_json: bool) -> int:
 @click.option("--chat", is_flag=True, help="Put the tasks' prompts into the model's chat template.")
 @json_option
 def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as_json: bool) -> int:
-    """Did tuning break anything? Run lm-eval tasks on the base model and on the tuned release, example by example.
+    """Did tuning break anything? Run lm-eval tasks on the base model and on the tuned release,
+    example by example.
 
-    TASK is a name that lm-eval knows, or a YAML file or folder of your own. The exit code is 1 where tuning is shown to
-    have made a task worse, 0 otherwise; a wide interval says that too few examples were asked to tell.
+    TASK is a name that lm-eval knows, or a YAML file or folder of your own. The exit code is 1
+    where tuning is shown to have made a task worse, 0 otherwise; a wide interval says that too few
+    examples were asked to tell.
     """
     from sluicegate import hashing
     from sluicegate.line.choose.benchmark import benchmark as measure
@@ -74,7 +77,8 @@ def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as
                 one.base.n,
                 f"{one.base.mean:.4f}",
                 f"{one.tuned.mean:.4f}",
-                f"{one.difference.mean:+.4f} ({one.difference.low:+.4f} to {one.difference.high:+.4f})",
+                f"{one.difference.mean:+.4f} ({one.difference.low:+.4f} to "
+                f"{one.difference.high:+.4f})",
                 f"{one.better}/{one.worse}",
                 one.decision,
             ]

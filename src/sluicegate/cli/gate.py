@@ -20,8 +20,10 @@ OUT = click.Path(dir_okay=False, path_type=Path)
     "--base",
     metavar="REF",
     default=None,
-    help="Branch to merge into: says what changed since the merge base, whose release is what a candidate is compared "
-    "with where nothing serves yet. Default: SLUICE_BASE, or what GitHub or GitLab name in a pull or merge request.",
+    help="Branch to merge into: says what changed since the merge base, whose release is what a "
+    "candidate is compared "
+    "with where nothing serves yet. Default: SLUICE_BASE, or what GitHub or GitLab name in a pull "
+    "or merge request.",
 )
 @click.option("--junit", type=OUT, metavar="PATH", help="Write JUnit XML, one test case per rule.")
 @click.option(
@@ -60,7 +62,8 @@ def gate(
 
     \b
     In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
-    Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2 and 3 errors
+    Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2
+    and 3 errors
     """
     from sluicegate.budget import Budget
     from sluicegate.line.gate.base_ref import base_from_environment
@@ -90,7 +93,9 @@ def gate(
 
 
 def _clear(files: dict[str, Path | None]) -> None:
-    """Remove what an earlier run left, so that a run that fails leaves nothing that looks like its result."""
+    """Remove what an earlier run left, so that a run that fails leaves nothing that looks like its
+    result.
+    """
     from sluicegate.errors import EnvironmentFailure, UsageError
 
     for path in filter(None, files.values()):

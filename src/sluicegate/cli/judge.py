@@ -48,7 +48,8 @@ def _fields(command: Command) -> Command:
 
 @click.group()
 def judge() -> None:
-    """Judges are criteria in prompts/judge_<name>.yaml; none counts in the gate before it has passed its own.
+    """Judges are criteria in prompts/judge_<name>.yaml; none counts in the gate before it has
+    passed its own.
 
     \b
     Labels:     sluice judge labels export NAME --out rows.csv, let people fill in `label`, then
@@ -169,7 +170,8 @@ def run(
             ],
         )
         click.echo(
-            f"\n{found['calls']} questions, {found['failed']} rows without a score; judge {found['standing']}"
+            f"\n{found['calls']} questions, {found['failed']} rows without a score; judge "
+            f"{found['standing']}"
         )
     return 3 if found["failed"] else 0
 
@@ -221,7 +223,8 @@ def import_command(name: str, file: Path, fields: Sequence[str], as_json: bool) 
         print_json(found)
         return
     click.echo(
-        f"{found['added']} labels added, {found['changed']} changed, {found['unlabelled']} lines without one; "
+        f"{found['added']} labels added, {found['changed']} changed, {found['unlabelled']} lines "
+        "without one; "
         f"{found['rows']} rows in {found['file']}"
     )
 

@@ -16,10 +16,12 @@ from sluicegate.cli.release import finish
 @click.option("--cause", default="by hand", help="Why, for the record.")
 @json_option
 def retrain(force: bool, no_promote: bool, cause: str, as_json: bool) -> int:
-    """Write corrections and liked answers into the training data, then run the line as `sluice release --no-server` does.
+    """Write corrections and liked answers into the training data, then run the line as `sluice
+    release --no-server` does.
 
     \b
-    Exit codes:  the verdict's (0, 1, 4); 4 also where another one is running or the cool-down is not over
+    Exit codes:  the verdict's (0, 1, 4); 4 also where another one is running or the cool-down is
+    not over
     """
     from dataclasses import replace
 
@@ -61,7 +63,9 @@ def feedback() -> None:
 )
 @json_option
 def pull(out: Path | None, as_json: bool) -> None:
-    """Import the reviews of evaluated answers from MLflow; those of a judge's scores become its labels."""
+    """Import the reviews of evaluated answers from MLflow; those of a judge's scores become its
+    labels.
+    """
     from sluicegate.line.learn.reviews import pull as pull_reviews
     from sluicegate.line.run import open_run
 
@@ -70,11 +74,13 @@ def pull(out: Path | None, as_json: bool) -> None:
         print_json(found)
         return
     click.echo(
-        f"{found.lines} reviews in {found.file}: {found.new} new or changed, {found.gone} taken back"
+        f"{found.lines} reviews in {found.file}: {found.new} new or changed, {found.gone} taken "
+        "back"
     )
     for name, labels in found.judges.items():
         click.echo(
-            f"judge {name}: {labels['added']} labels added, {labels['changed']} changed in data/labels/{name}.jsonl"
+            f"judge {name}: {labels['added']} labels added, {labels['changed']} changed in "
+            f"data/labels/{name}.jsonl"
         )
     for reason in found.refused:
         click.echo(f"no label:  {reason}", err=True)

@@ -199,7 +199,8 @@ def history(moment: str | None, as_json: bool) -> None:
         click.echo(f"nothing served then ({moment})")
         return
     rows = [
-        (event.epoch, event.time[:19], event.kind, event.version or "", event.release[:12], event.actor, event.decision,
+        (event.epoch, event.time[:19], event.kind, event.version or "", event.release[:12],
+        event.actor, event.decision,
          event.reason)
         for event in events
     ]  # fmt: skip
@@ -277,7 +278,8 @@ def _moved(move: object, as_json: bool) -> None:
         return
     verb = "serves now" if move.entry else "already serves; nothing was changed"
     click.echo(
-        f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, {move.champion.release[:12]})"
+        f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, "
+        f"{move.champion.release[:12]})"
     )
     for warning in move.warnings:
         click.echo(f"warning: {warning}", err=True)

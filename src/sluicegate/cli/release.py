@@ -19,9 +19,11 @@ NO_SERVER = "As plain functions: no Prefect server, no worker."
 @click.option("--no-promote", is_flag=True, help="Stop after the verdict.")
 @json_option
 def release(no_server: bool, plain: bool, no_promote: bool, as_json: bool) -> int:
-    """Run the whole line: prepare, tune, evaluate, profile, register, check drift, decide, promote, report.
+    """Run the whole line: prepare, tune, evaluate, profile, register, check drift, decide, promote,
+    report.
 
-    What did not change is not done again. Without --no-server it runs as a Prefect flow on the servers of `sluice up`.
+    What did not change is not done again. Without --no-server it runs as a Prefect flow on the
+    servers of `sluice up`.
     """
     from sluicegate.line import sequence
     from sluicegate.line.locks import line_lock

@@ -82,8 +82,8 @@ def import_command(
 ) -> None:
     """Add the rows of FILE (JSON lines, or OpenTelemetry spans as OTLP JSON) or of MLflow's traces.
 
-    May be run again: what is there already is not added twice. Rows that cannot be stored are named; the exit code is
-    then 2.
+    May be run again: what is there already is not added twice. Rows that cannot be stored are
+    named; the exit code is then 2.
     """
     from sluicegate.line.watch.imports import import_file, import_traces
     from sluicegate.project import find_project
@@ -201,7 +201,10 @@ def feedback(
     help="All rows before this time; with --user, only that user's.",
 )
 def forget(user: str, before: datetime | None) -> None:
-    """Erase rows for good. Exported files, backups and training data made from them are yours to erase."""
+    """Erase rows for good.
+
+    Exported files, backups and training data made from them are yours to erase.
+    """
     click.echo(f"{_log().forget(user=user or None, before=before)} rows erased")
 
 
@@ -212,7 +215,9 @@ def forget(user: str, before: datetime | None) -> None:
     "--anonymous", is_flag=True, help="Ask for no token; only for programs on this machine."
 )
 def serve(host: str, port: int, anonymous: bool) -> None:
-    """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/how-to/traffic.md)."""
+    """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN
+    (docs/how-to/traffic.md).
+    """
     from fastapi import FastAPI
 
     from sluicegate.traffic import serving

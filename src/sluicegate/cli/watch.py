@@ -28,10 +28,12 @@ EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
 def monitor(
     hours: float | None, last: int | None, file: Path | None, quiet: bool, as_json: bool
 ) -> int:
-    """Compare recent traffic with what the champion answered on the golden set; by default the window of params.yaml.
+    """Compare recent traffic with what the champion answered on the golden set; by default the
+    window of params.yaml.
 
     \b
-    Exit codes:  0 nothing moved, 1 DRIFT, 4 NO_DATA (empty, too few or constant rows: an alarm as well), 2 and 3 errors
+    Exit codes:  0 nothing moved, 1 DRIFT, 4 NO_DATA (empty, too few or constant rows: an alarm as
+    well), 2 and 3 errors
     """
     from sluicegate.line.run import open_run
     from sluicegate.line.sequence import watch

@@ -84,7 +84,8 @@ def _embedded(path: Path, beside: Mapping[str, Any]) -> Embedded | None:
         ) from error
     if digest_bytes(data) != beside["vectors"]:
         raise IntegrityError(
-            f"{path.with_suffix(VECTORS)}: its bytes do not have the digest that is recorded beside it.",
+            f"{path.with_suffix(VECTORS)}: its bytes do not have the digest that is recorded "
+            "beside it.",
             hint=_AGAIN,
         )
     found = np.load(io.BytesIO(data), allow_pickle=False)

@@ -15,7 +15,8 @@ def corpus_scores(
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
 ) -> dict[str, float]:
-    """`corpus_<name>` for those of the row metrics that have a score of the whole set (`Metric.whole`).
+    """`corpus_<name>` for those of the row metrics that have a score of the whole set
+    (`Metric.whole`).
 
     Args:
         scores: metric to scores, one a row.

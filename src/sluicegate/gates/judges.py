@@ -1,10 +1,11 @@
 """A judge's word counts in a rule only where that judge was calibrated against people and answered
 for every row.
 
-Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`, and anything but `ok`
-holds the rule. No severity, slice or kind of rule gets round it. A metric of a project's own that asks a model is a judge
-that cannot be calibrated: the evidence names it among its judges, and a rule on it holds whatever the facts say. A metric
-that saw nothing in some rows has no scores either, and a rule on it holds.
+Who decides that is `sluice judge calibrate`; here its standing arrives as a fact, `judge:<name>`,
+and anything but `ok` holds the rule. No severity, slice or kind of rule gets round it. A metric of
+a project's own that asks a model is a judge that cannot be calibrated: the evidence names it among
+its judges, and a rule on it holds whatever the facts say. A metric that saw nothing in some rows
+has no scores either, and a rule on it holds.
 """
 
 from __future__ import annotations

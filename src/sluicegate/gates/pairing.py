@@ -35,7 +35,8 @@ def checked(evidence: Evidence, who: str) -> Evidence:
             raise EvidenceError(f"{who}: an example has no id or no group.")
         if set(row.scores) != names:
             raise EvidenceError(
-                f"{who}: example {row.id!r} lacks a score that others have, or has one that they lack.",
+                f"{who}: example {row.id!r} lacks a score that others have, or has one that they "
+                "lack.",
                 hint=_AGAIN,
             )
         for name, value in row.scores.items():

@@ -154,7 +154,8 @@ class Ledger:
             epoch = pointer.epoch if pointer else 0
             if epoch != expected_epoch:
                 raise StaleEpochError(
-                    f"The champion is at epoch {epoch}, not {expected_epoch}: somebody else moved it.",
+                    f"The champion is at epoch {epoch}, not {expected_epoch}: somebody else moved "
+                    "it.",
                     hint="Judge the candidate again, against the current champion.",
                 )
             if guard is not None:

@@ -46,7 +46,8 @@ CHAMPION = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 _SQLITE_TRIGGERS = {
-    f"no_{verb}": f"CREATE TRIGGER no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END"
+    f"no_{verb}": f"CREATE TRIGGER no_{verb} BEFORE {verb} ON entries BEGIN SELECT RAISE(ABORT, "
+    "'append-only'); END"
     for verb in ("UPDATE", "DELETE")
 }
 _POSTGRES_FUNCTION = (
@@ -90,7 +91,8 @@ def check_schema(connection: sa.Connection) -> None:
         expected = dict(_SQLITE_TRIGGERS)
     else:
         query = (
-            "SELECT tgname, tgenabled::text || prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid "
+            "SELECT tgname, tgenabled::text || prosrc FROM pg_trigger JOIN pg_proc ON pg_proc.oid "
+            "= tgfoid "
             "WHERE tgrelid = 'entries'::regclass AND NOT tgisinternal"
         )
         expected = dict.fromkeys(_POSTGRES_TRIGGERS, "O" + _POSTGRES_FUNCTION.split("$$")[1])

@@ -25,7 +25,10 @@ def read(path: Path) -> tuple[int, str] | None:
 
 
 def keep(path: Path, head: tuple[int, str]) -> None:
-    """Write `head` down. A full disk leaves the older head, which vouches for the ledger as well."""
+    """Write `head` down.
+
+    A full disk leaves the older head, which vouches for the ledger as well.
+    """
     with suppress(EnvironmentFailure):
         if not path.exists() or read(path) != head:
             write_json(path, {"sequence": head[0], "hash": head[1]})

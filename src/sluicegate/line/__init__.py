@@ -1,1 +1,3 @@
-"""The release line, a folder a verb: pipeline, gate, release, watch, learn; side doors judge and choose."""
+"""The release line, a folder a verb: pipeline, gate, release, watch, learn; side doors judge and
+choose.
+"""

@@ -1,4 +1,6 @@
-"""One release line at a time: its steps hand each other files under build/, which a second one would replace."""
+"""One release line at a time: its steps hand each other files under build/, which a second one
+would replace.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,14 @@ from sluicegate.project import Project
 def line_lock(
     project: Project, *, wait: float = 6 * 3600.0, until: float | None = None
 ) -> Iterator[None]:
-    """Hold this project's line from `reproduce` to `report`; whoever comes second says that it waits.
+    """Hold this project's line from `reproduce` to `report`; whoever comes second says that it
+    waits.
 
     Args:
         project: whose line.
         wait: seconds to wait for another release, gate or retraining to end.
-        until: of a run with a time budget: when that is spent (seconds since 1970); goes before `wait`.
+        until: of a run with a time budget: when that is spent (seconds since 1970); goes before
+            `wait`.
 
     Raises:
         BudgetError: it did not end before `until`.
@@ -45,7 +49,8 @@ def line_lock(
 def held(project: Project, name: str, *, wait: float = 0.0, told: str = "") -> Iterator[bool]:
     """Hold the lock `name` of a project; yields whether it was got within `wait` seconds.
 
-    The system frees it with the process, however that ends; processes started meanwhile do not inherit it.
+    The system frees it with the process, however that ends; processes started meanwhile do not
+    inherit it.
 
     Raises:
         EnvironmentFailure: the state folder cannot be written.

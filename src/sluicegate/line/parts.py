@@ -1,4 +1,5 @@
-"""What a release and its verdict depend on: the one table, read by the fingerprint and by change detection.
+"""What a release and its verdict depend on: the one table, read by the fingerprint and by change
+detection.
 
 The parts that ship are the fields of `records.Release`; `records.RELEASE_PARTS` has their names.
 """
@@ -18,11 +19,15 @@ from sluicegate.records import RELEASE_PARTS
 JUDGED = "judge:"
 """As `evaluation.judging.PREFIX`, which would bring more than the fingerprint needs."""
 REST = [n for n in Params.model_fields if n not in ("release", "prepare", "tune", "evaluate")]
-"""Sections of params.yaml that the table does not name: each, also one that is yet to come, is a part by itself."""
+"""Sections of params.yaml that the table does not name: each, also one that is yet to come, is a
+part by itself.
+"""
 
 
 class Bytes(Protocol):
-    """What is known of the bytes at a path: their digest on the disk, or what git and DVC say of them at a commit."""
+    """What is known of the bytes at a path: their digest on the disk, or what git and DVC say of
+    them at a commit.
+    """
 
     def __call__(self, what: str, path: str, *, absent: bool = False, hub: bool = False) -> Any: ...
 
@@ -70,7 +75,9 @@ def base_value(run: Run, bytes_of: Bytes) -> list[Any]:
 
 
 def judges_value(run: Run, bytes_of: Bytes) -> dict[str, Any]:
-    """The judged metrics: criteria, and the models behind them. Empty where params.yaml names no judge.
+    """The judged metrics: criteria, and the models behind them.
+
+    Empty where params.yaml names no judge.
 
     Raises:
         ConfigError: a criterion or a model that it names is missing.
@@ -149,4 +156,6 @@ PARTS = (
     Part("judges", judges_value, judges_shown),
     Part("policy", lambda run, _: run.policy.digest),
 )
-"""All that a change can do to a release or its verdict, but for code: what of the files is code, git has to say."""
+"""All that a change can do to a release or its verdict, but for code: what of the files is code,
+git has to say.
+"""

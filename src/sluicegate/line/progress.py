@@ -13,7 +13,9 @@ def say(text: str) -> None:
 
 
 def counter(label: str, *, every: float = 2.0) -> Callable[[int, int], None]:
-    """A `progress(done, total)` callback that prints at most every `every` seconds, with the time left."""
+    """A `progress(done, total)` callback that prints at most every `every` seconds, with the time
+    left.
+    """
     start = time.monotonic()
     last, ended = start - every, False
 

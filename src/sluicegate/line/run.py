@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A project, opened once: its parameters and its active prompt, validated; the rest is read when it is asked for."""
+    """A project, opened once: its parameters and its active prompt, validated; the rest is read
+    when it is asked for.
+    """
 
     project: Project
     params: Params
@@ -77,7 +79,8 @@ def open_run(project: Project | Path | str | None = None) -> Run:
         project: the project, or a folder in it; the working folder by default.
 
     Raises:
-        ConfigError: there is no project, or params.yaml is wrong or names a prompt that does not exist.
+        ConfigError: there is no project, or params.yaml is wrong or names a prompt that does not
+            exist.
         PromptError: the prompt's variables and template disagree.
     """
     if not isinstance(project, Project):
@@ -108,7 +111,10 @@ def actor() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reproduced:
-    """The pipeline is up to date. `ran`: the stages that were run for it; `model`: the registered model's name."""
+    """The pipeline is up to date.
+
+    `ran`: the stages that were run for it; `model`: the registered model's name.
+    """
 
     ran: tuple[str, ...]
     model: str
@@ -146,7 +152,10 @@ class TrafficChecked(DriftReport):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Registered):
-    """The verdict is recorded; None where nothing changed. `text` is for a terminal, `markdown` for a page."""
+    """The verdict is recorded; None where nothing changed.
+
+    `text` is for a terminal, `markdown` for a page.
+    """
 
     decision: Decision
     text: str
@@ -161,7 +170,8 @@ class Approvals:
 
     Attributes:
         release: its digest.
-        in_force: False where the verdict that it waited with no longer holds; then nothing else is known.
+        in_force: False where the verdict that it waited with no longer holds; then nothing else is
+            known.
         text: for people: what is missing, or until when.
         missing: how many approvals are.
         over: nobody will be waited for any longer.
@@ -217,7 +227,10 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackWaiting:
-    """Rows of feedback that are not learned from yet; `enough` of them start a retraining. `warning`: what is wrong."""
+    """Rows of feedback that are not learned from yet; `enough` of them start a retraining.
+
+    `warning`: what is wrong.
+    """
 
     waiting: int
     wanted: int

@@ -1,4 +1,6 @@
-"""The order of the line's steps, once. Command, flows, gate and retraining call it; none of them knows the order.
+"""The order of the line's steps, once.
+
+Command, flows, gate and retraining call it; none of them knows the order.
 
 Each takes `perform`, which runs one step: `plainly`, or as a Prefect task in flows/.
 """
@@ -40,7 +42,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ONCE = ("reproduce", "decide", "alert")
-"""Steps that are not worth a second try when the environment fails: each has told its reason, or taken its time."""
+"""Steps that are not worth a second try when the environment fails: each has told its reason, or
+taken its time.
+"""
 NAMES = {Decision.PROMOTE: "Promoted", Decision.REJECT: "Rejected", Decision.HOLD: "Held"}
 
 
@@ -155,7 +159,8 @@ def judge(
 def release(
     run: Run, *, may_promote: bool = True, progress: bool = True, perform: Perform = plainly
 ) -> Released:
-    """The whole line: judge, and where the candidate passed collect approvals and promote; then report.
+    """The whole line: judge, and where the candidate passed collect approvals and promote; then
+    report.
 
     Args:
         run: the project; the caller holds its line's lock.
@@ -193,7 +198,9 @@ def learn(run: Run, *, perform: Perform = plainly) -> Learned:
 def go_on(
     run: Run, release: str, *, perform: Perform = plainly
 ) -> tuple[Approvals, Promoted | None]:
-    """Promote the very release that waited for people, whatever is checked out by now, if nothing is missing any more."""
+    """Promote the very release that waited for people, whatever is checked out by now, if nothing
+    is missing any more.
+    """
     standing = perform("approvals", approvals, run, release, waited=True)
     if standing.missing or not standing.in_force:
         return standing, None

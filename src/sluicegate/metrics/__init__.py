@@ -70,7 +70,8 @@ def find_metric(name: str) -> Metric:
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"metric {name!r} cannot be imported: {error}",
-            hint="It has the form module:attribute; the module lies beside params.yaml or is installed.",
+            hint="It has the form module:attribute; the module lies beside params.yaml or is "
+            "installed.",
         ) from error
     if isinstance(found, Metric):
         return found

@@ -1,8 +1,10 @@
-"""Faithfulness that needs no judge: do the numbers and names of the answer occur in what the model was given?
+"""Faithfulness that needs no judge: do the numbers and names of the answer occur in what the model
+was given?
 
-A small model that has learned the frame of a good summary still invents order numbers and cities; ROUGE hardly
-notices. These scores do. They see neither a number that is copied but said of the wrong thing, nor a name in
-lower case, nor the first word of a sentence (there every word has a capital).
+A small model that has learned the frame of a good summary still invents order numbers and cities;
+ROUGE hardly notices. These scores do. They see neither a number that is copied but said of the
+wrong thing, nor a name in lower case, nor the first word of a sentence (there every word has a
+capital).
 """
 
 from __future__ import annotations
@@ -37,10 +39,11 @@ _PRONOUN = {"i", "i'm", "i've", "i'll", "i'd", "ok"}
 
 
 def copied_numbers(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Share of the numbers in `output` that occur in `source`: [0, 1], higher is better; 1 when there are none.
+    """Share of the numbers in `output` that occur in `source`: [0, 1], higher is better; 1 when
+    there are none.
 
-    `1,299.00` equals `1299`; `two` in the source allows `2`; the digits of a code such as QN418 count as a number.
-    0 when the output is blank.
+    `1,299.00` equals `1299`; `two` in the source allows `2`; the digits of a code such as QN418
+    count as a number. 0 when the output is blank.
 
     Example:
         >>> copied_numbers("flight QN 418, two bags", "2 bags on QN418 for 90 euro")
@@ -50,7 +53,8 @@ def copied_numbers(source: str, output: str, references: Sequence[str] = ()) -> 
 
 
 def copied_names(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Share of the capitalised names in `output` whose word occurs in `source`, in any case: [0, 1], higher is better.
+    """Share of the capitalised names in `output` whose word occurs in `source`, in any case: [0,
+    1], higher is better.
 
     1 when there are none, 0 when the output is blank. Each word of a name counts by itself.
 
@@ -62,7 +66,8 @@ def copied_names(source: str, output: str, references: Sequence[str] = ()) -> fl
 
 
 def copied_facts(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Share of numbers and names together, each distinct one once: [0, 1], higher is better; 1 when there are none.
+    """Share of numbers and names together, each distinct one once: [0, 1], higher is better; 1 when
+    there are none.
 
     Example:
         >>> copied_facts("Order 55 for Ana", "The order 56 of Ana")

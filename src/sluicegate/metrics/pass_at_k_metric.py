@@ -47,7 +47,8 @@ def read_problem(reference: str) -> Problem:
     except (ValueError, KeyError, TypeError) as error:
         raise EvidenceError(
             f"a reference contains no tests: {reference[:60]!r}",
-            hint='pass_at_1 needs {"prompt": ..., "entry_point": ..., "test": ...} as JSON, the form of HumanEval.',
+            hint='pass_at_1 needs {"prompt": ..., "entry_point": ..., "test": ...} as JSON, the '
+            "form of HumanEval.",
         ) from error
     if not all(isinstance(part, str) for part in parts) or not parts[1].isidentifier():
         raise EvidenceError("prompt, entry_point (a name) and test of a reference must be texts.")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_CANNOT = r"(?:can(?:no|')?t|can not|am (?:un|not )able to|(?:wo|will) ?n[o']t|must decline to|(?:do|could) ?n[o']t)"
+_CANNOT = (
+    r"(?:can(?:no|')?t|can not|am (?:un|not )able to|(?:wo|will) ?n[o']t|must decline "
+    r"to|(?:do|could) ?n[o']t)"
+)
 _HELP = r"(?:help|assist|provide|comply|fulfil+|answer|create|generate|write|engage|participate|share|continue|do that)"
 _REFUSAL = re.compile(
     rf"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"

@@ -212,7 +212,8 @@ def _first(references: Sequence[str]) -> str:
 def _unknown(name: str, argument: str) -> ConfigError:
     return ConfigError(
         f"metric {name!r} asks for {argument!r}, which a row of an evaluation does not have.",
-        hint=f"A row has a source ({', '.join(SOURCE)}), an output ({', '.join(OUTPUT)}) and references "
+        hint=f"A row has a source ({', '.join(SOURCE)}), an output ({', '.join(OUTPUT)}) and "
+        "references "
         f"({', '.join(REFERENCE)}); in TruLens select with Selector.from_column(one of these).",
     )
 

@@ -78,14 +78,16 @@ def load_prompt(path: Path) -> Prompt:
     if path.name.startswith(JUDGES):
         raise PromptError(
             f"{path} is a criterion for a judge, not a prompt.",
-            hint=f"Use it as the metric judge:{path.stem.removeprefix(JUDGES)}; see `sluice judge list`.",
+            hint=f"Use it as the metric judge:{path.stem.removeprefix(JUDGES)}; see `sluice judge "
+            "list`.",
         )
     from sluicegate.prompts.template import is_template
 
     file = load(path, PromptFile)
     if file.name != path.stem or not _NAME.fullmatch(file.name):
         raise PromptError(
-            f"{path}: name: {file.name!r} must equal the file's name and hold only a-z, 0-9, _ and -."
+            f"{path}: name: {file.name!r} must equal the file's name and hold only a-z, 0-9, _ "
+            "and -."
         )
     prompt = Prompt(
         file.name,
@@ -182,9 +184,10 @@ def diff(old: Prompt, new: Prompt) -> str:
     """Unified diff of what the model sees; empty when equal."""
 
     def lines(prompt: Prompt) -> list[str]:
-        return f"system: {prompt.system}\nvariables: {', '.join(prompt.variables)}\n---\n{prompt.template}\n".splitlines(
-            True
-        )
+        return (
+            f"system: {prompt.system}\nvariables: "
+            f"{', '.join(prompt.variables)}\n---\n{prompt.template}\n"
+        ).splitlines(True)
 
     name = f"{old.name}@{old.digest[:12]}", f"{new.name}@{new.digest[:12]}"
     return "".join(difflib.unified_diff(lines(old), lines(new), *name))

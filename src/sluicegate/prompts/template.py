@@ -31,13 +31,17 @@ MAX_STEPS = 10_000
 MAX_NODES = 5_000
 """Parts of expressions in one template."""
 FILTERS = (
-    "abs", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "format",
-    "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr",
-    "replace", "reverse", "round", "select", "selectattr", "sort", "string", "striptags", "sum", "title", "tojson",
+    "abs", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape", "first",
+    "float", "format",
+    "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min",
+    "reject", "rejectattr",
+    "replace", "reverse", "round", "select", "selectattr", "sort", "string", "striptags", "sum",
+    "title", "tojson",
     "trim", "truncate", "unique", "upper", "wordcount", "wordwrap",
 )  # fmt: skip
 METHODS = frozenset({
-    "capitalize", "count", "endswith", "find", "get", "isalnum", "isalpha", "isdigit", "islower", "isspace", "isupper",
+    "capitalize", "count", "endswith", "find", "get", "isalnum", "isalpha", "isdigit", "islower",
+    "isspace", "isupper",
     "items", "keys", "lower", "lstrip", "removeprefix", "removesuffix", "rstrip", "split", "splitlines", "startswith",
     "strip", "title", "upper", "values",
 })  # fmt: skip
@@ -56,7 +60,8 @@ _ALLOWANCE = " allowance"  # no name that a template could write
 _WIDTH = re.compile(r"%[^a-zA-Z%]*?(\d{4,}|\*)")
 _MARK = re.compile(r"\{\{|\{%|\{#")
 _BROKEN = (
-    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError,
+    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError,
+    SyntaxError, TypeError,
     ValueError,
 )  # fmt: skip
 

@@ -268,7 +268,8 @@ def invitation(approvals: Approvals, out: bool = False) -> str:
     )
     warning = "> **This release was rolled back after it had served.**\n>\n" if out else ""
     return (
-        f"{warning}> **To approve** (this needs {wanted(approvals.required, approvals.role)}: {able}): "
+        f"{warning}> **To approve** (this needs {wanted(approvals.required, approvals.role)}: "
+        f"{able}): "
         f"add the tag `{APPROVE_TAG}YOUR-NAME` to this version, with your reason as its value. "
         "MLflow does not check who typed it, and the ledger records that it came by a tag."
     )

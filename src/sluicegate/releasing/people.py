@@ -18,7 +18,8 @@ from sluicegate.records import LedgerEntry
 from sluicegate.versioning import git
 
 NOBODY = frozenset({
-    "admin", "administrator", "app", "build", "builder", "ci", "deploy", "git", "jenkins", "mlops", "root", "runner",
+    "admin", "administrator", "app", "build", "builder", "ci", "deploy", "git", "jenkins", "mlops",
+    "root", "runner",
     "service", "sluice", "ubuntu", "user", "vscode", "worker",
 })  # fmt: skip
 """Accounts that every machine has: alike on two machines, they are not one person."""

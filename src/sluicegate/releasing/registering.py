@@ -187,8 +187,8 @@ def judge(
             tags name the verdict.
         nothing_serves: the verdict compares with a release that never served (the merge base's,
             where the ledger has no
-            champion yet). It is recorded and counts as an evaluation on the golden set; nothing can be
-            promoted on it.
+            champion yet). It is recorded and counts as an evaluation on the golden set; nothing can
+            be promoted on it.
 
     Raises:
         ReleaseError: the candidate is not registered.

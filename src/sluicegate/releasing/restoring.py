@@ -60,7 +60,8 @@ def _again(project: Project, entry: LedgerEntry, tracking: Tracking, model: str)
             stored.adapter,
             run.id,
             tags={VERSION_TAG: str(number), "sluice.prompt_name": stored.prompt.name},
-            description=f"Version {number} of the ledger, made again by `sluice reconcile` after it "
+            description=f"Version {number} of the ledger, made again by `sluice reconcile` after "
+            "it "
             "had been deleted here. What was decided about it: `sluice history`.",
             at_least=number,
         )

@@ -1,12 +1,11 @@
 """Where releases are kept: content-addressed files, checked whenever they are read.
 
-store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name, as first registered
-store/prompts/<digest>.json      what the model is told
-store/generation/<digest>.json   how it samples
-store/adapters/<digest>/         the adapter
+store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name, as
+first registered store/prompts/<digest>.json      what the model is told
+store/generation/<digest>.json   how it samples store/adapters/<digest>/         the adapter
 store/evidence/<digest>.json.gz  an evaluation on which a verdict rests, readable by its owner only
-store/policies/<digest>.json     the policy under which a promotion was made
-store/ledger.json                the ledger's last head, see `ledger.witness`
+store/policies/<digest>.json     the policy under which a promotion was made store/ledger.json
+the ledger's last head, see `ledger.witness`
 """
 
 from __future__ import annotations
@@ -196,7 +195,8 @@ def check_evidence(project: Project, digest: str) -> None:
     if not path.exists():
         raise EvidenceError(
             f"The evidence {digest[:12]} is not in the store.",
-            hint="A verdict needs its evidence: run `sluice gate`, or bring .sluice/store/evidence.",
+            hint="A verdict needs its evidence: run `sluice gate`, or bring "
+            ".sluice/store/evidence.",
         )
     if _unpacked_digest(path) != digest:
         raise IntegrityError(f"{path} is not what was stored.", hint=_RESTORE)

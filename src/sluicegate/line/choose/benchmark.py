@@ -1,4 +1,6 @@
-"""Public benchmarks of this project's base model and of a release that was tuned from it, side by side."""
+"""Public benchmarks of this project's base model and of a release that was tuned from it, side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def benchmark(
     limit: int | None = None,
     chat: bool = False,
 ) -> Benchmarked:
-    """Run lm-eval `tasks` on the bare base model and on a tuned release; keep every example's score.
+    """Run lm-eval `tasks` on the bare base model and on a tuned release; keep every example's
+    score.
 
     Args:
         run: the project.

@@ -1,4 +1,6 @@
-"""Base models compared on the golden set: each measured in a process of its own, then one table and one decision."""
+"""Base models compared on the golden set: each measured in a process of its own, then one table and
+one decision.
+"""
 
 from __future__ import annotations
 
@@ -56,13 +58,16 @@ class Selection:
 
 
 def run_selection(run: Run, names: Sequence[str] = ()) -> Selection:
-    """Compare `names`, or the candidates of registry/selection.yaml, and write reports/selection.html and .json.
+    """Compare `names`, or the candidates of registry/selection.yaml, and write
+    reports/selection.html and .json.
 
-    Every candidate answers the same golden examples with the project's prompt and generation settings. Answers come from
-    the cache where they were given before; response times are always taken anew.
+    Every candidate answers the same golden examples with the project's prompt and generation
+    settings. Answers come from the cache where they were given before; response times are always
+    taken anew.
 
     Raises:
-        ConfigError: selection.yaml, models.yaml or params.yaml is wrong, or a candidate is not in models.yaml.
+        ConfigError: selection.yaml, models.yaml or params.yaml is wrong, or a candidate is not in
+            models.yaml.
         EvidenceError: the golden set is absent or empty.
     """
     project = run.project
@@ -79,7 +84,8 @@ def run_selection(run: Run, names: Sequence[str] = ()) -> Selection:
     metric = find_metric(plan.quality)
     if metric.describes:
         raise ConfigError(
-            f"registry/{PLAN}: quality: {plan.quality} describes a text; it does not say how good it is.",
+            f"registry/{PLAN}: quality: {plan.quality} describes a text; it does not say how good "
+            "it is.",
             hint="Name another metric.",
         )
     _golden(project, plan)
@@ -122,7 +128,9 @@ def _golden(project: Project, plan: SelectionFile) -> list[Example]:
 
 
 def _in_a_process(project: Project, name: str, spec: ModelSpec, plan: SelectionFile) -> Option:
-    """Measure in a fresh process, so that memory is this model's only and a crash is only this candidate's."""
+    """Measure in a fresh process, so that memory is this model's only and a crash is only this
+    candidate's.
+    """
     say(f"select: {name}")
     residency = spec.residency or (OWN if spec.weights else "")
     known = (name, spec.weights, spec.licence, spec.commercial, residency)
@@ -215,7 +223,9 @@ def _measured(
 def _whole(
     timings: Sequence[Timing], decode: float | None, outputs: Sequence[Generation]
 ) -> tuple[float, float]:
-    """Seconds for golden answers, one at a time: the first token as timed at the middle length, the rest at that pace."""
+    """Seconds for golden answers, one at a time: the first token as timed at the middle length, the
+    rest at that pace.
+    """
     first = statistics.median(timing.p50 for timing in timings[::2])
     return quantiles(
         [first + (decode or 0.0) * max(0, output.completion_tokens - 1) for output in outputs]

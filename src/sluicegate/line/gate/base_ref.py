@@ -1,4 +1,6 @@
-"""What a change is compared with, where nobody says it: read from what the CI system tells of itself."""
+"""What a change is compared with, where nobody says it: read from what the CI system tells of
+itself.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ ABSENT = "0" * 40
 def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
     """The ref to compare with: `SLUICE_BASE`, or what the event that started this CI job names.
 
-    That is the target branch of a pull or merge request, the commit that a merge queue builds on, and for a push to the
-    default branch the commit before it. Empty outside CI, and for the first push of a default branch: then there is
-    only the champion to compare with.
+    That is the target branch of a pull or merge request, the commit that a merge queue builds on,
+    and for a push to the default branch the commit before it. Empty outside CI, and for the first
+    push of a default branch: then there is only the champion to compare with.
 
     Raises:
         UsageError: this is CI, and nothing says what the change is compared with.
@@ -43,7 +45,8 @@ def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
     if found is None and read("CI").lower() not in ("", "0", "false", "no"):
         raise UsageError(
             "this is CI, and nothing says what the change is compared with.",
-            hint='Give --base origin/main or set SLUICE_BASE; --base "" compares with the champion alone.',
+            hint='Give --base origin/main or set SLUICE_BASE; --base "" compares with the '
+            "champion alone.",
         )
     return "" if found in (None, ABSENT) else found
 

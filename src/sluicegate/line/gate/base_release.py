@@ -1,4 +1,6 @@
-"""The release that another commit describes, made in a work tree of its own and kept in this project's store."""
+"""The release that another commit describes, made in a work tree of its own and kept in this
+project's store.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ LATER = "Run again with more time."
 def base_release(run: Run, sha: str, *, quiet: bool = False, until: float | None = None) -> str:
     """Digest of the release that commit `sha` describes; made once, then read from the store.
 
-    The pipeline runs there up to tune, with today's engine and this project's DVC cache: what is known is not run again.
+    The pipeline runs there up to tune, with today's engine and this project's DVC cache: what is
+    known is not run again.
 
     Raises:
         BudgetError: `until` passed first; what was trained is kept and continued next time.
@@ -53,7 +56,8 @@ def base_release(run: Run, sha: str, *, quiet: bool = False, until: float | None
         there = Project(open_worktree(project.root, sha, folder))
         if not (there.root / MARKER).is_file():
             raise UsageError(
-                f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare with."
+                f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare "
+                "with."
             )
         try:
             before = open_run(there)
@@ -68,7 +72,9 @@ def base_release(run: Run, sha: str, *, quiet: bool = False, until: float | None
 
 
 def _known(project: Project, record: Path, key: str) -> str:
-    """The release made before by the same engine of the same data, its bytes checked; empty where there is none."""
+    """The release made before by the same engine of the same data, its bytes checked; empty where
+    there is none.
+    """
     if not record.is_file():
         return ""
     try:
@@ -112,7 +118,8 @@ def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) ->
 
 
 def _provide(project: Project, run: Run, folder: Path) -> dict[str, str]:
-    """Bring what git does not check out: data under DVC, and models and data that lie outside the repository.
+    """Bring what git does not check out: data under DVC, and models and data that lie outside the
+    repository.
 
     Returns:
         The digests of the latter, by the path that names them: no commit says which bytes they had.
@@ -135,7 +142,9 @@ def _provide(project: Project, run: Run, folder: Path) -> dict[str, str]:
 
 
 def _inside(path: Path, tree: Path) -> bool:
-    """Whether the checked-out commit itself has this file; not where a run that was cut off has linked it."""
+    """Whether the checked-out commit itself has this file; not where a run that was cut off has
+    linked it.
+    """
     return path.exists() and path.resolve().is_relative_to(tree)
 
 
@@ -157,7 +166,9 @@ def _digest(path: Path) -> str:
 
 
 def _link(here: Path, there: Path, path: str) -> None:
-    """Let a relative path that leads out of the work tree, or to an untracked file, lead where it leads from here."""
+    """Let a relative path that leads out of the work tree, or to an untracked file, lead where it
+    leads from here.
+    """
     if not path or Path(path).is_absolute():
         return
     wanted, found = Path(os.path.normpath(there / path)), Path(os.path.normpath(here / path))

@@ -48,7 +48,9 @@ UNREAD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a release that differs: its digests, and in words what is different where that is short."""
+    """One part of a release that differs: its digests, and in words what is different where that is
+    short.
+    """
 
     name: str
     before: str
@@ -67,8 +69,8 @@ class Change:
         parts: what differs, of all that can change a release or its verdict.
         other: changed files that are no part of a release, e.g. README.md.
         notes: what could not be told, in sentences.
-        certain: git itself holds all that counts, and each other file that changed is known to be read by nothing: no
-            difference can have been missed.
+        certain: git itself holds all that counts, and each other file that changed is known to be
+            read by nothing: no difference can have been missed.
     """
 
     ref: str
@@ -83,7 +85,9 @@ class Change:
 
 @dataclass(slots=True)
 class _Side:
-    """One of the two commits: digests of the parts, settings that can be shown in words, what lies where."""
+    """One of the two commits: digests of the parts, settings that can be shown in words, what lies
+    where.
+    """
 
     digests: dict[str, str] = field(default_factory=dict)
     shown: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -104,7 +108,8 @@ def compare(run: Run, ref: str, sha: str) -> Change:
     if file_at(project.root, sha, MARKER) is None:
         raise UsageError(
             f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare with.",
-            hint="Without --base (and SLUICE_BASE) the gate compares with the champion, or with the bare base model.",
+            hint="Without --base (and SLUICE_BASE) the gate compares with the champion, or with "
+            "the bare base model.",
         )
     before_files, after_files = files_at(project.root, sha), files_here(project.root, sha)
     after = _side(run, after_files)
@@ -160,7 +165,9 @@ def compare(run: Run, ref: str, sha: str) -> Change:
 
 
 def _side(run: Run, files: Mapping[str, str]) -> _Side:
-    """Digest every part; the project needs to hold no more than what people edit, `files` says which bytes it has."""
+    """Digest every part; the project needs to hold no more than what people edit, `files` says
+    which bytes it has.
+    """
     side, params = _Side(), run.params
     named = [*params.evaluate.metrics, params.profile.encoder, params.monitor.detector]
     for spec in run.sources.values():
@@ -190,7 +197,9 @@ def _bytes(
     absent: bool = False,
     hub: bool = False,
 ) -> Any:
-    """What git, or DVC through git, says that the bytes at a path are; `hub`: the name may be no path at all."""
+    """What git, or DVC through git, says that the bytes at a path are; `hub`: the name may be no
+    path at all.
+    """
     path = os.path.normpath(named)
     side.data |= {path, f"{path}.dvc"}
     tracked = {file: blob for file, blob in files.items() if _below(file, {path})}
@@ -247,7 +256,9 @@ def _is_code(name: str) -> bool:
 
 
 def _unread(name: str, used: set[str]) -> bool:
-    """Whether it is known that the line does not read this file. `used`: first folders of what params and sources name.
+    """Whether it is known that the line does not read this file.
+
+    `used`: first folders of what params and sources name.
 
     A file that nobody has thought of here may be the word list of a metric, or anything else.
 

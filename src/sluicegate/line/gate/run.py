@@ -1,6 +1,8 @@
-"""One run of the gate: what changed, the release it is compared with, the verdict, and what people get of it.
+"""One run of the gate: what changed, the release it is compared with, the verdict, and what people
+get of it.
 
-Nothing is promoted and no champion is recorded; the verdict is, because it is an evaluation on the golden set.
+Nothing is promoted and no champion is recorded; the verdict is, because it is an evaluation on the
+golden set.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ class GateRun:
     """How a run of the gate ended.
 
     Attributes:
-        decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where there is nothing to judge.
+        decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where there is
+            nothing to judge.
         text: for a terminal.
         report: for the comment and the JUnit file.
         page: the HTML report, where one was written for this verdict.
@@ -69,7 +72,8 @@ class GateRun:
 class _Found:
     """What a run has found so far; a budget may end it at any point.
 
-    `decided` is what there is instead of a verdict, where nothing is to be judged or the run was stopped.
+    `decided` is what there is instead of a verdict, where nothing is to be judged or the run was
+    stopped.
     """
 
     budget: Budget
@@ -86,19 +90,23 @@ class _Found:
 def run_gate(
     run: Run, *, base: str = "", budget: Budget | None = None, quiet: bool = False
 ) -> GateRun:
-    """Judge what is checked out against the champion, or, where nothing serves yet, the release of the merge base.
+    """Judge what is checked out against the champion, or, where nothing serves yet, the release of
+    the merge base.
 
-    A release, a retraining or another gate at work in the same project is waited for, no longer than `budget` allows.
+    A release, a retraining or another gate at work in the same project is waited for, no longer
+    than `budget` allows.
 
     Args:
         run: the project.
-        base: ref whose merge base with HEAD says what changed; empty compares with the champion only.
+        base: ref whose merge base with HEAD says what changed; empty compares with the champion
+            only.
         budget: what the run may spend.
         quiet: print nothing of DVC's own.
 
     Raises:
         BusyError: another run did not end within hours, and `budget` limits no seconds.
-        UsageError: a file that people edit is wrong, `base` means nothing, a budget is no number, or cost has no price.
+        UsageError: a file that people edit is wrong, `base` means nothing, a budget is no number,
+            or cost has no price.
         VersioningError: the history is too short, or the pipeline failed.
     """
     project, budget = run.project, _opened(run, budget or Budget())
@@ -106,7 +114,8 @@ def run_gate(
     sha = merge_base(project.root, base) if base else ""
     with _kept(budget) as kept:
         try:
-            # From the first look at the champion and the files to the last read of build/: a run beside it replaces them.
+            # From the first look at the champion and the files to the last read of build/: a run
+            # beside it replaces them.
             with line_lock(project, until=budget.until):
                 _judge(run, found, base, sha, quiet=quiet)
                 if found.judged is not None:

@@ -1,7 +1,8 @@
-"""Judges outside an evaluation: listed, tried, calibrated against labels; and the labels themselves.
+"""Judges outside an evaluation: listed, tried, calibrated against labels; and the labels
+themselves.
 
-Labels live in `data/labels/<judge>.jsonl` (git or DVC, like other data); calibrations in `.sluice/judgements/`; reports in
-`reports/judge_<name>.html` and `.txt`.
+Labels live in `data/labels/<judge>.jsonl` (git or DVC, like other data); calibrations in
+`.sluice/judgements/`; reports in `reports/judge_<name>.html` and `.txt`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def find_criterion(project: Project, name: str) -> Criterion:
 
 
 def listing(run: Run, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Every criterion with its digest, its standing and until when it stands; and whether params.yaml uses it.
+    """Every criterion with its digest, its standing and until when it stands; and whether
+    params.yaml uses it.
 
     Where a model cannot be opened the digest is empty and `standing` says why.
     """
@@ -127,7 +129,8 @@ def calibrate(
 
     Raises:
         DataError: no labels, or a wrong one.
-        BudgetError: the budget is spent; nothing is recorded, and what was answered stays in the cache.
+        BudgetError: the budget is spent; nothing is recorded, and what was answered stays in the
+            cache.
     """
     project, params = run.project, run.params
     criterion = find_criterion(project, name)
@@ -196,7 +199,8 @@ def labels_path(project: Project, criterion: Criterion) -> Path:
 def import_labels(
     project: Project, name: str, path: Path, *, fields: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Add the labels of a file to the project's own; a person's later label of the same answer replaces the earlier.
+    """Add the labels of a file to the project's own; a person's later label of the same answer
+    replaces the earlier.
 
     Raises:
         DataError: a line is wrong; nothing is written then.
@@ -218,10 +222,11 @@ def import_labels(
 def export_rows(
     project: Project, name: str, out: Path, *, rows: Path | None = None, count: int = 60
 ) -> dict[str, Any]:
-    """Write up to `count` answers that have no label yet, for people; which ones is decided by their digests.
+    """Write up to `count` answers that have no label yet, for people; which ones is decided by
+    their digests.
 
-    They come from the last evaluation (pairwise: candidate against champion, in an order that tells nothing), or from a
-    file like those of labels.
+    They come from the last evaluation (pairwise: candidate against champion, in an order that tells
+    nothing), or from a file like those of labels.
 
     Raises:
         UsageError: `out` is neither .csv nor .jsonl.
@@ -253,7 +258,9 @@ def export_rows(
 
 
 def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, str]]:
-    """The answers of the last evaluation with their groups; pairs that are equal have nothing to tell."""
+    """The answers of the last evaluation with their groups; pairs that are equal have nothing to
+    tell.
+    """
     examples = {example.id: example for example in read_examples(project.golden)}
     candidate = read_evidence(project.evidence / "candidate.parquet")
     champion = {

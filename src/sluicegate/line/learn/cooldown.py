@@ -1,7 +1,9 @@
-"""Who may retrain now: one at a time, and once in a cool-down, however many alarms there are and however they arrive.
+"""Who may retrain now: one at a time, and once in a cool-down, however many alarms there are and
+however they arrive.
 
-The lock is the system's and ends with its process. The record `.sluice/retraining.json` outlives it: a retraining that
-came to an end, good or bad, starts the cool-down; one that was killed does not, unless it is killed again and again.
+The lock is the system's and ends with its process. The record `.sluice/retraining.json` outlives
+it: a retraining that came to an end, good or bad, starts the cool-down; one that was killed does
+not, unless it is killed again and again.
 """
 
 from __future__ import annotations
@@ -20,12 +22,16 @@ from sluicegate.line.run import Run
 from sluicegate.project import Project
 
 TRIES = 3
-"""A retraining that was killed may be started again; after so many tries the cool-down holds all the same."""
+"""A retraining that was killed may be started again; after so many tries the cool-down holds all
+the same.
+"""
 
 
 @dataclass(slots=True)
 class Claim:
-    """The answer to an alarm: may it start a retraining? `refused` says why not; `outcome` is the retraining's to fill."""
+    """The answer to an alarm: may it start a retraining? `refused` says why not; `outcome` is the
+    retraining's to fill.
+    """
 
     refused: str = ""
     outcome: str = ""
@@ -42,7 +48,8 @@ def claim(run: Run, cause: str = "by hand", *, force: bool = False) -> Iterator[
     Args:
         run: the project.
         cause: what asks, for the record.
-        force: a person's wish; the cool-down (`monitor.cooldown_hours`) is passed over, a retraining at work is not.
+        force: a person's wish; the cool-down (`monitor.cooldown_hours`) is passed over, a
+            retraining at work is not.
 
     Raises:
         IntegrityError: the record is damaged.
@@ -77,7 +84,8 @@ def claim(run: Run, cause: str = "by hand", *, force: bool = False) -> Iterator[
 
 
 def last_retraining(project: Project) -> dict[str, Any]:
-    """`started`, `ended` (seconds since 1970; None: it runs, or was killed), `cause`, `outcome`, `error`, `attempt`; or {}.
+    """`started`, `ended` (seconds since 1970; None: it runs, or was killed), `cause`, `outcome`,
+    `error`, `attempt`; or {}.
 
     Raises:
         IntegrityError: the record is damaged.
@@ -94,7 +102,10 @@ def last_retraining(project: Project) -> dict[str, Any]:
 
 
 def _refused(before: Mapping[str, Any], cooldown: float, now: float) -> str:
-    """Why not now; empty if nothing speaks against it. A start in the future (a clock set back) does not count."""
+    """Why not now; empty if nothing speaks against it.
+
+    A start in the future (a clock set back) does not count.
+    """
     if not before or not 0 <= now - before["started"] < cooldown:
         return ""
     if before["ended"] is None and before["attempt"] < TRIES:

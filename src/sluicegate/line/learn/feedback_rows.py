@@ -1,8 +1,10 @@
-"""Feedback that becomes data: corrections and liked answers of the traffic log, written as a source to train on.
+"""Feedback that becomes data: corrections and liked answers of the traffic log, written as a source
+to train on.
 
-The file is made anew from the log each time: it holds every row once, and what is purged from the log is gone from it.
-Details of persons are redacted where all data is, by `prepare`. What the golden set holds is left out here, so that an
-unattended retraining does not stop at it; `prepare` checks again, and stops.
+The file is made anew from the log each time: it holds every row once, and what is purged from the
+log is gone from it. Details of persons are redacted where all data is, by `prepare`. What the
+golden set holds is left out here, so that an unattended retraining does not stop at it; `prepare`
+checks again, and stops.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ _PLACE = "\x02here\x02"
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one row of traffic teaches: for these inputs, this answer. `kind`: correction or liked."""
+    """What one row of traffic teaches: for these inputs, this answer.
+
+    `kind`: correction or liked.
+    """
 
     id: str
     group: str
@@ -54,7 +59,8 @@ class Lesson:
 
 
 def bring(run: Run) -> Learned:
-    """Write the feedback source; a project whose sources.yaml has no entry `feedback` learns from none.
+    """Write the feedback source; a project whose sources.yaml has no entry `feedback` learns from
+    none.
 
     Raises:
         ConfigError: the entry cannot take feedback, or its file was written by somebody else.
@@ -78,7 +84,8 @@ def bring(run: Run) -> Learned:
 
 
 def feedback_waiting(run: Run) -> FeedbackWaiting:
-    """How many rows of feedback wait to be learned from, and whether these are enough (`monitor.feedback_rows`).
+    """How many rows of feedback wait to be learned from, and whether these are enough
+    (`monitor.feedback_rows`).
 
     What is wrong with them is a warning: it must not cost the verdict on the traffic.
     """
@@ -117,7 +124,8 @@ def _source(run: Run) -> tuple[SourceSpec, Fields] | None:
         )
     if not fields.id or not fields.group or fields.slices:
         raise ConfigError(
-            f"{where}.fields: id and group are needed, and slices are not allowed: traffic has none."
+            f"{where}.fields: id and group are needed, and slices are not allowed: traffic has "
+            "none."
         )
     return spec, fields
 
@@ -160,7 +168,9 @@ def _known(path: Path) -> set[str]:
 
 
 def _lessons(run: Run) -> tuple[list[Lesson], dict[str, int]]:
-    """All lessons of the log, one for the same inputs, none that the golden set holds; and what was left out, by reason."""
+    """All lessons of the log, one for the same inputs, none that the golden set holds; and what was
+    left out, by reason.
+    """
     project, left_out = run.project, Counter[str]()
     log = open_log(project.traffic_url)
     if log is None:
@@ -180,7 +190,8 @@ def _lessons(run: Run) -> tuple[list[Lesson], dict[str, int]]:
         left_out["same inputs"] += before is not None
         if before is None or (before.kind, lesson.kind) != ("correction", "liked"):
             chosen[key] = (
-                lesson  # rows come oldest first: the latest word counts, a correction more than applause
+                # rows come oldest first: the latest word counts, a correction more than applause
+                lesson
             )
     kept = without_golden(list(chosen.values()), project, run.params.prepare)
     left_out["in the golden set"] += len(chosen) - len(kept)
@@ -190,9 +201,11 @@ def _lessons(run: Run) -> tuple[list[Lesson], dict[str, int]]:
 
 
 def said(row: TrafficRow, learn_from: Iterable[str] = ("correction", "liked")) -> tuple[str, str]:
-    """What the feedback on a row teaches: ("correction", its text), ("liked", the response), or ("", "").
+    """What the feedback on a row teaches: ("correction", its text), ("liked", the response), or
+    ("", "").
 
-    The latest correction counts; without one, the latest thumb. A correction equal to the response is applause.
+    The latest correction counts; without one, the latest thumb. A correction equal to the response
+    is applause.
     """
     told = sorted(row.feedback, key=lambda feedback: feedback.time)
     corrections = [feedback.correction for feedback in told if feedback.correction.strip()]
@@ -233,7 +246,8 @@ def _lesson(row: TrafficRow, kind: str, answer: str, prompts: Sequence[Prompt]) 
 
 
 def inputs_of(sent: str, prompt: Prompt) -> dict[str, str]:
-    """Read the one variable of a prompt back from the text that was sent; {} where that is not certain.
+    """Read the one variable of a prompt back from the text that was sent; {} where that is not
+    certain.
 
     Example:
         >>> prompt = Prompt("p", "", "Sum up: {{ text }}!", ("text",), "", "")
@@ -253,7 +267,8 @@ def inputs_of(sent: str, prompt: Prompt) -> dict[str, str]:
 
 
 def without_golden(lessons: list[Lesson], project: Project, params: PrepareParams) -> list[Lesson]:
-    """The lessons that bring no golden row into training, by the measure of `prepare`, together with the rows there are.
+    """The lessons that bring no golden row into training, by the measure of `prepare`, together
+    with the rows there are.
 
     Before the first `prepare` there is no golden set to compare with.
     """

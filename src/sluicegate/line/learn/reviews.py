@@ -41,10 +41,12 @@ class Pulled:
 
 
 def pull(run: Run, out: Path | None = None) -> Pulled:
-    """Write what people said on traces to `out`, and add to each judge's labels what is about that judge.
+    """Write what people said on traces to `out`, and add to each judge's labels what is about that
+    judge.
 
-    One line for each person, answer and name; a later word takes the place of an earlier one. Pulled twice, the file is
-    the same. A line stays when MLflow's traces are gone, and goes when its person took the word back.
+    One line for each person, answer and name; a later word takes the place of an earlier one.
+    Pulled twice, the file is the same. A line stays when MLflow's traces are gone, and goes when
+    its person took the word back.
 
     Args:
         run: the project; its experiment in MLflow.
@@ -133,7 +135,9 @@ def _read(path: Path) -> dict[tuple[str, str, str, str], dict[str, Any]]:
 def _import(
     project: Project, lines: Sequence[dict[str, Any]], criteria: Mapping[str, Criterion]
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """Give each judge the labels that are about it; what cannot be a label of its scale is refused, not bent."""
+    """Give each judge the labels that are about it; what cannot be a label of its scale is refused,
+    not bent.
+    """
     good: dict[str, list[dict[str, Any]]] = {}
     refused = []
     for line in lines:

@@ -1,4 +1,6 @@
-"""The stages that DVC runs (`sluice stage NAME`): an opened project in, files under build/ and data/ out."""
+"""The stages that DVC runs (`sluice stage NAME`): an opened project in, files under build/ and
+data/ out.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Stage:
     Attributes:
         module: its `stage(run)` writes the stage's outputs.
         watched: its code is part of what it depends on; False for the stage that says what changed.
-        makes: what it writes is part of a release; a merge base's release is made by these stages alone.
+        makes: what it writes is part of a release; a merge base's release is made by these stages
+            alone.
     """
 
     module: str

@@ -1,4 +1,6 @@
-"""Whether an evaluation says something about today's release: the last check before a verdict, whatever DVC thinks."""
+"""Whether an evaluation says something about today's release: the last check before a verdict,
+whatever DVC thinks.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,18 @@ from sluicegate.line.run import Run
 from sluicegate.records import Evidence, judged_metric
 
 _HINT = (
-    "Run `sluice release` or `sluice gate` again. If that does not help, let the stage evaluate in dvc.yaml watch "
+    "Run `sluice release` or `sluice gate` again. If that does not help, let the stage evaluate "
+    "in dvc.yaml watch "
     "`metrics` of build/inputs.json."
 )
 
 
 def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence) -> None:
-    """Refuse an evaluation of another release than `release`, or by metrics that are not those of today.
+    """Refuse an evaluation of another release than `release`, or by metrics that are not those of
+    today.
 
-    The judges' own digests are taken as the evaluation has them: DVC watches criteria and models, and a rule on a judge
-    asks for the calibration of exactly that digest.
+    The judges' own digests are taken as the evaluation has them: DVC watches criteria and models,
+    and a rule on a judge asks for the calibration of exactly that digest.
 
     Raises:
         ConfigError, MissingExtraError: a metric or criterion of params.yaml cannot be found.
@@ -27,7 +31,8 @@ def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence
     """
     if evidence.release != release:
         raise EvidenceError(
-            f"the evaluation is of release {evidence.release[:12]}, but {release[:12]} is registered.",
+            f"the evaluation is of release {evidence.release[:12]}, but {release[:12]} is "
+            "registered.",
             hint=_HINT,
         )
     names, project = run.params.evaluate.metrics, run.project

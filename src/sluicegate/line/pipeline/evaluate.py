@@ -1,4 +1,6 @@
-"""Candidate, champion and baselines on the golden set: same prompt machinery, same rows, per-example scores kept."""
+"""Candidate, champion and baselines on the golden set: same prompt machinery, same rows,
+per-example scores kept.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Contender:
 
 
 def stage(run: Run) -> None:
-    """Write build/evidence/: candidate and champion, one file per baseline (Parquet), release.json and run.json."""
+    """Write build/evidence/: candidate and champion, one file per baseline (Parquet), release.json
+    and run.json.
+    """
     project = run.project
     golden = read_examples(project.golden)
     digest = digest_file(project.golden)
@@ -124,7 +128,8 @@ def candidate_release(run: Run) -> Contender:
 
 
 def champion_release(run: Run, candidate: Contender) -> Contender:
-    """The serving release from the store; before the first one, release zero: the bare base model with the same prompt.
+    """The serving release from the store; before the first one, release zero: the bare base model
+    with the same prompt.
 
     Raises:
         IntegrityError: a stored part does not have its recorded digest.
@@ -170,7 +175,9 @@ def _judgements(
     golden: Sequence[Example],
     answers: Mapping[str, Sequence[Generation]],
 ) -> dict[str, list[Judgement]]:
-    """What each judge makes of the candidate's and the champion's answers; equal answers are asked about once."""
+    """What each judge makes of the candidate's and the champion's answers; equal answers are asked
+    about once.
+    """
     found: dict[str, list[Judgement]] = {name: [] for name in answers}
     unanswered = 0
     for criterion in chosen:
@@ -187,7 +194,8 @@ def _judgements(
             )
             if judgement.use.failed:
                 say(
-                    f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it has no scores"
+                    f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it "
+                    "has no scores"
                 )
             found[name].append(judgement)
         unanswered += sum(model.unanswered for model in models)

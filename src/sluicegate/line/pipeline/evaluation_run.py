@@ -1,4 +1,6 @@
-"""What MLflow gets of an evaluation: means, a table that one can sort and read, traces of the answers, plots, the files."""
+"""What MLflow gets of an evaluation: means, a table that one can sort and read, traces of the
+answers, plots, the files.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ MOST_BARS = 1_000
 
 
 def track(run: Run, evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> str:
-    """Log one run and return its id. `evidence` holds candidate, champion and the baselines, by name."""
+    """Log one run and return its id.
+
+    `evidence` holds candidate, champion and the baselines, by name.
+    """
     candidate, champion = evidence["candidate"], evidence["champion"]
     tags = {
         "sluice.stage": "evaluate",
@@ -50,7 +55,8 @@ def track(run: Run, evidence: Mapping[str, Evidence], golden: Sequence[Example])
         shown = _sample(golden, MOST_TABLE_ROWS)
         if len(shown) < len(golden):
             say(
-                f"  MLflow's table shows {len(shown)} of {len(golden)} rows; the Parquet files hold all"
+                f"  MLflow's table shows {len(shown)} of {len(golden)} rows; the Parquet files "
+                "hold all"
             )
         handle.log_table("evaluation", _table(evidence, shown))
         handle.log_figure_png("metrics", means_plot(evidence))
@@ -89,7 +95,9 @@ def _trace(
     champion: Evidence,
     golden: Sequence[Example],
 ) -> None:
-    """Traces of the candidate's answers, with the judges' scores and reasons, for people to read and correct."""
+    """Traces of the candidate's answers, with the judges' scores and reasons, for people to read
+    and correct.
+    """
     made = read_json(run.project.evidence / "release.json")
     prompt, version = project_prompt(run, tracking)
     about = About(
@@ -154,11 +162,16 @@ def _said(score: float, criterion: Criterion) -> str | float:
 
 
 def _author(criterion: Criterion, evidence: Evidence) -> str:
-    return f"{criterion.name} ({', '.join(criterion.judges)}) {evidence.judges[criterion.name].digest[:12]}"
+    return (
+        f"{criterion.name} ({', '.join(criterion.judges)}) "
+        f"{evidence.judges[criterion.name].digest[:12]}"
+    )
 
 
 def _sample(golden: Sequence[Example], most: int) -> list[Example]:
-    """All examples, or `most` of them chosen by the digest of their ids: the same ones in every evaluation."""
+    """All examples, or `most` of them chosen by the digest of their ids: the same ones in every
+    evaluation.
+    """
     if len(golden) <= most:
         return list(golden)
     chosen = sorted(golden, key=lambda example: digest_value(example.id))[:most]
@@ -168,7 +181,8 @@ def _sample(golden: Sequence[Example], most: int) -> list[Example]:
 def evaluation_run(run: Run) -> str:
     """Id of the run that holds this project's evaluation.
 
-    Evidence that DVC's cache brought from elsewhere names a run that this store does not have: it is logged anew, once.
+    Evidence that DVC's cache brought from elsewhere names a run that this store does not have: it
+    is logged anew, once.
 
     Raises:
         TrackingError: MLflow cannot be written.
@@ -238,7 +252,8 @@ def differences_plot(candidate: Evidence, champion: Evidence) -> bytes:
         values = sorted(row.scores[metric] - before[row.id][metric] for row in candidate.rows)
         shown = values[:: max(1, len(values) // MOST_BARS)]
         colours = ["C3" if value < 0 else "C2" for value in shown]
-        # One collection of lines: as bars each would be an object of its own, and a thousand of them take seconds.
+        # One collection of lines: as bars each would be an object of its own, and a thousand of
+        # them take seconds.
         axis.vlines(
             range(len(shown)), 0, shown, colors=colours, linewidth=max(0.5, 500 / len(shown))
         )

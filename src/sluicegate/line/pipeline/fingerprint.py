@@ -1,4 +1,6 @@
-"""Write what the other stages watch: code hashes per stage; digests of sources, prompt, base model, metrics and champion."""
+"""Write what the other stages watch: code hashes per stage; digests of sources, prompt, base model,
+metrics and champion.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from sluicegate.project import model_cache
 
 PACKAGE = Path(sluicegate.__file__).parent
 OPPONENT = "SLUICE_OPPONENT"
-"""Environment variable: the stored release to compare with where nothing serves yet (`sluice gate --base`)."""
+"""Environment variable: the stored release to compare with where nothing serves yet (`sluice gate
+--base`).
+"""
 _ENTRY = re.compile(r"(sluicegate(?:\.[a-z_0-9]+)+):")
 
 
@@ -84,7 +88,8 @@ def _on_disk(run: Run) -> Bytes:
 
 
 def _reader(name: str, kind: str) -> list[str]:
-    """Digest of the file with a team's own reader (`module:function`), which is not run; nothing for the engine's.
+    """Digest of the file with a team's own reader (`module:function`), which is not run; nothing
+    for the engine's.
 
     Raises:
         ConfigError: there is no such file.
@@ -104,7 +109,9 @@ def _reader(name: str, kind: str) -> list[str]:
 
 
 def _judges(run: Run, bytes_of: Bytes) -> dict[str, Any]:
-    """The judged metrics with the code that scores, and how often questions had no answer: those are asked again."""
+    """The judged metrics with the code that scores, and how often questions had no answer: those
+    are asked again.
+    """
     value = judges_value(run, bytes_of)
     if not value:
         return {}
@@ -134,7 +141,8 @@ def stage_hash(module: str) -> str:
     return digest_value(seen)
 
 
-# What steers, reports or records does not change what a stage writes; nor do its imports. Judges count where one is used.
+# What steers, reports or records does not change what a stage writes; nor do its imports. Judges
+# count where one is used.
 NEUTRAL = frozenset(
     f"sluicegate{part}"
     for part in (

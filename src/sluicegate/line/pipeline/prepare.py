@@ -1,4 +1,6 @@
-"""Sources in; train, validation and frozen golden set out, with counts of everything dropped or redacted."""
+"""Sources in; train, validation and frozen golden set out, with counts of everything dropped or
+redacted.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +38,7 @@ def stage(run: Run) -> None:
     }
     write_json(project.build / "prepare.json", summary)
     say(
-        f"prepare: {len(prepared.train)} train, {len(prepared.validation)} validation, {len(prepared.golden)} golden; "
+        f"prepare: {len(prepared.train)} train, {len(prepared.validation)} validation, "
+        f"{len(prepared.golden)} golden; "
         f"{sum(prepared.redactions.values())} redactions, {len(prepared.dropped)} rows dropped"
     )

@@ -1,4 +1,6 @@
-"""The candidate's prompts and answers in, a text profile out: the reference that monitoring compares with."""
+"""The candidate's prompts and answers in, a text profile out: the reference that monitoring
+compares with.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from sluicegate.prompts import render
 
 
 def stage(run: Run) -> None:
-    """Write build/profile/reference.parquet and, where LangKit and whylogs are installed, whylogs.bin beside it."""
+    """Write build/profile/reference.parquet and, where LangKit and whylogs are installed,
+    whylogs.bin beside it.
+    """
     project = run.project
     answers = {row.id: row for row in read_evidence(project.evidence / "candidate.parquet").rows}
     golden = read_examples(project.golden)
@@ -34,5 +38,6 @@ def stage(run: Run) -> None:
     if kept:
         langkit_door.write_whylogs(project.profile / "whylogs.bin", texts)
     say(
-        f"profile: {len(rows)} prompt and answer pairs{', also as a whylogs profile' if kept else ''}"
+        f"profile: {len(rows)} prompt and answer "
+        f"pairs{', also as a whylogs profile' if kept else ''}"
     )

@@ -77,7 +77,8 @@ def _tune(run: Run) -> None:
     )
     say(
         f"tune: {summary.steps} steps in {summary.seconds:.0f} s, "
-        f"{summary.useful_tokens_per_second:.0f} useful tokens/s, validation loss {summary.validation_loss:.3f}, "
+        f"{summary.useful_tokens_per_second:.0f} useful tokens/s, validation loss "
+        f"{summary.validation_loss:.3f}, "
         f"{summary.skipped_over_length} rows over {params.tune.max_tokens} tokens left out"
     )
 

@@ -1,4 +1,6 @@
-"""Between verdict and promotion: pick up the approvals that people gave, and say what is still missing."""
+"""Between verdict and promotion: pick up the approvals that people gave, and say what is still
+missing.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def approvals(run: Run, release: str, *, waited: bool = False) -> Approvals:
     Args:
         run: the project.
         release: version or digest.
-        waited: it waited in another run, and its verdict may not hold any more: that is no error then.
+        waited: it waited in another run, and its verdict may not hold any more: that is no error
+            then.
 
     Raises:
         NotApprovedError: the verdict does not hold, and `waited` is False.
@@ -72,7 +75,9 @@ def approvals(run: Run, release: str, *, waited: bool = False) -> Approvals:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What came of MLflow's approval tags, a line each: those recorded, and those that do not count."""
+    """What came of MLflow's approval tags, a line each: those recorded, and those that do not
+    count.
+    """
 
     recorded: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -91,9 +96,11 @@ def collect(run: Run) -> Collected:
 
 
 def settled(run: Run, release: str) -> bool:
-    """Is there nothing left to wait for: every approval is there, the wait is over, or the verdict no longer holds?
+    """Is there nothing left to wait for: every approval is there, the wait is over, or the verdict
+    no longer holds?
 
-    A release that this project does not know is not settled: another project's run may share the Prefect server.
+    A release that this project does not know is not settled: another project's run may share the
+    Prefect server.
     """
     try:
         found = releasing.standing(run.project, releasing.find_release(run.project, release))

@@ -23,7 +23,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     """Judge the registered candidate; there is nothing to judge where it serves already.
 
     Raises:
-        EvidenceError: an evaluation is unusable, or it is not of the registered release by today's metrics.
+        EvidenceError: an evaluation is unusable, or it is not of the registered release by today's
+            metrics.
         StaleEpochError: the champion changed since the evaluation; run again.
     """
     if registered.unchanged:
@@ -104,9 +105,10 @@ def _judged(run: Run, evidence: Evidence, champion: Evidence, traffic: TrafficCh
 def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, str]:
     """What else was checked, for rules of kind `requires` and for those on a judge's scores.
 
-    `contamination_checked` is ok only where `prepare` compared this very golden set with the training rows,
-    `judge:<name>` only where that judge, as it scored this evidence, has passed its calibration and not outlived it;
-    `golden_represents_traffic` says what the golden set lacks where it is not ok.
+    `contamination_checked` is ok only where `prepare` compared this very golden set with the
+    training rows, `judge:<name>` only where that judge, as it scored this evidence, has passed its
+    calibration and not outlived it; `golden_represents_traffic` says what the golden set lacks
+    where it is not ok.
     """
     from sluicegate.line.judge.calibrate import judge_facts  # brings scipy.stats
 

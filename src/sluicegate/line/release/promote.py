@@ -10,7 +10,8 @@ def promote(run: Run, release: str) -> Promoted:
     """Move the champion to `release` (a digest); a repeat changes nothing.
 
     Raises:
-        NotApprovedError: the ledger has no PROMOTE verdict for exactly these digests, or an approval is missing.
+        NotApprovedError: the ledger has no PROMOTE verdict for exactly these digests, or an
+            approval is missing.
     """
     move = releasing.promote(
         run.project,

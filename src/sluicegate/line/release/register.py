@@ -25,7 +25,8 @@ def register(run: Run, baseline: str = "") -> Registered:
 
     Args:
         run: the project.
-        baseline: where nothing serves yet, the stored release to compare with; then nothing becomes champion.
+        baseline: where nothing serves yet, the stored release to compare with; then nothing becomes
+            champion.
 
     Raises:
         AdapterError, IntegrityError: a part is damaged; nothing is registered.

@@ -1,4 +1,6 @@
-"""The last step of the line: reports/release.html and the model card, also kept with the evaluation run."""
+"""The last step of the line: reports/release.html and the model card, also kept with the evaluation
+run.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from sluicegate.line.run import Run
 from sluicegate.records import Evidence, ScoredExample, Summary, Verdict, judged_metric
 
 MOST_VALUES = 50
-"""A column with more values than this says who an example is, not which part of the whole it belongs to."""
+"""A column with more values than this says who an example is, not which part of the whole it
+belongs to.
+"""
 
 
 def slice_rows(

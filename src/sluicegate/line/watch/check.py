@@ -28,7 +28,8 @@ def check(
     last: int | None = None,
     file: Path | None = None,
 ) -> Watched:
-    """Compare a window of traffic with what the champion answered on the golden set, and write the report.
+    """Compare a window of traffic with what the champion answered on the golden set, and write the
+    report.
 
     Args:
         run: the project.
@@ -76,7 +77,8 @@ def check(
 
 
 def check_drift(run: Run) -> TrafficChecked:
-    """For a verdict: recent traffic beside what the champion answers on the golden set, and whether that set is like it.
+    """For a verdict: recent traffic beside what the champion answers on the golden set, and whether
+    that set is like it.
 
     Where nothing serves yet, beside what the candidate answers.
     """
@@ -99,9 +101,11 @@ def check_drift(run: Run) -> TrafficChecked:
 
 
 def alert(run: Run, found: Watched) -> Alerted:
-    """Send an alarm to the webhook, and once more that it is over; a failure to do so is a warning, never an error.
+    """Send an alarm to the webhook, and once more that it is over; a failure to do so is a warning,
+    never an error.
 
-    The same alarm about the same release is sent again after `monitor.repeat_hours`; one that could not be sent, next time.
+    The same alarm about the same release is sent again after `monitor.repeat_hours`; one that could
+    not be sent, next time.
     """
     params, path = run.params.monitor, run.project.state / "alarm.json"
     before = _told(path)
@@ -148,5 +152,8 @@ def _told(path: Path) -> dict[str, Any]:
 def _text(
     model: str, champion: Champion, window: Window, report: DriftReport, notes: Sequence[str]
 ) -> str:
-    head = f"{model} version {champion.version}: {_TITLES[report.status]} in {window.text} ({report.rows} rows)"
+    head = (
+        f"{model} version {champion.version}: {_TITLES[report.status]} in {window.text} "
+        f"({report.rows} rows)"
+    )
     return "\n".join([head, *(f"- {note}" for note in notes)])

@@ -1,4 +1,6 @@
-"""A drift report kept where people look: reports/drift.html, an MLflow run with the profile, and Markdown for Prefect."""
+"""A drift report kept where people look: reports/drift.html, an MLflow run with the profile, and
+Markdown for Prefect.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ _CUT = 4_000  # characters of an example; a page that shows 10 MB is read by nob
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where the report is: `html` (path), `run_id` in MLflow, and as `markdown` for an artefact of the flow."""
+    """Where the report is: `html` (path), `run_id` in MLflow, and as `markdown` for an artefact of
+    the flow.
+    """
 
     html: str
     run_id: str
@@ -42,12 +46,14 @@ class Published:
 def publish(
     run: Run, report: DriftReport, window: Profile | None, rows: Callable[[], Iterable[Row]]
 ) -> Published:
-    """Write the report of a drift check to reports/drift.html and keep it, with the profile, in a new MLflow run.
+    """Write the report of a drift check to reports/drift.html and keep it, with the profile, in a
+    new MLflow run.
 
     Args:
         run: the project.
         report, window: what `monitoring.check_rows` returned.
-        rows: gives the window's rows once more, for example texts; personal data in them is replaced.
+        rows: gives the window's rows once more, for example texts; personal data in them is
+            replaced.
 
     Raises:
         TrackingError: MLflow cannot be written; the HTML file is there by then.
@@ -66,7 +72,9 @@ def publish(
 
 
 def reference_path(run: Run) -> Path:
-    """The profile that traffic is compared with: that of the champion's answers, else the candidate's of the last run."""
+    """The profile that traffic is compared with: that of the champion's answers, else the
+    candidate's of the last run.
+    """
     champion = run.champion
     if champion is not None:
         return champion_reference(run, champion)
@@ -106,7 +114,9 @@ def _clean(sample: Sample) -> Sample:
 
 
 def reference_rows(run: Run) -> list[Row]:
-    """The golden set's prompts with the champion's answers (the candidate's before there is one); [] where none are."""
+    """The golden set's prompts with the champion's answers (the candidate's before there is one);
+    [] where none are.
+    """
     project = run.project
     if not project.golden.is_file():
         return []

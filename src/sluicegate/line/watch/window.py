@@ -1,4 +1,6 @@
-"""The two sides of a drift check: recent traffic of what serves, and what it answered on the golden set."""
+"""The two sides of a drift check: recent traffic of what serves, and what it answered on the golden
+set.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ _SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which rows: from `since` on, or the newest `last`, of `release` or of none named; or those of a JSONL `file`.
+    """Which rows: from `since` on, or the newest `last`, of `release` or of none named; or those of
+    a JSONL `file`.
 
     `until` is fixed when the window is made, so that it can be read again and gives the same rows.
     """
@@ -46,7 +49,8 @@ class Window:
     file: Path | None = None
 
     def rows(self) -> Iterator[Row]:
-        """Prompt, response and, where known, group, tokens and latency of each row, oldest first, never all in memory.
+        """Prompt, response and, where known, group, tokens and latency of each row, oldest first,
+        never all in memory.
 
         Raises:
             DataError: a line of the file is wrong.
@@ -70,7 +74,9 @@ class Window:
                 }
 
     def takes(self, release: str) -> bool:
-        """Is a row of the log that names this release one of the window's? A digest may be shortened to 12 characters."""
+        """Is a row of the log that names this release one of the window's? A digest may be
+        shortened to 12 characters.
+        """
         named = len(release) >= 12 and self.release.startswith(release)
         return not release or not self.release or named
 
@@ -83,7 +89,9 @@ class Window:
         return sum(not self.takes(row.release) for row in rows)
 
     def before(self, number: int, since: datetime | None = None) -> Iterator[Window]:
-        """Up to `number` windows of the same length just before this one, newest first, none reaching back past `since`."""
+        """Up to `number` windows of the same length just before this one, newest first, none
+        reaching back past `since`.
+        """
         window, length = self, self.until - self.since if self.since else None
         for _ in range(number if self.file is None else 0):
             start = window._start()
@@ -111,7 +119,8 @@ class Window:
         newest = next(log.window(until=self.until, last=1), None) if log else None
         age = (self.until - newest.time) / timedelta(hours=1) if newest else 0.0
         return (
-            f"the newest row is {age:.1f} hours old; at most {hours:g} are allowed (monitor.late_hours)."
+            f"the newest row is {age:.1f} hours old; at most {hours:g} are allowed "
+            "(monitor.late_hours)."
             if age > hours
             else ""
         )
@@ -145,7 +154,8 @@ def window_of(
     """The window that was asked for, or that of params.yaml.
 
     Raises:
-        UsageError: more than one of `hours`, `last`, `file`, one that is not positive, or no such file.
+        UsageError: more than one of `hours`, `last`, `file`, one that is not positive, or no such
+            file.
     """
     if sum(value is not None for value in (hours, last, file)) > 1:
         raise UsageError("hours, last and file exclude each other.", hint="Give one of them.")
@@ -192,9 +202,11 @@ def look(run: Run, window: Window, reference: Path) -> tuple[DriftReport, Profil
 
 
 def recent_profiles(run: Run, window: Window, encoder: TextEncoder | None = None) -> list[Profile]:
-    """Profiles of the windows just before `window`, since the champion serves; without those too small to say anything.
+    """Profiles of the windows just before `window`, since the champion serves; without those too
+    small to say anything.
 
-    They are read from the log each time: rows that came late are in them, rows that were erased are not.
+    They are read from the log each time: rows that came late are in them, rows that were erased are
+    not.
 
     Raises:
         DataError, EnvironmentFailure: as `Window.rows`.
@@ -210,7 +222,8 @@ def recent_profiles(run: Run, window: Window, encoder: TextEncoder | None = None
 
 
 def champion_reference(run: Run, champion: Champion) -> Path:
-    """The profile of what the champion answered on the golden set; made from its evidence once, and kept.
+    """The profile of what the champion answered on the golden set; made from its evidence once, and
+    kept.
 
     `build/profile/` describes the candidate of the last run, which may have been rejected.
 
