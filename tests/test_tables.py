@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "sluicegate"
 TABLES = {
     "BASELINES": "contracts/test_evaluation_contract.py",
-    "CODE": "contracts/test_code_contract.py",
     "COMMANDS": "contracts/test_command_contract.py",
     "DETECTORS": "contracts/test_detector_contract.py",
     "DIALECTS": "contracts/test_dialect_contract.py",
