@@ -110,7 +110,7 @@ def judges(cache: Path, dtype: str) -> dict[str, Model]:
 
 
 def shown(name: str, found: Calibration, seconds: float) -> str:
-    """One row of the table in docs/judges.md."""
+    """One row of the table in docs/how-to/judges.md."""
     cells = [
         found.measures.get(key)
         for key in ("accuracy", "position_bias", "length_bias", "self_consistency")

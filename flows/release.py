@@ -65,7 +65,7 @@ def release(root: str = ".", promote: bool = True) -> Any:
 
     Args:
         root: the project's folder.
-        promote: False stops after the verdict, for a look before the champion moves.
+        promote: False stops after the verdict, so that a person can read it first.
     """
     run = open_run(root)
     waited = waited_for(runtime.flow_run.tags)

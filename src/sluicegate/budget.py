@@ -85,7 +85,7 @@ class Budget:
     Example:
         >>> Budget(cost=float("nan"))
         Traceback (most recent call last):
-        sluicegate.errors.UsageError: the limit on cost is nan, which is no finite number.
+        sluicegate.errors.UsageError: the limit on cost is nan, which is not a finite number.
     """
 
     seconds: float | None = None
@@ -103,8 +103,8 @@ class Budget:
         for name, value in (("seconds", self.seconds), ("cost", self.cost)):
             if value is not None and not math.isfinite(value):
                 raise UsageError(
-                    f"the limit on {name} is {value}, which is no finite number.",
-                    hint="For no limit, leave it out.",
+                    f"the limit on {name} is {value}, which is not a finite number.",
+                    hint="Leave it out for no limit.",
                 )
 
     @classmethod

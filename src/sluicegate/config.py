@@ -149,14 +149,14 @@ class MonitorParams(Strict):
     Attributes:
         hours: the window, back from now (default 24); or
         last: the window as a number of rows.
-        recent: so many windows just before are looked at together with the newest; 0: only the newest.
+        recent: how many windows just before are merged with the newest; 0: only the newest.
         minimum: fewer rows than this are NO_DATA.
         late_hours: with `last`, a newest row older than this is NO_DATA.
         detector: a row of the drift detectors' table.
         webhook_env: the environment variable that holds the address alarms are sent to; empty: no address.
         repeat_hours: the same alarm is sent again after this time.
         cooldown_hours: from the start of one retraining to the next.
-        feedback_rows: so many new rows of feedback start a retraining; 0: never.
+        feedback_rows: how many new rows of feedback start a retraining; 0: never.
         learn_from: which feedback becomes training data.
         promote: may a retraining that passes the gate become champion by itself?
     """
@@ -177,12 +177,12 @@ class MonitorParams(Strict):
     @model_validator(mode="after")
     def _one_window(self) -> MonitorParams:
         if self.hours is not None and self.last is not None:
-            raise ValueError("hours or last, not both")
+            raise ValueError("give hours or last, not both")
         return self
 
 
 class CalibrationParams(Strict):
-    """What a judge has to show on rows that people labelled before its scores count in a rule; see docs/judges.md.
+    """What a judge has to show on rows that people labelled before its scores count in a rule; see docs/how-to/judges.md.
 
     Attributes:
         minimum_groups: independent labelled rows.
@@ -342,5 +342,5 @@ def load(path: Path, schema: type[Schema]) -> Schema:
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ConfigError(
             f"{path}: {field}: {first['msg']}",
-            hint=f"{len(error.errors())} problem(s); known fields are in the comments of the shipped file.",
+            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the fields.",
         ) from error

@@ -63,7 +63,7 @@ def parse_url(url: str, name: str) -> sa.URL:
         return sa.engine.make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigError(
-            f"the {name}'s address is no database URL.",
+            f"the {name}'s address is not a database URL.",
             hint="Examples: sqlite:////path/file.db, postgresql://user@host:5432/name",
         ) from None
 
@@ -92,7 +92,7 @@ def open_engine(url: str, wait: float, kind: Kind) -> sa.Engine:
     if backend == "sqlite":
         if parsed.database in (None, "", ":memory:"):
             raise ConfigError(
-                f"a {kind.name} in memory would be lost with the process.",
+                f"a {kind.name} in memory would be lost when the process ends.",
                 hint="Name a file: sqlite:////path/file.db",
             )
         return _open_sqlite(parsed, wait, kind)

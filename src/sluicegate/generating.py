@@ -183,7 +183,7 @@ def all_replies(answers: Sequence[Reply | Failure], who: str) -> list[Reply]:
     if failed[0].too_long:
         raise DataError(text, hint="Shorten the input, or name a model with a longer context.")
     raise EnvironmentFailure(
-        text, hint="Run again when the model works; the answers that came are kept."
+        text, hint="Run again when the model works; the answers received so far are kept."
     )
 
 

@@ -115,7 +115,7 @@ def find_project(start: Path | None = None) -> Project:
         here = (start or Path.cwd()).resolve()
     except FileNotFoundError:
         raise ConfigError(
-            "the working folder is gone.", hint="Change into a folder that exists."
+            "the working folder no longer exists.", hint="Change into a folder that exists."
         ) from None
     for folder in (here, *here.parents):
         if (folder / MARKER).is_file():

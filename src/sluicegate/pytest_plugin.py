@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("sluice_root", "the project's folder, relative to pytest's root", default=".")
     parser.addini(
-        "sluice_max_seconds", "most seconds that the gate may take; then it holds", default=""
+        "sluice_max_seconds", "the most seconds that the gate may take; after that HOLD", default=""
     )
 
 
@@ -77,7 +77,7 @@ def _seconds(config: pytest.Config) -> float | None:
         return float(limit) if limit else None
     except ValueError:
         raise pytest.UsageError(
-            f"sluice_max_seconds = {limit}: a number of seconds is needed, or nothing."
+            f"sluice_max_seconds = {limit}: write a number of seconds, or leave it out."
         ) from None
 
 

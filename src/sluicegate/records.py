@@ -239,7 +239,7 @@ class RuleResult:
 class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
-    It was look number `look` at this golden set, of the `looks` that the policy allows, at error rate `alpha`.
+    It was evaluation number `look` on this golden set, of the `looks` that the policy allows, at error rate `alpha`.
     """
 
     decision: Decision

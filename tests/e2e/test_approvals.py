@@ -261,7 +261,7 @@ def test_a_run_resumed_too_early_waits_again_and_is_held_when_nothing_is_left_to
     (project.registry / "gates.yaml").write_text(POLICY.replace("0.0", "0.1"))
     created(project, prefect_api.APPROVALS)
     assert eventually(lambda: state(run) == "Held"), run()["state"]
-    assert "policy changed" in run()["state"]["message"]
+    assert "policy has changed" in run()["state"]["message"]
 
 
 @pytest.mark.skipif(not SOAK, reason="waits for a deadline of 90 s: `make soak`")

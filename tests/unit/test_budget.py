@@ -113,7 +113,7 @@ def test_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["seconds", "cost"])
 def test_a_limit_is_a_number(name: str, value: float) -> None:
     """A limit that no comparison could ever exceed is refused, not taken for no limit."""
-    with pytest.raises(UsageError, match="no finite number"):
+    with pytest.raises(UsageError, match="not a finite number"):
         Budget(**{name: value})
 
 

@@ -173,7 +173,7 @@ GOLDEN = ("golden", [row(1), row(2)])
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        ({"s": ("pool", [])}, "no rows in any source"),
+        ({"s": ("pool", [])}, "no source has any rows"),
         ({"g": GOLDEN, "t": ("train", [row(n, group="one") for n in range(10, 14)])}, "one group"),
         ({"g": GOLDEN}, "no rows are left"),
         ({"t": ("train", [row(n) for n in range(10, 20)])}, "minimum_golden"),

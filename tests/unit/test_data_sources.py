@@ -96,7 +96,7 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path: Path) -> None:
         ({**ROW, "id": "r2", "turns": [{"role": "agent"}]}, r"field turns\[0\]: a turn needs"),
         ({**ROW, "id": 1.5}, "line 2: field id: text was expected, not float"),
         ({**ROW, "id": True}, "line 2: field id: text was expected, not bool"),
-        ({**ROW, "id": "\ud800"}, "line 2: field id: holds a NUL or half"),
+        ({**ROW, "id": "\ud800"}, "line 2: field id: contains a NUL or half"),
         ({**ROW, "id": None}, "line 2: field id: text was expected, not nothing"),
     ],
 )

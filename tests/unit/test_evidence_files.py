@@ -173,14 +173,14 @@ def test_scores_of_a_judge_that_failed_are_refused(
 ) -> None:
     """A judge has scores for all rows and no failure, or no scores; anything between is neither written nor read."""
     broken = replace(made(), judges=judges)
-    with pytest.raises(EvidenceError, match="do not fit"):
+    with pytest.raises(EvidenceError, match="do not match"):
         write_evidence(tmp_path / "e.parquet", broken)
     write_evidence(tmp_path / "e.parquet", made())
     side = evidence_file.load(tmp_path / "e.parquet") | {
         "judges": {name: asdict(use) for name, use in judges.items()}
     }
     evidence_file.save(tmp_path / "e.parquet", side | {"digest": broken.digest})
-    with pytest.raises(EvidenceError, match="do not fit"):
+    with pytest.raises(EvidenceError, match="do not match"):
         read_evidence(tmp_path / "e.parquet")
 
 

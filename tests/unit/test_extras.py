@@ -102,7 +102,7 @@ for found in pkgutil.walk_packages(sluicegate.__path__, "sluicegate."):
             pass
 """
 )
-ROOMS = ("sluicegate.models.", "sluicegate.engines", "sluicegate.tuning.")
+ROOMS = ("sluicegate.engines.", "sluicegate.tuning.")
 """Only in these may a module import torch, transformers or peft when it is imported itself."""
 
 
@@ -125,3 +125,16 @@ def test_tuning_without_torch_names_the_extra(tmp_path: Path) -> None:
         "except MissingExtraError as error:\n    print(error.hint)"
     )
     assert run(script, folder=tmp_path).stdout.strip() == "pip install 'sluicegate[local]'"
+
+
+def test_weights_without_torch_name_the_extra(tmp_path: Path) -> None:
+    """A model of open weights can be opened without torch; asking it says the line that installs it."""
+    script = (
+        "from pathlib import Path\nfrom sluicegate.models import LoadedBase, Request, WeightsModel\n"
+        "from sluicegate.errors import MissingExtraError\n"
+        "for dtype in ('auto', 'float32'):\n"
+        "    model = WeightsModel(LoadedBase('b', Path('.'), 'd', 10), dtype=dtype)\n"
+        "    try:\n        model.generate([Request(({'role': 'user', 'content': 'x'},))])\n"
+        "    except MissingExtraError as error:\n        print(error.hint)"
+    )
+    assert run(script, folder=tmp_path).stdout == "pip install 'sluicegate[local]'\n" * 2

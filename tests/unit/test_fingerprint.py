@@ -130,12 +130,12 @@ def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
     with pytest.raises(EvidenceError, match=r"is of the release cccccccccccc, and dddddddddddd"):
         check_current(context, "d" * 64, made, made)
     (project.root / "team_metrics.py").write_text(METRIC.replace("please", "thanks"))
-    with pytest.raises(EvidenceError, match="metrics of today") as caught:
+    with pytest.raises(EvidenceError, match="current metrics") as caught:
         check_current(context, MADE, made, made)
     assert "dvc.yaml" in caught.value.hint
     (project.root / "team_metrics.py").write_text(METRIC)
     edit(project.params, '"team_metrics:polite", ', "")
-    with pytest.raises(EvidenceError, match="metrics of today"):
+    with pytest.raises(EvidenceError, match="current metrics"):
         check_current(open_run(project), MADE, made, made)
 
 
@@ -153,10 +153,10 @@ def test_an_evaluation_with_a_judge_is_of_today(project: Project, form: str) -> 
     made, champion = evaluated(project, "mine", judgements=[judged]), evaluated(project, "theirs")
     context = open_run(project)
     check_current(context, MADE, made, champion)
-    with pytest.raises(EvidenceError, match="metrics of today"):
+    with pytest.raises(EvidenceError, match="current metrics"):
         check_current(context, MADE, replace(made, judges={}), champion)
     if form == "pairwise":
-        with pytest.raises(EvidenceError, match="metrics of today"):
+        with pytest.raises(EvidenceError, match="current metrics"):
             check_current(context, MADE, made, evaluated(project, "others"))
 
 

@@ -64,5 +64,5 @@ def test_no_other_run_beside_the_gate(root: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("name", ["seconds", "cost"])
 def test_a_budget_is_a_number(root: Path, name: str, value: float) -> None:
     """A budget that could stop nothing is refused before anything is run."""
-    with pytest.raises(UsageError, match="no finite number"):
+    with pytest.raises(UsageError, match="not a finite number"):
         run_gate(open_run(root), budget=Budget(**{name: value}))

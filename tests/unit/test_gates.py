@@ -363,7 +363,7 @@ def test_a_threshold_says_which_way_it_goes(
     assert found.decision is decision
     assert found.reason.endswith(said)
     operation = judged(evidence(values), None, {**rule, "metric": "latency_p95"}).rules[0]
-    assert operation.reason == f"1, {said.rpartition(' is ')[0]} is asked for"
+    assert operation.reason == f"1, {said.rpartition(' is ')[0]} is required"
 
 
 def test_rows_of_one_group_carry_less_than_independent_ones() -> None:

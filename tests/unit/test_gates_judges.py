@@ -76,11 +76,13 @@ def test_any_other_standing_holds(kind: str, standing: str | None, said: str) ->
 @pytest.mark.parametrize("kind", RULES)
 def test_a_failed_row_holds(kind: str) -> None:
     """A judge that failed on some rows, or scored fewer than there are, makes HOLD and says on how many and why."""
-    found = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 3, 3, ("the answer is no JSON object",)))
+    found = verdict(
+        kind, "ok", JudgeUse("d" * 64, ROWS - 3, 3, ("the answer is not a JSON object",))
+    )
     assert found.decision is Decision.HOLD
     assert (
         found.rules[0].reason
-        == "judge coherence failed on 3 of 100 rows (the answer is no JSON object)"
+        == "judge coherence failed on 3 of 100 rows (the answer is not a JSON object)"
     )
     assert verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 1, 0)).decision is Decision.HOLD
 

@@ -329,7 +329,7 @@ def test_a_mean_that_is_the_threshold_meets_it(kind: str) -> None:
         Decision.PROMOTE,
         Decision.REJECT,
     ]
-    assert found[0].rules[0].reason.endswith(f"], {kind.replace('_', ' ')} 0.5 is asked for")
+    assert found[0].rules[0].reason.endswith(f"], {kind.replace('_', ' ')} 0.5 is required")
     assert found[0].rules[0].reason.startswith("mean 0.5 [")
 
 

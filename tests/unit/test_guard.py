@@ -303,7 +303,7 @@ def test_who_may_approve() -> None:
     entries = line(*noise(), MADE, judged())
     guard.may_approve(entries, release=WANTED, approvals=APPROVALS, person="ben")
     for person, why in (
-        ("who", "knows no person"),
+        ("who", "names nobody"),
         ("dan", "does not have the role"),
         ("ann", "made m{12},"),
         ("cleo", "made"),
@@ -356,7 +356,7 @@ def test_a_rollback_needs_a_champion_and_a_release_that_served() -> None:
     )
     with pytest.raises(ReleaseError, match=r"^m{12} never served"):
         guard.may_roll_back(never, CHAMPION, release=WANTED)
-    with pytest.raises(ReleaseError, match="Nothing serves"):
+    with pytest.raises(ReleaseError, match="There is no champion"):
         guard.may_roll_back(line(("promote", WANTED)), None, release=WANTED)
 
 
@@ -367,10 +367,10 @@ def test_the_first_champion_needs_no_verdict_but_a_registration_and_an_empty_thr
     )
     with pytest.raises(ReleaseError, match="not registered"):
         guard.may_bootstrap(line(("verdict", WANTED)), None, release=WANTED)
-    with pytest.raises(ReleaseError, match="serves already"):
+    with pytest.raises(ReleaseError, match="There is a champion already"):
         guard.may_bootstrap(line(("register", WANTED)), CHAMPION, release=WANTED)
     for kind in ("bootstrap", "promote", "rollback"):
-        with pytest.raises(ReleaseError, match="serves already"):
+        with pytest.raises(ReleaseError, match="There is a champion already"):
             guard.may_bootstrap(line(("register", WANTED), (kind, LOW)), None, release=WANTED)
 
 

@@ -137,7 +137,7 @@ def test_too_few_labels_are_not_enough_evidence(good: Project) -> None:
     """Exit code 4 where nothing is wrong but the number of labelled rows."""
     done = call("judge", "calibrate", "better", "--labels", labels_file(good, count=40))
     assert done.return_value == 4
-    assert "40 independent rows, 50 are asked for" in done.stdout
+    assert "40 independent rows, 50 are required" in done.stdout
 
 
 def test_a_spent_budget_records_nothing(good: Project) -> None:

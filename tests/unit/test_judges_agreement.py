@@ -82,7 +82,7 @@ def test_quadratic_kappa_is_not_changed_by_unused_levels_at_the_ends() -> None:
     assert weighted_kappa(first, second, levels=range(6)) == pytest.approx(
         weighted_kappa(first, second)
     )
-    with pytest.raises(ValueError, match="none of the levels"):
+    with pytest.raises(ValueError, match="not one of the levels"):
         weighted_kappa(first, second, levels=(1, 2))
 
 

@@ -100,5 +100,5 @@ def test_criteria_are_no_prompts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["judge:../x", "judge:", "A", "judge:x/y", "judge:x.yaml"])
 def test_names_stay_in_the_folder(name: str) -> None:
     """A metric's name cannot lead out of prompts/."""
-    with pytest.raises(ConfigError, match="no criterion"):
+    with pytest.raises(ConfigError, match="not the metric of a criterion"):
         criterion_path(Path("prompts"), name)

@@ -48,7 +48,7 @@ def test_a_failed_row_has_no_number() -> None:
     assert result.scores == (None, None, None, 1.0)
     assert result.failed == 3
     assert result.failures[0] == "the endpoint answered 503"
-    assert "no JSON object" in result.failures[1]
+    assert "not a JSON object" in result.failures[1]
     assert "cut off after 512 tokens" in result.failures[2]
 
 

@@ -115,7 +115,11 @@ def test_what_trulens_makes_numbers_of_are_failures() -> None:
     rows = [JudgeRow(str(n), f"the source {n}", f"some answer {n}") for n in range(3)]
     judged = judge_rows(SCALE, rows, [Fixed()])
     assert judged.scores == (None, None, 1.0)
-    assert judged.failures == ("the answer is no JSON object", "the answer is no JSON object", "")
+    assert judged.failures == (
+        "the answer is not a JSON object",
+        "the answer is not a JSON object",
+        "",
+    )
     assert judged.failed == 2
 
 
@@ -199,7 +203,7 @@ def test_bounds_of_what_is_read() -> None:
     """An endless answer is refused unread, and a reason is kept short, on one line and encodable."""
     with pytest.raises(Unreadable, match="characters"):
         read_object(" " * (MAX_ANSWER + 1), FIELDS)
-    with pytest.raises(Unreadable, match="not in 0 to 3"):
+    with pytest.raises(Unreadable, match="not between 0 and 3"):
         read_score(10**30, 0, 3)
     assert len(readable("word " * 10**6)) <= 600
     assert readable("a\ud800\x1b[2Jb\r\nc") == "a?[2Jb c"

@@ -61,7 +61,7 @@ def test_a_database_that_cannot_hold_a_ledger(address: str) -> None:
 )
 def test_an_address_that_is_none_is_not_repeated(address: str) -> None:
     """A mistyped URL is a wrong setting, and the password in it is not told."""
-    with pytest.raises(ConfigError, match="no database URL") as caught:
+    with pytest.raises(ConfigError, match="not a database URL") as caught:
         Ledger(address).champion()
     assert "s3cret" not in f"{caught.value} {caught.value.hint}"
     assert caught.value.__suppress_context__

@@ -103,7 +103,7 @@ def f(n):
 """,
     "a deep reply": "def f(n):\n    value = []\n    for _ in range(900): value = [value]\n    return value",
     "a huge reply": "def f(n): return 'x' * (20 * 2**20)",
-    "no plain value": "def f(n): return lambda: 6",
+    "not a plain value": "def f(n): return lambda: 6",
     "recursion": "def f(n): return f(n)",
     "crash": "import ctypes\ndef f(n): return ctypes.string_at(0)",
     "signals": """
@@ -322,7 +322,7 @@ def test_arguments_and_results_keep_their_types() -> None:
     ],
 )
 def test_broken_tests_are_nobodys_fault(test: str) -> None:
-    """Tests that never call the function, cannot run, or hand over what is no plain value are an error, not a score."""
+    """Tests that never call the function, cannot run, or hand over what is not a plain value are an error, not a score."""
     with pytest.raises(EvidenceError, match="broken"):
         run("def f(n): return 6", Problem("", "f", test))
 

@@ -96,7 +96,7 @@ def test_a_limit_that_is_no_number_is_wrong_use(project: Path, pytester: pytest.
     result = pytester.runpytest_subprocess(*PLUGIN, "--rootdir", ".", "tests/test_gate.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: sluice_max_seconds = soon: a number of seconds is needed, or nothing."]
+        ["ERROR: sluice_max_seconds = soon: write a number of seconds, or leave it out."]
     )
 
 

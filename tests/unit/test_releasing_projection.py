@@ -138,7 +138,7 @@ def test_tags_become_approvals_version_by_version(
         (three, "ana"),
     ]
     assert found.refused == (
-        "version 3, ben: the value ' Never ' is no approval; write your reason.",
+        "version 3, ben: the value ' Never ' is not an approval; write your reason.",
         "version 3, cleo: cleo does not have the role reviewer.",
     )
     assert registry.tags[2]["sluice.approved"] == "dora, ana"
@@ -221,7 +221,7 @@ def test_a_verdict_is_recorded_though_mlflow_is_away(
         tracking=tracking,
         model="m",
     )
-    assert found.warnings == ("MLflow was not told the verdict: MLflow is away",)
+    assert found.warnings == ("MLflow does not know the verdict yet: MLflow is away",)
     assert Ledger(project.ledger_url).entries("verdict")[-1] == found.entry
     other = judge(project, proposed(project, candidate, policy="0" * 64), actor="gate")
     assert (other.entry.payload["required"], other.warnings) == (0, ())

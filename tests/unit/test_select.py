@@ -136,7 +136,7 @@ def test_what_is_missing_is_named(project: Path) -> None:
             "[rouge1", "[length_words"
         ),
     )
-    with pytest.raises(ConfigError, match="not how good"):
+    with pytest.raises(ConfigError, match="how good it is"):
         run_selection(open_run(), ["small"])
     write_atomic(project / "registry" / "selection.yaml", plan)
     (project / "data" / "golden" / "golden.jsonl").unlink()

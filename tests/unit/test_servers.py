@@ -182,7 +182,7 @@ def test_only_one_up_or_down_at_a_time(project: Project) -> None:
     """A second caller is told that another one is at work."""
     with (
         processes.lock(project, 1.0),
-        pytest.raises(BusyError, match="at work"),
+        pytest.raises(BusyError, match="running"),
         processes.lock(project, 0.1),
     ):
         pass

@@ -308,7 +308,7 @@ def test_places_that_would_lose_rows_are_refused(url: str) -> None:
 )
 def test_an_address_that_is_none_is_not_repeated(url: str) -> None:
     """A mistyped URL is a ConfigError in which, and behind which, no password stands."""
-    with pytest.raises(ConfigError, match="no database URL") as caught:
+    with pytest.raises(ConfigError, match="not a database URL") as caught:
         TrafficLog(url)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value.with_traceback(None)))
 

@@ -91,7 +91,7 @@ def verify_adapter(
     found = adapter_digest(folder)
     if expected is not None and found != expected:
         raise AdapterError(
-            f"{folder} has digest {found[:12]}, {expected[:12]} is recorded.", hint=HINT
+            f"{folder} has the digest {found[:12]}, but {expected[:12]} is recorded.", hint=HINT
         )
     check_values(folder / WEIGHTS, layout, dora=shape.dora)
 
@@ -188,5 +188,5 @@ def _check_files(folder: Path) -> None:
         wrong = ", ".join(sorted(names ^ {CONFIG, WEIGHTS}))
         raise AdapterError(
             f"{folder}: missing or unexpected: {wrong}.",
-            hint=f"An adapter is {CONFIG} and {WEIGHTS}, nothing else.",
+            hint=f"An adapter folder holds {CONFIG} and {WEIGHTS}, nothing else.",
         )

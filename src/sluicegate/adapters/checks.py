@@ -276,6 +276,6 @@ def _check_shapes(
         good = tensors["lora_magnitude_vector"].shape == (size[0],)
     if not good:
         raise AdapterError(
-            f"{path}: {module}: shapes {down}, {up} do not fit rank {shape.rank} and base.",
+            f"{path}: {module}: shapes {down}, {up} do not fit rank {shape.rank} and the base model.",
             hint=HINT,
         )

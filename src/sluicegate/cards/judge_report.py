@@ -28,8 +28,8 @@ _MEANING = {
     "always_first": "share of pairs where the answer shown first wins in both orders",
     "always_second": "share of pairs where the answer shown second wins in both orders",
     "self_consistency": "agreement with itself under another seed and other marks",
-    "raters_alpha": "agreement of the people among themselves (Krippendorff's alpha): more is not "
-    "to be had",
+    "raters_alpha": "agreement of the people among themselves (Krippendorff's alpha): no judge "
+    "can do better",
 }
 
 

@@ -68,7 +68,7 @@ def render_model_card(
             length += len(piece)
             if length > MOST_CHARACTERS:
                 raise ConfigError(
-                    f"{template}: the model card grows beyond {MOST_CHARACTERS:,} characters."
+                    f"{template}: the model card would be longer than {MOST_CHARACTERS:,} characters."
                 )
     except FileNotFoundError as error:
         raise ConfigError(f"{template} is missing.", hint="`sluice init` writes one.") from error
@@ -76,7 +76,7 @@ def render_model_card(
         raise ConfigError(f"{template}, line {error.lineno}: {error.message}") from error
     except (TemplateError, TypeError, ValueError, OSError) as error:
         raise ConfigError(
-            f"{template}: {error}", hint="The shipped template shows all values there are."
+            f"{template}: {error}", hint="The shipped template shows every value that can be used."
         ) from error
     return "".join(pieces).encode("utf-8", "replace").decode("utf-8")
 

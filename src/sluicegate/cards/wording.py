@@ -170,12 +170,12 @@ def which_evaluation(verdict: Verdict) -> str:
         >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.00783, look=2, looks=20))
         'Evaluation 2 of 20 on this golden set, alpha 0.0078.'
         >>> which_evaluation(Verdict(Decision.HOLD, *rest, alpha=0.0, look=21, looks=20))
-        'This golden set has given its 20 verdicts: it decides nothing more.'
+        'This golden set has given its 20 verdicts and decides nothing more.'
     """
     if not verdict.looks:
         return ""
     if not verdict.alpha:
-        return f"This golden set has given its {verdict.looks} verdicts: it decides nothing more."
+        return f"This golden set has given its {verdict.looks} verdicts and decides nothing more."
     which = f"Evaluation {verdict.look} of {verdict.looks} on this golden set"
     return f"{which}, alpha {verdict.alpha:.2g}."
 

@@ -64,7 +64,7 @@ COMMANDS = {
     ),
     "approve": Command(
         "sluicegate.cli.release:approve",
-        "Consent to a release whose policy asks for it.",
+        "Approve a release whose policy asks for it.",
         'sluice approve 3f9c2a71 --reason "read 20 answers"',
     ),
     "promote": Command(
@@ -94,7 +94,7 @@ COMMANDS = {
     ),
     "history": Command(
         "sluicegate.cli.ledger:history",
-        "What served when, and who let it.",
+        "What served when, and who decided it.",
         "sluice history --on today",
     ),
     "lineage": Command(
@@ -109,7 +109,7 @@ COMMANDS = {
     ),
     "judge": Command(
         "sluicegate.cli.judge:judge",
-        "List and try judges, hold them against people.",
+        "List and try judges; compare them with people.",
         "sluice judge calibrate coherence",
     ),
     "select": Command(
@@ -119,7 +119,7 @@ COMMANDS = {
     ),
     "benchmark": Command(
         "sluicegate.cli.choose:benchmark",
-        "Ask lm-eval tasks before and after tuning.",
+        "Run lm-eval tasks before and after tuning.",
         "sluice benchmark arc_easy --limit 50",
     ),
     "monitor": Command(
@@ -129,17 +129,17 @@ COMMANDS = {
     ),
     "retrain": Command(
         "sluicegate.cli.learn:retrain",
-        "Bring feedback into the data, then run the line.",
+        "Add feedback to the data, then run the line.",
         "sluice retrain --force",
     ),
     "traffic": Command(
         "sluicegate.cli.traffic:traffic",
-        "Take in, show, export and forget production traffic.",
+        "Import, show, export and forget production traffic.",
         "sluice traffic export rows.jsonl",
     ),
     "feedback": Command(
         "sluicegate.cli.learn:feedback",
-        "Bring reviews of evaluated answers from MLflow as labels.",
+        "Import reviews of evaluated answers from MLflow as labels.",
         "sluice feedback pull",
     ),
     "up": Command(

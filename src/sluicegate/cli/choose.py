@@ -82,6 +82,6 @@ def benchmark(tasks: tuple[str, ...], of: str, limit: int | None, chat: bool, as
         ],
     )
     for task, names in found.left_out.items():
-        click.echo(f"left out: {task}: {', '.join(names)} (no mean of examples)")
+        click.echo(f"left out: {task}: {', '.join(names)} (not a mean over examples)")
     click.echo(f"evidence: {found.folder}")
     return code

@@ -23,7 +23,7 @@ OUT = click.Path(dir_okay=False, path_type=Path)
     help="Branch to merge into: says what changed since the merge base, whose release is what a candidate is compared "
     "with where nothing serves yet. Default: SLUICE_BASE, or what GitHub or GitLab name in a pull or merge request.",
 )
-@click.option("--junit", type=OUT, metavar="PATH", help="Write JUnit XML, one test case a rule.")
+@click.option("--junit", type=OUT, metavar="PATH", help="Write JUnit XML, one test case per rule.")
 @click.option(
     "--comment", type=OUT, metavar="PATH", help="Write the comment for the pull request (Markdown)."
 )
@@ -95,7 +95,7 @@ def _clear(files: dict[str, Path | None]) -> None:
 
     for path in filter(None, files.values()):
         if path.is_dir():
-            raise UsageError(f"{path} is a folder; a file is to be written there.")
+            raise UsageError(f"{path} is a folder; name a file.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)

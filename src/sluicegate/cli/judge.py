@@ -40,7 +40,7 @@ def _budget(command: Command) -> Command:
 
 def _fields(command: Command) -> Command:
     """Add `--fields`."""
-    text = "A column of ours and its name in the file, e.g. source=input; may be repeated."
+    text = "Our name of a column and its name in the file, e.g. source=input; may be repeated."
     return click.option("--fields", "fields", multiple=True, metavar="OURS=THEIRS", help=text)(
         command
     )
@@ -108,7 +108,7 @@ def calibrate(
     max_cost: float | None,
     as_json: bool,
 ) -> int:
-    """Hold judge NAME against people's labels and record whether it may count in the gate.
+    """Compare judge NAME with people's labels; record whether it may count in the gate.
 
     \b
     Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
@@ -144,7 +144,7 @@ def run(
     max_cost: float | None,
     as_json: bool,
 ) -> int:
-    """Score the answers in FILE with judge NAME, for a look; nothing is recorded.
+    """Score the answers in FILE with judge NAME, to try it out; nothing is recorded.
 
     \b
     Exit codes: 0 all rows scored, 3 some could not be, 4 the budget is spent, 2 and 3 errors
@@ -184,7 +184,11 @@ def labels() -> None:
 @click.option("--out", type=OUT, required=True, help="The .csv or .jsonl file to write.")
 @click.option("--rows", type=FILE, help="A file of answers; default: those of the last evaluation.")
 @click.option(
-    "--count", type=click.IntRange(min=1), default=60, show_default=True, help="Most rows."
+    "--count",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="At most this many rows.",
 )
 @json_option
 def export_command(name: str, out: Path, rows: Path | None, count: int, as_json: bool) -> None:
@@ -226,7 +230,7 @@ def _pairs(fields: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in fields]
     for ours, equals, theirs in pairs:
         if not (ours and equals and theirs):
-            raise UsageError(f"--fields {ours}{equals}{theirs}: OURS=THEIRS was expected.")
+            raise UsageError(f"--fields {ours}{equals}{theirs}: expected OURS=THEIRS.")
     return {ours: theirs for ours, _, theirs in pairs}
 
 

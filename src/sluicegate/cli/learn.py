@@ -11,7 +11,7 @@ from sluicegate.cli.release import finish
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Pass over the cool-down.")
+@click.option("--force", is_flag=True, help="Ignore the cool-down.")
 @click.option("--no-promote", is_flag=True, help="Stop after the verdict.")
 @click.option("--cause", default="by hand", help="Why, for the record.")
 @json_option
@@ -19,7 +19,7 @@ def retrain(force: bool, no_promote: bool, cause: str, as_json: bool) -> int:
     """Write corrections and liked answers into the training data, then run the line as `sluice release --no-server` does.
 
     \b
-    Exit codes:  the verdict's (0, 1, 4); 4 also where another one is at work or the cool-down is not over
+    Exit codes:  the verdict's (0, 1, 4); 4 also where another one is running or the cool-down is not over
     """
     from dataclasses import replace
 
@@ -61,7 +61,7 @@ def feedback() -> None:
 )
 @json_option
 def pull(out: Path | None, as_json: bool) -> None:
-    """Bring the reviews of evaluated answers from MLflow; what is about a judge joins its labels. Safe to repeat."""
+    """Import the reviews of evaluated answers from MLflow; those of a judge's scores become its labels."""
     from sluicegate.line.learn.reviews import pull as pull_reviews
     from sluicegate.line.run import open_run
 

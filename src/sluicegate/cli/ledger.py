@@ -13,7 +13,9 @@ from sluicegate.cli.output import json_option, print_json, print_table
 @click.command()
 @click.argument("release")
 @click.option("--reason", default="", help="Why, for the ledger.")
-@click.option("--again", is_flag=True, help="Also a release that was rolled back since it served.")
+@click.option(
+    "--again", is_flag=True, help="Allow a release that was rolled back after it had served."
+)
 @json_option
 def promote(release: str, reason: str, again: bool, as_json: bool) -> None:
     """Make RELEASE (a version or digest) the champion; needs a recorded PROMOTE verdict for
@@ -64,7 +66,7 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
         name = load(project.params, Params).release.name
     except ConfigError as error:
         click.echo(
-            f"warning: {error} MLflow is left as it is; run `sluice reconcile` later.", err=True
+            f"warning: {error} MLflow was not updated; run `sluice reconcile` later.", err=True
         )
         name = ""
     tracking = open_tracking(project) if name else None
@@ -84,7 +86,7 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
 )
 @json_option
 def reconcile(git_tag: bool, as_json: bool) -> None:
-    """Make MLflow's aliases and tags say what the ledger says, and tell what was changed behind
+    """Make MLflow's aliases and tags say what the ledger says, and report what was changed behind
     its back.
     """
     from sluicegate import releasing
@@ -273,7 +275,7 @@ def _moved(move: object, as_json: bool) -> None:
     if as_json:
         print_json(move)
         return
-    verb = "serves now" if move.entry else "serves already; nothing was changed"
+    verb = "serves now" if move.entry else "already serves; nothing was changed"
     click.echo(
         f"version {move.champion.version} {verb} (epoch {move.champion.epoch}, {move.champion.release[:12]})"
     )

@@ -89,7 +89,7 @@ def finish(outcome: Mapping[str, Any], as_json: bool) -> int:
 @click.option("--reason", default="", help="Why, for the ledger.")
 @json_option
 def approve(release: str, person: str | None, reason: str, as_json: bool) -> None:
-    """Approve RELEASE (a version or digest): its PROMOTE verdict of now, once a person.
+    """Approve RELEASE (a version or digest): its current PROMOTE verdict, once per person.
 
     A run of the line that waits for it goes on by itself when nothing is missing any more.
     """

@@ -32,7 +32,7 @@ def _time(
         found = datetime.fromisoformat(value)
     except ValueError as error:
         raise click.BadParameter(
-            f"{value!r} is no time; write 2026-01-31 or 2026-01-31T12:00+01:00."
+            f"{value!r} is not a time; write 2026-01-31 or 2026-01-31T12:00+01:00."
         ) from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
@@ -41,7 +41,7 @@ def window_options(command: Command) -> Command:
     """Add `--since`, `--until`, `--last` and `--release`."""
     for option in (
         click.option("--release", default="", help="Only rows answered by this release (digest)."),
-        click.option("--last", type=click.IntRange(min=0), help="Only the newest so many."),
+        click.option("--last", type=click.IntRange(min=0), help="Only the newest N rows."),
         click.option("--until", metavar="TIME", callback=_time, help="Before this time."),
         click.option("--since", metavar="TIME", callback=_time, help="From this time on."),
     ):
@@ -89,7 +89,7 @@ def import_command(
     from sluicegate.project import find_project
 
     if (file is None) == (not experiment):
-        raise UsageError("give a file, or --mlflow EXPERIMENT.")
+        raise UsageError("give either a file or --mlflow EXPERIMENT.")
     names = dict(field.partition("=")[::2] for field in fields)
     project = find_project()
     told = _tell if sys.stderr.isatty() else None
@@ -209,10 +209,10 @@ def forget(user: str, before: datetime | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
 @click.option(
-    "--anonymous", is_flag=True, help="Without a token; only for programs of this machine."
+    "--anonymous", is_flag=True, help="Ask for no token; only for programs on this machine."
 )
 def serve(host: str, port: int, anonymous: bool) -> None:
-    """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/traffic.md)."""
+    """Take rows and feedback over HTTP; the token is in SLUICE_TRAFFIC_TOKEN (docs/how-to/traffic.md)."""
     from fastapi import FastAPI
 
     from sluicegate.traffic import serving
@@ -220,7 +220,8 @@ def serve(host: str, port: int, anonymous: bool) -> None:
 
     if anonymous and host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(
-            f"{host} can be reached by others: a token is needed.", hint="Set SLUICE_TRAFFIC_TOKEN."
+            f"{host} can be reached from other machines, so a token is needed.",
+            hint="Set SLUICE_TRAFFIC_TOKEN.",
         )
     app = FastAPI(title="Sluicegate traffic", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(traffic_router(_log(), allow_anonymous=anonymous))

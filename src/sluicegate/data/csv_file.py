@@ -31,7 +31,7 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
     delimiter = options.get("delimiter")
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
         raise ConfigError(
-            f"registry/sources.yaml: {name}.options.delimiter: one character was expected."
+            f"registry/sources.yaml: {name}.options.delimiter: expected one character."
         )
     separator = str(options.get("reference_separator", ""))
     encoding = str(options.get("encoding", "utf-8"))

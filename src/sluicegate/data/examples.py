@@ -85,8 +85,8 @@ def _example(record: dict[str, Any], where: str) -> Example:
         sound = isinstance(value, kind) and (texts or kind is list)
         if not sound or not all(isinstance(text, str) and (text or blank) for text in texts):
             raise DataError(
-                f"{where}: field {field}: not empty text was expected, "
-                f"found {json.dumps(value)[:60]}."
+                f"{where}: field {field}: expected text that is "
+                f"not empty, found {json.dumps(value)[:60]}."
             )
     known = {**record, "reference": tuple(record["reference"])}
     return Example(**known)

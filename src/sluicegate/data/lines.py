@@ -94,7 +94,7 @@ def _object(raw: bytes, where: str) -> dict[str, Any]:
 
 
 def _no_constant(token: str) -> Any:
-    raise ValueError(f"{token} is not a number that a row may hold")
+    raise ValueError(f"{token} is not a number that a row may contain")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

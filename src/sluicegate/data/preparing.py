@@ -140,7 +140,7 @@ def _redacted_by_role(
             owner[row.id] = name
             by_role[role].append(_redacted(row, params, counts))
     if not owner:
-        raise DataError("there are no rows in any source.", hint="See registry/sources.yaml.")
+        raise DataError("no source has any rows.", hint="See registry/sources.yaml.")
     return by_role
 
 

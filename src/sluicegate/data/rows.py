@@ -255,7 +255,7 @@ def _string(value: Any, field: str, where: str, *, blank: bool = False) -> str:
         raise DataError(f"{where}: field {field}: empty text.", hint="Fill it or remove the row.")
     if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
         raise DataError(
-            f"{where}: field {field}: holds a NUL or half of a surrogate pair: not text."
+            f"{where}: field {field}: contains a NUL or half of a surrogate pair, which is not text."
         )
     return text
 

@@ -181,7 +181,7 @@ def _twcs_path(name: str, options: Mapping[str, Any], root: Path) -> Path:
     )
     if not options.get("twcs"):
         raise ConfigError(
-            f"source {name}: the official release holds tweet ids only: option twcs is needed.",
+            f"source {name}: the official release has tweet ids only, so the option twcs is needed.",
             hint=hint,
         )
     path = root / str(options["twcs"])

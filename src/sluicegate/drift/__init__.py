@@ -164,7 +164,7 @@ def _comparable(reference: Profile, window: Profile, side: str) -> list[str]:
         if name in window.moments and window.moments[name].n:
             found.append(name)
         elif name not in OPTIONAL:
-            raise DataError(f"the window holds nothing in {name}.")
+            raise DataError(f"the window has no values in {name}.")
     if lacking := sorted(reference.labels.keys() - window.labels.keys()):
         raise DataError(f"the window lacks {', '.join(lacking)}.")
     return found

@@ -51,7 +51,7 @@ def write_whylogs(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     for number, row in enumerate(rows, 1):
         for column in COLUMNS:
             if not isinstance(row.get(column), str):
-                raise DataError(f"row {number}: {column} is missing or not a text.")
+                raise DataError(f"row {number}: {column} is missing or is not text.")
     _store(path, _profiled(rows), len(rows))
 
 
@@ -160,7 +160,9 @@ def _loaded(path: Path) -> Any:
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}") from error
     if read_json(path.with_suffix(".json")).get("digest") != digest_bytes(data):
-        raise IntegrityError(f"{path}: its bytes are not those recorded beside it.", hint=_AGAIN)
+        raise IntegrityError(
+            f"{path}: its bytes do not have the digest that is recorded beside it.", hint=_AGAIN
+        )
     try:
         return view_type.deserialize(data)
     except broken as error:

@@ -252,7 +252,7 @@ def _operation(rows: Sequence[Mapping[str, object]], field: str) -> Array:
 def _text(row: Mapping[str, object], side: str, number: int) -> str | None:
     text = row.get(side, 0)
     if text is not None and not isinstance(text, str):
-        raise DataError(f"row {number}: {side} is missing or not a text.")
+        raise DataError(f"row {number}: {side} is missing or is not text.")
     return text
 
 

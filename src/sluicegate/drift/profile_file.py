@@ -84,7 +84,8 @@ def _embedded(path: Path, beside: Mapping[str, Any]) -> Embedded | None:
         ) from error
     if digest_bytes(data) != beside["vectors"]:
         raise IntegrityError(
-            f"{path.with_suffix(VECTORS)}: its bytes are not those recorded beside it.", hint=_AGAIN
+            f"{path.with_suffix(VECTORS)}: its bytes do not have the digest that is recorded beside it.",
+            hint=_AGAIN,
         )
     found = np.load(io.BytesIO(data), allow_pickle=False)
     parts = {
@@ -117,7 +118,9 @@ def read_profile(path: Path) -> Profile:
         raise IntegrityError(f"{path} cannot be read: {error.strerror}") from error
     beside = read_json(path.with_suffix(".json"))
     if beside.get("digest") != digest_bytes(data):
-        raise IntegrityError(f"{path}: its bytes are not those recorded beside it.", hint=_AGAIN)
+        raise IntegrityError(
+            f"{path}: its bytes do not have the digest that is recorded beside it.", hint=_AGAIN
+        )
     try:
         table = pq.read_table(io.BytesIO(data))
         made = json.loads(table.schema.metadata[_KEY])["format"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from sluicegate.budget import Budget
-from sluicegate.errors import ConfigError
+from sluicegate.errors import LOCAL, ConfigError, local_packages
 from sluicegate.generating import Messages, Request, Took
 
 ENGINES: dict[str, str] = {
@@ -61,15 +61,19 @@ def open_engine(
 
     Raises:
         ConfigError: no such engine.
+        MissingExtraError: a package that it needs is absent; the hint is the line that installs it.
         ModelError: base or adapter cannot be loaded.
     """
     module, _, function = ENGINES.get(name, name).partition(":")
     known = f"Known engines: {', '.join(sorted(ENGINES))}; anything else is `module:function`."
     if not function:
         raise ConfigError(f"there is no engine {name!r}.", hint=known)
-    try:
-        opener = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"engine {name!r} cannot be imported: {error}", hint=known) from error
     options = {"context": context, "dtype": dtype, "batch_tokens": batch_tokens}
-    return cast(Engine, opener(weights, adapter, **options))
+    with local_packages():
+        try:
+            opener = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            if (error.name or "").partition(".")[0] in LOCAL:
+                raise
+            raise ConfigError(f"engine {name!r} cannot be imported: {error}", hint=known) from error
+        return cast(Engine, opener(weights, adapter, **options))

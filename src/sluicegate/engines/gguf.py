@@ -34,7 +34,7 @@ def convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:
     if free < needed:
         raise EnvironmentFailure(
             f"converting {gguf.name} needs {needed / 1e9:.1f} GB in {target.parent}, "
-            f"{free / 1e9:.1f} GB are free.",
+            f"{free / 1e9:.1f} GB is free.",
             hint="Free disk space, or set SLUICE_CACHE to another folder.",
         )
     started = time.monotonic()
@@ -83,5 +83,5 @@ def _write(gguf: Path, folder: Path) -> None:
         except (ValueError, KeyError, RuntimeError, EOFError) as error:
             raise ModelError(
                 f"{gguf} cannot be converted: {error}",
-                hint="Is the file complete, and a model that transformers reads?",
+                hint="Check that the file is complete and of a kind that transformers reads.",
             ) from error

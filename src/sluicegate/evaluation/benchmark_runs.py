@@ -62,7 +62,9 @@ def compare_runs(base: BenchmarkRun, tuned: BenchmarkRun) -> list[Comparison]:
         EvidenceError: the two were not asked the same examples in the same way.
     """
     if base.directions != tuned.directions:
-        raise EvidenceError("base and tuned model were measured on other tasks or metrics.")
+        raise EvidenceError(
+            "the base and the tuned model were measured on different tasks or metrics."
+        )
     pairs = [
         (task, metric)
         for task in sorted(base.directions)
@@ -76,7 +78,9 @@ def _compared(
 ) -> Comparison:
     old, new, direction = base.evidence[task], tuned.evidence[task], base.directions[task][metric]
     if reason := unpaired(new, old):
-        raise EvidenceError(f"{task}: base and tuned model were not asked the same: {reason}.")
+        raise EvidenceError(
+            f"{task}: the base and the tuned model were not asked the same: {reason}."
+        )
     low, high = RANGES.get(metric.partition(",")[0], (0.0, 1.0))
     sample = improvements(new, old, metric, (low, high), direction)
     sign = 1.0 if direction == "higher" else -1.0

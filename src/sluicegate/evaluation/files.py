@@ -66,7 +66,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
                 writer.write_table(_table(evidence.rows[start : start + ROWS_AT_ONCE], schema))
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise EvidenceError(
-            f"{path}: cannot be written: {error}", hint="Look at the answers for broken text."
+            f"{path}: cannot be written: {error}", hint="Check the answers for broken text."
         ) from error
 
 
@@ -208,7 +208,7 @@ def _check(path: Path, evidence: Evidence) -> None:
     names = set(evidence.summaries)
     ids = [row.id for row in evidence.rows]
     if not ids or not (names or evidence.unscored):
-        raise EvidenceError(f"{path}: evidence without rows or metrics.")
+        raise EvidenceError(f"{path}: the evidence has no rows or no metrics.")
     if len(set(ids)) != len(ids):
         raise EvidenceError(f"{path}: an example id occurs twice.")
     for row in evidence.rows:
@@ -221,13 +221,15 @@ def _check(path: Path, evidence: Evidence) -> None:
     for name, summary in evidence.summaries.items():
         if summary.n != len(ids):
             raise EvidenceError(
-                f"{path}: the mean of {name} is over {summary.n} of {len(ids)} rows."
+                f"{path}: the mean of {name} covers {summary.n} of {len(ids)} rows."
             )
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
     for name, part in evidence.unscored.items():
         if name in names or not 0 < part.rows <= len(ids):
-            raise EvidenceError(f"{path}: {name}: {part.rows} unscored rows do not fit its scores.")
+            raise EvidenceError(
+                f"{path}: {name}: {part.rows} unscored rows do not match its scores."
+            )
     for name, use in evidence.judges.items():
         if (
             use.failed < 0
@@ -235,8 +237,8 @@ def _check(path: Path, evidence: Evidence) -> None:
             or (judged_metric(name) in names) is bool(use.failed)
         ):
             raise EvidenceError(
-                f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not fit its "
-                "scores."
+                f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not "
+                "match its scores."
             )
 
 

@@ -113,7 +113,7 @@ def judge_answers(
         )
     if criterion.needs_reference and (bare := [row.id for row in golden if not any(row.reference)]):
         raise EvidenceError(
-            f"example {bare[0]}: {criterion.metric} needs a reference and there is none."
+            f"example {bare[0]}: {criterion.metric} needs a reference, but there is none."
         )
     digest = judge_digest(criterion, models)
     bound = judgement_digest(criterion, digest, [answer.text for answer in champion])

@@ -154,7 +154,7 @@ def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
     """
     if not tasks:
         raise ConfigError(
-            "no task is named.", hint="Name an lm-eval task, or a YAML file of your own."
+            "no task was named.", hint="Name an lm-eval task, or a YAML file of your own."
         )
     folders: list[str] = []
     names: list[str] = []
@@ -165,14 +165,14 @@ def _open_tasks(tasks: Sequence[str], root: Path) -> tuple[list[str], Any]:
             found = [name for file in sorted(path.glob("*.yaml")) if (name := _task_name(file))]
             if not found:
                 raise ConfigError(
-                    f"{path} holds no task.", hint="A task is a YAML file with the field `task`."
+                    f"{path} contains no task.", hint="A task is a YAML file with the field `task`."
                 )
             names, folders = [*names, *found], [*folders, str(path)]
         elif task.endswith((".yaml", ".yml")):
             name = _task_name(path)
             if not name:
                 raise ConfigError(
-                    f"{path} is no task.", hint="A task is a YAML file with the field `task`."
+                    f"{path} is not a task.", hint="A task is a YAML file with the field `task`."
                 )
             names, folders = [*names, name], [*folders, str(path.parent)]
         else:
@@ -263,8 +263,8 @@ def _task_rows(
         raise EvidenceError(
             f"{task} has no metric with a value for each example "
             f"({', '.join(sorted(without)) or 'none at all'}).",
-            hint="acc, acc_norm, exact_match and bits_per_byte have; perplexities are no mean of "
-            "examples.",
+            hint="acc, acc_norm, exact_match and bits_per_byte have one; a perplexity is not "
+            "a mean over examples.",
         )
     rows = [
         ScoredExample(doc, doc, outputs[doc], {name: scores[doc][name] for name in ways}, 0.0, 0, 0)

@@ -167,10 +167,12 @@ def _check(
     if not metrics or len(set(metrics)) != len(metrics):
         raise EvidenceError(
             "the list of metrics is empty or names one twice.",
-            hint="One metric at least is computed, not judged.",
+            hint="At least one metric has to be computed, not judged.",
         )
     if any(len(one.scores) != len(golden) for one in judgements if not one.use.failed):
-        raise EvidenceError("a judge gave another number of scores than there are examples.")
+        raise EvidenceError(
+            "a judge returned a different number of scores than there are examples."
+        )
 
 
 def configuration(metrics: Sequence[str], judges: Mapping[str, str]) -> str:
@@ -222,7 +224,9 @@ def summarise(
         or len(values) != len(groups)
         or not all(math.isfinite(value) for value in values)
     ):
-        raise EvidenceError("a mean needs at least one value, one group each, all of them finite.")
+        raise EvidenceError(
+            "a mean needs at least one value, a group for each, and finite values only."
+        )
     sample = clusters(values, groups, *bounds)
     size, found = len(values), len(sample.means)
     if found < 2:

@@ -42,7 +42,7 @@ def trulens_provider(
     models = load(path, ModelsFile).models
     if model not in models:
         raise ConfigError(
-            f"{path}: there is no model {model!r}.", hint=f"Listed are: {', '.join(models)}."
+            f"{path}: there is no model {model!r}.", hint=f"Known models: {', '.join(models)}."
         )
 
     opened = open_model(models[model], model, root=project.root, cache=project.judgements)

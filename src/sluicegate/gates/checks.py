@@ -60,7 +60,7 @@ def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
             return result(rule, Decision.HOLD, f"{rule.metric} was not measured", n=n)
         value = float(case.candidate.operations[rule.metric])
         good = sign * (value - threshold) >= 0
-        reason = f"{value:.4g}, {word} {threshold:.4g} is asked for"
+        reason = f"{value:.4g}, {word} {threshold:.4g} is required"
         return result(
             rule,
             Decision.PROMOTE if good else Decision.REJECT,
@@ -81,7 +81,7 @@ def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
         good = sample.mean >= null
         decision = Decision.PROMOTE if good else Decision.REJECT
         return result(
-            rule, decision, f"mean {interval}, {word} {threshold:.4g} is asked for", **numbers
+            rule, decision, f"mean {interval}, {word} {threshold:.4g} is required", **numbers
         )
     decision = _decision(case, sample, null, numbers["p"])
     said = {

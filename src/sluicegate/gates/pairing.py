@@ -35,7 +35,7 @@ def checked(evidence: Evidence, who: str) -> Evidence:
             raise EvidenceError(f"{who}: an example has no id or no group.")
         if set(row.scores) != names:
             raise EvidenceError(
-                f"{who}: example {row.id!r} lacks a score, or has one that others lack.",
+                f"{who}: example {row.id!r} lacks a score that others have, or has one that they lack.",
                 hint=_AGAIN,
             )
         for name, value in row.scores.items():
@@ -49,7 +49,7 @@ def checked(evidence: Evidence, who: str) -> Evidence:
             summary.mean, mean, rel_tol=1e-9, abs_tol=1e-9
         ):
             raise EvidenceError(
-                f"{who}: the summary of {name} is not that of its rows.", hint=_AGAIN
+                f"{who}: the summary of {name} does not match its rows.", hint=_AGAIN
             )
     return replace(evidence, rows=rows)
 

@@ -41,7 +41,7 @@ class Rule(Strict):
     @model_validator(mode="after")
     def _range_in_order(self) -> Rule:
         if len(set(self.metrics)) != len(self.metrics) or not all(self.metrics):
-            raise ValueError("metrics: each has a name, and none is named twice")
+            raise ValueError("metrics: every entry needs a name, and no name may occur twice")
         if self.range is not None and self.range[0] >= self.range[1]:
             raise ValueError("range: the smallest score must be below the largest")
         return self
@@ -68,8 +68,8 @@ class Approvals(Strict):
         able = sum(self.role in roles for roles in self.people.values())
         if able < self.required:
             raise ValueError(
-                f"approvals: {self.required} with role {self.role!r} required, {able} of people "
-                "hold it"
+                f"approvals: {self.required} with the role {self.role!r} required, but "
+                f"{able} of people have it"
             )
         return self
 

@@ -111,7 +111,7 @@ def requires(case: Case, rule: Rule) -> RuleResult:
         return result(rule, Decision.HOLD, f"nothing is recorded about {rule.fact}")
     if found.casefold() not in accepted:
         return result(
-            rule, Decision.HOLD, f"{rule.fact} is {found}; {' or '.join(accepted)} is asked for"
+            rule, Decision.HOLD, f"{rule.fact} is {found}; {' or '.join(accepted)} is required"
         )
     return result(rule, Decision.PROMOTE, f"{rule.fact} is {found}")
 
@@ -176,8 +176,8 @@ def check_rule(rule: Rule, where: str) -> None:
         raise ConfigError(f"{where}: rule {rule.name!r}: {rule.kind} takes no {field}.")
     if kind.allows_loss and not amount(rule.margin) > 0:
         raise ConfigError(
-            f"{where}: rule {rule.name!r}: margin must be above 0; "
-            "no sample shows a loss of exactly 0."
+            f"{where}: rule {rule.name!r}: margin must be above "
+            "0: no sample can show that the loss is exactly 0."
         )
     if rule.minimum_slice is not None and not rule.slice:
         raise ConfigError(

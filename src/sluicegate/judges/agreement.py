@@ -109,7 +109,7 @@ def weighted_kappa(
             do.
 
     Raises:
-        ValueError: a rating is none of the levels.
+        ValueError: a rating is not one of the levels.
 
     Example:
         >>> weighted_kappa([1, 2, 3, 1], [1, 2, 3, 3], "linear")
@@ -261,7 +261,7 @@ def _residual(values: Floats, control: Floats) -> Floats:
 def _places(values: Floats, scale: Floats) -> NDArray[np.intp]:
     found: NDArray[np.intp] = np.abs(np.subtract.outer(values, scale)).argmin(axis=1)
     if float(np.abs(scale[found] - values).max()) > 1e-9:
-        raise ValueError(f"a rating is none of the levels {scale.tolist()}")
+        raise ValueError(f"a rating is not one of the levels {scale.tolist()}")
     return found
 
 

@@ -33,7 +33,7 @@ def checks_of(
         Check(
             "enough rows",
             enough,
-            f"{known['groups']} independent rows, {params.minimum_groups} are asked for",
+            f"{known['groups']} independent rows, {params.minimum_groups} are required",
         ),
         Check("every row judged", not known["failed"], f"{known['failed']} rows without a verdict"),
         _at_least(
@@ -57,7 +57,7 @@ def checks_of(
     found.append(_at_least("same answer again", "self_consistency", measured, params.consistency))
     noticed, total = known["sentinels"] - len(missed), known["sentinels"]
     share = noticed / total if total else 0.0
-    said = f"{noticed} of {total} noticed, a share of {params.sentinels:g} is asked for"
+    said = f"{noticed} of {total} noticed, a share of {params.sentinels:g} is required"
     found.append(
         Check(
             "known-bad answers",
@@ -75,7 +75,7 @@ def _at_least(title: str, name: str, measured: Mapping[str, Interval], threshold
     return Check(
         title,
         found.low >= threshold,
-        f"{name} {_figures(found)}, at least {threshold:g} is asked for",
+        f"{name} {_figures(found)}, at least {threshold:g} is required",
     )
 
 

@@ -33,7 +33,9 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Reque
     """
     given, said = _split(criterion, row)
     if len(said) > MAX_CLAIMS:
-        raise Unjudgeable(f"the answer has {len(said)} claims, {MAX_CLAIMS} can be judged")
+        raise Unjudgeable(
+            f"the answer makes {len(said)} claims; at most {MAX_CLAIMS} can be judged"
+        )
     task = (
         f"The criterion:\n{criterion.text.strip()}\n\nThe answer is given as numbered claims, the "
         "texts that it is held "
@@ -63,11 +65,11 @@ def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Op
     words, supported = [], 0
     for number, verdict in enumerate(verdicts, start=1):
         if not isinstance(verdict, dict):
-            raise Unreadable(f"the verdict on claim {number} is no object")
+            raise Unreadable(f"the verdict on claim {number} is not an object")
         check_fields(verdict, _SUPPORTED)
         place = verdict["sentence"]
         if verdict["claim"] != number:
-            raise Unreadable(f"the verdict on claim {number} is missing or not in its place")
+            raise Unreadable(f"the verdict on claim {number} is missing or out of order")
         if not (1 <= place <= len(given) if verdict["supported"] else place == 0):
             raise Unreadable(
                 f"claim {number}: sentence {str(place)[:12]} does not exist or does not fit the "
@@ -86,7 +88,7 @@ def _split(criterion: Criterion, row: JudgeRow) -> tuple[list[str], list[str]]:
     said = [claim for label, text in parts if label == "answer" for claim in claims(text)]
     if not given or not said:
         raise Unjudgeable(
-            "there is no sentence to hold a claim against" if said else "the answer states nothing"
+            "there is no sentence to check a claim against" if said else "the answer states nothing"
         )
     return given, said
 

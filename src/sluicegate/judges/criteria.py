@@ -191,7 +191,7 @@ def criterion_path(folder: Path, metric: str) -> Path:
     name = metric.removeprefix(METRIC)
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{metric!r} names no criterion.",
+            f"{metric!r} is not the metric of a criterion.",
             hint="Write judge:<name> for prompts/judge_<name>.yaml.",
         )
     return folder / f"{PREFIX}{name}.yaml"

@@ -159,7 +159,7 @@ def _listed(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     if not isinstance(values, list):
         raise DataError(
             f"{path}: a list of objects was expected.",
-            hint="Or one object a line, in a .jsonl file.",
+            hint="Or use a .jsonl file with one object per line.",
         )
     yield from enumerate(values, start=1)
 
@@ -275,7 +275,7 @@ def _joined(before: LabelledRow, new: LabelledRow, where: str) -> LabelledRow:
     same_answer(before, new, where)
     if new.raters[0] in before.raters:
         raise DataError(
-            f"{where}: {new.raters[0] or 'nobody named'} labelled {new.row.id!r} twice.",
+            f"{where}: {new.raters[0] or 'an unnamed person'} labelled {new.row.id!r} twice.",
             hint="Name the person in `rater`, or take out one of the lines.",
         )
     return replace(before, labels=before.labels + new.labels, raters=before.raters + new.raters)

@@ -73,7 +73,7 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
         value = {**_BETTER, **_EQUAL}.get(text)
         if value is None:
             raise DataError(
-                f"{where}: {said!r} is no preference.", hint="Write output, other or tie."
+                f"{where}: {said!r} is not a preference.", hint="Write output, other or tie."
             )
         return value
     low, high = criterion.scale

@@ -39,11 +39,11 @@ def read_object(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
         {'score': 3}
         >>> read_object("-1", {"score": int})
         Traceback (most recent call last):
-        sluicegate.judges.parsing.Unreadable: the answer is no JSON object
+        sluicegate.judges.parsing.Unreadable: the answer is not a JSON object
     """
     value = _load(answer_of(text))
     if not isinstance(value, dict):
-        raise Unreadable("the answer is no JSON object")
+        raise Unreadable("the answer is not a JSON object")
     check_fields(value, fields)
     return value
 
@@ -75,7 +75,7 @@ def answer_of(text: str) -> str:
     thought = _THOUGHT.match(text)
     rest = (text[thought.end() :] if thought else text).strip()
     if rest.startswith("<think>"):
-        raise Unreadable("the thought before the answer does not end")
+        raise Unreadable("the reasoning before the answer has no end")
     fence = _FENCE.match(rest)
     return rest[fence.end() : -3].strip() if fence and rest.endswith("```") else rest
 
@@ -88,7 +88,7 @@ def read_score(value: int, low: int, high: int) -> int:
     """
     if not low <= value <= high:
         raise Unreadable(
-            f"the score {value if abs(value) < 10**12 else 'given'} is not in {low} to {high}"
+            f"the score {value if abs(value) < 10**12 else 'given'} is not between {low} and {high}"
         )
     return value
 
@@ -105,11 +105,11 @@ def read_token(text: str, low: int, high: int) -> int:
         4
         >>> read_token("-1", 0, 3)
         Traceback (most recent call last):
-        sluicegate.judges.parsing.Unreadable: the answer is no score: '-1'
+        sluicegate.judges.parsing.Unreadable: the answer is not a score: '-1'
     """
     digit = _DIGIT.fullmatch(text)
     if digit is None:
-        raise Unreadable(f"the answer is no score: {readable(text, 40)!r}")
+        raise Unreadable(f"the answer is not a score: {readable(text, 40)!r}")
     return read_score(int(digit[1]), low, high)
 
 
@@ -133,7 +133,7 @@ def _load(text: str) -> Any:
     except RecursionError as error:
         raise Unreadable("the answer is nested too deeply") from error
     except ValueError as error:  # not JSON, or a number too long to be one
-        raise Unreadable("the answer is no JSON object") from error
+        raise Unreadable("the answer is not a JSON object") from error
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,4 +144,4 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise Unreadable(f"{name} is no number")
+    raise Unreadable(f"{name} is not a number")

@@ -197,7 +197,7 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
         (3, '')
         >>> read_feedback("I give it 3 of 3", 0, 3)
         Traceback (most recent call last):
-        sluicegate.judges.parsing.Unreadable: the answer is no score: 'I give it 3 of 3'
+        sluicegate.judges.parsing.Unreadable: the answer is not a score: 'I give it 3 of 3'
     """
     answer = answer_of(text)
     if answer.startswith("{"):
@@ -216,7 +216,7 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
         criteria, evidence, number = "", "", answer
     if isinstance(number, str):
         if not _NUMBER.fullmatch(number):
-            raise Unreadable(f"the answer is no score: {readable(number, 40)!r}")
+            raise Unreadable(f"the answer is not a score: {readable(number, 40)!r}")
         number = int(number)
     reason = (
         f"Criteria: {readable(criteria)}\nSupporting Evidence: {readable(evidence)}"

@@ -58,7 +58,7 @@ def parts_of(criterion: Criterion, row: JudgeRow) -> list[tuple[str, str]]:
         sum(map(len, (row.source, row.output, row.other, *row.references, *row.inputs.values())))
         > MAX_SHOWN
     ):
-        raise Unjudgeable(f"the texts have over {MAX_SHOWN:,} characters")
+        raise Unjudgeable(f"the texts are longer than {MAX_SHOWN:,} characters")
     parts: list[tuple[str, str]] = []
     for name in criterion.shows:
         if name == "reference":

@@ -155,7 +155,7 @@ class Ledger:
             if epoch != expected_epoch:
                 raise StaleEpochError(
                     f"The champion is at epoch {epoch}, not {expected_epoch}: somebody else moved it.",
-                    hint="Judge the candidate again, against the champion of now.",
+                    hint="Judge the candidate again, against the current champion.",
                 )
             if guard is not None:
                 guard(reading.read(connection, release=to, moves=True), pointer)
@@ -223,7 +223,7 @@ class Ledger:
         )
         if pointer != expected:
             raise IntegrityError(
-                f"The champion pointer is {pointer}, the last recorded move says {expected}."
+                f"The champion pointer is {pointer}, but the last recorded move says {expected}."
             )
 
     def _check_witness(self, connection: sa.Connection) -> None:

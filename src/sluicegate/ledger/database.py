@@ -97,7 +97,7 @@ def check_schema(connection: sa.Connection) -> None:
     found = {row[0]: row[1] for row in connection.exec_driver_sql(query)}
     wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     if wrong:
-        raise IntegrityError(f"The ledger's trigger {wrong[0]} is not as it was made.")
+        raise IntegrityError(f"The ledger's trigger {wrong[0]} is not as it was created.")
 
 
 def translated(error: SQLAlchemyError) -> EnvironmentFailure:

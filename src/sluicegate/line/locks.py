@@ -29,8 +29,8 @@ def line_lock(
         BusyError: it did not end within `wait` seconds.
     """
     left = wait if until is None else max(0.0, until - time.time())
-    told = "another release, gate or retraining is at work; waiting ..."
-    late = "another release, gate or retraining is still at work."
+    told = "another release, gate or retraining is running; waiting ..."
+    late = "another release, gate or retraining is still running."
     with held(project, "line", wait=left, told=told) as got:
         if not got and until is not None:
             raise BudgetError(

@@ -158,7 +158,7 @@ def deploy(project: Project, *, progress: Progress = silent) -> bool:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise EnvironmentFailure(
-            "`prefect deploy` did not end within 120 s.", hint="Run `sluice up` again."
+            "`prefect deploy` did not finish within 120 s.", hint="Run `sluice up` again."
         ) from error
     if done.returncode != 0 or request(known, timeout=60.0) is None:
         raise EnvironmentFailure(

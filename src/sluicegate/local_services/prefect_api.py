@@ -61,7 +61,7 @@ def prepare_for_worker(api: str) -> None:
     for deployment in DEPLOYMENTS:
         left = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
         for run in _runs(api, deployment, state=left):
-            why = "The worker was gone when the servers started again."
+            why = "The worker had stopped when the servers started again."
             set_state(api, run["id"], "CRASHED", why)
         due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}}
         runs = [run for run in _runs(api, deployment, **due) if run["state"]["name"] != RESUMING]

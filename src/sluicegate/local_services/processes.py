@@ -175,7 +175,7 @@ def lock(project: Project, wait: float) -> Iterator[None]:
         held.acquire()
     except Timeout as error:
         raise BusyError(
-            "another `sluice up` or `sluice down` is at work here.", hint="Wait for it to end."
+            "another `sluice up` or `sluice down` is running here.", hint="Wait for it to end."
         ) from error
     except OSError as error:
         raise EnvironmentFailure(

@@ -171,7 +171,7 @@ def score_many(
 def _check_reference(metric: Metric, references: Sequence[str], where: str = "") -> None:
     if metric.needs_reference and not any(reference.strip() for reference in references):
         raise EvidenceError(
-            f"{where}{metric.name} needs a reference and there is none.",
+            f"{where}{metric.name} needs a reference, but there is none.",
             hint="Give the row a reference, or name metrics that need none.",
         )
 

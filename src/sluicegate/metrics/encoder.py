@@ -172,7 +172,7 @@ def encoder_folder(path: str = "") -> Path:
         folder = Path(found.origin).parent / "model"
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{folder} holds no encoder.",
+            f"{folder} contains no encoder.",
             hint="It needs config.json, a tokenizer and *.safetensors.",
         )
     return folder

@@ -103,7 +103,7 @@ def open_likelihood(path: str) -> CausalLikelihood:
     folder = Path(path)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{folder} holds no language model.",
+            f"{folder} contains no language model.",
             hint="It needs config.json, a tokenizer, *.safetensors.",
         )
     from transformers import AutoModelForCausalLM, AutoTokenizer

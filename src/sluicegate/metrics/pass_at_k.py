@@ -25,7 +25,7 @@ def pass_at_k(tried: int, passed: int, k: int) -> float:
         (0.30000000000000004, 1.0)
     """
     if not (1 <= k <= tried and 0 <= passed <= tried):
-        raise EvidenceError(f"pass@{k} cannot be told from {passed} of {tried} programs.")
+        raise EvidenceError(f"pass@{k} is undefined for {passed} of {tried} programs.")
     if tried - passed < k:
         return 1.0
     return -math.expm1(
@@ -44,5 +44,5 @@ def mean_pass_at_k(results: Sequence[tuple[int, int]], k: int) -> float:
         0.75
     """
     if not results:
-        raise EvidenceError("pass@k of no problem cannot be told.")
+        raise EvidenceError("pass@k is undefined for zero problems.")
     return math.fsum(pass_at_k(tried, passed, k) for tried, passed in results) / len(results)

@@ -46,7 +46,7 @@ def read_problem(reference: str) -> Problem:
         parts = [value[name] for name in ("prompt", "entry_point", "test")]
     except (ValueError, KeyError, TypeError) as error:
         raise EvidenceError(
-            f"a reference holds no tests: {reference[:60]!r}",
+            f"a reference contains no tests: {reference[:60]!r}",
             hint='pass_at_1 needs {"prompt": ..., "entry_point": ..., "test": ...} as JSON, the form of HumanEval.',
         ) from error
     if not all(isinstance(part, str) for part in parts) or not parts[1].isidentifier():

@@ -24,7 +24,7 @@ LARGEST_MESSAGE = 8 * 2**20
 
 
 class CandidateError(Exception):
-    """The candidate raised, died, or returned something that is no plain value."""
+    """The candidate raised, died, or returned something that is not a plain value."""
 
 
 class BrokenTests(Exception):
@@ -63,7 +63,7 @@ def encode(value: Any) -> Any:
     for tag, kind in _TAGS.items():
         if isinstance(value, kind):
             return {tag: [encode(item) for item in value]}
-    raise TypeError(f"a {type(value).__name__} is no plain value")
+    raise TypeError(f"a {type(value).__name__} is not a plain value")
 
 
 def decode(value: Any) -> Any:
@@ -156,7 +156,7 @@ def _function(programs: list[str], name: str) -> Callable[..., Any]:
     exec(code, space)
     function = space[name]
     if not callable(function):
-        raise TypeError(f"{name} is no function")
+        raise TypeError(f"{name} is not a function")
     return function  # type: ignore[no-any-return]
 
 
@@ -209,7 +209,7 @@ def _talk(step: Callable[[], Any]) -> Any:
     except (OSError, EOFError) as error:
         raise CandidateError("the program ended") from error
     except (ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        raise CandidateError(f"the program's reply is no plain value: {error}"[:300]) from error
+        raise CandidateError(f"the program's reply is not a plain value: {error}"[:300]) from error
 
 
 def _raised(name: str, text: str) -> Exception:

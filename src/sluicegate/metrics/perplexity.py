@@ -69,7 +69,7 @@ def corpus_perplexity(model: Likelihood, texts: Sequence[str]) -> float:
     found = _surprise(model, texts)
     tokens = sum(count for _, count in found)
     if not tokens:
-        raise EvidenceError("the perplexity of no text cannot be told.")
+        raise EvidenceError("perplexity is undefined for zero texts.")
     return min(
         math.exp(min(math.fsum(nats for nats, _ in found) / tokens, 30.0)), HIGHEST_PERPLEXITY
     )
@@ -82,7 +82,7 @@ def _surprise(model: Likelihood, texts: Sequence[str]) -> list[tuple[float, int]
     if len(found) != len(real) or not all(
         math.isfinite(value) and value <= 0 for value, _ in found
     ):
-        raise EvidenceError("the language model returned something that is no log-likelihood.")
+        raise EvidenceError("the language model returned something that is not a log-likelihood.")
     values = iter(found)
     surprise = ((-value, tokens) for value, tokens in values)
     return [next(surprise) if text.strip() else (0.0, 0) for text in texts]

@@ -131,7 +131,7 @@ def as_number(value: Any, name: str) -> float:
             return as_number(value[0], name)
         if isinstance(value, list) and len(value) == 1:
             return as_number(value[0], name)
-        raise EvidenceError(f"{name} returned {len(value)} values where one was asked for.")
+        raise EvidenceError(f"{name} returned {len(value)} values where one was expected.")
     if hasattr(value, "rationale") and hasattr(value, "value"):  # an MLflow Feedback
         if getattr(value, "error", None) is not None:
             raise EvidenceError(f"{name} reports an error: {str(value.error)[:300]}")
@@ -144,7 +144,7 @@ def as_number(value: Any, name: str) -> float:
         or not math.isfinite(number := float(value))
     ):
         raise EvidenceError(
-            f"{name} returned {str(value)[:80]!r}, which is no score.",
+            f"{name} returned {str(value)[:80]!r}, which is not a score.",
             hint="A number, or yes and no.",
         )
     return number

@@ -222,7 +222,7 @@ def _hub_snapshot(hub: str, name: str, say: Say) -> Path:
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"base model {name}: {hub} cannot be had: {reason}",
+            f"base model {name}: {hub} cannot be downloaded: {reason}",
             hint="Give a local `path:` in registry/models.yaml, "
             "or run once with network and without HF_HUB_OFFLINE.",
         ) from error

@@ -259,7 +259,7 @@ def read_key(spec: EndpointSpec, name: str) -> Key:
         )
     if not (key.text.isascii() and key.text.isprintable() and " " not in key.text):
         raise ConfigError(
-            f"{where} holds something that cannot be an API key.", hint="Set it anew."
+            f"{where} contains something that cannot be an API key.", hint="Set it again."
         )
     return key
 

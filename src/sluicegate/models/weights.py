@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
 from sluicegate.engines import BATCH_TOKENS, Engine, open_engine
+from sluicegate.errors import local_packages
 from sluicegate.generating import Failure, Messages, Reply, Request, Took
 from sluicegate.hashing import digest_folder, digest_value
 from sluicegate.models.base_models import LoadedBase, resolve_base
@@ -52,7 +53,8 @@ class WeightsModel:
         """`float32` or `bfloat16`."""
         from sluicegate.engines.loading import choose_dtype
 
-        return choose_dtype(self._asked_dtype, exact=True)
+        with local_packages():
+            return choose_dtype(self._asked_dtype, exact=True)
 
     @cached_property
     def identity(self) -> str:

@@ -82,7 +82,7 @@ def _row(where: str, line: bytes) -> dict[str, str]:
         raise DataError(f"{where}: an object was expected.")
     for field in ("prompt", "response"):
         if not isinstance(value.get(field), str):
-            raise DataError(f"{where}: {field} is missing or not a text.")
+            raise DataError(f"{where}: {field} is missing or is not text.")
     row = {"prompt": value["prompt"], "response": value["response"]}
     group = value.get("group")
     if isinstance(group, str | int):

@@ -60,7 +60,7 @@ def anchor_in_git(project: Project) -> str:
         write_tag(project.root, name, f"Head of the ledger {sequence}:{digest}")
     elif known.hash != digest:
         raise IntegrityError(
-            f"The git tag {name} holds another hash: the ledger was rewritten since."
+            f"The git tag {name} has another hash: the ledger has been rewritten since."
         )
     return name
 
@@ -185,5 +185,5 @@ def _lost(ledger: Ledger, anchors: Iterable[Anchor]) -> list[Anchor]:
 def _anchor(where: str, text: str) -> Anchor:
     found = _HEAD.search(text)
     if found is None:
-        raise IntegrityError(f"{where} holds no head of a ledger: {text[:80]!r}.")
+        raise IntegrityError(f"{where} does not contain the head of a ledger: {text[:80]!r}.")
     return Anchor(where, int(found[1]), found[2])

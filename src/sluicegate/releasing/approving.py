@@ -75,7 +75,7 @@ class Standing:
         note = "; it was rolled back after it had served" if self.out else ""
         if not self.missing:
             given = f"approved by {', '.join(self.given)}"
-            return (given if self.given else "no approval is asked for") + note
+            return (given if self.given else "no approval is required") + note
         what = wanted(self.missing, self.role)
         if self.over:
             return f"{what} did not come until {self.until[:16]} UTC{note}"
@@ -128,11 +128,11 @@ def approve(
     entries, champion = ledger.entries(release=release), ledger.champion()
     version = registered_version(entries, release)
     if champion is not None and champion.release == release:
-        raise ReleaseError(f"Version {version} serves already.")
+        raise ReleaseError(f"Version {version} already serves.")
     verdict = verdict_in_force(entries, champion, release=release, policy=policy.digest)
     if shown is not None and shown != verdict.sequence:
         raise NotApprovedError(
-            f"Version {version} was judged again since.", hint="Read the new verdict first."
+            f"Version {version} has been judged again since.", hint="Read the new verdict first."
         )
     names = logins(project.root) if via == "cli" else ()
     may_approve(entries, release=release, approvals=approvals, person=person, logins=names)
@@ -155,7 +155,7 @@ def approve(
 def _asked(policy: Policy) -> Approvals:
     if policy.approvals is None:
         raise ReleaseError(
-            "The policy asks for no approval.",
+            "The policy does not ask for approvals.",
             hint="`sluice promote` goes ahead, or add `approvals` to gates.yaml.",
         )
     return policy.approvals
@@ -296,7 +296,7 @@ def _from_tag(
     project: Project, release: str, key: str, value: str, tags: Mapping[str, str]
 ) -> LedgerEntry:
     if value.strip().casefold() in NO:
-        raise NotApprovedError(f"the value {value!r} is no approval; write your reason.")
+        raise NotApprovedError(f"the value {value!r} is not an approval; write your reason.")
     shown = tags.get(VERDICT_TAG, "")
     if not shown.isdigit():
         raise NotApprovedError("this version shows no verdict.")

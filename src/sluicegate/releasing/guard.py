@@ -64,10 +64,10 @@ def verdict_in_force(
         )
     if found["champion"] != champion.release or found["judged_epoch"] != champion.epoch:
         raise NotApprovedError(
-            f"{short} was judged against another champion than the one of now.", hint=_JUDGE
+            f"{short} was judged against a champion that has been replaced since.", hint=_JUDGE
         )
     if found["policy"] != policy:
-        raise NotApprovedError(f"The policy changed since {short} was judged.", hint=_JUDGE)
+        raise NotApprovedError(f"The policy has changed since {short} was judged.", hint=_JUDGE)
     return verdict
 
 
@@ -135,7 +135,7 @@ def may_approve(
     others = _askable(entries, release, approvals, [])
     if person not in approvals.people:
         raise NotApprovedError(
-            f"The policy knows no person called {person!r}.",
+            f"The policy names nobody called {person!r}.",
             hint=f"{others} `sluice approve --as NAME`.",
         )
     if approvals.role not in approvals.people[person]:
@@ -212,7 +212,7 @@ def may_roll_back(
         ReleaseError: it never did, or nothing serves.
     """
     if champion is None:
-        raise ReleaseError("Nothing serves, so there is nothing to roll back.")
+        raise ReleaseError("There is no champion, so there is nothing to roll back.")
     if not any(entry.kind in MOVES and entry.release == release for entry in entries):
         raise ReleaseError(
             f"{release[:12]} never served; only a former champion can be rolled back to."
@@ -229,7 +229,7 @@ def may_bootstrap(
     """
     registered_version(entries, release)
     if champion is not None or any(entry.kind in MOVES for entry in entries):
-        raise ReleaseError("A release serves already; the next one needs a verdict.")
+        raise ReleaseError("There is a champion already; the next release needs a verdict.")
 
 
 def rolled_back(entries: Sequence[LedgerEntry], release: str) -> bool:

@@ -100,7 +100,8 @@ def promote(
         )
         if verdict.payload["verdict"] != payload["verdict"]:
             raise StaleEpochError(
-                "Another verdict was recorded meanwhile.", hint="Run `sluice promote` again."
+                "Another verdict has been recorded in the meantime.",
+                hint="Run `sluice promote` again.",
             )
 
     epoch = champion.epoch if champion else 0
@@ -167,7 +168,7 @@ def rollback(
     ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
     if champion is None:
-        raise ReleaseError("Nothing serves, so there is nothing to roll back.")
+        raise ReleaseError("There is no champion, so there is nothing to roll back.")
     entries = ledger.entries()
     moves = [entry for entry in entries if entry.kind in MOVES]
     target = before_champion(moves) if to is None else _served(moves, to)

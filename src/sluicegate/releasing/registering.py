@@ -183,7 +183,7 @@ def judge(
         tracking: when given, with `model`, the version's description becomes `markdown` and its
             tags name the verdict.
         nothing_serves: the verdict compares with a release that never served (the merge base's,
-            where the ledger has no champion yet). It is recorded and counts as an evaluation of the
+            where the ledger has no champion yet). It is recorded and counts as an evaluation on the
             golden set; nothing can be promoted on it.
 
     Raises:
@@ -224,7 +224,7 @@ def judge(
         try:
             _tell(tracking, model, version, entry, verdict, markdown)
         except TrackingError as error:
-            warnings = (f"MLflow was not told the verdict: {error}",)
+            warnings = (f"MLflow does not know the verdict yet: {error}",)
     return Judgement(verdict, version, entry, warnings)
 
 

@@ -59,7 +59,7 @@ def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) ->
         730.0
     """
     if throughput <= 0:
-        raise ValueError(f"a throughput of {throughput} answers nothing")
+        raise ValueError(f"a throughput of {throughput} means that nothing is answered")
     hours = assumed.requests_per_month * answer_tokens / throughput / 3600 / assumed.utilisation
     if assumed.always_on:
         hours = MONTH * max(1, math.ceil(hours / MONTH))

@@ -67,7 +67,7 @@ def quoted(text: str) -> str:
     for mark in ("'", '"'):
         if mark not in text:
             return f"{mark}{text}{mark}"
-    raise TrackingError(f"MLflow cannot search for {text!r}: it holds both kinds of quotes.")
+    raise TrackingError(f"MLflow cannot search for {text!r}: it contains both kinds of quotes.")
 
 
 def quiet() -> None:

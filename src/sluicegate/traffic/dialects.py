@@ -68,7 +68,7 @@ def texts_of(attributes: Attributes, events: Events, *, dropped: bool) -> tuple[
             raise DataError("the answer holds no text.")
         return prompt, response
     raise DataError(
-        "it has neither a prompt nor an answer: capturing content is off, or goes to log records."
+        "it has neither a prompt nor an answer: content is not captured, or goes to log records."
     )
 
 

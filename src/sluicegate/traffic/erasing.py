@@ -80,6 +80,6 @@ def empty_log(engine: sa.Engine) -> None:
         ) from error
     if busy:
         raise BusyError(
-            "The rows are erased, but a reader keeps their bytes in the write-ahead log.",
-            hint="Run it again when nobody reads.",
+            "The rows are erased, but a reader still keeps their bytes in the write-ahead log.",
+            hint="Run it again when nobody is reading.",
         )

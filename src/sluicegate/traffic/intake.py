@@ -83,7 +83,7 @@ def traffic_router(
         value = await _json(request, body_limit)
         given = value if isinstance(value, list) else [value]
         if len(given) > most_rows:
-            raise HTTPException(413, f"{len(given)} rows; at most {most_rows} a request.")
+            raise HTTPException(413, f"{len(given)} rows; at most {most_rows} per request.")
         return await run_in_threadpool(_answer, lambda: _write(log, given), 201)
 
     @router.post("/feedback", dependencies=guarded, status_code=201)
@@ -240,5 +240,5 @@ def _time(name: str, text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise DataError(
-            f"{name}: {text[:60]!a} is no time.", hint="Give ISO 8601 with a zone."
+            f"{name}: {text[:60]!a} is not a time.", hint="Give ISO 8601 with a zone."
         ) from error

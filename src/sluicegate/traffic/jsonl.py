@@ -92,13 +92,13 @@ def parse(text: bytes) -> Any:
             text.decode("utf-8-sig"), parse_constant=_no_number, object_pairs_hook=_unique
         )
     except RecursionError as error:
-        raise DataError("not JSON: nested too deep.") from error
+        raise DataError("not JSON: nested too deeply.") from error
     except ValueError as error:
         raise DataError(f"not JSON: {str(error)[:200]!a}") from error
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

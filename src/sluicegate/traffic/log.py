@@ -72,7 +72,9 @@ class TrafficLog:
                 hint="Use sqlite or postgresql.",
             )
         if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-            raise ConfigError("a traffic log in memory would lose its rows.", hint="Name a file.")
+            raise ConfigError(
+                "a traffic log in memory would be lost when the process ends.", hint="Name a file."
+            )
         self._url = url
         self._file = Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
         self._key_file = key_file or (self._file.with_name("traffic.key") if self._file else None)
@@ -247,9 +249,7 @@ class TrafficLog:
             UsageError: neither was given.
         """
         if not user and before is None:
-            raise UsageError(
-                "nothing says which rows to forget.", hint="Give a user, a time, or both."
-            )
+            raise UsageError("say which rows to forget.", hint="Give a user, a time, or both.")
         person = self._person(checked_name("user", user, limit=MAX_USER)) if user else ""
         erased = erasing.forget(self._transaction, user=person, before=before)
         assert self._engine is not None
@@ -310,7 +310,7 @@ class TrafficLog:
                 raise IntegrityError(
                     "The key for user names is not the one that this log was written with.",
                     hint=f"Restore {self._key_file or people.KEY_VARIABLE}: "
-                    "with another one nobody could be forgotten.",
+                    "with another key nobody's rows could be found and erased.",
                 )
             self._key = key
         return people.hashed(name, self._key)

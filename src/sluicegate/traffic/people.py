@@ -65,7 +65,7 @@ def read_key(path: Path | None) -> bytes:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     if path is None:
         raise ConfigError(
-            "user names are hashed with a key, and this database has none.",
+            "user names are hashed with a key, but this database has none.",
             hint=f"Set {KEY_VARIABLE} to the same random text on every machine.",
         )
     try:

@@ -273,7 +273,7 @@ def _read_time(value: object, now: datetime) -> datetime:
     except (ValueError, OverflowError, OSError):
         pass
     raise DataError(
-        f"time: {_shown(value)} is no time.",
+        f"time: {_shown(value)} is not a time.",
         hint="Give ISO 8601 with a zone, or seconds since 1970.",
     )
 

@@ -73,7 +73,7 @@ def run(
     held, _ = tokenise(tokenizer, validation, longest)
     if not rows:
         raise DataError(
-            f"no row to train on: {len(train)} given, {skipped} of more than {longest} tokens.",
+            f"no row to train on: {len(train)} given, {skipped} with more than {longest} tokens.",
             hint="The bound is the smaller of tune.max_tokens and the base's context.",
         )
     with torch.random.fork_rng():

@@ -108,7 +108,7 @@ def _run_until(
             stage = _interrupt(process)
             raise BudgetError(
                 f"the time is up; {f'the stage {stage} was' if stage else 'the pipeline was'} "
-                "still at work.",
+                "still running.",
                 hint="Run again with more time; finished stages, training checkpoints and answers "
                 "are kept.",
             ) from None

@@ -79,7 +79,7 @@ def run_selection(run: Run, names: Sequence[str] = ()) -> Selection:
     metric = find_metric(plan.quality)
     if metric.describes:
         raise ConfigError(
-            f"registry/{PLAN}: quality: {plan.quality} says how a text is, not how good.",
+            f"registry/{PLAN}: quality: {plan.quality} describes a text; it does not say how good it is.",
             hint="Name another metric.",
         )
     _golden(project, plan)

@@ -34,7 +34,7 @@ def judge_specs(project: Project, names: Sequence[str]) -> dict[str, ModelSpec]:
         if name not in models:
             raise ConfigError(
                 f"{path}: there is no model {name!r}, which a judge names.",
-                hint=f"Listed are: {', '.join(models)}.",
+                hint=f"Known models: {', '.join(models)}.",
             )
     return {name: models[name] for name in names}
 

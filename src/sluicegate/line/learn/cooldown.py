@@ -51,7 +51,7 @@ def claim(run: Run, cause: str = "by hand", *, force: bool = False) -> Iterator[
     project, cooldown = run.project, run.params.monitor.cooldown_hours * 3600
     with held(project, "retraining") as got:
         if not got:
-            yield Claim("another retraining is at work")
+            yield Claim("another retraining is running")
             return
         before, now = last_retraining(project), time.time()
         refused = "" if force else _refused(before, cooldown, now)

@@ -117,7 +117,7 @@ def _source(run: Run) -> tuple[SourceSpec, Fields] | None:
         )
     if not fields.id or not fields.group or fields.slices:
         raise ConfigError(
-            f"{where}.fields: id and group are needed, and slices are not known of traffic."
+            f"{where}.fields: id and group are needed, and slices are not allowed: traffic has none."
         )
     return spec, fields
 

@@ -43,5 +43,5 @@ def run_stage(run: Run, name: str) -> None:
         UsageError: there is no such stage.
     """
     if name not in STAGES:
-        raise UsageError(f"no stage {name!r}.", hint=f"Stages: {', '.join(STAGES)}")
+        raise UsageError(f"there is no stage {name!r}.", hint=f"Stages: {', '.join(STAGES)}")
     import_module(STAGES[name].module).stage(run)

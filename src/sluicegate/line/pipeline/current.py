@@ -10,7 +10,7 @@ from sluicegate.line.run import Run
 from sluicegate.records import Evidence, judged_metric
 
 _HINT = (
-    "Run `sluice release` or `sluice gate` again. Where that does not help, evaluate in dvc.yaml does not watch "
+    "Run `sluice release` or `sluice gate` again. If that does not help, let the stage evaluate in dvc.yaml watch "
     "`metrics` of build/inputs.json."
 )
 
@@ -27,7 +27,7 @@ def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence
     """
     if evidence.release != release:
         raise EvidenceError(
-            f"the evaluation is of the release {evidence.release[:12]}, and {release[:12]} is registered.",
+            f"the evaluation is of release {evidence.release[:12]}, but {release[:12]} is registered.",
             hint=_HINT,
         )
     names, project = run.params.evaluate.metrics, run.project
@@ -47,4 +47,4 @@ def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence
         }
         current = evidence.metrics == configuration(plain_metrics(names), digests)
     if not current:
-        raise EvidenceError("the evaluation was not made by the metrics of today.", hint=_HINT)
+        raise EvidenceError("the evaluation was not made with the current metrics.", hint=_HINT)

@@ -45,7 +45,7 @@ def check(
     champion = run.champion
     if champion is None:
         raise UsageError(
-            "nothing serves yet: there is nothing to watch.",
+            "there is no champion yet, so there is nothing to watch.",
             hint="`sluice release` makes a champion.",
         )
     window = window_of(run, hours=hours, last=last, file=file, release=champion.release)

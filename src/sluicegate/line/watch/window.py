@@ -148,9 +148,7 @@ def window_of(
         UsageError: more than one of `hours`, `last`, `file`, one that is not positive, or no such file.
     """
     if sum(value is not None for value in (hours, last, file)) > 1:
-        raise UsageError(
-            "hours, last and file name three different windows.", hint="Give one of them."
-        )
+        raise UsageError("hours, last and file exclude each other.", hint="Give one of them.")
     if (hours is not None and not 0 < hours <= 24 * 3660) or (last is not None and last < 1):
         raise UsageError("a window needs a number above 0.")
     if file is not None and not file.is_file():
@@ -239,8 +237,8 @@ def champion_reference(run: Run, champion: Champion) -> Path:
         if _sound(path):
             return path
     raise IntegrityError(
-        f"nothing here says what version {champion.version} answers on the golden set.",
-        hint="Run `sluice release`: it evaluates the champion anew.",
+        f"there is no record of what version {champion.version} answered on the golden set.",
+        hint="Run `sluice release`: it evaluates the champion again.",
     )
 
 
