@@ -16,7 +16,7 @@ from typing import Any
 
 from sluicegate.errors import NotApprovedError, ReleaseError
 from sluicegate.gates import load_policy
-from sluicegate.gates.policy import Approvals
+from sluicegate.gates.policy import Approvals, Policy
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
 from sluicegate.records import LedgerEntry
@@ -124,11 +124,7 @@ def approve(
     """
     ledger = ledger_to_write(project, tracking, model)
     policy = load_policy(project.registry / "gates.yaml")
-    if policy.approvals is None:
-        raise ReleaseError(
-            "The policy does not ask for approvals.",
-            hint="`sluice promote` goes ahead, or add `approvals` to gates.yaml.",
-        )
+    approvals = _asked(policy)
     entries, champion = ledger.entries(release=release), ledger.champion()
     version = registered_version(entries, release)
     if champion is not None and champion.release == release:
@@ -139,12 +135,12 @@ def approve(
             f"Version {version} has been judged again since.", hint="Read the new verdict first."
         )
     names = logins(project.root) if via == "cli" else ()
-    may_approve(entries, release=release, approvals=policy.approvals, person=person, logins=names)
-    for entry in consents(entries, verdict, policy.approvals):
+    may_approve(entries, release=release, approvals=approvals, person=person, logins=names)
+    for entry in consents(entries, verdict, approvals):
         if entry.actor == person:
             return entry
     payload = {
-        **_approved(verdict, person, policy.approvals.role),
+        **_approved(verdict, person, approvals.role),
         "reason": reason,
         "via": via,
         "entered_by": entered_by,
@@ -154,6 +150,15 @@ def approve(
     return ledger.append(
         "approval", release, person, payload, unless_same=("verdict_entry", "person")
     )
+
+
+def _asked(policy: Policy) -> Approvals:
+    if policy.approvals is None:
+        raise ReleaseError(
+            "The policy does not ask for approvals.",
+            hint="`sluice promote` goes ahead, or add `approvals` to gates.yaml.",
+        )
+    return policy.approvals
 
 
 def _approved(verdict: LedgerEntry, person: str, role: str) -> dict[str, Any]:

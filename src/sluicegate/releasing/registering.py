@@ -94,11 +94,9 @@ def register(
         description=description,
     )
     payload = {
-        "version": version,
-        "manifest": digest_value(stored.manifest),
-        "model": model,
-        "run_id": run_id,
+        **{"version": version, "model": model, "run_id": run_id},
         **stored.manifest,
+        "manifest": digest_value(stored.manifest),
         "prompt_name": stored.prompt.name,
         "authors": list(authors),
         "by": list(logins(project.root)),
@@ -179,23 +177,20 @@ def judge(
     markdown: str = "",
     nothing_serves: bool = False,
 ) -> Judgement:
-    """Record `verdict` against the champion of now; the same verdict in the same reign is recorded
-    once.
+    """Record `verdict` against the champion of now; once in a reign.
 
     Args:
         tracking: when given, with `model`, the version's description becomes `markdown` and its
             tags name the verdict.
         nothing_serves: the verdict compares with a release that never served (the merge base's,
-            where the ledger has no
-            champion yet). It is recorded and counts as an evaluation on the golden set; nothing can
-            be promoted on it.
+            where the ledger has no champion yet). It is recorded and counts as an evaluation on the
+            golden set; nothing can be promoted on it.
 
     Raises:
         ReleaseError: the candidate is not registered.
         StaleEpochError: the verdict is about a champion that no longer serves.
         EvidenceError: the evidence that it names is not in the store; see `keep_evidence`.
-        IntegrityError: another ledger is known than the one that is there, or the evidence is
-            damaged.
+        IntegrityError: another ledger is known than the one there, or the evidence is damaged.
     """
     ledger = ledger_to_write(project, tracking, model)
     for digest in filter(None, (verdict.evidence, verdict.champion_evidence)):
