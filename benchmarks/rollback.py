@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sluicegate.config import Params, load
+from sluicegate.config import Params
 from sluicegate.gates import load_policy
 from sluicegate.hashing import digest_value
 from sluicegate.ledger import Ledger
@@ -39,6 +39,7 @@ from sluicegate.releasing import (
     store_release,
 )
 from sluicegate.tracking import Tracking
+from sluicegate.yaml_file import load
 
 BASE = "b" * 64
 POLICY = "rules: [{name: gain, kind: better_than_champion, metric: rougeL}]\n"

@@ -20,7 +20,7 @@ KINDS = {
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What the file holds, as `Evidence.plain()` says it, with the recorded digest."""
+    """What the file holds, as `Evidence.content()` says it, with the recorded digest."""
     table = pq.read_table(path)
     rows = []
     for record in table.to_pylist():

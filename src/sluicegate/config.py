@@ -1,27 +1,16 @@
-"""Files that people edit, read strictly: unknown fields, wrong types and missing files name file
-and field.
-"""
+"""The schemas of params.yaml and of the files under registry/."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sluicegate.errors import ConfigError
 from sluicegate.records import GenerationSettings
-from sluicegate.yaml_file import read_yaml as read_yaml
+from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
-Schema = TypeVar("Schema", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of all file schemas: frozen, no unknown field, no infinite number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GenerationParams(Strict):
@@ -349,21 +338,3 @@ class ModelsFile(Strict):
     """registry/models.yaml: the base models that a release may be built on."""
 
     models: dict[str, ModelSpec] = Field(min_length=1)
-
-
-def load(path: Path, schema: type[Schema]) -> Schema:
-    """Read a YAML file into `schema`.
-
-    Raises:
-        ConfigError: missing, malformed, or a field is unknown, missing or of the wrong type.
-    """
-    try:
-        return schema.model_validate(read_yaml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ConfigError(
-            f"{path}: {field}: {first['msg']}",
-            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the "
-            "fields.",
-        ) from error

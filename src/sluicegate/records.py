@@ -103,9 +103,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class ScoredExample:
-    """One golden row as answered by one release; `scores` has one finite number per metric,
-    `reasons` a judge's words.
-    """
+    """One golden row, answered: one finite score per metric, and in `reasons` a judge's words."""
 
     id: str
     group: str
@@ -119,7 +117,7 @@ class ScoredExample:
     reasons: Mapping[str, str] = field(default_factory=dict)
     first_token: float | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """As it is written and hashed; empty slices and reasons and an unknown time of the first
         token are left out.
         """
@@ -133,8 +131,7 @@ class ScoredExample:
 
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
-    """How one judge did on an evaluation: `digest` of judge, prompt and settings, rows scored and
-    rows that failed.
+    """How one judge did: `digest` of judge, prompt and settings; rows scored, and failed.
 
     A judge with a failed row has no scores in the evidence at all: a mean over the rest would be
     another one's mean. See `judged_metric` for the names of judges.
@@ -149,8 +146,7 @@ class JudgeUse:
 def judged_metric(name: str) -> str:
     """The metric whose scores come from the entry `name` of `Evidence.judges`.
 
-    That of a criterion, or a `module:attribute` of a project's own that asks a model and that
-    nobody can calibrate.
+    A name with a colon is a `module:attribute` that asks a model; nobody can calibrate that.
 
     Example:
         >>> judged_metric("coherence"), judged_metric("my_metrics:relevance")
@@ -161,9 +157,7 @@ def judged_metric(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Mean of one metric over the golden set with its 95 % interval; `n` rows, `groups` independent
-    groups.
-    """
+    """Mean of one metric over the golden set with its 95 % interval; `groups`: independent ones."""
 
     mean: float
     low: float
@@ -185,9 +179,7 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden digest under one metric configuration, per-example
-    scores kept.
-    """
+    """An evaluation of one release on one golden set by one metric configuration, row by row."""
 
     release: str
     golden: str
@@ -198,9 +190,9 @@ class Evidence:
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
 
-    def plain(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """As it is written and hashed; empty slices, reasons, judges and unscored are left out."""
-        return {**self.head(), "rows": [row.plain() for row in self.rows]}
+        return {**self.head(), "rows": [row.content() for row in self.rows]}
 
     def head(self) -> dict[str, Any]:
         """`plain()` without the rows."""
@@ -218,7 +210,7 @@ class Evidence:
         """SHA-256 of the canonical JSON of `plain()`, made row by row: 100,000 rows are never one
         text.
         """
-        return digest_with_rows(self.head(), "rows", (row.plain() for row in self.rows))
+        return digest_with_rows(self.head(), "rows", (row.content() for row in self.rows))
 
 
 class Decision(StrEnum):
@@ -236,10 +228,8 @@ class Decision(StrEnum):
 class RuleResult:
     """What one policy rule found.
 
-    `low`/`high` bound `value` at the rule's confidence; None where it has no meaning.
-
-    `slice` names the slice that the numbers are about, as `column=value`; empty for a rule on all
-    rows.
+    `low`/`high` bound `value` at the rule's confidence; None where it has no meaning. `slice` is
+    `column=value`, or empty for a rule on all rows.
     """
 
     name: str
@@ -266,8 +256,7 @@ class RuleResult:
 class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
-    It was evaluation number `look` on this golden set, of the `looks` that the policy allows, at
-    error rate `alpha`.
+    It was evaluation `look` of the `looks` allowed on this golden set, at error rate `alpha`.
     """
 
     decision: Decision
@@ -328,10 +317,7 @@ class DriftScore:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """A window of traffic against the reference profile.
-
-    `status`: OK, DRIFT or NO_DATA (counts as an alarm).
-    """
+    """Traffic against the reference profile. `status`: OK, DRIFT or NO_DATA (an alarm as well)."""
 
     status: str
     rows: int

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sluicegate.errors import ConfigError
 
+Schema = TypeVar("Schema", bound=BaseModel)
 MAX_YAML_BYTES = 4_000_000
 MAX_YAML_DEPTH = 64
 MAX_YAML_VALUES = 200_000
 """Values in one file, each alias counted with all that it stands for."""
+
+
+class Strict(BaseModel):
+    """Base of all file schemas: frozen, no unknown field, no infinite number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def load(path: Path, schema: type[Schema]) -> Schema:
+    """Read a YAML file into `schema`.
+
+    Raises:
+        ConfigError: missing, malformed, or a field is unknown, missing or of the wrong type.
+    """
+    try:
+        return schema.model_validate(read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ConfigError(
+            f"{path}: {field}: {first['msg']}",
+            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the "
+            "fields.",
+        ) from error
 
 
 def read_yaml(path: Path) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from sluicegate.config import Params, read_yaml
+from sluicegate.config import Params
 from sluicegate.errors import UsageError
 from sluicegate.line.pipeline import STAGES, run_stage
 from sluicegate.line.pipeline.fingerprint import stage_hash
 from sluicegate.line.run import Run, open_run
+from sluicegate.yaml_file import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PIPELINE: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]  # type: ignore[index]

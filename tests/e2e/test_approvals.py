@@ -22,7 +22,7 @@ from kept_evidence import kept
 from reviewed_project import at_the_keyboard
 from sluicegate import local_services as servers
 from sluicegate import releasing
-from sluicegate.config import Params, load
+from sluicegate.config import Params
 from sluicegate.gates import load_policy
 from sluicegate.ledger import Ledger
 from sluicegate.line.release.approve import waiting_tag
@@ -32,6 +32,7 @@ from sluicegate.prompts import load_prompt
 from sluicegate.records import Decision, GenerationSettings, Lineage, Verdict
 from sluicegate.scaffold import init
 from sluicegate.tracking import Tracking
+from sluicegate.yaml_file import load
 from soak_scale import SOAK
 
 POLICY = """

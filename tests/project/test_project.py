@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sluicegate.config import ModelsFile, Params, SourcesFile, load
+from sluicegate.config import ModelsFile, Params, SourcesFile
 from sluicegate.data import read_source
 from sluicegate.gates import load_policy
 from sluicegate.metrics import METRICS
 from sluicegate.prompts import list_prompts, load_prompt, render
+from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).parents[2]
 PARAMS = load(ROOT / "params.yaml", Params)

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from sluicegate.config import SourcesFile, load
+from sluicegate.config import SourcesFile
 from sluicegate.data import read_source
 from sluicegate.data.redaction import redact
 from sluicegate.personal_data import KINDS
+from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"

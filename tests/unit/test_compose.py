@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sluicegate.config import read_yaml
 from sluicegate.local_services import launches
 from sluicegate.local_services.processes import HOST
 from sluicegate.project import Project
+from sluicegate.yaml_file import read_yaml
 
 COMPOSE: dict[str, Any] = read_yaml(Path(__file__).parents[2] / "deploy" / "compose.yaml")
 OURS = ("prefect", "worker", "mlflow")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from sluicegate.config import SourceSpec, TuneParams, load
+from sluicegate.config import SourceSpec, TuneParams
 from sluicegate.data import read_examples, read_source, write_examples
 from sluicegate.errors import ConfigError, DataError, SluiceError
+from sluicegate.yaml_file import load
 
 CASES = Path(__file__).parents[1] / "cases"
 TURNS = [{"role": "customer", "text": "my bag\nis lost"}, {"role": "agent", "text": "Found it 🙂"}]

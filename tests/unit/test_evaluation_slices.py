@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import evidence_file
-from sluicegate.config import Params, SourcesFile, SourceSpec, load
+from sluicegate.config import Params, SourcesFile, SourceSpec
 from sluicegate.data import jsonl
 from sluicegate.data.examples import read_examples, write_examples
 from sluicegate.data.rows import fields_of, make_example
@@ -20,6 +20,7 @@ from sluicegate.evaluation import evaluate, read_evidence, write_evidence
 from sluicegate.gates import Policy, decide
 from sluicegate.hashing import digest_value
 from sluicegate.records import Decision, Evidence, Example, Generation
+from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).parents[2]
 FIELDS: dict[str, Any] = {"inputs": {"question": "q"}, "reference": "a"}

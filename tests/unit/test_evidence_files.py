@@ -79,7 +79,7 @@ def test_digest_is_the_one_it_was() -> None:
     """
     for evidence in (made(), replace(made(), judges={}), replace(made(), rows=())):
         assert (
-            evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.plain())
+            evidence.digest == digest_value(as_before(evidence)) == digest_value(evidence.content())
         )
     bare = replace(made(), rows=tuple(replace(row, slices={}, reasons={}) for row in made().rows))
     assert bare.digest == digest_value(as_before(bare))
@@ -94,8 +94,14 @@ def test_times_of_first_tokens(tmp_path: Path) -> None:
         for row, time in zip(made().rows, (0.5, None, 0.0, 0.25, None), strict=True)
     ]
     timed = replace(made(), rows=tuple(rows))
-    assert ["first_token" in row.plain() for row in timed.rows] == [True, False, True, True, False]
-    assert timed.digest == digest_value(timed.plain()) != made().digest
+    assert ["first_token" in row.content() for row in timed.rows] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert timed.digest == digest_value(timed.content()) != made().digest
     write_evidence(tmp_path / "e.parquet", timed)
     assert read_evidence(tmp_path / "e.parquet") == timed
     broken = replace(timed, rows=(replace(rows[0], first_token=math.nan), *rows[1:]))
@@ -168,7 +174,7 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     pd.DataFrame({"id": ["a"]}).to_parquet(path)
     with pytest.raises(IntegrityError, match="not an evidence file"):
         read_evidence(path)
-    path.write_text(json.dumps({**made().plain(), "digest": made().digest}))
+    path.write_text(json.dumps({**made().content(), "digest": made().digest}))
     with pytest.raises(IntegrityError, match="cannot be read") as caught:
         read_evidence(path)
     assert "evaluate" in caught.value.hint

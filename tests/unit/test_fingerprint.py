@@ -15,7 +15,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import criterion, model
 from sluicegate import releasing
-from sluicegate.config import read_yaml
 from sluicegate.data.examples import write_examples
 from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation import evaluate
@@ -30,6 +29,7 @@ from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Lineage
 from sluicegate.scaffold import init
+from sluicegate.yaml_file import read_yaml
 
 METRIC = "def polite(source, output, references):\n    return float('please' in output)\n"
 GOLDEN = [Example(f"e{n}", f"g{n}", {"conversation": f"Order {n}"}, ("late",), "t") for n in (1, 2)]

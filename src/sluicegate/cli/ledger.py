@@ -56,10 +56,11 @@ def rollback(to: int | None, reason: str, as_json: bool) -> None:
     Its stored bytes are verified first. Works with MLflow, Prefect and git out of reach.
     """
     from sluicegate import releasing
-    from sluicegate.config import Params, load
+    from sluicegate.config import Params
     from sluicegate.errors import ConfigError
     from sluicegate.line.run import actor, open_tracking
     from sluicegate.project import find_project
+    from sluicegate.yaml_file import load
 
     project = find_project()
     try:

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sluicegate.config import read_yaml
 from sluicegate.errors import ConfigError, EvidenceError, MissingExtraError
 from sluicegate.evaluation.benchmark_runs import RANGES, BenchmarkRun
 from sluicegate.evaluation.scoring import summarise
 from sluicegate.hashing import digest_value
 from sluicegate.records import Evidence, ScoredExample
+from sluicegate.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from sluicegate.models import LoadedBase

@@ -58,7 +58,8 @@ def evaluate(
     table = {name: find_metric(name) for name in metrics}
     asks = asks_model(table, asking or {})
     scores, unscored = _computed(table, asks, golden, outputs)
-    opinions = {
+    uses = {one.metric.removeprefix("judge:"): one.use for one in judgements}
+    uses |= {
         name: JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
         for name in scores
         if asks[name]
@@ -67,20 +68,11 @@ def evaluate(
         scores, [output.text for output in outputs], [example.reference for example in golden]
     )
     ranges = {name: table[name].range for name in scores}
-    counted = [judgement for judgement in judgements if not judgement.use.failed]
-    scores |= {judgement.metric: list(judgement.scores) for judgement in counted}
-    ranges |= {judgement.metric: (0.0, 1.0) for judgement in counted}
-    reasons = {judgement.metric: judgement.reasons for judgement in counted}
-    rows = [
-        _scored(
-            example,
-            output,
-            {name: values[place] for name, values in scores.items()},
-            {name: said[place] for name, said in reasons.items() if said[place]},
-        )
-        for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
-    ]
-    rows.sort(key=lambda row: row.id)
+    counted = [one for one in judgements if not one.use.failed]
+    scores |= {one.metric: list(one.scores) for one in counted}
+    ranges |= {one.metric: (0.0, 1.0) for one in counted}
+    reasons = {one.metric: one.reasons for one in counted}
+    rows = _rows(golden, outputs, scores, reasons)
     groups = [row.group for row in rows]
     return Evidence(
         release=release_digest,
@@ -92,10 +84,27 @@ def evaluate(
             for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges={judgement.metric.removeprefix("judge:"): judgement.use for judgement in judgements}
-        | opinions,
+        judges=uses,
         unscored=unscored,
     )
+
+
+def _rows(
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+    scores: Mapping[str, Sequence[float]],
+    reasons: Mapping[str, Sequence[str]],
+) -> list[ScoredExample]:
+    rows = [
+        _scored(
+            example,
+            output,
+            {name: values[place] for name, values in scores.items()},
+            {name: said[place] for name, said in reasons.items() if said[place]},
+        )
+        for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
+    ]
+    return sorted(rows, key=lambda row: row.id)
 
 
 def asks_model(table: Mapping[str, Metric], asking: Mapping[str, bool]) -> dict[str, bool]:

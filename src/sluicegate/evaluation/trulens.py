@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.config import ModelsFile, load
+from sluicegate.config import ModelsFile
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.metered import RunModel
 from sluicegate.models import open_model
 from sluicegate.project import find_project
+from sluicegate.yaml_file import load
 
 if TYPE_CHECKING:
     from sluicegate.judges.trulens_door import ModelProvider

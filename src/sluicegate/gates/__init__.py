@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sluicegate.config import load
 from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case
 from sluicegate.gates.judges import held_without_scores
@@ -18,6 +17,7 @@ from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rule
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
+from sluicegate.yaml_file import load
 
 __all__ = [
     "RULES",

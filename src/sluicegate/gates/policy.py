@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from sluicegate.config import Strict
 from sluicegate.hashing import digest_value
+from sluicegate.yaml_file import Strict
 
 
 class Rule(Strict):

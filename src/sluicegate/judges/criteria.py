@@ -12,11 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sluicegate.config import Positive, Strict, load
+from sluicegate.config import Positive
 from sluicegate.errors import ConfigError
 from sluicegate.hashing import digest_value
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.forms import FORMS
+from sluicegate.yaml_file import Strict, load
 
 PREFIX = "judge_"
 METRIC = "judge:"

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sluicegate.config import ModelsFile, Params, SourcesFile, SourceSpec, load
+from sluicegate.config import ModelsFile, Params, SourcesFile, SourceSpec
 from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 from sluicegate.ledger import Ledger
@@ -19,6 +19,7 @@ from sluicegate.project import Project, find_project
 from sluicegate.prompts import Prompt, load_prompt, prompt_names
 from sluicegate.records import Champion, Decision, DriftReport, Verdict
 from sluicegate.tracking import Tracking
+from sluicegate.yaml_file import load
 
 if TYPE_CHECKING:
     from sluicegate.gates import Policy

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sluicegate.config import Strict, load
 from sluicegate.errors import ConfigError, PromptError
 from sluicegate.hashing import digest_value
+from sluicegate.yaml_file import Strict, load
 
 JUDGES = "judge_"
 """Files that begin so are criteria of judges (`judges.criteria`), not prompts."""

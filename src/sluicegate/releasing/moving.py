@@ -57,8 +57,7 @@ def promote(
     tracking: Tracking | None = None,
     model: str = "",
 ) -> Move:
-    """Let `release` serve, on a recorded PROMOTE verdict for exactly this release, champion and
-    policy.
+    """Let `release` serve, on a PROMOTE verdict for exactly this release, champion and policy.
 
     Where the policy asks for approvals, those of exactly this verdict are recorded with the move.
 
@@ -72,8 +71,7 @@ def promote(
             `guard.may_promote`.
         StaleEpochError: somebody else moved the champion or judged meanwhile; nothing was changed.
         IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
-            is
-            known than the one that is there; the champion stays.
+            is known than the one that is there; the champion stays.
     """
     ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
@@ -161,8 +159,7 @@ def rollback(
     Raises:
         ReleaseError: nothing serves, nothing served before, or version `to` never did.
         IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
-            is
-            known than the one that is there; the champion stays.
+            is known than the one that is there; the champion stays.
         StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
     """
     ledger = ledger_to_write(project, tracking, model)

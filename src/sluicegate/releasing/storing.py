@@ -179,7 +179,7 @@ def keep_evidence(project: Project, evidence: Evidence) -> str:
             atomic_file(path, mode=0o600) as stream,
             gzip.GzipFile("", "wb", 6, stream, 0) as packed,
         ):
-            rows = (row.plain() for row in evidence.rows)
+            rows = (row.content() for row in evidence.rows)
             packed.writelines(json_with_rows(evidence.head(), "rows", rows))
     return digest
 

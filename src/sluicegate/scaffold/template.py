@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import sluicegate
-from sluicegate.config import Strict, load
 from sluicegate.hashing import digest_bytes, write_atomic
+from sluicegate.yaml_file import Strict, load
 
 FOLDERS = ("flows", "prompts", "registry", "data/sample", "tests/project")
 FILES = (

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat, model_validator
 
-from sluicegate.config import Positive, Strict
+from sluicegate.config import Positive
+from sluicegate.yaml_file import Strict
 
 Amount = Annotated[FiniteFloat, Field(ge=0)]
 

@@ -13,7 +13,7 @@ from sluicegate.evaluation.benchmark_runs import BenchmarkRun, Comparison, compa
 from sluicegate.evaluation.files import write_evidence
 from sluicegate.evaluation.public_benchmarks import run_tasks
 from sluicegate.hashing import digest_value
-from sluicegate.line.pipeline.evaluate import candidate_release, champion_release
+from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 
@@ -61,15 +61,8 @@ def benchmark(
         MissingExtraError, ConfigError, EvidenceError: see `run_tasks`.
     """
     project = run.project
-    chosen = candidate_release(run)
-    if of == "champion":
-        chosen = champion_release(run, chosen)
-    if chosen.adapter is None:
-        raise UsageError(
-            f"the {of} is the bare base model: tuning changed nothing that could break.",
-            hint="Run `sluice stage tune` with tune.method lora first, or name --release champion.",
-        )
-    adapter, dtype = chosen.adapter, run.params.release.dtype
+    chosen, adapter = _tuned(run, of)
+    dtype = run.params.release.dtype
 
     def measured(digest: str, weights: Path | None) -> BenchmarkRun:
         return run_tasks(
@@ -100,3 +93,15 @@ def benchmark(
         worse=any(one.decision == "worse" for one in comparisons),
         folder=str(folder),
     )
+
+
+def _tuned(run: Run, of: str) -> tuple[Contender, Path]:
+    chosen = candidate_release(run)
+    if of == "champion":
+        chosen = champion_release(run, chosen)
+    if chosen.adapter is None:
+        raise UsageError(
+            f"the {of} is the bare base model: tuning changed nothing that could break.",
+            hint="Run `sluice stage tune` with tune.method lora first, or name --release champion.",
+        )
+    return chosen, chosen.adapter

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.cards.selection import selection_html, selection_text
-from sluicegate.config import ModelSpec, load
+from sluicegate.config import ModelSpec
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, EnvironmentFailure, EvidenceError, SluiceError
 from sluicegate.evaluation import answer, evaluate
@@ -41,6 +41,7 @@ from sluicegate.selecting import (
     throughput,
     timed,
 )
+from sluicegate.yaml_file import load
 
 PLAN = "selection.yaml"
 OWN = "on-premises"

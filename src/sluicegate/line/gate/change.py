@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sluicegate.config import read_yaml
 from sluicegate.errors import UsageError
 from sluicegate.hashing import digest_value
 from sluicegate.line.parts import PARTS
@@ -18,6 +17,7 @@ from sluicegate.line.run import Run, open_run
 from sluicegate.project import MARKER, Project
 from sluicegate.versioning import current_commit
 from sluicegate.versioning.history import file_at, files_at, files_here
+from sluicegate.yaml_file import read_yaml
 
 UNKNOWN = "unreadable"
 PRODUCTS = ("dvc.lock", ".dvc/", ".dvcignore")
@@ -113,25 +113,7 @@ def compare(run: Run, ref: str, sha: str) -> Change:
         )
     before_files, after_files = files_at(project.root, sha), files_here(project.root, sha)
     after = _side(run, after_files)
-    with tempfile.TemporaryDirectory() as folder:
-        there = Project(Path(folder))
-        edited = [
-            name
-            for name in before_files
-            if name == MARKER or name.startswith(("registry/", "prompts/"))
-        ]
-        for name in edited:
-            path = there.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file_at(project.root, sha, name) or b"")
-        try:
-            before = _side(open_run(there), before_files)
-        except UsageError as error:
-            said = str(error).replace(f"{there.root}/", "")
-            before = _Side(
-                dict.fromkeys(after.digests, UNKNOWN),
-                notes=[f"The merge base cannot be read: {said}"],
-            )
+    before = _at(run, sha, before_files, after.digests)
     commit = current_commit(project.root)
     parts = [
         Part(
@@ -162,6 +144,25 @@ def compare(run: Run, ref: str, sha: str) -> Change:
         name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in sorted(other)
     )
     return Change(ref, sha, commit.sha, commit.dirty, tuple(parts), shown, tuple(notes), certain)
+
+
+def _at(run: Run, sha: str, files: Mapping[str, str], names: Iterable[str]) -> _Side:
+    """The side of commit `sha`, which has these `files`; each of `names` is unknown where it
+    cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        there = Project(Path(folder))
+        for name in files:
+            if name == MARKER or name.startswith(("registry/", "prompts/")):
+                path = there.root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(file_at(run.project.root, sha, name) or b"")
+        try:
+            return _side(open_run(there), files)
+        except UsageError as error:
+            said = str(error).replace(f"{there.root}/", "")
+            note = f"The merge base cannot be read: {said}"
+            return _Side(dict.fromkeys(names, UNKNOWN), notes=[note])
 
 
 def _side(run: Run, files: Mapping[str, str]) -> _Side:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sluicegate.budget import Budget
-from sluicegate.config import EndpointSpec, ModelsFile, ModelSpec, load
+from sluicegate.config import EndpointSpec, ModelsFile, ModelSpec
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.metered import JudgeModel
 from sluicegate.hashing import read_json, write_json
 from sluicegate.project import Project
+from sluicegate.yaml_file import load
 
 if TYPE_CHECKING:
     from sluicegate.judges import Criterion

@@ -148,7 +148,10 @@ NEUTRAL = frozenset(
     for part in (
         "",
         ".errors",
+        ".environment",
+        ".yaml_file",
         ".config",
+        ".budget",
         ".project",
         ".tracking",
         ".ledger",

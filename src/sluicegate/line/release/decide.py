@@ -33,6 +33,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     evidence = read_evidence(project.evidence / "candidate.parquet")
     champion = read_evidence(project.evidence / "champion.parquet")
     check_current(run, registered.release, evidence, champion)
+    for kept in (evidence, champion):
+        releasing.keep_evidence(project, kept)
     verdict = _judged(run, evidence, champion, traffic)
     stored = releasing.load_stored(project, verdict.candidate)
     markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(run, registered))

@@ -1,0 +1,23 @@
+"""What every row of WITH_MODEL promises: metrics that are named with the folder of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sluicegate.errors import SluiceError
+from sluicegate.metrics import find_metric, score_one
+from sluicegate.metrics.with_model import WITH_MODEL
+
+
+@pytest.mark.parametrize("name", WITH_MODEL)
+def test_a_metric_of_a_folder(name: str, tmp_path: Path) -> None:
+    """Named with a folder it is a metric like the others: direction, range, docstring; what opens
+    nothing until it scores, then says which folder holds no model."""
+    metric = find_metric(f"{name}:{tmp_path}")
+    assert metric.name == f"{name}:{tmp_path}"
+    assert metric.direction in ("higher", "lower")
+    assert metric.range[0] < metric.range[1]
+    with pytest.raises(SluiceError, match=tmp_path.name):
+        score_one(metric, "source", "an output of some words", ["a reference of some words"])
