@@ -25,7 +25,7 @@ from sluicegate.models.base_models import file_digest, folder_digest
 from sluicegate.project import model_cache
 
 PACKAGE = Path(sluicegate.__file__).parent
-OPPONENT = "SLUICE_OPPONENT"
+BASELINE = "SLUICE_BASELINE"
 """Environment variable: the stored release to compare with where nothing serves yet (`sluice gate
 --base`).
 """
@@ -58,7 +58,7 @@ def inputs(run: Run) -> dict[str, Any]:
         },
         "prompt": run.prompt.digest,
         "base": digest_value(base_value(run, bytes_of)),
-        "champion": champion.release if champion else read_variable(OPPONENT, "none"),
+        "champion": champion.release if champion else read_variable(BASELINE, "none"),
         "price": digest_value(price.model_dump() if price else None),
         "metrics": metrics_digest([name for name in metrics if not name.startswith(JUDGED)]),
         "judges": digest_value(_judges(run, bytes_of)),
@@ -103,7 +103,7 @@ def _reader(name: str, kind: str) -> list[str]:
     if found is None or not found.origin or not Path(found.origin).is_file():
         raise ConfigError(
             f"registry/sources.yaml: {name}.kind: {kind!r} has no source file to identify it by.",
-            hint="Is the module installed, or its folder in PYTHONPATH?",
+            hint="Put it beside params.yaml, or install it.",
         )
     return [digest_file(Path(found.origin))]
 
