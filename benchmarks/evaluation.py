@@ -147,7 +147,6 @@ def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
             made,
             project.generations,
             digest_value([release, run.params.release.dtype]),
-            batch=1000,
         )
 
 
