@@ -24,16 +24,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sluicegate.budget import Budget
+    from sluicegate.generating import Failure, Reply, Request, Took
 
 CHILD = """
 import json, resource, sys
 from pathlib import Path
 if sys.argv[1] == "evaluate":
     from sluicegate.line.pipeline import run_stage
-    run_stage("evaluate")
+    from sluicegate.line.run import open_run
+    run_stage(open_run(), "evaluate")
 else:
     from sluicegate.evaluation import read_evidence
     read_evidence(Path("build/evidence/candidate.parquet"))
@@ -173,32 +179,29 @@ def rows(path: Path, count: int) -> list[object]:
 
 
 class Words:
-    """A backend that answers with every n-th word of the prompt: text as long as a summary, made in
+    """A model that answers with every n-th word of the prompt: text as long as a summary, made in
     no time.
     """
-
-    context = 1 << 20
 
     def __init__(self, step: int) -> None:
         self._step = step
 
-    def count_tokens(self, messages: Sequence[dict[str, str]]) -> int:
-        """Words of the prompt."""
-        return sum(len(message["content"].split()) for message in messages)
-
     def generate(
         self,
-        prompts: Sequence[object],
-        settings: object,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> list[object]:
+        requests: Sequence[Request],
+        *,
+        budget: Budget | None = None,
+        took: Took | None = None,
+    ) -> list[Reply | Failure]:
         """One answer for each prompt."""
-        from sluicegate.records import Generation
+        from sluicegate.generating import Reply
 
-        found: list[object] = []
-        for messages in prompts:
-            words = messages[-1]["content"].split()[:: self._step]  # type: ignore[index]
-            found.append(Generation(" ".join(words), 10 * len(words), len(words), 0.2, True))
+        found: list[Reply | Failure] = []
+        for place, request in enumerate(requests):
+            words = request.messages[-1]["content"].split()[:: self._step]
+            found.append(Reply(" ".join(words), 10 * len(words), len(words), 0.2))
+            if took:
+                took(place, found[-1])
         return found
 
 
