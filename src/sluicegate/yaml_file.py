@@ -14,6 +14,12 @@ MAX_YAML_BYTES = 4_000_000
 MAX_YAML_DEPTH = 64
 MAX_YAML_VALUES = 200_000
 """Values in one file, each alias counted with all that it stands for."""
+_IN_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "model_type": "fields with their values were expected",
+}
+"""Kinds of faults that Pydantic names in words of Python's."""
 
 
 class Strict(BaseModel):
@@ -31,12 +37,13 @@ def load(path: Path, schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(read_yaml(path))
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        first = faults[0]
         field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        more = f"{len(faults) - 1} more to correct after it. " if len(faults) > 1 else ""
         raise ConfigError(
-            f"{path}: {field}: {first['msg']}",
-            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the "
-            "fields.",
+            f"{path}: {field}: {_IN_WORDS.get(first['type'], first['msg'])}",
+            hint=f"{more}The comments of the shipped file list the fields.",
         ) from error
 
 
@@ -51,7 +58,9 @@ def read_yaml(path: Path) -> Any:
 
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES:,} bytes.")
+            raise ConfigError(
+                f"{path} is larger than {MAX_YAML_BYTES:,} bytes.", hint="Is it the right file?"
+            )
         text = path.read_text("utf-8")
         _check_depth(path, text)
         value = YAML(typ="safe").load(text)
@@ -60,14 +69,21 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing.", hint="`sluice init` writes one.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text.") from error
+        raise ConfigError(
+            f"{path} is not UTF-8 text.", hint="Save it as UTF-8 in your editor."
+        ) from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from error
+        raise ConfigError(
+            f"{path}{where}: not valid YAML: {problem}",
+            hint="Look at this line and the one before: indentation, brackets, quotation marks.",
+        ) from error
     except (OverflowError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of settings: {error}") from error
 
