@@ -17,7 +17,7 @@ class Settings(Strict):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"rounds: 1\nround: 2\n", "round: there is no such field"),
+        (b"rounds: 1\nround: 2\n", "round: unknown field"),
         (b"{}", "rounds: this field is missing"),
         (b"", "the whole file: fields with their values were expected"),
         (b"rounds: [1\n", "not valid YAML"),
