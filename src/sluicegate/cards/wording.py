@@ -153,12 +153,19 @@ def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
         outcome(rule),
         shown(titled(rule)) + metric,
         number(rule.value),
-        number(rule.champion_value),
+        shown(_beside(rule)),
         number(rule.difference, signed=True),
         shown(interval(rule)),
         shown(limit(rule)),
         str(rule.n) if rule.n else ABSENT,
     )
+
+
+def _beside(rule: RuleResult) -> str:
+    """The value on the other side; the champion's where nothing else is said."""
+    against = RULES[rule.kind].against if rule.kind in RULES else ""
+    mark = f" ({against})" if against not in ("", "champion") else ""
+    return number(rule.champion_value) + (mark if rule.champion_value is not None else "")
 
 
 def which_evaluation(verdict: Verdict) -> str:
@@ -217,12 +224,24 @@ def headline(verdict: Verdict) -> str:
         return f"{passes}{warned}: {onto}."
     if verdict.decision is Decision.REJECT:
         return f"{_of(len(broken), deciding)} broken: {', '.join(broken) or 'see the reasons'}."
-    more = max(
-        (rule.more_examples or 0 for rule in verdict.rules if outcome(rule) == "hold"), default=0
-    )
-    wanted = f" About {more} more golden examples would settle it." if more else ""
     named = ", ".join(open_) or "see the reasons"
+    wanted = _examples_wanted([rule for rule in verdict.rules if outcome(rule) == "hold"])
     return f"Not enough evidence, {_of(len(open_), deciding)} undecided: {named}.{wanted}"
+
+
+def _examples_wanted(open_: Sequence[RuleResult]) -> str:
+    """How many golden examples would settle all of the undecided rules, or which none would."""
+    counts = [rule.more_examples for rule in open_ if rule.more_examples]
+    never = [rule.name for rule in open_ if not rule.more_examples]
+    if counts and not never:
+        return f" About {max(counts)} more golden examples would settle it."
+    if any(rule.p is not None for rule in open_ if not rule.more_examples):
+        names = [rule.name for rule in open_ if not rule.more_examples and rule.p is not None]
+        return (
+            f" No number of golden examples would settle {', '.join(names)}: what was measured "
+            "is on the wrong side of what is asked for."
+        )
+    return f" Golden examples alone would not settle it: see {', '.join(never)}." if counts else ""
 
 
 def _of(part: int, whole: int) -> str:
