@@ -119,7 +119,7 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
     started, until = time.monotonic(), time.time() + 5
     with (
         open(os.devnull) as lock,
-        pytest.raises(BudgetError, match="the stage tune was still at work"),
+        pytest.raises(BudgetError, match="the stage tune was still running"),
     ):
         pipeline._run_until(
             [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until

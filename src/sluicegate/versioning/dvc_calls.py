@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sluicegate.errors import VersioningError
 from sluicegate.hashing import write_atomic
+from sluicegate.versioning.children import child
 
 
 def ensure_dvc(root: Path) -> None:
@@ -37,21 +38,15 @@ def ensure_dvc(root: Path) -> None:
 
 def run_dvc(root: Path, *arguments: str) -> str:
     """Output of a DVC command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    with child(command, root, output=subprocess.PIPE) as process:
+        output, errors = process.communicate()
+    if process.returncode:
         reasons = [
-            line.removeprefix("ERROR: ")
-            for line in done.stderr.splitlines()
-            if line.startswith("ERROR")
+            line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR")
         ]
         raise VersioningError(
-            f"dvc {arguments[0]}: {' '.join(reasons) or done.stderr.strip() or 'failed'}",
+            f"dvc {arguments[0]}: {' '.join(reasons) or errors.strip() or 'failed'}",
             hint="`sluice doctor` says what is missing.",
         )
-    return done.stdout
+    return output
