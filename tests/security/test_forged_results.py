@@ -120,7 +120,7 @@ def forge_evidence(root: Path) -> str:
     project = Project(root)
     path = project.evidence / "candidate.parquet"
     true, golden = read_evidence(path), read_examples(project.golden)
-    said = [Generation(row.id, row.reference[0], 0.1, 10, 10, True) for row in golden]
+    said = [Generation(row.reference[0], 10, 10, 0.1, True) for row in golden]
     forged = evaluate(true.release, golden, digest_file(project.golden), said, list(true.summaries))
     assert forged.summaries["chrf"].mean > 0.9
     write_evidence(path, forged)
