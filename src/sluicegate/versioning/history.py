@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sluicegate.errors import UsageError, VersioningError
@@ -138,6 +139,8 @@ def close_worktree(root: Path, folder: Path) -> None:
     """
     shutil.rmtree(folder / "tree", ignore_errors=True)
     (folder / "ready").unlink(missing_ok=True)
+    with suppress(OSError):  # absent, or there is more in it
+        folder.rmdir()
     git(root, "worktree", "prune")
 
 
