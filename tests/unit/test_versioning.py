@@ -206,6 +206,20 @@ def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / ".dvc" / "cache" / "kept").read_text() == "x"
 
 
+def test_setting_dvc_up_leaves_the_index_alone(tmp_path: Path) -> None:
+    """In a repository and outside one DVC works, and nothing is staged for the user's next commit."""
+    alone, inside = tmp_path / "alone", tmp_path / "inside"
+    for root in (alone, inside):
+        root.mkdir()
+        (root / "dvc.yaml").write_text("stages: {}\n")
+    subprocess.run(["git", "init", "-q", str(inside)], check=True)
+    for root in (alone, inside):
+        versioning.ensure_dvc(root)
+        dvc_calls.run_dvc(root, "status")
+    assert versioning.git(inside, "diff", "--cached", "--name-only") == ""
+    assert not (inside / ".git" / "index").exists()
+
+
 def test_the_runs_own_lock_file_makes_no_commit_dirty(tmp_path: Path) -> None:
     """A changed dvc.lock is a product of the run, also in a folder of a larger repository; any
     other file is an edit.
