@@ -166,8 +166,8 @@ def attack(author: Path, clone: Path, *forgeries: Any) -> dict[str, str]:
     Returns the forged files' digests.
     """
     branch = clone.name
+    author = shutil.copytree(author, clone.parent / "author", symlinks=True)
     git(author, "checkout", "-q", "-f", "-B", branch, "main")
-    run(author, sys.executable, "-m", "dvc", "checkout", "-q", "-f", code=None)
     files = {
         "evaluate": "build/evidence/candidate.parquet",
         "tune": "build/adapter/adapter_model.safetensors",
@@ -184,7 +184,6 @@ def attack(author: Path, clone: Path, *forgeries: Any) -> dict[str, str]:
     # DVC itself brings the forged bytes, so the attack is a real one.
     run(clone, sys.executable, "-m", "dvc", "checkout", "-q", *digests)
     assert {name: digest_file(clone / name) for name in digests} == digests
-    git(author, "checkout", "-q", "-f", "main")
     return digests
 
 
@@ -203,8 +202,10 @@ def test_forged_evidence(author: Path, tmp_path: Path) -> None:
     assert {name: digest_file(clone / name) for name in forged}.items().isdisjoint(forged.items())
     evidence = read_evidence(Project(clone).evidence / "candidate.parquet")
     assert evidence.summaries["chrf"].mean < 0.9
-    promoted = run(clone, sys.executable, "-m", "sluicegate", "promote", "1", code=None)
-    assert Ledger(Project(clone).ledger_url).champion() is None, promoted
+    release = outcome["register"]["release"]
+    refused = run(clone, sys.executable, "-m", "sluicegate", "promote", release[:12], code=3)
+    champion = Ledger(Project(clone).ledger_url).champion()
+    assert champion is None or champion.release != release, refused
     again, said = gate(clone, "")
     assert again["reproduce"]["ran"] == []
     assert again["decision"] == outcome["decision"]
@@ -242,7 +243,9 @@ def test_state_that_git_brings(author: Path, tmp_path: Path) -> None:
     assert not (clone / "build").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
 def test_a_signal_to_the_gate_alone(author: Path, number: int) -> None:
     """While a merge base's release is trained, a signal to `sluice gate` ends all that it started.
 
