@@ -5,6 +5,7 @@ twice.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
     schema = "(key TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if path.stat().st_mode & 0o077:  # made by an earlier version
+            path.chmod(0o600)
     except OSError as error:
         raise EnvironmentFailure(
             f"{path}: {error.strerror}", hint="Free disk space or fix permissions."

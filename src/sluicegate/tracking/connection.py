@@ -177,7 +177,7 @@ def _create(client_type: type[MlflowClient], database: Path) -> None:
 
 def _migrated(client_type: type[MlflowClient], url: str) -> MlflowClient:
     """Open both stores now: each one creates or migrates its tables when first touched."""
-    with translated(f"open {url.split('@')[-1]}"):
+    with translated(f"open {url}"):
         client = client_type(tracking_uri=url, registry_uri=url)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)

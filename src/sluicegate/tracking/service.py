@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from sluicegate.errors import without_credentials
 from sluicegate.records import Release
 from sluicegate.tracking import registry, traces
 from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
@@ -252,7 +253,8 @@ class Tracking:
             >>> Tracking("sqlite:///x.db", Path("a")).ui_link(model="support", version=3)
             'http://127.0.0.1:5000/#/models/support/versions/3'
         """
-        base = (ui or (self.url if is_remote(self.url) else DEFAULT_UI)).rstrip("/")
+        shown = ui or (self.url if is_remote(self.url) else DEFAULT_UI)
+        base = without_credentials(shown).rstrip("/")
         if run is not None:
             return f"{base}/#/experiments/{run.experiment_id}/runs/{run.id}"
         if model is not None:
