@@ -1,5 +1,4 @@
-"""LoRA adapters as sealed folders: verified before they are loaded, stored under the digest of
-their bytes.
+"""LoRA adapters as sealed folders: verified before they are loaded, stored under their digest.
 
 PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any
 alpha), so
@@ -97,8 +96,7 @@ def verify_adapter(
 
 
 def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
-    """Copy a verified adapter into `store/adapters/<digest>`; a second call with the same bytes
-    changes nothing.
+    """Copy a verified adapter into `store/adapters/<digest>`; equal bytes change nothing.
 
     Returns:
         The digest and the stored folder.
@@ -163,9 +161,7 @@ def _holds(target: Path, digest: str) -> bool:
 
 
 def _replace(temporary: Path, target: Path, digest: str) -> None:
-    """Rename into place; a damaged folder there gives way, one that another process just published
-    stays.
-    """
+    """Rename into place; a damaged folder there gives way, one just published stays."""
     try:
         temporary.rename(target)
     except OSError:

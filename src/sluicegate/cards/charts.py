@@ -1,6 +1,4 @@
-"""Small charts as inline SVG: coloured by the page's style sheet, so that they follow light and
-dark.
-"""
+"""Small charts as inline SVG, coloured by the page's style sheet: they follow light and dark."""
 
 from __future__ import annotations
 
@@ -101,9 +99,7 @@ def _points(curve: Sequence[Mapping[str, float]], key: str) -> list[tuple[float,
 
 
 def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
-    """Mean and 95 % interval of one metric, one line for each (label, style class, summary), on one
-    scale.
-    """
+    """Mean and 95 % interval of one metric, a line for each (label, style class, summary)."""
     low, high = padded([bound for _, _, s in rows for bound in (s.low, s.mean, s.high)])
     left, right, line = 96, 300, 26
     height = line * len(rows) + 24
@@ -134,9 +130,7 @@ def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
 
 
 def bounds(rule: RuleResult) -> Markup:
-    """A rule's difference with its interval, against zero and the allowed margin; empty without a
-    difference.
-    """
+    """A rule's difference and interval against zero and the margin; empty without a difference."""
     if rule.difference is None:
         return Markup("")
     loss = rule.kind in RULES and RULES[rule.kind].allows_loss
@@ -167,9 +161,7 @@ def bounds(rule: RuleResult) -> Markup:
 
 
 def differences(values: Sequence[float]) -> Markup:
-    """One bar for each example, sorted: how much better (up) or worse (down) the candidate did; may
-    be empty.
-    """
+    """One bar an example, sorted: how much better (up) or worse (down) the candidate did."""
     if not values:
         return Markup("")
     ordered = sorted(values)

@@ -1,6 +1,4 @@
-"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact
-shows.
-"""
+"""The drift report: one HTML file that needs nothing else, and a few lines of Markdown."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ _LONGEST = 1_200
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a column's values are distributed, as shares: between `edges` (one more than shares), or
-    over `labels`.
-    """
+    """A column's values as shares: between `edges` (one more than shares), or over `labels`."""
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -42,9 +38,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example text for a moved column; `side` is `before` (reference) or `after` (window),
-    `value` what it has there.
-    """
+    """An example of a moved column: its `side` (`before`, `after`) and the `value` of the text."""
 
     column: str
     side: str
@@ -164,8 +158,7 @@ def titled(column: str) -> str:
 
 
 def spread_chart(spread: Spread, title: str) -> Markup:
-    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side
-    for labels.
+    """Both distributions as inline SVG: filled what is now, outlined what was.
 
     Example:
         >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)),

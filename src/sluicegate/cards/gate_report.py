@@ -1,6 +1,4 @@
-"""What one run of the gate has to say: the value behind the comment, the JUnit file and the short
-page.
-"""
+"""What one run of the gate says: the value behind the comment, the JUnit file and the page."""
 
 from __future__ import annotations
 

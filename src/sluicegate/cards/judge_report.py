@@ -1,6 +1,4 @@
-"""A judge's calibration for people: as text for a terminal, and as one HTML page with a calibration
-plot.
-"""
+"""A judge's calibration for people: text for a terminal, and an HTML page with a plot."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ def calibration_text(record: Record) -> str:
 
 
 def calibration_html(record: Record) -> str:
-    """The same as a page that needs nothing else: no script, no address is loaded, every value is
-    escaped.
-    """
+    """The same as a page that needs nothing else: no script, no address, every value escaped."""
     rows = "".join(
         f'<tr class="{"pass" if one["passed"] else "fail"}"><td><span '
         f'class="chip">{"pass" if one["passed"] else "fail"}'
@@ -111,9 +107,7 @@ def calibration_html(record: Record) -> str:
 
 
 def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
-    """People's mean with its interval over the judge's score, both from 0 to 1; empty without
-    points.
-    """
+    """People's mean with its interval over the judge's score, 0 to 1; empty without points."""
     if not points:
         return Markup("")
     left, right, top, bottom = 34, 300, 12, 278

@@ -83,9 +83,7 @@ def _case(report: GateReport, rule: RuleResult) -> Xml.Element:
 
 
 def _whole(report: GateReport) -> Xml.Element:
-    """The gate as one case: where no rule was judged, or none says why the release is not let
-    through.
-    """
+    """The gate as one case, where no rule was judged or none says why it is not let through."""
     case = Xml.Element(
         "testcase", {"classname": f"{_clean(report.model)}.gate", "name": "verdict", "time": "0"}
     )

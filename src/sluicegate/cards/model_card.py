@@ -1,6 +1,4 @@
-"""The model card: what a release is for, how it was made and judged, in Markdown, from a template
-of the team's.
-"""
+"""The model card: purpose, making and verdict of a release, from a template of the team's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The release report: one HTML file that needs nothing else, readable in light and dark and on
-paper.
-"""
+"""The release report: one HTML file that needs nothing else, for screens and paper."""
 
 from __future__ import annotations
 
@@ -145,9 +143,7 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
-    """(name, one text for each contender that generates); baselines that measured nothing have no
-    column.
-    """
+    """(name, a text for each contender that generates); baselines that measured nothing are out."""
     measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
     names = list(context.candidate.operations)
     return [

@@ -1,6 +1,4 @@
-"""What the report says of the evidence itself: how scores spread, which slice is worst, which
-judges counted.
-"""
+"""The report on the evidence itself: spread of scores, worst slices, which judges counted."""
 
 from __future__ import annotations
 
@@ -98,8 +96,7 @@ class JudgeShown:
 
 
 def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Markup:
-    """How scores spread: bars for the candidate, a line for the champion, shares of all rows; empty
-    without scores.
+    """How scores spread: bars for the candidate, a line for the champion, shares of all rows.
 
     Example:
         >>> "<rect" in distribution([0.1, 0.2, 0.9], []), distribution([], [])
@@ -157,9 +154,7 @@ def spreads(candidate: Evidence, champion: Evidence | None) -> dict[str, Markup]
 
 
 def worst_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
-    """The worst slice of each metric: the least gain, among those of 10 examples or more where
-    there are any.
-    """
+    """The worst slice of each metric, among those of 10 examples or more where there are any."""
     found = []
     for metric in dict.fromkeys(row.metric for row in rows):
         own = [row for row in rows if row.metric == metric]

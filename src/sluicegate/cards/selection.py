@@ -31,9 +31,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it
-    in all respects.
-    """
+    """A candidate in the plot: cost across, quality up; `front`: none beats it in all respects."""
 
     name: str
     cost: float

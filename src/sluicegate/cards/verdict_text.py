@@ -1,6 +1,4 @@
-"""The verdict for a terminal: what was decided, a table of the rules, what stands in the way, what
-to run next.
-"""
+"""The verdict for a terminal: decision, rules, what stands in the way, what to run next."""
 
 from __future__ import annotations
 

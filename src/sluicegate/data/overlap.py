@@ -18,8 +18,7 @@ from sluicegate.records import Example
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`golden` shares `share` of its n-grams with the training rows, most with row `train`;
-    `similarity` is Jaccard."""
+    """`golden` shares `share` of its n-grams with training rows, most with `train` (Jaccard)."""
 
     golden: str
     train: str

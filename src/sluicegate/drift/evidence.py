@@ -22,8 +22,7 @@ _NORMAL_95 = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """How a distance d is distributed without drift: `factor` * n * d**`power` as chi-square, or d
-    by another law.
+    """A distance d without drift: `factor` * n * d**`power` as chi-square, or d by another law.
 
     n is the effective number of rows, r w / (r + w), or with `total` all of them, r + w.
     `kolmogorov` is for the largest gap of two distribution functions; `normal` for the size of a
@@ -38,9 +37,7 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Distances of one column to deviates and back; `rows` is n (or the measured spread), `spread`
-    divides the deviates.
-    """
+    """Distances to deviates and back; `rows` is n (or the measured spread), `spread` divides."""
 
     null: Null
     rows: float
@@ -51,9 +48,7 @@ class Scale:
     def of(
         cls, null: Null, distances: Array, reference: int, window: int, bins: int
     ) -> tuple[Scale, Array]:
-        """The scale for one column's `distances` (true and dealt splits) and the deviates of them
-        all.
-        """
+        """The scale for one column's `distances` (true and dealt splits), and their deviates."""
         rows = reference + window if null.total else reference * window / max(reference + window, 1)
         if null.kind == "normal":
             scale = cls(null, max(float(np.sqrt(np.mean(distances ** (2 * null.power)))), 1e-12), 1)

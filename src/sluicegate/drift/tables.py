@@ -15,8 +15,7 @@ Array = NDArray[np.float64]
 
 
 def binned(values: Array, bins: int) -> tuple[NDArray[np.intp], Array]:
-    """The bin of each value and the mean value of each bin; at most `bins` of about equal size,
-    equal values together.
+    """The bin of each value and each bin's mean; at most `bins` of about equal size, ties together.
 
     A NaN gets the number one beyond the last bin. Without any number there are no bins.
 

@@ -1,6 +1,4 @@
-"""Engines: what serves open weights on this machine. The table, the protocol, how one is opened; no
-torch here.
-"""
+"""Engines: what serves open weights here. The table, the protocol, how one is opened; no torch."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ class Engine(Protocol):
     """Weights in memory, for evaluation, judging and serving alike."""
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
-        """Answer each request, telling `took` as answers arrive, in any order; see
-        `generating.Model`.
-        """
+        """Answer each request, telling `took` in any order; see `generating.Model`."""
         ...
 
     def count_tokens(self, messages: Messages) -> int:

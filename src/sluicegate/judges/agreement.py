@@ -38,8 +38,7 @@ class Interval:
 
 
 def accuracy(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0 or
-    1.
+    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0/1.
 
     A half (a tie, or an answer that changed with the order) counts half. 0 to 1, higher is better.
 
@@ -52,8 +51,7 @@ def accuracy(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where one side is
-    constant.
+    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where a side is constant.
 
     Example:
         >>> spearman([1, 2, 3, 4], [10, 20, 40, 30]), spearman([1, 1, 1], [1, 2, 3])
@@ -77,8 +75,7 @@ def kendall(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def partial_spearman(first: ArrayLike, second: ArrayLike, given: ArrayLike) -> float:
-    """Rank correlation of `first` and `second` once what `given` explains of each is taken out; -1
-    to 1.
+    """Rank correlation of `first` and `second` without what `given` explains of each; -1 to 1.
 
     0.0 where nothing of one of them is left.
 
@@ -98,8 +95,7 @@ def weighted_kappa(
     weights: Literal["none", "linear", "quadratic"] = "quadratic",
     levels: Sequence[float] | None = None,
 ) -> float:
-    """Agreement above chance on ordered levels, disagreement weighted by how many levels apart; at
-    most 1.
+    """Agreement above chance on ordered levels, weighted by how many levels apart; at most 1.
 
     Args:
         first, second: ratings; each is one of `levels`.
@@ -130,8 +126,7 @@ def weighted_kappa(
 def krippendorff_alpha(
     ratings: ArrayLike, metric: Literal["nominal", "ordinal", "interval"] = "interval"
 ) -> float:
-    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance, 0.0 where nothing
-    varies.
+    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance or nothing varies.
 
     Args:
         ratings: one line a rater, one column a unit; NaN where the rater did not rate it.
@@ -204,8 +199,7 @@ def bootstrap(
 def mean_interval(
     values: ArrayLike, groups: Sequence[str], *, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Mean of values in [0, 1], each group counted once, with Clopper and Pearson's interval
-    (Biometrika 26, 1934).
+    """Mean of values in [0, 1], each group once, with Clopper and Pearson's interval (1934).
 
     For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the
     same mean spread more than anything else, its continuation to a number of successes that is no

@@ -84,8 +84,7 @@ class Judged:
 
 
 def depends_on_order(picks: str) -> bool:
-    """Whether any judge's two verdicts on a row differ once the order is taken out; pairs of
-    letters, a judge each.
+    """Whether any judge's two verdicts on a row turn with the order; a pair of letters a judge.
 
     Example:
         >>> [depends_on_order(picks) for picks in ("11", "12", "==", "12=2")]

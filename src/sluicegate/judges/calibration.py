@@ -1,5 +1,4 @@
-"""The gate that a judge itself has to pass: held against people on labelled rows, recorded under
-its digest, for a time.
+"""The gate of a judge itself: held against people, recorded under its digest, for a time.
 
 Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a
 verdict, or too few rows, is a judge that has not passed. A record holds for one digest of judge,
@@ -171,18 +170,14 @@ def calibrate(
 
 
 def record(folder: Path, calibration: Calibration) -> Path:
-    """Write the calibration below `folder` (`project.judgements`), under the judge's digest; the
-    last one counts.
-    """
+    """Write the calibration below `folder` (`project.judgements`); a digest's last one counts."""
     path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
     write_json(path, {**value, "seal": digest_value(value)})
     return path
 
 
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The record of one judge, as plain values; None where there is none, or its content is not
-    what was written.
-    """
+    """One judge's record as plain values; None where there is none, or it was changed."""
     return _read(folder / FOLDER / f"{digest}.json")
 
 
@@ -194,8 +189,7 @@ def standing(
     name: str = "",
     params: CalibrationParams | None = None,
 ) -> str:
-    """Whether the judge with this digest counts: `ok`, `uncalibrated`, `other_digest`, `stale` or
-    `failed`.
+    """Does this judge count: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
 
     Args:
         folder: `project.judgements`.
@@ -262,9 +256,7 @@ def _ask(
 def _measured(
     data: Sample, runs: _Runs, rows: Sequence[LabelledRow], params: CalibrationParams
 ) -> tuple[dict[str, Interval], dict[str, Interval], dict[str, Interval]]:
-    """Measures, trivial judges, and the differences; nothing of the judge where it gave no verdict
-    at all.
-    """
+    """Measures, trivial judges, and the differences; nothing where it gave no verdict at all."""
     if not len(data.judge):
         return {}, {}, {}
     found = measuring.measures(data, params) | measuring.position_measures(
@@ -281,9 +273,7 @@ def _measured(
 
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:
-    """Known-bad answers that were praised, or got no verdict; a pair of equals is not noticed
-    either.
-    """
+    """Known-bad answers that were praised, or got no verdict; nor may a pair of equals pass."""
     pairwise = criterion.compares
     return tuple(
         name

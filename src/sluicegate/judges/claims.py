@@ -1,5 +1,4 @@
-"""Groundedness claim by claim: each of the answer's claims is supported by a numbered sentence of
-the source, or not.
+"""Groundedness: each of the answer's claims is supported by a numbered sentence, or not.
 
 Both texts are split by rule, not by the judge, so that no claim can be left out and every sentence
 that is named exists.

@@ -1,5 +1,4 @@
-"""Why a judge is not talked round: marked data that cannot end its own marks, and answers that need
-no judge.
+"""Why a judge is not talked round: marks that data cannot end, and answers that need no judge.
 
 The marks hold a key that is the digest of everything that is shown, the answer itself included: a
 text that names its own key would have to contain its own SHA-256. Equal rows have equal keys, so
@@ -114,8 +113,7 @@ _OPENERS = frozenset(
 
 
 def clean(text: str) -> str:
-    """`text` as a judge may see it: no invisible characters, no lone surrogates, no tokens that
-    begin or end a role.
+    """`text` as a judge may see it: no invisible characters, lone surrogates or role tokens.
 
     Such tokens keep their letters and lose their brackets, so that no tokenizer takes them for its
     own.
@@ -133,9 +131,7 @@ def clean(text: str) -> str:
 
 
 def key_of(criterion: Criterion, parts: Sequence[tuple[str, str]]) -> str:
-    """The key of one request: no text shown in it contains the key, and none can be written to
-    contain it.
-    """
+    """The key of one request: no text shown in it contains it, or can be written to."""
     seed, count = digest_value([criterion.digest, parts]), 0
     while True:
         key = digest_value([seed, count])[:KEY_LENGTH]
@@ -160,8 +156,7 @@ def marked(label: str, text: str, key: str) -> str:
 def settled(
     criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], frozenset[str]]
 ) -> Opinion | None:
-    """The verdict on a row whose answer (pairwise: either answer) is no answer; None where a judge
-    has to be asked.
+    """The verdict on a row whose answer (or other answer) is none; None where a judge is needed.
 
     `canned` holds what `canned_answers` found among the outputs and among the others.
     """
@@ -204,8 +199,7 @@ def no_answer(criterion: Criterion, row: JudgeRow, output: str, canned: frozense
 
 
 def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Of (source, answer) pairs the answers, as words, that serve three sources or more and over a
-    tenth of all rows.
+    """Of (source, answer) pairs the answers that serve three sources or more and a tenth of rows.
 
     Example:
         >>> canned_answers([("a", "Yes!"), ("b", "yes"), ("c", "Yes."), ("d", "No.")])
@@ -223,9 +217,7 @@ def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words in one form, whatever their case, width, marks between them and characters that are not
-    seen.
-    """
+    """Words in one form, whatever their case, width and marks, or unseen characters."""
     seen = _INVISIBLE.sub("", text.encode("utf-8", "replace").decode("utf-8"))
     return _WORDS.findall(unicodedata.normalize("NFKC", seen).casefold())
 

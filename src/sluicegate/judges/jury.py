@@ -1,6 +1,4 @@
-"""Rows, a criterion and one or several judges become scores; sentinels show first whether the
-judges are any.
-"""
+"""Rows, a criterion and judges become scores; sentinels show first whether the judges are any."""
 
 from __future__ import annotations
 
@@ -106,8 +104,7 @@ def judge_rows(
 
 
 def judge_digest(criterion: Criterion, models: Sequence[Model]) -> str:
-    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and
-    this code.
+    """SHA-256 of all that makes a judge's scores: criterion, settings, models, and this code.
 
     A calibration holds for one digest; another model, wording, scale or way of parsing is another
     judge.
@@ -149,9 +146,7 @@ def _canned(
 
 
 def _one_judge(run: _Run, model: Model, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel
-    shows that it is none.
-    """
+    """One judge's opinion of each open row; all failures, unasked, if a sentinel catches it."""
     criterion, problem = run.criterion, ""
     form = FORMS[criterion.form]
     if form.steps and not criterion.steps:
@@ -258,9 +253,7 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 
 
 def _finite(view: Opinion) -> Opinion:
-    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else
-    gets out.
-    """
+    """A score is a number in [0, 1], or a failure, whatever a form may do wrong."""
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
         return (
             view

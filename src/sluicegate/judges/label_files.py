@@ -1,5 +1,4 @@
-"""Files of labels: read strictly, written so that people can fill them in and equal sets are equal
-bytes.
+"""Files of labels: read strictly, written for people to fill in; equal sets are equal bytes.
 
 A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`,
 `group`, `rater`, `source`, `reference` (or `references`, a list; in CSV `references.1`,

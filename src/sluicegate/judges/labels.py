@@ -87,8 +87,7 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
 
 
 def merged(old: Labels, new: Labels) -> tuple[Labels, int, int]:
-    """Both sets together, with the number of labels that are new and of those that someone changed
-    their mind about.
+    """Both sets together, and how many labels are new and how many changed.
 
     Raises:
         DataError: an id stands for two different answers.

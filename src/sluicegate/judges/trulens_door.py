@@ -1,5 +1,4 @@
-"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a
-judge model of ours.
+"""The one door to TruLens (trulens-core, trulens-feedback 2.16): its feedback over our judges.
 
 `open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)`,
 `provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Model`,
@@ -118,8 +117,7 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         max_score_val: int = 10,
         temperature: float = 0.0,
     ) -> tuple[float, dict[str, str]]:
-        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty
-        where it gave none.
+        """The score, in [0, 1], and under `reason` the judge's reason; empty where it gave none.
 
         Raises:
             EvidenceError: as `generate_score`.
@@ -132,8 +130,7 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
     def groundedness_measure_with_cot_reasons(
         self, source: str, statement: str, **options: Any
     ) -> Any:
-        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every
-        call.
+        """As TruLens', but the model splits sentences: NLTK's splitter is a download a call.
 
         Raises:
             EvidenceError: NLTK's splitter is asked for, or an answer cannot be read.
@@ -227,9 +224,7 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
 
 
 def _template(answer: str) -> tuple[str, str, str] | None:
-    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line
-    by line.
-    """
+    """Criteria, evidence and score of TruLens' template, if `answer` is nothing else."""
     lines = answer.strip().removeprefix("TEMPLATE:").lstrip().split("\n")
     begins = [line.lstrip() for line in lines]
     if not begins[0].startswith("Criteria:"):

@@ -1,5 +1,4 @@
-"""BERTScore F1, equal to the package `bert-score` on the same encoder and layer, without IDF
-weights and rescaling.
+"""BERTScore F1, equal to the package `bert-score` without IDF weights and rescaling.
 
 Source: T. Zhang et al., "BERTScore: evaluating text generation with BERT", ICLR 2020. Each token is
 matched with the most similar one of the other text; the encoder's own marks may be matched but do
@@ -62,17 +61,14 @@ def bertscore_many(
 
 
 def default_layer(encoder: Encoder) -> int:
-    """Five sixths of the encoder's depth: 5 of 6, 10 of 12, 40 of 48, where bert-score's own table
-    has many encoders.
-    """
+    """Five sixths of the encoder's depth (5 of 6, 10 of 12), as in bert-score's table."""
     return max(1, round(encoder.layers * 5 / 6))
 
 
 def precision_recall_f1(
     pairs: Sequence[tuple[str, str]], encoder: str = "", layer: int = 0
 ) -> list[tuple[float, float, float]]:
-    """BERTScore precision, recall and F1 of each (output, reference), after `layer` (0:
-    `default_layer`).
+    """BERTScore precision, recall and F1 of each (output, reference); layer 0: `default_layer`.
 
     (0, 0, 0) where either is blank.
 

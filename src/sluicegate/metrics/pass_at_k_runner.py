@@ -1,5 +1,4 @@
-"""Programs that a model wrote, run against tests in two sandboxes; see `sandbox` and
-`pass_at_k_roles`.
+"""Programs that a model wrote, run against tests in two sandboxes; see `pass_at_k_roles`.
 
 Only the tests' process reports, and no line of the program runs there, so that exit codes, prints,
 patched builtins and exit handlers of a program change nothing. The price: arguments and results
@@ -60,17 +59,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether a program passed all tests and, where not, why; `reason` holds words of the program:
-    show it, no more.
-    """
+    """Whether all tests passed or why not; `reason` holds words of the program: only show it."""
 
     passed: bool
     reason: str = ""
 
 
 def run_program(problem: Problem, programs: Sequence[str], limits: Limits | None = None) -> Outcome:
-    """Run the first of `programs` that is Python (readings of one answer) against the problem's
-    tests.
+    """Run the first of `programs` that is Python (readings of one answer) against the tests.
 
     Raises:
         EnvironmentFailure: this machine cannot confine a program, so that none was run; the hint

@@ -1,5 +1,4 @@
-"""ROUGE-1, -2, -L and -Lsum F1, equal to `rouge_score` 0.1.2 without stemming, and the same in
-every script.
+"""ROUGE-1, -2, -L and -Lsum F1, equal to `rouge_score` 0.1.2 unstemmed, in every script.
 
 Source: C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries", WAS 2004. Tokens are
 runs of a-z and 0-9 in the lower-cased text: other letters are not seen. The variants called

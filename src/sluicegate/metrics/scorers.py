@@ -1,5 +1,4 @@
-"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is
-imported here.
+"""A project's own TruLens `Metric` or MLflow `Scorer` as a metric; neither is imported here.
 
 Such an object is known by the class that it descends from. It is called once for every row, row
 after row (neither promises to bear more), and what it returns becomes a number strictly: a truth
@@ -72,8 +71,7 @@ def scorer_metric(
     direction: Literal["higher", "lower"] | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Metric:
-    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its
-    source.
+    """`found` as the metric `name`: `module:attribute`, where the digest finds its source.
 
     Args:
         found: a TruLens `Metric` or `Feedback`, or an MLflow `Scorer`.

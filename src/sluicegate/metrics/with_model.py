@@ -1,5 +1,4 @@
-"""Metrics that are named with the folder of a model: `bertscore:models/encoder`,
-`perplexity:models/base`.
+"""Metrics named with a model's folder: `bertscore:models/encoder`, `perplexity:models/base`.
 
 Relative folders begin where the command runs. The digest of such a metric covers every file of the
 model. `WITH_MODEL` is the table: a name before the colon to what makes the metric of a folder.

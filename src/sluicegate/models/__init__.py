@@ -1,5 +1,4 @@
-"""Models: what generates text, by its entry in registry/models.yaml. The table and how one is
-opened; no torch here.
+"""Models: what generates text, by its entry in registry/models.yaml; no torch here.
 
 model = open_model(spec, "my-judge", root=project.root, cache=project.judgements)
 model.generate([Request(messages)], budget=Budget(seconds=60))
@@ -88,8 +87,7 @@ def open_model(
     adapter: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Model:
-    """Open the model that `spec` describes. Weights are loaded, and addresses called, at the first
-    request.
+    """Open the model that `spec` describes; weights load, addresses are called, when first asked.
 
     Args:
         spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that

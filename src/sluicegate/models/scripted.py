@@ -1,6 +1,4 @@
-"""The fakes that ship: answers by a function, or the last line of what was asked. No torch, no
-network.
-"""
+"""The fakes that ship: answers by a function, or an echo. No torch, no network."""
 
 from __future__ import annotations
 
@@ -110,7 +108,5 @@ def echo(context: int = 2048) -> ScriptedModel:
 
 
 def open_echo(entry: Entry) -> ScriptedModel:
-    """Row of `MODELS`: `echo: {}` in registry/models.yaml, for trying a line out without a
-    model.
-    """
+    """Row of `MODELS`: `echo: {}` in registry/models.yaml, to try a line out without a model."""
     return echo(entry.spec.context)

@@ -1,6 +1,4 @@
-"""A window of traffic against the reference profile: OK, DRIFT or NO_DATA (which counts as an
-alarm).
-"""
+"""A window of traffic against the reference: OK, DRIFT or NO_DATA (which is an alarm)."""
 
 from __future__ import annotations
 
@@ -33,8 +31,7 @@ MINIMUM_ROWS = 30
 def check_window(
     jsonl: Path | None, reference: Path, *, detector: str = "ks", minimum: int = MINIMUM_ROWS
 ) -> DriftReport:
-    """Compare the traffic in `jsonl` (one object with `prompt` and `response` a line) with a stored
-    profile.
+    """Compare the traffic in `jsonl` (a `prompt` and `response` object a line) with a profile.
 
     A field `group` (conversation, customer) names the rows that belong together; other fields are
     ignored. No file, an empty one, or fewer than `minimum` rows is NO_DATA with a note that says

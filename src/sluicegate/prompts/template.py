@@ -204,9 +204,7 @@ def _environment() -> _Environment:
 
 @lru_cache(maxsize=64)
 def _compiled(text: str) -> Template:
-    """The template, ready to render; making it again for each example would take longer than all
-    else.
-    """
+    """The template, ready to render; making it anew for each example would cost most."""
     environment = _environment()
     try:
         tree = _Priced().visit(_tree(text))

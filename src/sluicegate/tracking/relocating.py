@@ -31,8 +31,7 @@ def is_own(url: str, artifacts: Path) -> bool:
 
 
 def relocate(url: str, artifacts: Path) -> int:
-    """Make every place in a project's own store lie in `artifacts`; nothing happens to any other
-    store.
+    """Make every place in a project's own store lie in `artifacts`; other stores stay.
 
     Returns:
         How many values were changed.
@@ -66,9 +65,7 @@ def relocate(url: str, artifacts: Path) -> int:
 
 
 def _root(place: str, here: Path) -> str:
-    """The folder of artefacts that `place` lies in, where that is another project's than `here`;
-    else ''.
-    """
+    """The artefact folder of another project that `place` lies in; '' where it is `here`."""
     mark = "/" + "/".join(here.parts[-3:])
     root, found, rest = place.rpartition(mark)
     inside = bool(found) and (not rest or rest.startswith("/"))

@@ -61,9 +61,7 @@ class RunHandle:
         self._samples = 0
 
     def reopen(self) -> RunHandle:
-        """Set a found run RUNNING again; steps above 0 that its curves already hold are not written
-        twice.
-        """
+        """Set a run RUNNING again; steps above 0 that its curves hold are not written twice."""
         with translated("reopen a run"):
             run = self._client.get_run(self.id)
             if run.info.status == "RUNNING" and not run.data.metrics:
@@ -120,8 +118,7 @@ class RunHandle:
             )
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Store a table that MLflow's evaluation view sorts and searches; the same name again
-        replaces it.
+        """Store a table that MLflow's view sorts and searches; the same name replaces it.
 
         Raises:
             ValueError: the columns differ in length.
@@ -160,8 +157,7 @@ class RunHandle:
                 self._client.log_artifact(self.id, str(path), folder or None)
 
     def log_dataset(self, name: str, digest: str, source: str, rows: int) -> None:
-        """Record a data set as input of the run, under our digest (MLflow's own covers 10,000 rows
-        only).
+        """Record a data set as input, under our digest (MLflow's covers 10,000 rows only).
 
         MLflow keeps 36 characters of a digest; the profile holds all 64 and the number of rows.
         """
@@ -175,9 +171,7 @@ class RunHandle:
             )
 
     def system_metrics(self) -> dict[str, float]:
-        """Sample processor, memory and disk once, log it under MLflow's System metrics tab, and
-        return it (%, MB).
-        """
+        """Sample processor, memory and disk, log it under System metrics, return it (%, MB)."""
         import psutil
 
         memory = psutil.virtual_memory()

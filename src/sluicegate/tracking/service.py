@@ -46,9 +46,7 @@ class Tracking:
         return self._client
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment `name`; made, with its artefacts in our folder, if absent; restored
-        if deleted.
-        """
+        """Id of the experiment `name`; made in our folder if absent, restored if deleted."""
         if name in self._experiments:
             return self._experiments[name]
         with exclusive(self.artifacts.parent, "write"), translated(f"open the experiment {name}"):
@@ -112,8 +110,7 @@ class Tracking:
     def log_answers(
         self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]
     ) -> int:
-        """Write one trace for each generated answer of `run`, with what judges said of it; the
-        number that is stored.
+        """Write a trace for each generated answer of `run` with what judges said; how many.
 
         Each has the spans render, generate and score. Written again, they are the same traces.
         """
@@ -123,9 +120,7 @@ class Tracking:
             )
 
     def human_words(self, experiment: str) -> tuple[list[HumanWord], set[str]]:
-        """What people wrote on the traces of generated answers, oldest trace first, and the ids of
-        all such traces.
-        """
+        """What people wrote on traces of answers, oldest first, and the ids of all such traces."""
         return human_words(self.client, self.experiment(experiment))
 
     def register_version(
@@ -169,9 +164,7 @@ class Tracking:
         registry.describe(self.client, model, version, markdown, tags or {})
 
     def tags_of(self, model: str) -> dict[int, dict[str, str]]:
-        """Version to tags, for every version of `model`; what people typed in the MLflow UI is
-        among them.
-        """
+        """Version to tags, for all versions of `model`; what people typed is among them."""
         return registry.tags_of(self.client, model)
 
     def set_tags(self, model: str, version: int, tags: Mapping[str, str | None]) -> None:
@@ -225,9 +218,7 @@ class Tracking:
         challenger_version: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the
-        ledger says.
-        """
+        """Make the aliases and the tag `sluice.status` say what the ledger says."""
         with exclusive(self.artifacts.parent, "write"):
             registry.project_champion(
                 self.client, model, champion_version, challenger_version, tags or {}

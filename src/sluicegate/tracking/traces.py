@@ -261,9 +261,7 @@ def _assessment(key: str, opinion: Opinion) -> Assessment:
 def _verify(
     client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]
 ) -> None:
-    """What is stored must be what was written: silence about lost rows would be a better mean than
-    there is.
-    """
+    """What is stored must be what was written: lost rows would flatter the mean."""
     found = list(search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
     opinions = sum(len(answer.opinions) for answer in answers)
     kept = sum(

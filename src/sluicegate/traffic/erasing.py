@@ -22,8 +22,7 @@ def forget(
     user: str,
     before: datetime | None,
 ) -> int:
-    """Erase rows and their feedback, 2,000 in a transaction so that writers hardly wait; return how
-    many rows.
+    """Erase rows and their feedback, 2,000 a transaction for waiting writers; how many rows.
 
     Args:
         transaction: opens one; `write` says which.
@@ -58,8 +57,7 @@ def _overwrite(connection: sa.Connection) -> None:
 
 
 def empty_log(engine: sa.Engine) -> None:
-    """What was erased may still be in SQLite's write-ahead log: move that into the database and cut
-    it off.
+    """Move what SQLite's write-ahead log still holds into the database and cut it off.
 
     Raises:
         BusyError: a reader kept it.

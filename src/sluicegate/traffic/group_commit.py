@@ -1,5 +1,4 @@
-"""Many writers, one commit: whoever comes while a transaction is on its way to the disk shares the
-next one.
+"""Many writers, one commit: whoever comes during a transaction shares the next one.
 
 No thread of its own: the first writer that finds nobody committing does it for all who wait by
 then. Nobody returns before the transaction that holds his rows is durable.

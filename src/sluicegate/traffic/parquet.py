@@ -18,8 +18,7 @@ _GROUP_BYTES = 16 << 20
 
 
 def write_rows(path: Path, rows: Iterable[TrafficRow]) -> int:
-    """Write `rows` to `path`, whole or not at all, and return their number; memory does not grow
-    with it.
+    """Write `rows` to `path`, whole or not at all, in little memory; how many.
 
     Columns are the fields of `TrafficRow`; times are in UTC to the microsecond, `user` and `by` are
     hashes.

@@ -72,8 +72,7 @@ KIND = Kind("traffic log", 7482904, _is_made, SCHEMA.create_all, private=True)
 
 
 def row_values(row: TrafficRow) -> dict[str, Any]:
-    """What the table holds of a checked row whose user is hashed; its feedback is not part of
-    it."""
+    """What the table holds of a checked row with a hashed user, without its feedback."""
     return {
         "key": row.key,
         "time": microseconds(row.time),
@@ -90,8 +89,7 @@ def row_values(row: TrafficRow) -> dict[str, Any]:
 
 
 def feedback_values(number: int, key: str, feedback: Feedback) -> dict[str, Any]:
-    """What the table holds of feedback, its `by` hashed, on the row `key` that has the id
-    `number`."""
+    """What the table holds of feedback with a hashed `by` on row `key`, whose id is `number`."""
     return {
         "row": number,
         "identity": feedback_identity(key, feedback),

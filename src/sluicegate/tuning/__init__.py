@@ -1,6 +1,4 @@
-"""LoRA tuning: examples and a base model in, a sealed adapter and a training summary out; torch
-loads when called.
-"""
+"""LoRA tuning: examples and a base model in, a sealed adapter and a summary out."""
 
 from __future__ import annotations
 
@@ -30,8 +28,7 @@ def tune(
     run_key: str,
     on_step: Callable[[Mapping[str, float]], None] | None = None,
 ) -> TuneSummary:
-    """Tune a LoRA adapter on (messages, answer) pairs through the model's chat template, with loss
-    on the answer only.
+    """Tune a LoRA adapter on (messages, answer) pairs in the chat template; loss on answers only.
 
     Rows longer than `params.max_tokens` or the base's context are left out and counted, never cut.
     Every `params.checkpoint_steps` the state is written below `checkpoints/<run_key>`; a call with

@@ -1,6 +1,4 @@
-"""A LoRA adapter on a frozen model: attached by PEFT, written as the two files that `adapters`
-verifies.
-"""
+"""A LoRA adapter on a frozen model: attached by PEFT, written as `adapters` verifies it."""
 
 from __future__ import annotations
 

@@ -56,8 +56,7 @@ _LINSEAR = 100
 def light_metrics(
     texts: Sequence[str | None],
 ) -> tuple[dict[str, Array], list[tuple[str, ...] | None]]:
-    """The light metrics of each text: numeric columns (NaN where the text is None) and the patterns
-    found.
+    """The light metrics of each text: numeric columns (NaN for a None) and the patterns found.
 
     The counts are in characters, words, sentences and syllables; the readability columns in grades
     or on Flesch's scale. An empty text counts 0 of everything but one sentence. No texts give empty
@@ -127,18 +126,14 @@ def _batch(texts: list[str]) -> tuple[dict[str, Array], list[tuple[str, ...]]]:
 
 
 def _sums(values: NDArray[Any], bounds: Places, stops: Places | None = None) -> Array:
-    """Sum of each text's stretch of `values`, to the token before `stops` or to the text's last; 0
-    without tokens.
-    """
+    """Sum of each text's `values`, up to the token before `stops` or its last; 0 without tokens."""
     total = np.zeros(len(values) + 1, np.intp)
     np.cumsum(values, out=total[1:])
     return (total[bounds[1:] if stops is None else stops] - total[bounds[:-1]]).astype(np.float64)
 
 
 def _sentences(found: Scan, stops: Places) -> Array:
-    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule), before
-    the tokens `stops`.
-    """
+    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule)."""
     begins = found.bounds[:-1]
     seen = np.zeros(len(found.head) + 1, np.intp)
     np.cumsum(found.head, out=seen[1:])
@@ -158,9 +153,7 @@ def _sentences(found: Scan, stops: Places) -> Array:
 
 
 def _difficult(found: Scan, texts: int) -> tuple[Array, Array, Array]:
-    """Distinct words that are not on the list of easy ones: all, with three syllables or more, with
-    two or more.
-    """
+    """Distinct difficult words: all, with three syllables or more, with two or more."""
     words = found.words
     kept = ~words.easy[words.numbers]
     bits = len(words.easy).bit_length()

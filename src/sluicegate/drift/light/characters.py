@@ -35,8 +35,7 @@ def among(characters: str) -> NDArray[np.bool_]:
 
 
 def classified(text: str) -> tuple[Bytes, Bytes]:
-    """The kind of each character, and a byte for it: ASCII in lower case, `QUOTES`, 0 for all
-    others.
+    """The kind of each character, and a byte: ASCII in lower case, `QUOTES`, 0 for all others.
 
     Example:
         >>> kinds, letters = classified("A 1")

@@ -56,8 +56,7 @@ def patterns(
 
 
 def instances(text: str, groups: Collection[str]) -> int:
-    """How many instances of the named groups `text` holds; what belongs to two groups counts in
-    both.
+    """How many instances of the named groups `text` holds; what is in two groups counts twice.
 
     Example:
         >>> instances("555-123-4567 or me@example.org, you@example.org", ("phone number", "email
