@@ -74,7 +74,6 @@ def verify_adapter(
     for; then the digest; then every value: finite, of a plausible size, and not all zero.
 
     Args:
-        folder: the adapter.
         expected: digest it must have, or None where none is recorded yet.
         base_digest: digest of the base it must have been made for, or None to leave that open.
         base_path: folder of the base; with it the tensors must fit that model's layers exactly.

@@ -52,12 +52,10 @@ class DriftPage:
     """Everything the report shows; what is empty is left out of it.
 
     Attributes:
-        report: status, notes and all scores.
         cause: what the change probably is, in sentences.
         moved: the columns that alarm, the most telling first.
         samples: texts from both sides.
         missing: parts of the traffic that the golden set lacks.
-        reference_rows: rows of the reference profile.
         title, created: the project's name and a date, as they shall be shown.
         links: name to address.
     """
@@ -77,9 +75,7 @@ def drift_report_html(page: DriftPage) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is
-        escaped, and text that is not valid Unicode is replaced so that the file can always be
-        written.
+        A complete HTML document; see `page.html_page`.
     """
     filters: dict[str, Callable[..., Any]] = {
         "number": number,

@@ -16,7 +16,6 @@ class GateReport:
     """One run of the gate.
 
     Attributes:
-        model: the project's name.
         decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where nothing
             changed.
         summary: one sentence, used where there is no verdict.

@@ -17,14 +17,11 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
     """Lay the gate out as JUnit XML (UTF-8).
 
     A broken rule is a `failure` of type REJECT, one without enough evidence an `error` of type
-    HOLD; a rule that only warns passes and says so in `system-out`. Where no rule stands in the way
-    of a release that was not let through, a case called `verdict` does, so that the file never
-    looks better than the exit code.
+    HOLD; a rule that only warns passes. Where no rule stands in the way of a release that was not
+    let through, a case called `verdict` does: the file never looks better than the exit code.
 
     Args:
-        report: the gate's run.
-        moment: when it ended.
-        seconds: how long it took.
+        moment, seconds: when it ended, and how long it took.
     """
     cases = (
         [_case(report, rule) for rule in by_weight(report.verdict.rules)] if report.verdict else []

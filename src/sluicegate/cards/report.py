@@ -30,13 +30,10 @@ class ReportContext:
     """Everything the report shows; what is None, or empty, is left out of it.
 
     Attributes:
-        verdict: the decision and its rules.
         release, lineage: what the candidate is and came from.
         candidate, champion: their evidence; `champion` is None for the first release.
         baselines: evidence of the simple methods beside them, by name.
         examples: the golden rows, for inputs and references.
-        tune: the training run, with its curve.
-        drift: the check of recent traffic.
         timings: seconds by step of the line.
         links: name to address (http, https or relative).
         directions: `higher` or `lower` by metric; `higher` where it is silent.
@@ -73,9 +70,7 @@ def report_html(context: ReportContext) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is
-        escaped, and text that is not valid Unicode is replaced so that the file can always be
-        written.
+        A complete HTML document; see `page.html_page`.
     """
     from sluicegate.cards import charts
 

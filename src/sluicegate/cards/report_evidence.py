@@ -53,7 +53,6 @@ class JudgeShown:
     """One judge of this evaluation.
 
     Attributes:
-        name: of the criterion.
         candidate, champion: how many rows of each it scored.
         standing: see `judges.calibration.standing`.
         rules: names of the rules that rest on it.

@@ -42,9 +42,6 @@ def verdict_markdown(
     """Say in Markdown what was decided, why, what the release is made of, and where to read on.
 
     Args:
-        verdict: its rules are listed with what decided first.
-        release: the candidate that the verdict is about.
-        lineage: where it came from.
         links: name to address (`http`, `https` or a relative path); others are shown as text.
 
     Returns:

@@ -54,7 +54,6 @@ def remove_duplicates(
     """Keep the first of each family of duplicates by (id, source), whatever the order of `rows`.
 
     Args:
-        rows: any number of rows; an empty sequence gives empty results.
         threshold: Jaccard similarity in (0, 1] from which a row counts as a near duplicate.
     """
     ordered = sorted(rows, key=lambda row: (row.id, row.source))
@@ -87,9 +86,8 @@ def remove_duplicates(
 class NearIndex:
     """Locality-sensitive index of shingle sets: "who is at least `threshold` similar?"
 
-    The bands are tuned below `threshold`, so that pairs at the threshold are found with probability
-    0.99 or so; what is found is then confirmed by the exact similarity. Hashing is seeded: the same
-    sets give the same answer everywhere.
+    The bands are tuned below `threshold`: pairs at the threshold are found with probability 0.99 or
+    so, then confirmed by the exact similarity. Hashing is seeded.
     """
 
     def __init__(self, threshold: float) -> None:

@@ -193,9 +193,7 @@ def make_example(
     """Turn one raw record into an `Example`.
 
     Args:
-        source: name of the source, kept in the row.
         record: column name -> value; conversations are rendered with `render_turns`.
-        fields: which column holds what.
         where: "file, line 3", for messages.
         fallback_id: used where `fields.id` is empty.
 

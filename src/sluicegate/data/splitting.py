@@ -23,7 +23,6 @@ def held_out(groups: Iterable[str], fraction: float, salt: str) -> frozenset[str
     """Return the groups to hold out: position below `fraction`, at least one and never all.
 
     Args:
-        groups: group names; repeats do not matter.
         fraction: expected share in [0, 1]; 0 holds nothing out.
         salt: another salt gives an independent choice.
 

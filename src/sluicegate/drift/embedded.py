@@ -1,9 +1,8 @@
 """Embeddings in a profile: vectors of the texts of a few hundred rows, and their neighbours.
 
-Vectors cost a thousand times what counts do, so they are made for a part of the sample only: the
-blocks with the smallest hashes, as the sample itself is chosen, so that profiles with vectors merge
-like those without. Whoever profiles gives the encoder; profiles are compared where both come from
-the same one.
+Vectors cost a thousand times what counts do, so only the part of the sample with the smallest
+hashes has them; profiles with vectors merge like those without. Profiles are compared where both
+come from the same encoder.
 """
 
 from __future__ import annotations

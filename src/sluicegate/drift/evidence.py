@@ -1,9 +1,8 @@
 """Distances on one scale: how many standard errors would surprise as much.
 
-Columns differ in what a large distance is: a rare label found twice instead of never is not worth
-what its own spread says. Each detector's textbook distribution puts its distances on the scale of a
-normal deviate, so that no column takes all the room of a common threshold. It need not hold
-exactly: what a deviate is worth is decided by permutation afterwards, and a column whose dealt
+Columns differ in what a large distance is. Each detector's textbook distribution puts its distances
+on the scale of a normal deviate, so that no column takes all the room of a common threshold. It
+need not hold exactly: permutation decides what a deviate is worth, and a column whose dealt
 deviates are too large (conversations, ties) is scaled down.
 """
 

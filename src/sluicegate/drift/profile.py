@@ -1,10 +1,9 @@
 """A profile of text traffic, to store, compare and merge: exact summaries and a sample of blocks.
 
 Of every column: rows, nulls, mean, variance, range; of every category its count. Beside them a
-sample of metric rows, never of texts. A block is what belongs together (a conversation, a
-customer): its rows are kept or dropped as one, those with the smallest SHA-256 first, so that the
-sample of a union is the union of the samples, cut again: 24 hourly profiles make a day's by
-merging, with nothing read twice (bottom-k sampling; Cohen and Kaplan 2007).
+sample of metric rows, never of texts. Blocks (a conversation, a customer) are kept or dropped
+whole, smallest SHA-256 first, so that the sample of a union is the union of the samples, cut again:
+24 hourly profiles merge to a day's (bottom-k sampling; Cohen and Kaplan 2007).
 """
 
 from __future__ import annotations

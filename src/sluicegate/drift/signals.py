@@ -1,8 +1,7 @@
 """What the light metrics lack: language, intent, hostility, personal data, answer against prompt.
 
-Word lists and expressions only, nothing to download: a share of the texts is recognised, not every
-one. For drift that is enough, since what is missed is missed on both sides; none of these is a
-guard that keeps an attack out.
+Word lists and expressions only, nothing to download: a share of the texts is recognised. For drift
+that is enough, since what is missed is missed on both sides; none of these is a guard.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Columns as count tables: what every detector compares.
 
-A column of the reference and the window together is cut into bins at its quantiles (or by its
-labels); a detector then sees two tables of counts, one row for each way to split the rows in two.
-Bins of the pooled values, and not of the reference alone, keep a permutation test exact: they do
-not change when rows change sides.
+A column of both sides together is cut into bins at its quantiles (or by its labels); a detector
+then sees two tables of counts, one row for each way to split the rows. Bins of the pooled values
+keep a permutation test exact: they do not change when rows change sides.
 """
 
 from __future__ import annotations

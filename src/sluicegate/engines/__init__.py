@@ -47,11 +47,8 @@ def open_engine(
     """Load weights into an engine.
 
     Args:
-        weights: folder with safetensors, configuration and tokenizer.
         adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None for the bare base.
         context: longest prompt plus answer in tokens.
-        dtype: `float32` or `bfloat16`.
-        batch_tokens: most tokens in work at once.
         name: a key of `ENGINES`, or `module:function` taking the arguments of this function, `name`
             aside.
 

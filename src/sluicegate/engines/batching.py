@@ -1,11 +1,10 @@
 """Batched generation with transformers: no padding, finished answers make room at once.
 
-Prompts run sorted by length. Each gets a slot of the key-value cache; several prompts are read in
-one pass, then every slot in use grows by a token a step, and a finished one is refilled. What all
-prompts of a cache begin with (a judge's criterion, a system prompt) is read once. Greedy answers
-equal those of one-by-one generation in float32: company moves log probabilities by 5e-5 at most
-(SmolLM2, all tokens of the vocabulary; as much with a shared beginning as without), so only a tie
-that close could go the other way. In bfloat16 rounding now and then changes a word.
+Prompts run sorted by length. Each gets a slot of the key-value cache; several are read in one pass,
+then every slot in use grows by a token a step, and a finished one is refilled. What all prompts
+begin with is read once. Greedy answers equal those of one-by-one generation in float32 but for
+ties: company moves log probabilities by 5e-5 at most (SmolLM2). In bfloat16 rounding now and then
+changes a word.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ def matmul_rate(dtype: str) -> float:
 def faster_dtype() -> str:
     """`bfloat16` if it multiplies 1.5 times as fast as float32 here, else `float32`.
 
-    Measured once per machine, torch version and core count and kept in the model cache, so that two
-    stages of one line, or champion and candidate, never get different answers from a busy machine.
+    Measured once per machine, torch version and core count and kept in the model cache, so that a
+    busy machine never gives two stages different answers.
     """
     import torch
 
@@ -117,10 +117,8 @@ def choose_dtype(asked: str = "auto", *, exact: bool = False) -> str:
     """`float32` or `bfloat16`: as asked, or for `auto` whichever a measurement favours.
 
     Args:
-        asked: `float32`, `bfloat16` or `auto`.
-        exact: the answers must not depend on how rows are batched. In bfloat16 they do (rounding
-            differs with the batch size), so on a processor `auto` then means float32; on a GPU,
-            where models are large, it stays measured.
+        exact: the answers must not depend on how rows are batched, as they do in bfloat16: on a
+            processor `auto` then means float32; on a GPU it stays measured.
     """
     if asked != "auto":
         return asked
@@ -188,8 +186,6 @@ def load_model(path: Path, dtype: str, *, quantization: str = "none") -> PreTrai
     """Causal language model of a base model folder, frozen, in eval mode, on `device()`.
 
     Args:
-        path: safetensors folder.
-        dtype: `float32` or `bfloat16`.
         quantization: `none`, or `int8` / `nf4` (a GPU and the `quant` extra).
 
     Raises:

@@ -15,10 +15,9 @@ from sluicegate.engines.attention import Plan, planned, restarting_positions
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """Keys and values as (slot, head, position, size) per layer; slots in use come first.
 
-    `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in
-    use; `release` frees a slot by moving the last one into its place. Tokens in `shared`, with
-    which every prompt begins, are read once, by the first `admit`, and lie in all slots from then
-    on.
+    `admit` runs prompts and fills slots; `step` adds one token to every slot in use; `release`
+    moves the last one into the freed place. Tokens in `shared`, with which every prompt begins, are
+    read once, by the first `admit`.
     """
 
     def __init__(

@@ -1,10 +1,9 @@
 """How far two sets of ratings agree, and how sure that is.
 
 Ranks and correlations by SciPy. Weighted kappa (J. Cohen, Psychological Bulletin 70, 1968) and
-Krippendorff's alpha (K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011) are here:
-the packages that have them are 40 times slower in a bootstrap, or under a licence that ours does
-not go with (docs/adr/0007). Where a measure has no value, because one side does not vary at all, it
-is 0.0: who always says the same has shown nothing.
+Krippendorff's alpha (K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011) are ours
+for speed and licence (docs/adr/0007). Where a measure has no value, because one side does not vary,
+it is 0.0: who always says the same has shown nothing.
 
 Intervals are two-sided, 95 % unless told, and count groups (a conversation, a document), not rows:
 rows of one group are not independent.
@@ -201,9 +200,8 @@ def mean_interval(
 ) -> Interval:
     """Mean of values in [0, 1], each group once, with Clopper and Pearson's interval (1934).
 
-    For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the
-    same mean spread more than anything else, its continuation to a number of successes that is no
-    integer is conservative. Ten of ten do not make certainty, as they would for the bootstrap.
+    For 0/1 values in groups of one it is exact; for values between, its continuation to a number of
+    successes that is no integer is conservative. Ten of ten do not make certainty.
 
     Raises:
         ValueError: no values, or one outside [0, 1].

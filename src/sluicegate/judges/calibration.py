@@ -38,19 +38,15 @@ class Calibration:
         name, form: of the criterion. `judges`: the models that answered, as registry/models.yaml
             names them.
         digest: `judge_digest` of exactly what was measured.
-        passed: whether every check did.
         made, expires: ISO 8601, UTC.
         labels: digest of the labelled rows; `rows` of them in `groups`, by so many `raters`.
         headline: the measure that decides, `accuracy` or `spearman`.
         measures: by name, with 95 % intervals.
         baselines: the headline measure of trivial judges; `above`: by how much this judge is above
             each.
-        points: for the calibration plot.
         failed: rows without a verdict, and `failures` why, each once.
         uncalled: rows that were settled without asking the judge.
         missed: known-bad answers that the judge did not notice, of `sentinels` in all.
-        weighted: see `Judged.weighted`.
-        thresholds: what was asked for.
     """
 
     name: str
@@ -121,10 +117,10 @@ def calibrate(
     """Hold the judge against the labels and say whether it passed.
 
     The judge is asked about every labelled row (pairwise: in both orders), about
-    `params.repeat_rows` of them again with another seed and other marks, and about known-bad
-    answers, each of them: one that an evaluation would score without a call (canned, an echo) shows
-    nothing of the judge unless it is asked. The criterion's own sentinels are among those; they do
-    not stop the rest here, so that the report of a bad judge says how bad it is.
+    `params.repeat_rows` of them again with another seed and other marks, and about every known-bad
+    answer, even those that an evaluation would score without a call. The criterion's own sentinels
+    are among those; they do not stop the rest here, so that the report of a bad judge says how bad
+    it is.
 
     Raises:
         DataError: no labelled row.
@@ -193,7 +189,6 @@ def standing(
 
     Args:
         folder: `project.judgements`.
-        digest: `judge_digest` of the judge as it is now.
         now: with time zone.
         name: of the criterion; with it a judge that passed under another digest is told from one
             never calibrated.

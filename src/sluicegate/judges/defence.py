@@ -1,8 +1,7 @@
 """Why a judge is not talked round: marks that data cannot end, and answers that need no judge.
 
-The marks hold a key that is the digest of everything that is shown, the answer itself included: a
-text that names its own key would have to contain its own SHA-256. Equal rows have equal keys, so
-that the cache of answers works anywhere.
+The marks hold a key, the digest of everything that is shown: a text that names its own key would
+have to contain its own SHA-256. Equal rows have equal keys, so that the cache works anywhere.
 """
 
 from __future__ import annotations

@@ -70,7 +70,6 @@ def judge_rows(
     no row is asked about, and none has a score.
 
     Args:
-        criterion: what is asked, and how.
         rows: what is judged; ids only name rows in messages.
         models: the judges, in the order of `criterion.judges`.
         progress: called with the number of questions answered and of all.

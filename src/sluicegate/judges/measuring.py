@@ -28,7 +28,6 @@ class Sample:
     Attributes:
         human, judge: scores in [0, 1].
         length: logarithm of the answer's length; pairwise, of output over other.
-        groups: the group of each row.
         levels: the values that a label can take, for measures on levels.
         pairwise: whether scores are preferences.
     """

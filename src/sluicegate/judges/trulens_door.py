@@ -1,13 +1,11 @@
 """The one door to TruLens (trulens-core, trulens-feedback 2.16): its feedback over our judges.
 
-`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)`,
-`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Model`,
-whose cache and limits count (`evaluation.trulens` opens one under the run's budget). A score of
-theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What comes back is
-read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend
-what it cannot read, waits for its own pace of 60 calls a minute and tries again by itself; here an
-answer is the score asked for and nothing else, or an EvidenceError, and the only pace is the
-model's. Importing TruLens takes about 10 s of processor time.
+`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)` and all its
+other functions put TruLens' own prompts to the `Model`, whose cache and limits count. Nobody held
+such scores against people: a gate rule on one is HOLD. TruLens takes the smallest number in an
+answer, asks to mend what it cannot read, waits for its own pace and tries again; here an answer is
+the score asked for and nothing else, or an EvidenceError, and the only pace is the model's.
+Importing TruLens takes about 10 s.
 """
 
 from __future__ import annotations
@@ -170,8 +168,8 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
 def open_provider(model: Model, max_tokens: int = 512) -> ModelProvider:
     """A TruLens provider over `model`; answers have at most `max_tokens` tokens.
 
-    Its functions raise EvidenceError where the model does not answer or answers something else than
-    a score, and BudgetError when the model's budget is spent.
+    Its functions raise EvidenceError where an answer is none or no score, and BudgetError when the
+    model's budget is spent.
     """
     return ModelProvider(model, max_tokens)
 

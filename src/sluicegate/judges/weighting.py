@@ -70,8 +70,7 @@ def _digits(low: int, high: int) -> frozenset[str]:
 def weighted_score(reply: Reply, low: int, high: int) -> float | None:
     """The same where the reply's JSON says `"score": <digit>`; None when that is not found.
 
-    The tokens of the reply are matched from its end, where the score is: text before it, which may
-    be thousands of tokens of a thought, does not matter.
+    The tokens are matched from the end, where the score is: the thoughts before it do not matter.
     """
     text = reply.text.rstrip()
     found = list(_SCORE.finditer(text))

@@ -46,24 +46,19 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: as in params.yaml.
-        direction: which way is better.
-        unit: for people.
         range: its finite bounds.
-        score: scores one answer.
         needs_reference: whether a row without a reference is an error.
         package: distributions, with a space between, whose versions change the scores.
-        many: scores a whole set at once, where that is faster (embeddings) or where the set itself
-            counts (the weights of words in a corpus); `score` is then what it gives for a set of
-            one.
+        many: scores a whole set, where that is faster (embeddings) or the set itself counts;
+            `score` is then what it gives for a set of one.
         whole: the score of the whole set, where papers report one that is not the mean of the rows;
             the evidence has it as the operation `corpus_<name>`.
         describes: how a text is, rather than how good it is (its length): `direction` then only
             says which end a blank output gets.
         depends_on_set: whether the score of a row depends on the other rows.
         identity: what else the scores depend on, such as the digest of an encoder.
-        asks_model: whether a model is asked for its opinion. Such scores decide nothing in the
-            gate, since nobody has held that judge against people. None: params.yaml has to say so.
+        asks_model: whether a model is asked for its opinion; such scores decide nothing in the
+            gate. None: params.yaml has to say so.
         best: source, output and reference that score the good end of the range, for the contract
             test.
         instead: metrics that see more, for the reason of a row without a score.

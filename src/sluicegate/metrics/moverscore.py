@@ -2,11 +2,10 @@
 
 Source: W. Zhao et al., "MoverScore: text generation evaluating with contextualized embeddings and
 earth mover distance", EMNLP 2019, and M. Kusner et al., "From word embeddings to document
-distances", ICML 2015; as in the authors' package `moverscore` 1.0.3 (last layer of the encoder,
-word pieces after the first and ASCII punctuation left out, weights by rarity in the set). Three
-defects of it are corrected: an output of which nothing is left scores worst where the package gives
-1, and a reference of which nothing is left gives no score; a text of which every word occurs in
-every text is weighted evenly where the package gives 1; the encoder's own marks never count.
+distances", ICML 2015; as in the authors' package `moverscore` 1.0.3 (last layer, word pieces after
+the first and ASCII punctuation left out, weights by rarity in the set), but: an output of which
+nothing is left scores worst, such a reference gives no score; a text of words that are in every
+text is weighted evenly; the encoder's own marks never count. Transport by POT.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The two roles inside the sandbox of `pass_at_k_runner`, one process each; standard library only.
 
-The *program* process holds the candidate's code and nothing else: it answers calls. The *tests*
-process holds the tests and the only way to report; it runs no line of the candidate's. Between them
-go plain values over a socket, so that the candidate can return wrong values but cannot reach an
-assertion, an exit code that counts, or the verdict.
+The *program* process holds the candidate's code only: it answers calls. The *tests* process holds
+the tests and the only way to report. Between them go plain values over a socket: the candidate can
+return wrong values but reaches no assertion, exit code or verdict.
 
 This file is a script: nothing imports it, and it runs where the package is not in sight.
 """

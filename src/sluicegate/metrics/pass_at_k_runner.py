@@ -1,8 +1,7 @@
 """Programs that a model wrote, run against tests in two sandboxes; see `pass_at_k_roles`.
 
-Only the tests' process reports, and no line of the program runs there, so that exit codes, prints,
-patched builtins and exit handlers of a program change nothing. The price: arguments and results
-must be plain values. What is confined and what is not: docs/metrics.md.
+Only the tests' process reports, and no line of the program runs there. The price: arguments and
+results must be plain values. What is confined and what is not: docs/reference/metrics.md.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """A project's own TruLens `Metric` or MLflow `Scorer` as a metric; neither is imported here.
 
-Such an object is known by the class that it descends from. It is called once for every row, row
-after row (neither promises to bear more), and what it returns becomes a number strictly: a truth
-value or yes and no (1 and 0), a finite number in the range, or an object, a pair or a list of one
-that holds such a value. An error, "unknown", nothing at all or several values are an EvidenceError
-that names the row: there is no partial result.
+Such an object is known by the class that it descends from. It is called row after row, and what it
+returns becomes a number strictly: a truth value or yes and no (1 and 0), a finite number in the
+range, or an object, a pair or a list of one that holds such a value. Anything else is an
+EvidenceError that names the row: there is no partial result.
 
-Most of them ask a model, and a scorer that does is a judge that nobody has held against people.
-Which ones do is declared in params.yaml (`evaluate.own_metrics`); one that is not declared is not
-run.
+Most ask a model, as judges that nobody has held against people. Which do is declared in params.yaml
+(`evaluate.own_metrics`); one that is not declared is not run.
 """
 
 from __future__ import annotations
@@ -74,8 +72,6 @@ def scorer_metric(
     """`found` as the metric `name`: `module:attribute`, where the digest finds its source.
 
     Args:
-        found: a TruLens `Metric` or `Feedback`, or an MLflow `Scorer`.
-        name: as in params.yaml.
         direction: higher unless told or, for TruLens, unless it says so itself.
         bounds: its smallest and largest value.
 

@@ -92,14 +92,9 @@ def open_model(
     Args:
         spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that
             takes an `Entry`.
-        name: the name under which it is listed; used in messages.
-        root: folder that a relative `path` in `spec` starts from.
+        name, root, adapter, dtype, batch_tokens, say: as in `Entry`.
         cache: folder of answers (`project.judgements`); what is in it is never asked again. None
             for no cache.
-        dtype: `float32`, `bfloat16` or `auto`; of open weights.
-        batch_tokens: most tokens in work at once; of open weights.
-        adapter: a verified LoRA folder; open weights only.
-        say: receives one line of text per step that takes long.
 
     Raises:
         ConfigError: there is no such kind, its settings are wrong, an address is unsafe, a key is

@@ -57,8 +57,6 @@ def find_addresses(spec: EndpointSpec, name: str, seconds: float) -> list[str]:
     A second look-up, which could give another answer (DNS rebinding), never happens.
 
     Args:
-        spec: the endpoint.
-        name: its name, for messages.
         seconds: longest wait for the look-up.
 
     Raises:

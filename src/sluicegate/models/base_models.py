@@ -47,14 +47,11 @@ def resolve_base(
     """Find the base model that `spec` names; convert it into `cache` if its weights come as GGUF.
 
     Weights are safetensors, never pickle; code that comes with a model is never run. The digest
-    covers weights, configuration and tokenizer; it is computed once and kept in `cache` with the
-    size and time of each file, so that later calls only hash again what changed.
+    covers weights, configuration and tokenizer; it is kept in `cache`, so that later calls only
+    hash again what changed.
 
     Args:
-        spec: one entry of models.yaml.
-        name: the name under which it is listed; used in messages.
         cache: folder for conversions and digests (`project.model_cache()`).
-        progress: receives one line of text per step that takes long.
 
     Raises:
         ConfigError: the entry has no weights here.

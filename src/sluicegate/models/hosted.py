@@ -43,7 +43,6 @@ class Outcome:
     """How a request ended, all tries together.
 
     Attributes:
-        answer: the reply or the failure.
         down: no sign of a working server.
         refused: a parameter of the request that the server does not take.
     """

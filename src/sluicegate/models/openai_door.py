@@ -1,8 +1,7 @@
 """The door to OpenAI-compatible servers and Azure: the `openai` client behind our transport.
 
-Every try passes the transport: it starts within the budget and the rate limits, goes to an address
-    that was checked, or
-through the egress proxy, is read up to a limit, and ends at its deadline. No redirect is followed,
+Every try starts within the budget and the rate limits, goes to an address that was checked (or
+through the egress proxy), is read up to a limit, and ends at its deadline. No redirect is followed,
 TLS is verified.
 """
 

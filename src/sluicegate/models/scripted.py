@@ -22,7 +22,6 @@ class ScriptedModel:
     `Reply` (with `alternatives`, say), or a `Failure`; what it raises is not caught.
 
     Attributes:
-        answer: from request to answer.
         name: gives the identity: two fakes with equal names are one model.
         context: longest prompt plus answer, in words.
         asked: every request so far, in order.

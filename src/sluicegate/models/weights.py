@@ -33,7 +33,6 @@ class WeightsModel:
         """Name what answers.
 
         Args:
-            base: the model.
             adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None.
             dtype: `float32`, `bfloat16` or `auto` (float32 on a processor, so that batching changes
                 nothing).

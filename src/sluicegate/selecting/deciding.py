@@ -40,7 +40,6 @@ def choose(
     """Walk through the questions of `plan`; every one is asked of those that the ones before left.
 
     Args:
-        options: the candidates, in the order of the plan.
         direction: `higher` or `lower` is better in the quality metric.
         bounds: smallest and largest possible score of it.
     """

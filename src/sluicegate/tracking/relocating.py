@@ -1,10 +1,8 @@
 """A project that was moved or copied keeps its artefacts to itself.
 
-MLflow writes the absolute place of every experiment, run, version and trace into its database, and
-has no relative one for a database that is opened directly: a copy would write into the folder of
-the
-original. So the places in a project's own store are compared with where the project is now whenever
-it is opened, and all of them follow, in one transaction.
+MLflow writes absolute places into its database: a copy would write into the folder of the original.
+So the places in a project's own store are compared with where the project is now whenever it is
+opened, and follow in one transaction.
 """
 
 from __future__ import annotations

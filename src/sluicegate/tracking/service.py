@@ -77,7 +77,6 @@ class Tracking:
 
         Args:
             experiment: its name; made if absent.
-            name: what the UI shows.
             params: nested mappings get dotted names.
             tags: put a key here (for instance `sluice.key`) to find the run again with `find_run`.
         """

@@ -1,8 +1,7 @@
 """Generated answers as MLflow traces.
 
-Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on
-a database keeps 21 to 27 of 50 traces and says nothing. Ids come from the run and the example, so
-that writing again adds nothing twice.
+Written straight to the store and counted afterwards: `mlflow.genai.evaluate` on a database loses
+traces and says nothing. Ids come from run and example: writing again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -76,10 +75,8 @@ class About:
 
     Attributes:
         release, golden, adapter: digests; `adapter` is `none` for the bare base model.
-        base: the model's name.
         prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None
             where it has none.
-        settings: of the generation.
     """
 
     release: str

@@ -12,10 +12,9 @@ Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 
 (with the reason), 500 the server is not set up, 503 the database refuses (send again, with the same
 keys). Every write is plain data: nothing in a row is run.
 
-Where there is no token, any web page that somebody on this machine opens could send a request here.
-So a request must then name a loopback address as its Host (else 403; no other name leads here, also
-if its DNS entry says so), and what it posts must be `application/json` (else 415; a browser sends
-that to another site only after asking, and nobody agrees).
+Without a token any web page open on this machine could send a request here. So a request must name
+a loopback address as its Host (else 403), and what it posts must be `application/json` (else 415),
+which a browser sends to another site only after asking.
 """
 
 from __future__ import annotations

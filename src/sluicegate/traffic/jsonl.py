@@ -21,9 +21,8 @@ def read_jsonl(
 ) -> Iterator[TrafficRow | Refused]:
     """Yield the row of each line that is not blank, or why it is none; unknown fields are ignored.
 
-    A line without a key gets one made of its bytes and its number, so that importing a file again,
-    also a longer one, adds only what is new. A line without a time gets the time at which the file
-    was last changed; a row that is stored already keeps its own.
+    A line without a key gets one made of its bytes and number: importing a longer file again adds
+    only what is new. One without a time gets the file's; a stored row keeps its own.
 
     Args:
         fields: our name of a field to the file's, where they differ.

@@ -183,8 +183,7 @@ class TrafficLog:
         Rows that are written while it runs are left out; rows erased meanwhile may be missing.
 
         Args:
-            since: from this time on (inclusive).
-            until: before this time.
+            since, until: from this time on; before this one.
             last: only the newest so many of these.
             release: only rows answered by this release.
             commented: only rows with feedback on them.

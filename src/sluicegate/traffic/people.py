@@ -1,8 +1,7 @@
 """People's names become keyed hashes: the log can count and erase a user, not say who it is.
 
-The key is 32 random bytes, made once, in a file that only its owner reads; or the text of
-`SLUICE_TRAFFIC_KEY`, where several machines write to one database. Without the key a name cannot be
-found by trying all names.
+The key is 32 random bytes in a file that only its owner reads; or the text of `SLUICE_TRAFFIC_KEY`,
+where several machines share a database. Without it no name can be found by trying all.
 """
 
 from __future__ import annotations

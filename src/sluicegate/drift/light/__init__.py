@@ -3,18 +3,11 @@
 The twelve columns of `langkit.light_metrics` (0.0.35) under the same names and with equal values.
 Deliberate differences:
 
-- A missing text (None) stays a null in its own row. In LangKit one None blanks the metric for the
-whole batch.
-- `has_patterns` holds LangKit's answer, the first group that matches; `patterns` holds all of them.
-- `aggregate_reading_level` is the number. LangKit registers two functions under that name, the
-first of which
-  makes a phrase ("7th and 8th grade"); the number, which it computes last, is what its profiles
-  keep.
-- `vader_sentiment` (Hutto and Gilbert 2014, compound score) is computed with its lexicon from here;
-LangKit's own
-  `sentiment_nltk` downloads it.
-- Whitespace without a word, such as a vertical tab, is counted as textstat counts it; nothing is
-stripped first.
+- A missing text (None) stays a null in its own row; in LangKit it blanks the whole batch.
+- `has_patterns` holds LangKit's answer, the first group that matches; `patterns` all of them.
+- `aggregate_reading_level` is the number that LangKit's profiles keep, not its phrase.
+- `vader_sentiment` (Hutto and Gilbert 2014) needs no download.
+- Whitespace without a word is counted as textstat counts it; nothing is stripped first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What each character of a text is to the light metrics, looked up for whole batches at once.
 
-The table covers all of Unicode and is filled as characters are met, by Python's own `isspace`,
-`isalnum`, `isdecimal` and `lower`: those are what `str.split` and the expressions of textstat and
-syllapy go by.
+The table is filled as characters are met, by Python's own `isspace`, `isalnum`, `isdecimal` and
+`lower`, which `str.split` and the expressions of textstat and syllapy go by.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Numbers for the words of a batch, and by number their syllables and grades.
 
-A word of at most sixteen bytes is two 64-bit numbers, exactly. The words of the lists stand in one
-hash table, built once; what a batch has besides them is sorted out among itself and forgotten with
-the batch.
+A word of at most sixteen bytes is two 64-bit numbers, exactly. The listed words stand in one hash
+table, built once; what else a batch has is forgotten with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A batch of texts taken apart into tokens and words, as arrays over all of its characters.
 
-No Python runs for a token, new or known, except for those with letters beyond ASCII and words of
-more than sixteen letters; these are worked out once for each distinct one in the batch. Nothing is
-remembered from batch to batch.
+No Python runs for a token, except for those with letters beyond ASCII and words of more than
+sixteen letters, once for each distinct one of a batch.
 """
 
 from __future__ import annotations
