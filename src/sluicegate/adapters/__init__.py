@@ -49,8 +49,7 @@ def adapter_digest(folder: Path) -> str:
 
     Raises:
         AdapterError: the folder is absent, does not hold exactly the two files, or one of them is
-            too
-            large or has no sound header.
+            too large or has no sound header.
     """
     _check_files(folder)
     check_sizes(folder)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sluicegate.cards.page import html_page
+from sluicegate.cards.svg import box, path, svg, text
 from sluicegate.cards.verdict import escaped
 from sluicegate.cards.wording import number, spoken
 from sluicegate.records import DriftReport, DriftScore
@@ -192,47 +193,28 @@ def _steps(spread: Spread, title: str) -> Markup:
         )
         return f"M{left} {bottom}{steps}V{bottom}"
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before '
-        'and now">'
-    ]
-    parts.append(
-        f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>'
-    )
-    parts.append(f'<path class="zero" d="M{left} {bottom}H{right}"/>')
+    parts = [path("now", f"{outline(after)}Z"), path("was", outline(before))]
+    parts.append(path("zero", f"M{left} {bottom}H{right}"))
     for tick in ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
-        parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" '
-            f'text-anchor="{anchor}">{tick:,g}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(x(tick), bottom + 16, f"{tick:,g}", anchor))
+    return svg(360, 146, f"{title}: before and now", parts)
 
 
 def _bars(spread: Spread, title: str) -> Markup:
     height = 34 * len(spread.labels) + 6
     tallest = max([*spread.before, *spread.after, 1e-12])
-    parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: '
-        'before and now">'
-    ]
+    parts = []
     for place, (label, before, after) in enumerate(
         zip(spread.labels, spread.before, spread.after, strict=True)
     ):
         y = 34 * place
-        parts.append(
-            f'<text class="label" x="0" y="{y + 19}">{escape(label[:18] or "none")}</text>'
-        )
+        parts.append(text(0, y + 19, label[:18] or "none", kind="label"))
         for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
             width = round(170 * share / tallest, 1)
-            parts.append(
-                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" '
-                'height="10"/>'
-            )
-            parts.append(
-                f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>'
-            )
-    return Markup("".join(parts) + "</svg>")
+            parts.append(box(style, 120, y + down, max(width, 0.8), 10))
+            parts.append(text(126 + width, y + down + 9, f"{share:.1%}"))
+    return svg(360, height, f"{title}: before and now", parts)
 
 
 def _grouped(samples: Sequence[Sample]) -> list[tuple[str, list[Sample], list[Sample]]]:

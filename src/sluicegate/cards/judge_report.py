@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from sluicegate.cards.charts import forest
+from sluicegate.cards.svg import dot, path, svg, text
 from sluicegate.cards.wording import columns, short, spoken
 from sluicegate.records import Summary
 
@@ -118,34 +119,22 @@ def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
     def y(value: float) -> float:
         return round(bottom - (bottom - top) * value, 1)
 
-    parts = ['<svg class="chart" viewBox="0 0 320 312" role="img" aria-label="People over judge">']
+    parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<path class="grid" d="M{left} {y(tick)}H{right}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>'
-        )
-        parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" '
-            f'text-anchor="middle">{tick:g}</text>'
-        )
-    parts.append(f'<path class="zero" d="M{x(0)} {y(0)}L{x(1)} {y(1)}"/>')
-    parts.append(f'<text class="tick" x="{right}" y="{bottom + 32}" text-anchor="end">judge</text>')
-    parts.append(f'<text class="tick" x="{left + 4}" y="{top + 2}">people</text>')
+        parts.append(path("grid", f"M{left} {y(tick)}H{right}"))
+        parts.append(text(left - 6, y(tick) + 4, f"{tick:g}", "end"))
+        parts.append(text(x(tick), bottom + 18, f"{tick:g}", "middle"))
+    parts.append(path("zero", f"M{x(0)} {y(0)}L{x(1)} {y(1)}"))
+    parts.append(text(right, bottom + 32, "judge", "end"))
+    parts.append(text(left + 4, top + 2, "people"))
     for point in points:
         across, human = x(point["judge"]), point["human"]
-        parts.append(
-            f'<path class="whisker candidate" d="M{across} {y(human["low"])}V{y(human["high"])}"/>'
-        )
-        parts.append(
-            f'<circle class="dot candidate" cx="{across}" cy="{y(human["value"])}" r="4.5"/>'
-        )
+        whisker = f"M{across} {y(human['low'])}V{y(human['high'])}"
+        parts += [path("whisker candidate", whisker), dot("candidate", across, y(human["value"]))]
         anchor = "end" if point["judge"] > 0.9 else "start"
         beside = across + (-8 if anchor == "end" else 8)
-        parts.append(
-            f'<text class="tick" x="{beside}" y="{y(human["value"]) + 4}" '
-            f'text-anchor="{anchor}">{human["rows"]}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(beside, y(human["value"]) + 4, str(human["rows"]), anchor))
+    return svg(320, 312, "People over judge", parts)
 
 
 def _measures(record: Record) -> list[tuple[str, Mapping[str, Any]]]:

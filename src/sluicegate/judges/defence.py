@@ -48,66 +48,16 @@ _ROLES = re.compile(
 )
 _HARMLESS = str.maketrans(dict.fromkeys("<＜﹤[［", "‹") | dict.fromkeys(">＞﹥]］", "›"))
 _WORDS = re.compile(r"\w+")
-_OPENERS = frozenset(
-    (
-        *(
-            "solution",
-            "the solution",
-            "answer",
-            "the answer",
-            "final answer",
-            "the final answer is",
-            "thought process",
-        ),
-        *(
-            "reasoning",
-            "explanation",
-            "analysis",
-            "step 1",
-            "here is the answer",
-            "here is my answer",
-            "lets begin",
-        ),
-        *(
-            "lets think step by step",
-            "let s think step by step",
-            "here is the summary",
-            "let s begin",
-        ),
-        *("lets solve this problem step by step", "let s solve this problem step by step"),
-        *(
-            "let me solve this step by step",
-            "let s solve this step by step",
-            "thinking",
-            "summary",
-            "the summary",
-        ),
-        *(
-            "解",
-            "解答",
-            "解析",
-            "答案",
-            "思考过程",
-            "かいせつ",
-            "解説",
-            "答え",
-            "respuesta",
-            "solución",
-            "réponse",
-        ),
-        *(
-            "lösung",
-            "antwort",
-            "soluzione",
-            "risposta",
-            "решение",
-            "ответ",
-            "la solution",
-            "la réponse",
-            "die antwort",
-        ),
-    )
-)
+_OPENERS = frozenset({
+    "solution", "the solution", "answer", "the answer", "final answer", "the final answer is",
+    "thought process", "reasoning", "explanation", "analysis", "step 1", "here is the answer",
+    "here is my answer", "lets begin", "lets think step by step", "let s think step by step",
+    "here is the summary", "let s begin", "lets solve this problem step by step",
+    "let s solve this problem step by step", "let me solve this step by step",
+    "let s solve this step by step", "thinking", "summary", "the summary", "解", "解答", "解析", "答案",
+    "思考过程", "かいせつ", "解説", "答え", "respuesta", "solución", "réponse", "lösung", "antwort",
+    "soluzione", "risposta", "решение", "ответ", "la solution", "la réponse", "die antwort",
+})  # fmt: skip
 """Openers that some judges reward although nothing follows (Zhao et al. 2025, arXiv:2507.08794)."""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import wraps
+from typing import Any, Literal, Protocol, TypeVar
 
 from sluicegate.errors import MissingExtraError
 
+Item = TypeVar("Item")
 TEXT = "The refund of 20 euro reached Ana on Monday."
 
 
@@ -92,6 +94,28 @@ class Metric:
     def worst(self) -> float:
         """The score of a blank output: the bad end of the range."""
         return self.range[0] if self.direction == "higher" else self.range[1]
+
+
+def alone(many: ScoreMany) -> Score:
+    """The score of one answer: what `many` gives for a set of one."""
+
+    @wraps(many)
+    def score(source: str, output: str, references: Sequence[str], /) -> float | None:
+        return many([source], [output], [references])[0]
+
+    return score
+
+
+def batches(items: Sequence[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """`items`, which rise in size, in lists that hold at most `most` when padded."""
+    batch: list[Item] = []
+    for item in items:
+        if batch and (len(batch) + 1) * size(item) > most:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def optional(module: str, package: str, extra: str = "metrics") -> Any:

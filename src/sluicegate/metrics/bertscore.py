@@ -14,37 +14,26 @@ import numpy as np
 from sluicegate.metrics.encoder import Encoder, Tokens, open_encoder
 
 
-def bertscore(
-    source: str, output: str, references: Sequence[str], encoder: str = ""
-) -> float | None:
-    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder.
-
-    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are
-    cut at the encoder's longest input (512 tokens for the packaged one). 0 when the output or every
-    reference is blank; None when the encoder knows no word of the output or of any reference.
-
-    Raises:
-        MissingExtraError: the packaged encoder is not installed.
-        ModelError: the encoder cannot be loaded.
-
-    Example:
-        >>> bertscore("", "the parcel is late", ["the parcel is late", "it came"])
-        1.0
-    """
-    return bertscore_many([source], [output], [references], encoder)[0]
-
-
 def bertscore_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`bertscore` of a whole set, each distinct text encoded once; no row gives an empty list.
+    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder.
+
+    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are
+    cut at the encoder's longest input (512 tokens for the packaged one). 0 when the output or every
+    reference is blank; None when the encoder knows no word of the output or of any reference. Each
+    distinct text is encoded once.
+
+    Raises:
+        MissingExtraError: the packaged encoder is not installed.
+        ModelError: the encoder cannot be loaded.
 
     Example:
-        >>> bertscore_many([], [], [])
-        []
+        >>> bertscore_many([""], ["the parcel is late"], [["the parcel is late", "it came"]])
+        [1.0]
     """
     pairs = [
         (output, reference)

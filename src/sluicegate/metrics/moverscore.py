@@ -28,45 +28,26 @@ _PUNCTUATION = frozenset(string.punctuation)
 Rarity = Callable[[int], float]
 
 
-def moverscore(source: str, output: str, references: Sequence[str]) -> float | None:
-    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; best reference.
-
-    Alone every word weighs the same; in a set (`moverscore_many`) the rare ones weigh more, so the
-    score of a row depends on the set. -1 when the output is blank or nothing is left of it but
-    punctuation; None when nothing is left of any reference, or when the encoder knows no word of
-    the output or of any reference.
-
-    Raises:
-        MissingExtraError: POT or the packaged encoder is not installed.
-
-    Example:
-        >>> round(moverscore("", "the parcel is late", ["the parcel is late"]), 6)
-        1.0
-    """
-    return moverscore_many([source], [output], [references])[0]
-
-
-def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> float | None:
-    """The sentence case: 1 minus the distance of the weighted mean vectors; else as `moverscore`.
-
-    Example:
-        >>> round(moverscore_sentence("", "the parcel is late", ["the parcel is late"]), 6)
-        1.0
-    """
-    return moverscore_sentence_many([source], [output], [references])[0]
-
-
 def moverscore_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`moverscore` of a set, words weighted by rarity among all outputs and all references.
+    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; best reference.
+
+    Words are weighted by their rarity among all outputs and among all references, so the score of a
+    row depends on the set; alone every word weighs the same. -1 when the output is blank or nothing
+    is left of it but punctuation; None when nothing is left of any reference, or when the encoder
+    knows no word of the output or of any reference.
+
+    Raises:
+        MissingExtraError: POT or the packaged encoder is not installed.
 
     Example:
-        >>> moverscore_many([], [], [])
-        []
+        >>> texts = [""], ["the parcel is late"], [["the parcel is late"]]
+        >>> round(moverscore_many(*texts)[0], 6)
+        1.0
     """
     return ngram_scores(outputs, references, 1, encoder)
 
@@ -77,12 +58,7 @@ def moverscore_sentence_many(
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`moverscore_sentence` of a whole set, words weighted by their rarity.
-
-    Example:
-        >>> moverscore_sentence_many([], [], [])
-        []
-    """
+    """As `moverscore_many`, but 1 minus the distance of the two texts' weighted mean vectors."""
     return ngram_scores(outputs, references, WHOLE, encoder)
 
 

@@ -23,24 +23,12 @@ from sluicegate.metrics.base import Metric
 
 SOURCE = ["source", "input", "inputs", "prompt", "question", "query"]
 OUTPUT = [
-    "output",
-    "outputs",
-    "response",
-    "answer",
-    "statement",
-    "text",
-    "prediction",
-    "completion",
-]
+    "output", "outputs", "response", "answer", "statement", "text", "prediction", "completion",
+]  # fmt: skip
 REFERENCE = [
-    "reference",
-    "references",
-    "expected",
-    "expected_response",
-    "expected_output",
-    "ground_truth",
+    "reference", "references", "expected", "expected_response", "expected_output", "ground_truth",
     "target",
-]
+]  # fmt: skip
 _PARTS = {name: part for part, names in enumerate((SOURCE, OUTPUT, REFERENCE)) for name in names}
 _SPAN_PARTS = {"ai.observability.record_root.input": 0, "ai.observability.record_root.output": 1}
 _WORDS = {"yes": 1.0, "no": 0.0}

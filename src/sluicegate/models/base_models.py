@@ -15,19 +15,10 @@ from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, M
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 
 CONFIG_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "model.safetensors.index.json",
-)
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+    "vocab.json", "merges.txt", "tokenizer.model", "model.safetensors.index.json",
+)  # fmt: skip
 Say = Callable[[str], None]
 
 
@@ -92,20 +83,35 @@ def model_files(folder: Path) -> dict[str, Path]:
 def folder_digest(folder: Path, cache: Path, say: Say | None = None) -> str:
     """Digest of a model folder; read again only where a file's name, size or time changed."""
     files = model_files(folder)
-    stamp = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
-    record = cache / "digests" / f"{digest_value(str(folder))[:32]}.json"
+
+    def digest() -> str:
+        if say is not None:
+            size = sum(path.stat().st_size for path in files.values()) / 1e9
+            say(f"Hashing {folder.name} ({size:.1f} GB)")
+        return digest_value({name: digest_file(path) for name, path in files.items()})
+
+    return _kept(folder, {name: _stamp(path) for name, path in files.items()}, cache, digest)
+
+
+def file_digest(file: Path, cache: Path) -> str:
+    """Digest of one large file, kept in `cache` beside its size and time."""
+    return _kept(file, _stamp(file), cache, lambda: digest_file(file))
+
+
+def _stamp(path: Path) -> list[int]:
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+def _kept(place: Path, stamp: object, cache: Path, digest: Callable[[], str]) -> str:
+    record = cache / "digests" / f"{digest_value(str(place))[:32]}.json"
     try:
         known = read_json(record)
     except IntegrityError:
         known = {}
-    if known.get("stamp") == stamp and isinstance(known.get("digest"), str):
-        return str(known["digest"])
-    if say is not None:
-        size = sum(path.stat().st_size for path in files.values()) / 1e9
-        say(f"Hashing {folder.name} ({size:.1f} GB)")
-    digest = digest_value({name: digest_file(path) for name, path in files.items()})
-    write_json(record, {"folder": str(folder), "stamp": stamp, "digest": digest})
-    return digest
+    if known.get("stamp") != stamp or not isinstance(known.get("digest"), str):
+        known = {"place": str(place), "stamp": stamp, "digest": digest()}
+        write_json(record, known)
+    return str(known["digest"])
 
 
 def _silent(line: str) -> None:
@@ -176,21 +182,6 @@ def _intact(target: Path, source: str, cache: Path, say: Say) -> bool:
         return True
     say(f"The converted copy of {target.name} was changed on disk: converting it again")
     return False
-
-
-def file_digest(file: Path, cache: Path) -> str:
-    """Digest of one large file, kept in `cache` beside its size and time."""
-    stamp = [file.stat().st_size, file.stat().st_mtime_ns]
-    record = cache / "digests" / f"{digest_value(str(file))[:32]}.json"
-    try:
-        known = read_json(record)
-        if known.get("stamp") == stamp:
-            return str(known["digest"])
-    except IntegrityError:
-        pass
-    digest = digest_file(file)
-    write_json(record, {"file": str(file), "stamp": stamp, "digest": digest})
-    return digest
 
 
 def _hub_snapshot(hub: str, name: str, say: Say) -> Path:

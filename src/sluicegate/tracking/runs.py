@@ -57,23 +57,7 @@ class RunHandle:
         self._client = client
         self._buffer: list[Metric] = []
         self._flushed = time.monotonic()
-        self._written: dict[str, int] = {}
         self._samples = 0
-
-    def reopen(self) -> RunHandle:
-        """Set a run RUNNING again; steps above 0 that its curves hold are not written twice."""
-        with translated("reopen a run"):
-            run = self._client.get_run(self.id)
-            if run.info.status == "RUNNING" and not run.data.metrics:
-                return self
-            self._client.update_run(self.id, status="RUNNING")
-            for key in run.data.metrics:
-                history = self._client.get_metric_history(self.id, key)
-                self._written[key] = max((point.step for point in history), default=0)
-        self._samples = 1 + max(
-            (step for key, step in self._written.items() if key.startswith("system/")), default=-1
-        )
-        return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one point to each curve."""
@@ -81,8 +65,7 @@ class RunHandle:
 
         now = int(time.time() * 1000)
         for key, value in metrics.items():
-            if step == 0 or step > self._written.get(key, 0):
-                self._buffer.append(Metric(key, float(value), now, step))
+            self._buffer.append(Metric(key, float(value), now, step))
         if (
             len(self._buffer) >= BUFFERED_METRICS
             or time.monotonic() - self._flushed > BUFFERED_SECONDS

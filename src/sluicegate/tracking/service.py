@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sluicegate.records import Release
 from sluicegate.tracking import registry, traces
-from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
+from sluicegate.tracking.connection import exclusive, is_remote, open_client, translated
 from sluicegate.tracking.human_words import HumanWord, human_words
 from sluicegate.tracking.runs import RunHandle
 
@@ -78,7 +78,7 @@ class Tracking:
         Args:
             experiment: its name; made if absent.
             params: nested mappings get dotted names.
-            tags: put a key here (for instance `sluice.key`) to find the run again with `find_run`.
+            tags: of the run, such as `sluice.key`.
         """
         experiment_id = self.experiment(experiment)
         text = {key: str(value) for key, value in (tags or {}).items()}
@@ -88,20 +88,8 @@ class Tracking:
         handle.log_params(params or {})
         return handle
 
-    def find_run(self, experiment: str, tag: str, value: str) -> RunHandle | None:
-        """The latest run of `experiment` whose `tag` equals `value`, or None.
-
-        `.reopen()` makes it writable again.
-        """
-        experiment_id = self.experiment(experiment)
-        with translated("search runs"):
-            runs = self.client.search_runs(
-                [experiment_id], f"tags.`{tag}` = {quoted(value)}", max_results=1
-            )
-        return RunHandle(self.client, runs[0].info.run_id, experiment_id) if runs else None
-
     def open_run(self, run_id: str) -> RunHandle:
-        """The run with this id, as it is (`.reopen()` sets it RUNNING)."""
+        """The run with this id, as it is."""
         with translated(f"find the run {run_id}"):
             run = self.client.get_run(run_id)
         return RunHandle(self.client, run_id, str(run.info.experiment_id))
@@ -136,8 +124,7 @@ class Tracking:
         """Make `release` a version of `model`, or return the version it already is.
 
         The version holds `manifest.json` and the adapter folder, never the base model. Its tags
-        carry
-        every digest, and it is found again by them; its number is `at_least` that.
+        carry every digest, and it is found again by them; its number is `at_least` that.
         """
         with exclusive(self.artifacts.parent, "write"):
             return registry.register_version(
@@ -171,20 +158,9 @@ class Tracking:
         with exclusive(self.artifacts.parent, "write"):
             registry.set_tags(self.client, model, version, tags)
 
-    def set_alias(self, model: str, alias: str, version: int) -> None:
-        """Point `alias` at `version`."""
-        with translated(f"set the alias {alias}"):
-            self.client.set_registered_model_alias(model, alias, str(version))
-
     def alias(self, model: str, alias: str) -> int | None:
         """The version that `alias` points at; None where the model or the alias does not exist."""
         return registry.aliases(self.client, model).get(alias)
-
-    def delete_alias(self, model: str, alias: str) -> None:
-        """Remove `alias`; nothing happens where it does not exist."""
-        if self.alias(model, alias) is not None:
-            with translated(f"delete the alias {alias}"):
-                self.client.delete_registered_model_alias(model, alias)
 
     def project_prompt(
         self,
