@@ -1,10 +1,8 @@
 """LoRA adapters as sealed folders: verified before they are loaded, stored under their digest.
 
 PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any
-alpha), so
-nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files,
-`adapter_config.json` and
-`adapter_model.safetensors`.
+alpha), so nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files,
+`adapter_config.json` and `adapter_model.safetensors`.
 """
 
 from __future__ import annotations

@@ -221,15 +221,13 @@ def _grouped(samples: Sequence[Sample]) -> list[tuple[str, list[Sample], list[Sa
     """(column, texts before, texts now), in the order given."""
     columns = dict.fromkeys(sample.column for sample in samples)
     return [
-        (
-            column,
-            *(
-                [s for s in samples if (s.column, s.side) == (column, side)]
-                for side in ("before", "after")
-            ),
-        )  # type: ignore[misc]
+        (column, _of(samples, column, "before"), _of(samples, column, "after"))
         for column in columns
     ]
+
+
+def _of(samples: Sequence[Sample], column: str, side: str) -> list[Sample]:
+    return [one for one in samples if (one.column, one.side) == (column, side)]
 
 
 def _shown(text: str) -> str:

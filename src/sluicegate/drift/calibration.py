@@ -158,9 +158,8 @@ class _Column:
         deal: Deal,
     ) -> _Column:
         found, sizes, bins = _distances(left, right, column, detector, deal)
-        distances = found.round(
-            _DECIMALS
-        )  # equal distances reached from different counts are ties, not neighbours
+        # equal distances reached from different counts are ties, not neighbours
+        distances = found.round(_DECIMALS)
         scale, deviates = Scale.of(detector.null, distances, *sizes, bins)
         return cls(distances, deviates, scale)
 

@@ -66,8 +66,7 @@ def matmul_rate(dtype: str) -> float:
     """Measured rate of a (512, 576) x (576, 1536) product here in GFLOP/s, best in half a second.
 
     Whether bfloat16 is fast is a property of the processor: with AVX512-BF16 or AMX it is several
-        times as fast as
-    float32, without them far slower.
+    times as fast as float32, without them far slower.
     """
     import torch
 

@@ -263,7 +263,6 @@ def _apart(values: Floats, totals: Floats, metric: str) -> Floats:
         return 1.0 - np.eye(len(values))
     if metric == "interval":
         return np.asarray(np.subtract.outer(values, values) ** 2, np.float64)
-    middle = (
-        np.cumsum(totals) - totals / 2
-    )  # ranks between c and k: sum of n_g from c to k, less half of both ends
+    # ranks between c and k: sum of n_g from c to k, less half of both ends
+    middle = np.cumsum(totals) - totals / 2
     return np.asarray(np.subtract.outer(middle, middle) ** 2, np.float64)

@@ -36,12 +36,9 @@ class _Bill:
 
     def add(self, answers: Sequence[Reply | Failure]) -> None:
         self.calls += len(answers)
-        self.prompt_tokens += sum(
-            answer.prompt_tokens for answer in answers if isinstance(answer, Reply)
-        )
-        self.completion_tokens += sum(
-            answer.completion_tokens for answer in answers if isinstance(answer, Reply)
-        )
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        self.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
+        self.completion_tokens += sum(reply.completion_tokens for reply in replies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,23 +89,9 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
             )
         return str(reply.text)
 
-    def generate_score(
-        self,
-        system_prompt: str,
-        user_prompt: str | None = None,
-        min_score_val: int = 0,
-        max_score_val: int = 10,
-        temperature: float = 0.0,
-    ) -> float:
-        """The score, in [0, 1].
-
-        Raises:
-            EvidenceError: no answer, or one that is not exactly a score of the scale.
-        """
-        score, _ = self._scored(
-            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
-        )
-        return score
+    def generate_score(self, *given: Any, **named: Any) -> float:
+        """The score of `generate_score_and_reasons`."""
+        return self.generate_score_and_reasons(*given, **named)[0]
 
     def generate_score_and_reasons(
         self,
@@ -118,12 +104,18 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         """The score, in [0, 1], and under `reason` the judge's reason; empty where it gave none.
 
         Raises:
-            EvidenceError: as `generate_score`.
+            EvidenceError: no answer, or one that is not exactly a score of the scale.
         """
-        score, reason = self._scored(
-            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
-        )
-        return score, {"reason": reason} if reason else {}
+        messages = [{"role": "system", "content": system_prompt}]
+        if user_prompt is not None:
+            messages.append({"role": "user", "content": user_prompt})
+        text = self._create_chat_completion(messages=messages, temperature=temperature)
+        try:
+            score, reason = read_feedback(text, min_score_val, max_score_val)
+        except Unreadable as error:
+            raise EvidenceError(f"the judge's answer cannot be read: {error}") from error
+        share = (score - min_score_val) / (max_score_val - min_score_val)
+        return share, {"reason": reason} if reason else {}
 
     def groundedness_measure_with_cot_reasons(
         self, source: str, statement: str, **options: Any
@@ -145,24 +137,6 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         return super().groundedness_measure_with_cot_reasons(
             source, statement, groundedness_configs=config, **options
         )
-
-    def _scored(
-        self,
-        system_prompt: str,
-        user_prompt: str | None,
-        scale: tuple[int, int],
-        temperature: float,
-    ) -> tuple[float, str]:
-        messages = [{"role": "system", "content": system_prompt}]
-        if user_prompt is not None:
-            messages.append({"role": "user", "content": user_prompt})
-        text = self._create_chat_completion(messages=messages, temperature=temperature)
-        try:
-            score, reason = read_feedback(text, *scale)
-        except Unreadable as error:
-            raise EvidenceError(f"the judge's answer cannot be read: {error}") from error
-        low, high = scale
-        return (score - low) / (high - low), reason
 
 
 def open_provider(model: Model, max_tokens: int = 512) -> ModelProvider:

@@ -67,11 +67,7 @@ class Kept:
             for place, (asked, answered) in enumerate(self.texts)
             if asked is not None and answered is not None
         ]
-        pairs = [self.texts[place] for place in whole]
-        prompts, responses = (
-            [asked or "" for asked, _ in pairs],
-            [answered or "" for _, answered in pairs],
-        )
+        prompts, responses = ([self.texts[place][side] or "" for place in whole] for side in (0, 1))
         return embed(encoder, prompts, responses, self.blocks[whole], self.cut)
 
 

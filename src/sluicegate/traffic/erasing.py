@@ -37,11 +37,8 @@ def forget(
     while True:
         with transaction(write=True) as connection:
             _overwrite(connection)
-            numbers = (
-                connection.execute(sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE))
-                .scalars()
-                .all()
-            )
+            chosen = sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE)
+            numbers = connection.execute(chosen).scalars().all()
             if not numbers:
                 if user:
                     connection.execute(sa.delete(FEEDBACK).where(*said))
@@ -66,9 +63,8 @@ def empty_log(engine: sa.Engine) -> None:
     if engine.dialect.name != "sqlite":
         return
     try:
-        with closing(
-            engine.raw_connection()
-        ) as connection:  # no transaction: a checkpoint cannot run in one
+        # no transaction: a checkpoint cannot run in one
+        with closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             busy = (cursor.fetchone() or [0])[0]

@@ -81,9 +81,8 @@ def read_key(path: Path | None) -> bytes:
 def _make_key(path: Path) -> None:
     """Whole or not at all; the first of several processes wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}."
-    )  # made with mode 0600
+    # made with mode 0600
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(secrets.token_bytes(_KEY_BYTES))

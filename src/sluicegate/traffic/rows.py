@@ -300,9 +300,8 @@ def _number(name: str, value: object, least: float) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{name}: a number was expected, not {_shown(value)}.")
-    if not least <= value <= _MAX_NUMBER or not math.isfinite(
-        value
-    ):  # compared before it is made a float: no overflow
+    # compared before it is made a float: no overflow
+    if not least <= value <= _MAX_NUMBER or not math.isfinite(value):
         raise DataError(f"{name}: {_shown(value)} is out of range.")
     return float(value)
 

@@ -20,9 +20,8 @@ from sluicegate.traffic.rows import (
 )
 
 SCHEMA = sa.MetaData()
-_ID = sa.BigInteger().with_variant(
-    sa.Integer, "sqlite"
-)  # SQLite numbers only INTEGER keys by itself
+# SQLite numbers only INTEGER keys by itself
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ROWS = sa.Table(
     "traffic",
     SCHEMA,
@@ -144,8 +143,7 @@ def insert_new(
 ) -> Sequence[Any]:
     """Insert what is not there yet and return, of each new one, its unique column and `more`."""
     statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
-    if (
-        connection.dialect.name != "sqlite"
-    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
+    # SQLite has this too, but SQLAlchemy compiles it anew each time
+    if connection.dialect.name != "sqlite":
         statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
     return connection.execute(statement.returning(unique, *more), values).all()
