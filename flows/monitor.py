@@ -20,7 +20,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 from prefect.states import Completed
 
-from sluicegate.errors import EnvironmentFailure, IntegrityError, SluiceError
+from sluicegate.errors import SluiceError
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
 from sluicegate.line.run import open_run
@@ -36,20 +36,17 @@ TOLD = ("status", "model", "version", "release", "rows", "window", "moved", "htm
 """What an event says."""
 
 
-def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
-    """A busy log may be free later; a wrong file or a damaged profile stays wrong."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, EnvironmentFailure) and not isinstance(error, IntegrityError)
-
-
 PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
-RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
 
 
 def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run one step as a Prefect task."""
-    again = {} if name in sequence.ONCE else RETRY
-    return task(step, name=name, **PLAIN, **again)(*args, **kwargs)
+    """Run one step of the line as a Prefect task, and again where that may help."""
+
+    def again(_task: Any, _run: Any, state: Any) -> bool:
+        return sequence.worth_a_retry(name, state.result(raise_on_failure=False))
+
+    retry = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": again}
+    return task(step, name=name, **PLAIN, **retry)(*args, **kwargs)
 
 
 @task(name="tell Prefect", retries=4, retry_delay_seconds=2, **PLAIN)

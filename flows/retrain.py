@@ -20,11 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from sluicegate.errors import (
-    AdapterError,
-    EnvironmentFailure,
-    IntegrityError,
     SluiceError,
-    VersioningError,
 )
 from sluicegate.line import sequence
 from sluicegate.line.learn.cooldown import claim
@@ -39,20 +35,14 @@ EXIT_CODES = {"PROMOTE": 0, "REJECT": 1, "HOLD": 4}
 PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
-def may_pass_on_retry(_task: Any, _run: Any, state: Any) -> bool:
-    """Only a failure of the environment is worth a retry: a wrong file, row or digest stays wrong."""
-    error = state.result(raise_on_failure=False)
-    final = (AdapterError, IntegrityError, VersioningError)
-    return isinstance(error, EnvironmentFailure) and not isinstance(error, final)
-
-
-RETRY = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": may_pass_on_retry}
-
-
 def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run one step of the line as a Prefect task."""
-    again = {} if name in sequence.ONCE else RETRY
-    return task(step, name=name, **PLAIN, **again)(*args, **kwargs)
+    """Run one step of the line as a Prefect task, and again where that may help."""
+
+    def again(_task: Any, _run: Any, state: Any) -> bool:
+        return sequence.worth_a_retry(name, state.result(raise_on_failure=False))
+
+    retry = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": again}
+    return task(step, name=name, **PLAIN, **retry)(*args, **kwargs)
 
 
 @flow(name="retrain", persist_result=False)

@@ -21,6 +21,7 @@ from sluicegate.generating import Request
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import write_labels
 from sluicegate.line.judge import calibrate as stage
+from sluicegate.line.judge.labels import export_rows, find_criterion, import_labels
 from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from sluicegate.records import Evidence, JudgeUse
@@ -120,7 +121,7 @@ def test_a_refused_judge_is_exit_1_and_holds(
         (row,) = stage.listing(open_run(project))
     assert done.return_value == 1
     assert record["measures"]["position_bias"]["value"] == 1.0
-    assert (row["standing"], row["until"]) == ("failed", "")
+    assert (row.standing, row.until) == ("failed", "")
     use = {"better": JudgeUse(record["digest"], 10, 0), "unknown": JudgeUse("e" * 64, 10, 0)}
     evidence = Evidence("r", "g", "m", (), {}, judges=use)
     found = stage.judge_facts(open_run(project), evidence)
@@ -136,7 +137,7 @@ def test_another_wording_is_another_judge(good: Project) -> None:
         CRITERION.replace("does the task", "is longer"), "utf-8"
     )
     (row,) = stage.listing(open_run(good))
-    assert (row["standing"], row["until"]) == ("other_digest", "")
+    assert (row.standing, row.until) == ("other_digest", "")
 
 
 def test_too_few_labels_are_not_enough_evidence(good: Project) -> None:
@@ -153,7 +154,7 @@ def test_a_spent_budget_records_nothing(good: Project) -> None:
     path = labels_file(good)
     stopped = call("judge", "calibrate", "better", "--labels", path, "--max-tokens", 20_000)
     assert type(stopped.exception).__name__ == "BudgetError"
-    assert stage.listing(open_run(good))[0]["standing"] == "uncalibrated"
+    assert stage.listing(open_run(good))[0].standing == "uncalibrated"
     assert call("judge", "calibrate", "better", "--labels", path).return_value == 0
 
 
@@ -175,27 +176,27 @@ def test_rows_go_out_once(good: Project) -> None:
     """What is exported and labelled is not exported again; when nothing is left that is said."""
     rows = labels_file(good, "rows.jsonl", 8)
     out = good.root / "out.jsonl"
-    found = stage.export_rows(good, "better", out, rows=rows, count=5)
-    assert (found["rows"], found["left"]) == (5, 3)
+    found = export_rows(good, "better", out, rows=rows, count=5)
+    assert (found.rows, found.left) == (5, 3)
     filled = [
         {**json.loads(line), "label": "tie", "rater": "ana"}
         for line in out.read_text("utf-8").splitlines()
     ]
     out.write_text("".join(json.dumps(line) + "\n" for line in filled), "utf-8")
-    assert stage.import_labels(good, "better", out)["added"] == 5
-    again = stage.export_rows(good, "better", good.root / "more.csv", rows=rows)
-    assert (again["rows"], again["left"]) == (3, 0)
+    assert import_labels(good, "better", out).added == 5
+    again = export_rows(good, "better", good.root / "more.csv", rows=rows)
+    assert (again.rows, again.left) == (3, 0)
     assert not {json.loads(line)["id"] for line in out.read_text("utf-8").splitlines()} & {
         line.split(",")[2] for line in (good.root / "more.csv").read_text("utf-8").splitlines()
     }
     with pytest.raises(UsageError, match=r"\.csv or \.jsonl"):
-        stage.export_rows(good, "better", good.root / "out.txt", rows=rows)
+        export_rows(good, "better", good.root / "out.txt", rows=rows)
 
 
 def test_mistakes_are_told(good: Project) -> None:
     """An unknown judge, a missing file of labels and a malformed option are errors with a hint."""
     with pytest.raises(ConfigError, match="no judge 'worse'") as caught:
-        stage.find_criterion(good, "worse")
+        find_criterion(good, "worse")
     assert "better" in caught.value.hint
     missing = call("judge", "calibrate", "better")
     assert "labels export better" in getattr(missing.exception, "hint", "")
@@ -209,5 +210,5 @@ def test_a_model_that_cannot_be_opened_is_listed_as_such(good: Project) -> None:
     """The list of judges survives a model that is not there."""
     (good.registry / "models.yaml").write_text("models: {other: {package: no_such}}\n", "utf-8")
     (row,) = stage.listing(open_run(good))
-    assert row["standing"].startswith("cannot be opened")
-    assert row["digest"] == ""
+    assert row.standing.startswith("cannot be opened")
+    assert row.digest == ""

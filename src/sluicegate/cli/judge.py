@@ -73,13 +73,13 @@ def list_command(as_json: bool) -> None:
         ("name", "form", "models", "digest", "used", "standing", "until"),
         [
             (
-                row["name"],
-                row["form"],
-                ", ".join(row["judges"]),
-                row["digest"][:12],
-                "yes" if row["used"] else "no",
-                row["standing"],
-                row["until"],
+                row.name,
+                row.form,
+                ", ".join(row.judges),
+                row.digest[:12],
+                "yes" if row.used else "no",
+                row.standing,
+                row.until,
             )
             for row in found
         ],
@@ -118,16 +118,14 @@ def calibrate(
     from sluicegate.line.run import open_run
 
     allowed = _allowed(max_seconds, max_tokens, max_cost)
-    record, text, files = stage.calibrate(
-        open_run(folder), name, labels, fields=_pairs(fields), budget=allowed
-    )
+    done = stage.calibrate(open_run(folder), name, labels, fields=_pairs(fields), budget=allowed)
     if as_json:
-        print_json(record)
+        print_json(done.record)
     else:
-        click.echo(text)
-        click.echo(f"report:   {files[0]}")
-    failed = {check["name"] for check in record["checks"] if not check["passed"]}
-    return 0 if record["passed"] else 4 if failed == {"enough rows"} else 1
+        click.echo(done.text)
+        click.echo(f"report:   {done.page}")
+    failed = {check.name for check in done.record.checks if not check.passed}
+    return 0 if done.record.passed else 4 if failed == {"enough rows"} else 1
 
 
 @judge.command()
@@ -162,18 +160,18 @@ def run(
             ("id", "score", "reason"),
             [
                 (
-                    row["id"],
-                    "-" if row["score"] is None else f"{row['score']:.3f}",
-                    row["failure"] or row["reason"],
+                    row.id,
+                    "-" if row.score is None else f"{row.score:.3f}",
+                    row.failure or row.reason,
                 )
-                for row in found["rows"]
+                for row in found.rows
             ],
         )
         click.echo(
-            f"\n{found['calls']} questions, {found['failed']} rows without a score; judge "
-            f"{found['standing']}"
+            f"\n{found.calls} questions, {found.failed} rows without a score; judge "
+            f"{found.standing}"
         )
-    return 3 if found["failed"] else 0
+    return 3 if found.failed else 0
 
 
 @judge.group()
@@ -195,14 +193,14 @@ def labels() -> None:
 @json_option
 def export_command(name: str, out: Path, rows: Path | None, count: int, as_json: bool) -> None:
     """Write answers without a label, for people to fill in `label` and `rater`."""
-    from sluicegate.line.judge import calibrate as stage
+    from sluicegate.line.judge.labels import export_rows
     from sluicegate.project import find_project
 
-    found = stage.export_rows(find_project(), name, out, rows=rows, count=count)
+    found = export_rows(find_project(), name, out, rows=rows, count=count)
     if as_json:
         print_json(found)
         return
-    click.echo(f"{found['rows']} rows in {found['file']}, {found['left']} more are without a label")
+    click.echo(f"{found.rows} rows in {found.file}, {found.left} more are without a label")
     click.echo(
         f"next:     fill in `label` and `rater`, then sluice judge labels import {name} {out}"
     )
@@ -215,17 +213,17 @@ def export_command(name: str, out: Path, rows: Path | None, count: int, as_json:
 @json_option
 def import_command(name: str, file: Path, fields: Sequence[str], as_json: bool) -> None:
     """Add the labels in FILE (.csv, .json or .jsonl) to data/labels/NAME.jsonl."""
-    from sluicegate.line.judge import calibrate as stage
+    from sluicegate.line.judge.labels import import_labels
     from sluicegate.project import find_project
 
-    found = stage.import_labels(find_project(), name, file, fields=_pairs(fields))
+    found = import_labels(find_project(), name, file, fields=_pairs(fields))
     if as_json:
         print_json(found)
         return
     click.echo(
-        f"{found['added']} labels added, {found['changed']} changed, {found['unlabelled']} lines "
+        f"{found.added} labels added, {found.changed} changed, {found.unlabelled} lines "
         "without one; "
-        f"{found['rows']} rows in {found['file']}"
+        f"{found.rows} rows in {found.file}"
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, VersioningError
 from sluicegate.hashing import as_json
 from sluicegate.line.learn.feedback_rows import bring, feedback_waiting
 from sluicegate.line.pipeline.reproduce import reproduce
@@ -46,6 +47,16 @@ ONCE = ("reproduce", "decide", "alert")
 taken its time.
 """
 NAMES = {Decision.PROMOTE: "Promoted", Decision.REJECT: "Rejected", Decision.HOLD: "Held"}
+
+
+def worth_a_retry(step: str, error: object) -> bool:
+    """Whether to take a step again that ended with `error`.
+
+    Only a failure of the environment passes by itself: a wrong file, row or digest stays wrong. Nor
+    is a failed pipeline worth it: it has printed its reason, and may have taken an hour.
+    """
+    stays = isinstance(error, (AdapterError, IntegrityError, VersioningError))
+    return step not in ONCE and isinstance(error, EnvironmentFailure) and not stays
 
 
 class Perform(Protocol):

@@ -28,7 +28,7 @@ from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.locks import line_lock
-from sluicegate.line.pipeline.fingerprint import OPPONENT
+from sluicegate.line.pipeline.fingerprint import BASELINE
 from sluicegate.line.progress import say
 from sluicegate.line.release.decide import decided as decided_on
 from sluicegate.line.release.decide import links
@@ -149,7 +149,7 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         baseline = base_release(run, change.base, quiet=quiet, until=found.budget.until)
     environment = {BUDGET_FILE: str(found.budget.path)}
     if baseline:
-        environment[OPPONENT] = baseline
+        environment[BASELINE] = baseline
     found.judged = judged = sequence.judge(
         run,
         baseline=baseline,

@@ -13,7 +13,7 @@ from sluicegate.evaluation.scoring import source_text
 from sluicegate.hashing import digest_value, write_atomic
 from sluicegate.judges import METRIC, Criterion, list_criteria
 from sluicegate.judges.labels import label_value
-from sluicegate.line.judge.calibrate import import_labels
+from sluicegate.line.judge.labels import import_labels
 from sluicegate.line.run import Run
 from sluicegate.project import Project
 from sluicegate.tracking import HumanWord
@@ -162,5 +162,5 @@ def _import(
             done = import_labels(project, name, part)
         finally:
             part.unlink(missing_ok=True)
-        added[name] = {"added": done["added"], "changed": done["changed"]}
+        added[name] = {"added": done.added, "changed": done.changed}
     return added, refused

@@ -25,7 +25,7 @@ from sluicegate.models.base_models import file_digest, folder_digest
 from sluicegate.project import model_cache
 
 PACKAGE = Path(sluicegate.__file__).parent
-OPPONENT = "SLUICE_OPPONENT"
+BASELINE = "SLUICE_BASELINE"
 """Environment variable: the stored release to compare with where nothing serves yet (`sluice gate
 --base`).
 """
@@ -58,7 +58,7 @@ def inputs(run: Run) -> dict[str, Any]:
         },
         "prompt": run.prompt.digest,
         "base": digest_value(base_value(run, bytes_of)),
-        "champion": champion.release if champion else read_variable(OPPONENT, "none"),
+        "champion": champion.release if champion else read_variable(BASELINE, "none"),
         "price": digest_value(price.model_dump() if price else None),
         "metrics": metrics_digest([name for name in metrics if not name.startswith(JUDGED)]),
         "judges": digest_value(_judges(run, bytes_of)),
