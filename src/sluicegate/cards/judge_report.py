@@ -83,13 +83,11 @@ def calibration_html(record: Record) -> str:
     if record["points"]:
         plots = (
             '<h2>Calibration plot</h2><p class="lead">Where the judge gives so much, people give '
-            "so much on average "
-            "(95 % interval; the number is how many rows). A judge that agrees with people lies "
-            "on the line.</p>"
+            "so much on average (95 % interval; the number is how many rows). A judge that agrees "
+            "with people lies on the line.</p>"
             f'<div class="grid3"><div class="card">{calibration_plot(record["points"])}</div>'
             f'<div class="card"><h3>{_shown(spoken(record["headline"]))} beside judges that read '
-            "nothing</h3>"
-            f"{_beside(record)}</div></div>"
+            f"nothing</h3>{_beside(record)}</div></div>"
         )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

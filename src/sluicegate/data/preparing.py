@@ -69,8 +69,8 @@ def prepare(
     by_role = _redacted_by_role(rows_by_source, params, redactions)
     read = sum(len(rows) for rows in by_role.values())
     say(
-        f"{read} rows from {len(rows_by_source)} source(s), "
-        f"{sum(redactions.values())} personal details redacted"
+        f"{read} rows from {len(rows_by_source)} source(s), {sum(redactions.values())} personal "
+        "details redacted"
     )
     dropped: list[Dropped] = []
     golden_rows, repeats = remove_duplicates(by_role["golden"], params.near_duplicate)

@@ -27,9 +27,8 @@ _INVISIBLE = re.compile(
     r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_LONE_JOINER = re.compile(
-    r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)  # joins nothing there
+# joins nothing there
+_LONE_JOINER = re.compile(r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LESS, _MORE, _BAR, _OPEN, _CLOSE = "[<＜﹤]", "[>＞﹥]", "[|｜]", r"[\[［]", r"[\]］]"
 _TAGS = (

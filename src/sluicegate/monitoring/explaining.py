@@ -43,8 +43,7 @@ _SIDES = {
     (
         "response",
     ): "The answers have changed while what is asked looks as before: look at the release, its "
-    "settings, or "
-    "what serves it.",
+    "settings, or what serves it.",
     ("prompt", "response"): "What is asked has changed, and the answers with it.",
 }
 _BINS, _LABELS = 20, 6

@@ -37,9 +37,8 @@ def golden_represents_traffic(
     missing: dict[str, str] = {}
     for score in moved:
         part = _lacking(score, reference, window)
-        if part and not (
-            "length" in missing and score.column.endswith(RARE)
-        ):  # longer texts hold more of these anyway
+        # longer texts hold more of what is rare anyway
+        if part and not ("length" in missing and score.column.endswith(RARE)):
             missing.setdefault(aspect_of(score.column), part)
     return ("drift" if moved else "ok"), tuple(missing.values())[:MOST]
 

@@ -72,9 +72,8 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     )
     torch.manual_seed(params.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # PEFT 0.21 reads a name that transformers 5 has renamed
+        # PEFT 0.21 reads a name that transformers 5 has renamed
+        warnings.simplefilter("ignore", FutureWarning)
         tuned: torch.nn.Module = get_peft_model(model, config)
     return tuned
 

@@ -39,10 +39,8 @@ _SUMS = {
     "syllables": "syllable_count", "polysyllables": "polysyllable_count",
     "monosyllables": "monosyllable_count",
 }  # fmt: skip
-_TEXTS, _CHARACTERS = (
-    1_000,
-    300_000,
-)  # of a batch: enough for each NumPy call, few enough for a processor's cache
+# of a batch: enough for each NumPy call, few enough for a processor's cache
+_TEXTS, _CHARACTERS = 1_000, 300_000
 _LINSEAR = 100
 
 
