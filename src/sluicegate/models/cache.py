@@ -12,7 +12,7 @@ from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EnvironmentFailure
-from sluicegate.generating import Failure, Messages, Model, Reply, Request, Took
+from sluicegate.generating import Failure, Model, Reply, Request, Took, Wrapped
 from sluicegate.hashing import canonical_json, digest_bytes, digest_value
 
 FILE = "replies.db"
@@ -77,25 +77,11 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
         ) from error
 
 
-class CachedModel:
+class CachedModel(Wrapped):
     """See `Model`. Equal requests are made once; failures are not kept."""
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder
-
-    @property
-    def identity(self) -> str:
-        """Of the model."""
-        return self.model.identity
-
-    @property
-    def context(self) -> int:
-        """Of the model."""
-        return self.model.context
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Of the model."""
-        return self.model.count_tokens(messages)
 
     def generate(
         self,

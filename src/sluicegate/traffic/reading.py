@@ -20,7 +20,7 @@ _FETCH = 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Which rows: microseconds since 1970, `until` exclusive; `last`: the newest so many."""
+    """Which rows: microseconds since 1970, `until` exclusive; `commented`: with feedback."""
 
     since: int | None
     until: int | None
