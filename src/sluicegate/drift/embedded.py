@@ -1,4 +1,4 @@
-"""Embeddings in a profile: vectors of the texts of a few hundred rows, and their neighbours.
+"""Embeddings in a profile: vectors of a few hundred rows, and how near they are to one another.
 
 Vectors cost a thousand times what counts do, so only the part of the sample with the smallest
 hashes has them; profiles with vectors merge like those without. Profiles are compared where both
