@@ -75,11 +75,13 @@ class Criterion:
     Attributes:
         name: as in the metric `judge:<name>`.
         form: a row of `FORMS`.
+        text: what is asked for, in words.
         judges: names in registry/models.yaml; several are a jury.
         scale: lowest and highest integer that a judge may give; (0, 1) where the form has none.
         steps: how to go about it (geval); the judge is asked for them where there are none.
         levels: score to description (rubric).
         direction: whether the high end of the scale is good (`higher`) or bad (`lower`).
+        needs_reference: whether the judge is shown a right answer.
         shows: what the judge sees: source, output, reference or names of the prompt's variables, in
             this order.
         answer: `json`, or `token` for models too small to write JSON: the first token of an opened
