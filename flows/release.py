@@ -27,6 +27,7 @@ from sluicegate.errors import (
 )
 from sluicegate.hashing import as_json, write_json
 from sluicegate.line import sequence
+from sluicegate.line.check import refuse_problems
 from sluicegate.line.locks import line_lock
 from sluicegate.line.release.approve import waited_for, waiting_tag
 from sluicegate.line.run import Approvals, Run, open_run
@@ -63,6 +64,7 @@ def release(root: str = ".", promote: bool = True) -> Any:
         return Completed(
             name="Skipped", message="A later night is due or done: missed nights run once."
         )
+    refuse_problems(run.project)
     with line_lock(run.project):
         done = sequence.release(run, may_promote=promote, perform=as_task)
     told = f"{done.name}: the rules and their numbers"

@@ -23,6 +23,7 @@ from sluicegate.errors import (
     SluiceError,
 )
 from sluicegate.line import sequence
+from sluicegate.line.check import refuse_problems
 from sluicegate.line.learn.cooldown import claim
 from sluicegate.line.locks import line_lock
 from sluicegate.line.run import Learned, Run, open_run
@@ -68,6 +69,7 @@ def retrain(
     if resource and resource != ours:
         message = f"The event is about {resource}, not about {ours}."
         return Completed(name="Skipped", message=message)
+    refuse_problems(run.project)
     with claim(run, cause, force=force) as claimed:
         if not claimed.granted:
             return Completed(name="Skipped", message=f"No retraining now: {claimed.refused}.")

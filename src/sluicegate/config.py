@@ -79,11 +79,14 @@ class PrepareParams(Strict):
 class TuneParams(Strict):
     """LoRA and optimiser. `layers`: all, upper_half, or indices.
 
+    `method` imported takes the `adapter` of that digest, which `sluice adapter import` brought in.
+
     `max_tokens`: longer rows are left out and counted. `batch_tokens` bounds the padded tokens of a
     step.
     """
 
-    method: Literal["none", "lora"] = "lora"
+    method: Literal["none", "lora", "imported"] = "lora"
+    adapter: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     rank: Positive = 16
     alpha: Annotated[float, Field(gt=0)] = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05

@@ -22,7 +22,8 @@ SluiceError                      exit code, hint
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LOCAL = ("accelerate", "gguf", "huggingface_hub", "peft", "tokenizers", "torch", "transformers")
@@ -64,6 +65,17 @@ class MissingExtraError(UsageError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed.", hint=f"pip install 'sluicegate[{extra}]'")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The known names that `name` may be a slip of, to be put behind it; empty where none is near.
+
+    Example:
+        >>> did_you_mean("rogue1", ["rouge1", "chrf"])
+        ' (did you mean rouge1?)'
+    """
+    near = difflib.get_close_matches(name, list(known), n=2)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 @contextmanager

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sluicegate.errors import ConfigError
+from sluicegate.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Schema = TypeVar("Schema", bound=BaseModel)
 MAX_YAML_BYTES = 4_000_000
@@ -26,18 +31,64 @@ def load(path: Path, schema: type[Schema]) -> Schema:
     """Read a YAML file into `schema`.
 
     Raises:
-        ConfigError: missing, malformed, or a field is unknown, missing or of the wrong type.
+        ConfigError: missing, malformed, or a field is unknown, missing or of the wrong type; all
+            that is wrong is told, one line each.
     """
+    value = read_yaml(path)
     try:
-        return schema.model_validate(read_yaml(path))
+        return schema.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        faults = error.errors()
+        places = {found["loc"][:-1] for found in faults}
+        told = [
+            f"{path}: {_problem(schema, found)}"
+            for found in faults
+            if found["type"] != "too_short" or found["loc"] not in places
+        ]
         raise ConfigError(
-            f"{path}: {field}: {first['msg']}",
-            hint=f"{len(error.errors())} problem(s); the comments of the shipped file list the "
-            "fields.",
+            "\n".join(dict.fromkeys(told)),
+            hint="The comments of the shipped file list the fields.",
         ) from error
+
+
+def _problem(schema: type[BaseModel], found: ErrorDetails) -> str:
+    """One fault in words: the field, and what is wrong with it."""
+    place, said = found["loc"], found["msg"].removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        said = f"unknown field{did_you_mean(str(place[-1]), _fields_at(schema, place[:-1]))}"
+    elif found["type"] == "string_type" and (pair := _split_name(found["input"])):
+        said = f"a space after the colon makes this a mapping; write and quote it: '{pair}'"
+    field = ".".join(str(part) for part in place) or "the whole file"
+    return f"{field}: {said}"
+
+
+def _split_name(value: Any) -> str:
+    """`module:function` of a mapping that `module: function` was read as; else empty."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((module, function),) = value.items()
+        if isinstance(module, str) and isinstance(function, str):
+            return f"{module}:{function}"
+    return ""
+
+
+def _fields_at(schema: type[BaseModel], place: Sequence[int | str]) -> set[str]:
+    """Fields of the schemas that may stand at `place`."""
+    here = [schema]
+    for part in place:
+        inner = [
+            model
+            for one in here
+            if part in one.model_fields
+            for model in _schemas_in(one.model_fields[str(part)].annotation)
+        ]
+        here = inner or here  # the number of an entry, or a key that people choose
+    return {name for one in here for name in one.model_fields}
+
+
+def _schemas_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _schemas_in(inner)]
 
 
 def read_yaml(path: Path) -> Any:
@@ -67,9 +118,22 @@ def read_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from error
+        raise ConfigError(
+            f"{path}{where}: not valid YAML: {problem}{_unquoted(text, mark)}"
+        ) from error
     except (OverflowError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of settings: {error}") from error
+
+
+def _unquoted(text: str, mark: Any) -> str:
+    """What to write instead, where it is `module:function` between brackets that cannot be read."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return ""
+    for name in re.finditer(r"(?<!['\"\w.])[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", lines[mark.line]):
+        if name.start() <= mark.column <= name.end() + 1:
+            return f"; between brackets a name with a colon has to be quoted: '{name[0]}'"
+    return ""
 
 
 def _check_depth(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What every row of BASELINES and of WHOLE promises."""
+"""What every row of BASELINES promises, and every score of a whole set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.baselines import BASELINES, find_baseline
-from sluicegate.evaluation.corpus import WHOLE, corpus_scores
+from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.metrics import METRICS
 from sluicegate.records import Example
 
@@ -18,6 +18,8 @@ ROWS = [
     Example("2", "g", {"text": ""}, ("Nothing.",), "s"),
     Example("3", "h", {"b": "Agent: hi\n", "a": "ü" * 5000}, ("Hi.",), "s"),
 ]
+
+OF_SETS = [name for name, metric in METRICS.items() if metric.whole]
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -48,14 +50,16 @@ def test_an_unknown_baseline_is_named() -> None:
     assert all(name in caught.value.hint for name in BASELINES)
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", OF_SETS)
 def test_a_score_of_the_whole_set(name: str) -> None:
     """It belongs to a metric, is best for equal texts, worst for blank ones and finite between."""
     low, high = METRICS[name].range
     references = [[TEXT], ["Another text about it."]]
     best = corpus_scores({name: [1.0, 1.0]}, [row[0] for row in references], references)
     assert best == {f"corpus_{name}": pytest.approx(high)}
-    assert WHOLE[name](["", ""], references) == pytest.approx(low)
-    between = WHOLE[name](["The order came late.", "\U0001f600"], references)
+    whole = METRICS[name].whole
+    assert whole is not None
+    assert whole([0.0, 0.0], ["", ""], references) == pytest.approx(low)
+    between = whole([0.5, 0.0], ["The order came late.", "\U0001f600"], references)
     assert math.isfinite(between)
     assert low <= between < high

@@ -91,9 +91,10 @@ def test_it_learns_and_seals(base: LoadedBase, tmp_path: Path) -> None:
     assert summary.validation_loss < 0.7 * first
     assert [point["step"] for point in points] == list(range(1, summary.steps + 1))
     assert all(
-        {"loss", "learning_rate", "tokens_per_second", "seconds_left", "steps"} <= set(point)
-        for point in points
+        {"loss", "learning_rate", "tokens_per_second", "steps"} <= set(point) for point in points
     )
+    assert "seconds_left" not in points[0], "the first step says nothing about the others"
+    assert all("seconds_left" in point for point in points[1:])
     assert points[3]["validation_loss"] > points[-1]["validation_loss"]
     assert len(summary.curve) == summary.steps
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {CONFIG, WEIGHTS}

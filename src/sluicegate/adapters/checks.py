@@ -45,7 +45,7 @@ _CHECKED = {
     "layers_pattern",
     "init_lora_weights",
 }
-_INERT = {
+INERT = {
     "alora_invocation_tokens", "alpha_pattern", "arrow_config", "auto_mapping", "corda_config",
     "ensure_weight_tying",
     "eva_config", "exclude_modules", "fan_in_fan_out", "kasa_config", "layer_replication", "loftq_config",
@@ -75,11 +75,11 @@ def check_config(path: Path, base_digest: str | None) -> Shape:
         raise AdapterError(f"{path} is not JSON: {error}", hint=HINT) from error
     if not isinstance(config, dict):
         raise AdapterError(f"{path} is not a JSON object.", hint=HINT)
-    if unknown := sorted(set(config) - _REQUIRED - _FREE - _CHECKED - _INERT):
+    if unknown := sorted(set(config) - _REQUIRED - _FREE - _CHECKED - INERT):
         raise AdapterError(f"{path}: unknown fields: {', '.join(unknown[:5])}.", hint=HINT)
     if missing := sorted(_REQUIRED - set(config)):
         raise AdapterError(f"{path}: missing fields: {', '.join(missing)}.", hint=HINT)
-    if used := sorted(key for key in _INERT if config.get(key) not in (None, False, {}, [])):
+    if used := sorted(key for key in INERT if config.get(key) not in (None, False, {}, [])):
         raise AdapterError(f"{path}: {used[0]} is not supported and must be empty.", hint=HINT)
     _check_fields(path, config)
     base = config["base_model_name_or_path"]

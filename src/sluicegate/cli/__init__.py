@@ -47,6 +47,11 @@ COMMANDS = {
         "Say what is missing and the line that installs it.",
         "sluice doctor",
     ),
+    "check": Command(
+        "sluicegate.cli.project:check",
+        "Say everything that is wrong with the project's files.",
+        "sluice check",
+    ),
     "release": Command(
         "sluicegate.cli.release:release",
         "Run the whole line: data to champion.",
@@ -61,6 +66,11 @@ COMMANDS = {
         "sluicegate.cli.gate:gate",
         "Evaluate and judge what is checked out; promote nothing.",
         "sluice gate --base origin/main --junit gate.xml",
+    ),
+    "adapter": Command(
+        "sluicegate.cli.adapter:adapter",
+        "Bring in adapters that another tool trained.",
+        'sluice adapter import ../lora --reason "trained on the 2026 tickets"',
     ),
     "approve": Command(
         "sluicegate.cli.release:approve",

@@ -66,12 +66,15 @@ def gate(
     and 3 errors
     """
     from sluicegate.budget import Budget
+    from sluicegate.line.check import refuse_problems
     from sluicegate.line.gate.base_ref import base_from_environment
     from sluicegate.line.gate.run import run_gate
     from sluicegate.line.run import open_run
+    from sluicegate.project import find_project
 
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}
     _clear(files)
+    refuse_problems(find_project())
     run = run_gate(
         open_run(),
         base=base_from_environment() if base is None else base,

@@ -26,10 +26,13 @@ def retrain(force: bool, no_promote: bool, cause: str, as_json: bool) -> int:
     from dataclasses import replace
 
     from sluicegate.line import sequence
+    from sluicegate.line.check import refuse_problems
     from sluicegate.line.learn.cooldown import claim
     from sluicegate.line.locks import line_lock
     from sluicegate.line.run import open_run
+    from sluicegate.project import find_project
 
+    refuse_problems(find_project())
     run = open_run()
     with claim(run, cause, force=force) as claimed:
         if not claimed.granted:

@@ -1,4 +1,4 @@
-"""`sluice init`, `sluice upgrade` and `sluice doctor`."""
+"""`sluice init`, `sluice upgrade`, `sluice check` and `sluice doctor`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,26 @@ def upgrade(check: bool, as_json: bool) -> int:
         elif not check:
             click.echo("next: look at `git diff`, run `pytest tests`, commit")
     return (1 if check else 4) if left else 0
+
+
+@click.command()
+@json_option
+def check(as_json: bool) -> int:
+    """Check params.yaml, prompts, policy, sources and models whole: every problem, before
+    anything runs.
+
+    `sluice release`, `gate` and `retrain` begin with this. Exit codes: 0 nothing is wrong, 2
+    something is.
+    """
+    from sluicegate.line.check import check_configuration
+    from sluicegate.project import find_project
+
+    problems = check_configuration(find_project())
+    if as_json:
+        print_json(problems)
+    else:
+        click.echo("\n".join(problems) or "nothing is wrong")
+    return 2 if problems else 0
 
 
 @click.command()

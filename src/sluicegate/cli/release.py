@@ -26,13 +26,16 @@ def release(no_server: bool, plain: bool, no_promote: bool, as_json: bool) -> in
     servers of `sluice up`.
     """
     from sluicegate.line import sequence
+    from sluicegate.line.check import refuse_problems
     from sluicegate.line.locks import line_lock
     from sluicegate.line.run import open_run
+    from sluicegate.project import find_project
 
     if plain:
         click.echo(
             "note: --plain is --no-server now; the old name goes with the next version.", err=True
         )
+    refuse_problems(find_project())
     if not (no_server or plain):
         return _as_flow(promote=not no_promote, as_json=as_json)
     run = open_run()

@@ -11,8 +11,9 @@ from sluicegate.data import csv_file, huggingface, jsonl, parquet, tweetsumm
 from sluicegate.data.examples import read_examples, write_examples
 from sluicegate.data.preparing import Dropped, Prepared, prepare
 from sluicegate.data.rows import SourceRows
-from sluicegate.errors import ConfigError
+from sluicegate.errors import ConfigError, did_you_mean
 from sluicegate.hashing import digest_bytes
+from sluicegate.own_code import own_code
 
 NOTHING = digest_bytes(b"")
 """The digest of an optional source that is absent or empty."""
@@ -90,18 +91,9 @@ def find_source(name: str, kind: str) -> Source:
     """
     if kind in SOURCES:
         return SOURCES[kind]
-    where = f"registry/sources.yaml: {name}.kind: {kind!r}"
     if ":" not in kind:
         raise ConfigError(
-            f"{where} is unknown.", hint=f"Known: {', '.join(SOURCES)}, or module:function."
+            f"registry/sources.yaml: {name}.kind: {kind!r} is unknown{did_you_mean(kind, SOURCES)}.",
+            hint=f"Known: {', '.join(SOURCES)}, or module:function.",
         )
-    import importlib
-
-    module, _, function = kind.partition(":")
-    try:
-        return Source(getattr(importlib.import_module(module), function))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"{where} cannot be imported: {error}",
-            hint="Is the module in PYTHONPATH, and the function in the module?",
-        ) from error
+    return Source(own_code(kind, f"registry/sources.yaml: {name}.kind:"))

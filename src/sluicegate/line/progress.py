@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from sluicegate.pace import Pace
+
 
 def say(text: str) -> None:
     """One progress line for a person, on stderr."""
@@ -16,21 +18,19 @@ def counter(label: str, *, every: float = 2.0) -> Callable[[int, int], None]:
     """A `progress(done, total)` callback that prints at most every `every` seconds, with the time
     left.
     """
-    start = time.monotonic()
+    start, pace = time.monotonic(), Pace()
     last, ended = start - every, False
 
     def report(done: int, total: int) -> None:
         nonlocal last, ended
-        now = time.monotonic()
+        now, left = time.monotonic(), pace.left(done, total)
         if ended or (done < total and now - last < every):
             return
         last, ended = now, done >= total
         passed = now - start
         if ended:
             say(f"  {label} {done}/{total} in {passed:.0f} s")
-        elif done:
-            say(f"  {label} {done}/{total}, {passed / done * (total - done):.0f} s left")
         else:
-            say(f"  {label} {done}/{total}")
+            say(f"  {label} {done}/{total}" + ("" if left is None else f", {left:.0f} s left"))
 
     return report

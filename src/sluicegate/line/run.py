@@ -15,6 +15,7 @@ from sluicegate.config import ModelsFile, Params, SourcesFile, SourceSpec
 from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError
 from sluicegate.ledger import Ledger
+from sluicegate.own_code import use_code_of
 from sluicegate.project import Project, find_project
 from sluicegate.prompts import Prompt, load_prompt, prompt_names
 from sluicegate.records import Champion, Decision, DriftReport, Verdict
@@ -86,6 +87,7 @@ def open_run(project: Project | Path | str | None = None) -> Run:
     """
     if not isinstance(project, Project):
         project = find_project(None if project is None else Path(project))
+    use_code_of(project.root)
     params = load(project.params, Params)
     path = project.prompts / f"{params.release.prompt}.yaml"
     if not path.is_file():

@@ -10,19 +10,19 @@ signature.
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import importlib.util
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from sluicegate.errors import ConfigError, EvidenceError, MissingExtraError
+from sluicegate.errors import ConfigError, EvidenceError, MissingExtraError, did_you_mean
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.metrics.base import Metric, Score, ScoreMany
 from sluicegate.metrics.scorers import scorer_kind, scorer_metric
 from sluicegate.metrics.table import METRICS
 from sluicegate.metrics.with_model import WITH_MODEL
+from sluicegate.own_code import own_code
 
 __all__ = [
     "METRICS",
@@ -60,19 +60,12 @@ def find_metric(name: str) -> Metric:
     module_name, _, attribute = name.partition(":")
     if not attribute:
         raise ConfigError(
-            f"metric {name!r} is unknown.",
+            f"metric {name!r} is unknown{did_you_mean(name, METRICS)}.",
             hint=f"Built in: {', '.join(METRICS)}; or name module:function.",
         )
     if module_name in WITH_MODEL:
         return WITH_MODEL[module_name](attribute)
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"metric {name!r} cannot be imported: {error}",
-            hint="It has the form module:attribute; the module lies beside params.yaml or is "
-            "installed.",
-        ) from error
+    found = own_code(name, "metric")
     if isinstance(found, Metric):
         return found
     if scorer_kind(found):

@@ -6,7 +6,6 @@ model.generate([Request(messages)], budget=Budget(seconds=60))
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from sluicegate.generating import (
 from sluicegate.models.base_models import LoadedBase, resolve_base
 from sluicegate.models.cache import CachedModel
 from sluicegate.models.weights import WeightsModel
+from sluicegate.own_code import own_code
 
 MODELS: dict[str, str] = {
     "package": "sluicegate.models.weights:open_weights",
@@ -110,12 +110,7 @@ def open_model(
             f"{name} has no weights here; it takes no adapter.",
             hint="Name a model with package, path or hub.",
         )
-    try:
-        opener = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"registry/models.yaml: {name}: {spec.kind} cannot be imported: {error}", hint=known
-        ) from error
+    opener = own_code(f"{module}:{function}", f"registry/models.yaml: {name}:")
     model = cast(Model, opener(Entry(spec, name, root, adapter, dtype, batch_tokens, say)))
     return model if cache is None else CachedModel(model, cache)
 

@@ -51,12 +51,7 @@ def resolve_base(
         EnvironmentFailure: the disk is full.
     """
     say = progress or _silent
-    if not spec.weights:
-        raise ConfigError(
-            f"model {name} has no weights here that a release could be built on.",
-            hint="Name one with package, path or hub as release.base; "
-            "others serve as judges and in `sluice select`.",
-        )
+    _refuse_hosted(spec, name)
     if spec.package:
         path = _converted(_package_gguf(spec.package, name), cache, say)
     elif spec.path:
@@ -71,6 +66,36 @@ def resolve_base(
     return LoadedBase(
         name, path, digest, min(spec.context, longest if isinstance(longest, int) else spec.context)
     )
+
+
+def find_base(spec: ModelSpec, name: str, cache: Path) -> Path | None:
+    """Where the base model's folder is, without converting, fetching or hashing weights again;
+    None where it has yet to be made or fetched.
+
+    Raises:
+        ConfigError: the entry has no weights here.
+        ModelError: the package or path is absent, has no safetensors weights or no tokenizer.
+    """
+    _refuse_hosted(spec, name)
+    if spec.hub:
+        return None
+    path = Path(spec.path).expanduser().resolve()
+    gguf = _package_gguf(spec.package, name) if spec.package else path
+    if gguf.suffix == ".gguf" and gguf.is_file():
+        path = cache / "bases" / f"{gguf.stem}-{file_digest(gguf, cache)[:12]}"
+        if not _record(path).is_file():
+            return None
+    _check_folder(path, name)
+    return path
+
+
+def _refuse_hosted(spec: ModelSpec, name: str) -> None:
+    if not spec.weights:
+        raise ConfigError(
+            f"model {name} has no weights here that a release could be built on.",
+            hint="Name one with package, path or hub as release.base; "
+            "others serve as judges and in `sluice select`.",
+        )
 
 
 def model_files(folder: Path) -> dict[str, Path]:

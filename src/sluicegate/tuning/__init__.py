@@ -46,8 +46,8 @@ def tune(
         run_key: digest of everything that decides the result; names the folder of this run's
             checkpoints.
         on_step: called after each step with `step`, `steps`, `loss` (nats per answer token),
-            `learning_rate`, `tokens_per_second` (no padding counted), `seconds_left` and, every
-            `params.validation_steps`, `validation_loss`.
+            `learning_rate`, `tokens_per_second` (no padding counted), from the second step on
+            `seconds_left` and, every `params.validation_steps`, `validation_loss`.
 
     Raises:
         DataError: no row is left to train on.

@@ -25,6 +25,7 @@ from sluicegate.engines.loading import choose_dtype, load_model, load_tokenizer
 from sluicegate.errors import ConfigError, DataError, ModelError
 from sluicegate.hashing import digest_value
 from sluicegate.models import LoadedBase, Messages
+from sluicegate.pace import Pace
 from sluicegate.records import TuneSummary
 from sluicegate.tuning import checkpoints as saved
 from sluicegate.tuning.lora import attach, publish
@@ -142,6 +143,7 @@ def _steps(
     on_step: OnStep | None,
 ) -> None:
     trainable = [weight for group in state.optimizer.param_groups for weight in group["params"]]
+    timed = Pace()
     while state.step < len(batches):
         batch, started = batches[state.step], time.perf_counter()
         state.step += 1
@@ -172,8 +174,10 @@ def _steps(
             pace = {
                 "steps": float(len(batches)),
                 "tokens_per_second": state.tokens / state.seconds,
-                "seconds_left": state.seconds / state.step * (len(batches) - state.step),
             }
+            left = timed.left(state.step, len(batches))
+            if left is not None:
+                pace["seconds_left"] = left
             on_step({**point, **pace})
 
 

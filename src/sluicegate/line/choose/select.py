@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import resource
 import statistics
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -217,8 +218,14 @@ def _measured(
     )  # not the requests of before
     together = throughput(model, prompts[: plan.latency.at_once], many)
     p50, p95 = _whole(timings, decode, outputs)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if spec.weights else None
+    memory = peak_memory() if spec.weights else None
     return evidence, Speed(tuple(timings), decode, p50, p95, together, memory), ""
+
+
+def peak_memory(platform: str = sys.platform) -> float:
+    """Most memory that this process has held, in GiB: macOS tells bytes, Linux kilobytes."""
+    unit = 2**30 if platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _whole(

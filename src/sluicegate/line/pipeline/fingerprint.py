@@ -103,7 +103,7 @@ def _reader(name: str, kind: str) -> list[str]:
     if found is None or not found.origin or not Path(found.origin).is_file():
         raise ConfigError(
             f"registry/sources.yaml: {name}.kind: {kind!r} has no source file to identify it by.",
-            hint="Is the module installed, or its folder in PYTHONPATH?",
+            hint="Put it beside params.yaml, or install it.",
         )
     return [digest_file(Path(found.origin))]
 

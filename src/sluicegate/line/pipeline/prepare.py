@@ -21,7 +21,7 @@ def stage(run: Run) -> None:
     prepared = prepare(
         {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()},
         params.prepare,
-        trains=params.tune.method != "none",
+        trains=params.tune.method == "lora",
     )
     for name, rows in (("train", prepared.train), ("validation", prepared.validation)):
         write_examples(project.prepared / f"{name}.jsonl", rows)

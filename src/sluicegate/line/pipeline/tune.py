@@ -9,6 +9,7 @@ from dataclasses import asdict
 from sluicegate.data.examples import read_examples
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.pipeline.base_model import resolve
+from sluicegate.line.pipeline.imported import put_in_place
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 from sluicegate.prompts import render
@@ -24,6 +25,9 @@ def stage(run: Run) -> None:
         project.adapter.mkdir(parents=True)
         write_json(project.build / "tune.json", {"method": "none"})
         say("tune: method none: the release is the bare base model")
+        return
+    if run.params.tune.method == "imported":
+        put_in_place(run)
         return
     _tune(run)
 
@@ -108,9 +112,10 @@ def _on_step(handle: RunHandle, values: Mapping[str, float]) -> None:
     validation = (
         f", validation {values['validation_loss']:.3f}" if "validation_loss" in values else ""
     )
+    left = f"  {values['seconds_left']:.0f} s left" if "seconds_left" in values else ""
     say(
         f"  step {step}/{int(values['steps'])}  loss {values['loss']:.3f}{validation}  "
-        f"{values['tokens_per_second']:.0f} tokens/s  {values['seconds_left']:.0f} s left"
+        f"{values['tokens_per_second']:.0f} tokens/s{left}"
     )
 
 
