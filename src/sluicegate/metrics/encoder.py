@@ -147,7 +147,7 @@ def encoder_folder(path: str = "") -> Path:
     Example:
         >>> encoder_folder("no/such/folder")
         Traceback (most recent call last):
-        sluicegate.errors.ModelError: no/such/folder holds no encoder.
+        sluicegate.errors.ModelError: no/such/folder contains no encoder.
     """
     if path:
         folder = Path(path)

@@ -84,7 +84,7 @@ def open_likelihood(path: str) -> CausalLikelihood:
     Example:
         >>> open_likelihood("no/such/folder")
         Traceback (most recent call last):
-        sluicegate.errors.ModelError: no/such/folder holds no language model.
+        sluicegate.errors.ModelError: no/such/folder contains no language model.
     """
     folder = Path(path)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
