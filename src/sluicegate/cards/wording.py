@@ -77,9 +77,7 @@ def spoken(name: str) -> str:
 
 
 def bounds_difference(rule: RuleResult) -> bool:
-    """True where `low` and `high` bound the difference from the champion, False where they bound
-    the value itself.
-    """
+    """True where `low` and `high` bound the difference from the champion, not the value itself."""
     return rule.difference is not None
 
 
@@ -117,8 +115,7 @@ def outcome(rule: RuleResult) -> str:
 
 
 def limit(rule: RuleResult) -> str:
-    """What the rule asks for: a bound on the value, or a margin on the difference from the
-    champion.
+    """What the rule asks for: a bound on the value, or a margin on the difference.
 
     Example:
         >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "",
@@ -169,8 +166,7 @@ def _beside(rule: RuleResult) -> str:
 
 
 def which_evaluation(verdict: Verdict) -> str:
-    """Which evaluation on this golden set it was, and at what error rate; empty where that was
-    not recorded.
+    """Which evaluation on this golden set it was, at what error rate; empty where not recorded.
 
     Example:
         >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
@@ -188,8 +184,7 @@ def which_evaluation(verdict: Verdict) -> str:
 
 
 def why(rule: RuleResult) -> str:
-    """The rule's reason, with the examples that would settle it where the reason does not say so
-    itself.
+    """The rule's reason, with the examples that would settle it where it does not say so itself.
 
     Example:
         >>> why(RuleResult("r", "k", "m", Decision.HOLD, "block", "Too close.", more_examples=40))
@@ -249,9 +244,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
-    """Name and whole digest of everything that a release is made of and came from, in reading
-    order.
-    """
+    """Name and whole digest of all that a release is made of and came from, in reading order."""
     parts = [
         ("release", release.digest),
         *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),

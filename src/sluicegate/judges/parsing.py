@@ -1,6 +1,4 @@
-"""Judges' answers, read strictly: one JSON object of the wanted shape and nothing else, or no score
-at all.
-"""
+"""Judges' answers, read strictly: one JSON object of the wanted shape, or no score at all."""
 
 from __future__ import annotations
 
@@ -25,8 +23,7 @@ class Unreadable(ValueError):
 
 
 def read_object(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
-    """Return the one JSON object that is the whole of `text`, with exactly `fields` of exactly
-    these types.
+    """Return the one JSON object that is all of `text`, with exactly `fields` of these types.
 
     White space around it, a single fence of three backticks around it, words before that fence and,
     first of all, one thought that ends with `</think>` are let go. A whole number may be written as
@@ -105,8 +102,7 @@ def read_score(value: int, low: int, high: int) -> int:
 
 
 def read_token(text: str, low: int, high: int) -> int:
-    """The score that is the whole of a one-token answer; one mark of punctuation may follow the
-    digit.
+    """The score that is all of a one-token answer; one punctuation mark may follow the digit.
 
     Raises:
         Unreadable: it is anything but one digit in the scale.

@@ -1,6 +1,4 @@
-"""The table of metrics. To add one, write a file and a row here; nothing else knows a metric's
-name.
-"""
+"""The table of metrics: write a file and a row here; nothing else knows a metric's name."""
 
 from __future__ import annotations
 
