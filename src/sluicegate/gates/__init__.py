@@ -98,8 +98,13 @@ def decide(
     )
     rules = absolute(policy) if alone else policy.rules
     results = _results(case, rules, spent=left == 0.0)
+    return _verdict(case, results, left, len(earlier))
+
+
+def _verdict(case: Case, results: tuple[RuleResult, ...], left: float, given: int) -> Verdict:
+    candidate, champion, policy = case.candidate, case.champion, case.policy
     decision = _overall(results)
-    reasons = _reasons(decision, results) if left else (_used_up(len(earlier), policy.submissions),)
+    reasons = _reasons(decision, results) if left else (_used_up(given, policy.submissions),)
     return Verdict(
         decision=decision,
         candidate=candidate.release,
@@ -111,7 +116,7 @@ def decide(
         rules=results,
         reasons=reasons,
         alpha=left,
-        look=len(earlier) + 1,
+        look=given + 1,
         looks=policy.submissions,
     )
 
