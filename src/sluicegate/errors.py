@@ -23,21 +23,42 @@ SluiceError                      exit code, hint
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 LOCAL = ("accelerate", "gguf", "huggingface_hub", "peft", "tokenizers", "torch", "transformers")
 """Modules that only the extra `local` brings: what runs and tunes open weights on this machine."""
 
 
+_CREDENTIALS = re.compile(
+    r"(?<=://)(?:[^\s/@:]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@(?:[^\s/@]*@)*|[^\s/@:]+@)"
+    r"|(?<=[?&])((?:ssl)?password|access_token|api_key|token|sig|key)=[^&\s\"']*"
+)
+
+
+def without_credentials(text: str) -> str:
+    """`text` with no user name, password or token in any URL that it holds.
+
+    Example:
+        >>> without_credentials("https://user:p@ss@host:5000/a?token=x&b=1 is down")
+        'https://host:5000/a?token=***&b=1 is down'
+    """
+    return _CREDENTIALS.sub(lambda found: f"{found[1]}=***" if found[1] else "", text)
+
+
 class SluiceError(Exception):
-    """Base of all errors; `hint` says what to do next, `exit_code` what the command returns."""
+    """Base of all errors; `hint` says what to do next, `exit_code` what the command returns.
+
+    Neither holds the credentials of a URL.
+    """
 
     exit_code = 3
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(without_credentials(message))
+        self.hint = without_credentials(hint)
 
 
 class UsageError(SluiceError):
@@ -95,6 +116,16 @@ def local_packages() -> Iterator[None]:
         if package not in LOCAL:
             raise
         raise MissingExtraError(package, "local") from error
+
+
+def require_local() -> None:
+    """Ask for the extra `local` without importing any of it.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "local")
 
 
 class EnvironmentFailure(SluiceError):

@@ -117,7 +117,7 @@ def digest_folder(folder: Path) -> str:
     return digest_value(names)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
     """Write `data` to `path` so that a reader or a power cut sees the old bytes or the new, never a
     mixture.
 
@@ -125,7 +125,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         EnvironmentFailure: the disk is full or the folder cannot be written; no partial file stays.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
-    with atomic_file(path) as stream:
+    with atomic_file(path, mode=mode) as stream:
         stream.write(raw)
 
 

@@ -259,13 +259,13 @@ def test_budgets(project: Path) -> None:
 
 
 def test_clone_in_ci(project: Path, tmp_path: Path) -> None:
-    """On a detached head with nothing but the two caches brought back, nothing is trained or
+    """On a detached head with nothing but the caches and seals brought back, nothing is trained or
     generated again.
     """
     clone = tmp_path / "clone"
     git(project, "clone", "-q", str(project), str(clone))
     git(clone, "checkout", "-q", "--detach", "origin/prompt")
-    for name in (".dvc/cache", ".sluice/generations"):
+    for name in (".dvc/cache", ".sluice/generations", ".sluice/seals"):
         shutil.copytree(project / name, clone / name)
     outcome, said = gate(clone, GITHUB_BASE_REF="main", SLUICE_CACHE=str(project.parent / "cache"))
     assert outcome["change"]["ref"] == "origin/main"

@@ -267,6 +267,23 @@ def test_data_under_dvc(root: Path) -> None:
     assert [part.name for part in changes(root).parts] == ["data"]
 
 
+def test_committed_results_are_parts(root: Path) -> None:
+    """A commit's dvc.lock and `.dvc/` are told as changed; what a run has written on the disk is
+    nobody's change.
+    """
+    (root / "dvc.lock").write_text("stages: {}\n", "utf-8")
+    (root / ".dvc" / "cache").mkdir(parents=True)
+    (root / ".dvc" / "cache" / "forged").write_text("x", "utf-8")
+    assert changes(root).parts == ()
+    git(root, "add", "-f", "dvc.lock")
+    git(root, "commit", "-qm", "lock")
+    assert [part.name for part in changes(root).parts] == ["recorded results"]
+    git(root, "add", "-f", ".dvc")
+    git(root, "commit", "-qm", "cache")
+    assert [part.name for part in changes(root).parts] == ["recorded results", "DVC settings"]
+    assert changes(root).other == ()
+
+
 def test_unversioned_data_is_said(root: Path) -> None:
     """Rows that neither git nor DVC knows cannot be compared, and the change says so."""
     change = edited(

@@ -146,7 +146,8 @@ def test_exit_codes_are_told_apart() -> None:
     assert gitlab["sluice gate"]["artifacts"]["reports"]["junit"] == "reports/gate.xml"
 
 
-KEPT = {".sluice/generations", ".sluice/judgements", ".sluice/checkpoints", ".dvc/cache"}
+KEPT = {f".sluice/{name}" for name in ("generations", "judgements", "checkpoints", "seals")}
+KEPT |= {".dvc/cache"}
 
 
 def test_what_a_run_made_is_kept_however_it_ends() -> None:
@@ -165,12 +166,13 @@ def test_what_a_run_made_is_kept_however_it_ends() -> None:
     assert restore["with"]["key"] == save["with"]["key"]
     assert "run_attempt" in save["with"]["key"]
     assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
-    assert save["if"] == "always()"
+    assert save["if"] == "always() && github.event_name == 'push'"
     assert steps.index(used["Gate"]) < steps.index(save) < steps.index(used["Verdict"])
     caches = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["cache"]
     cache, environment = caches
     assert environment["paths"] == [".venv"]
     assert (cache["when"], set(cache["paths"])) == ("always", KEPT)
+    assert cache["policy"] == "$KEEP"
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
     started, until = time.monotonic(), time.time() + 5
     with (
         open(os.devnull) as lock,
-        pytest.raises(BudgetError, match="the stage tune was still at work"),
+        pytest.raises(BudgetError, match="the stage tune was still running"),
     ):
         pipeline._run_until(
             [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until
@@ -204,6 +204,20 @@ def test_cache_that_ci_brought_back_is_kept(tmp_path: Path) -> None:
     versioning.ensure_dvc(tmp_path)
     dvc_calls.run_dvc(tmp_path, "status")
     assert (tmp_path / ".dvc" / "cache" / "kept").read_text() == "x"
+
+
+def test_setting_dvc_up_leaves_the_index_alone(tmp_path: Path) -> None:
+    """In a repository and outside one DVC works, and nothing is staged for the user's next commit."""
+    alone, inside = tmp_path / "alone", tmp_path / "inside"
+    for root in (alone, inside):
+        root.mkdir()
+        (root / "dvc.yaml").write_text("stages: {}\n")
+    subprocess.run(["git", "init", "-q", str(inside)], check=True)
+    for root in (alone, inside):
+        versioning.ensure_dvc(root)
+        dvc_calls.run_dvc(root, "status")
+    assert versioning.git(inside, "diff", "--cached", "--name-only") == ""
+    assert not (inside / ".git" / "index").exists()
 
 
 def test_the_runs_own_lock_file_makes_no_commit_dirty(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import click
 
 from sluicegate import __version__
 from sluicegate.environment import read_variable
-from sluicegate.errors import SluiceError, local_packages
+from sluicegate.errors import SluiceError, local_packages, without_credentials
 
 
 class Command(NamedTuple):
@@ -240,9 +240,9 @@ def _main() -> None:
             sys.exit(3)
         import traceback
 
-        traceback.print_exc()
+        click.echo(without_credentials(traceback.format_exc()), err=True, nl=False)
         click.echo(
-            f"error: {type(error).__name__}: {error}\n"
+            f"error: {type(error).__name__}: {without_credentials(str(error))}\n"
             "  what to do: this is a defect in sluicegate; please report it with the lines above.",
             err=True,
         )

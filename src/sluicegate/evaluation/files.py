@@ -59,7 +59,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
     schema = _schema(evidence).with_metadata({HEAD: head.encode("utf-8", "surrogatepass")})
     try:
         with (
-            atomic_file(path) as stream,
+            atomic_file(path, mode=0o600) as stream,  # it holds what people wrote
             pq.ParquetWriter(stream, schema, write_page_checksum=True) as writer,
         ):
             for start in range(0, len(evidence.rows), ROWS_AT_ONCE):

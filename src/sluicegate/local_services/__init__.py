@@ -7,7 +7,6 @@ spoken to by HTTP.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from sluicegate.errors import ConfigError, EnvironmentFailure
+from sluicegate.errors import ConfigError, EnvironmentFailure, without_credentials
 from sluicegate.hashing import digest_bytes
 from sluicegate.local_services import launches, processes
 from sluicegate.local_services.launches import Progress, environment, silent
@@ -119,7 +118,7 @@ def status(project: Project) -> list[ServerStatus]:
 
 def _status(project: Project, name: str) -> ServerStatus:
     if name == "mlflow" and not _mlflow_is_local(project):
-        return ServerStatus(name, "remote", re.sub(r"//[^/@]*@", "//", project.mlflow_url))
+        return ServerStatus(name, "remote", without_credentials(project.mlflow_url))
     found, process = processes.record(project, name), processes.alive(project, name)
     if process is None or found is None:
         return ServerStatus(name, "stopped")

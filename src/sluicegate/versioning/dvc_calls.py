@@ -8,50 +8,35 @@ from pathlib import Path
 
 from sluicegate.errors import VersioningError
 from sluicegate.hashing import write_atomic
+from sluicegate.versioning.children import child
 
 
 def ensure_dvc(root: Path) -> None:
-    """Initialise DVC in a project that has none yet, with quiet, offline, verifying defaults."""
+    """Initialise DVC in a project that has none yet, with quiet, offline, verifying defaults.
+
+    Not by `dvc init`: it stages files in git's index, and refuses a cache that CI brought back.
+    """
     if (root / ".dvc" / "config").is_file():
         return
-    if (root / ".dvc").is_dir():
-        # A cache brought back by CI before there was a project around it: `dvc init` refuses, and
-        # with --force deletes it.
-        write_atomic(
-            root / ".dvc" / "config", "[core]\n    analytics = false\n    check_update = false\n"
-        )
-        write_atomic(root / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
-        if not (root / ".git").exists():
-            run_dvc(root, "config", "core.no_scm", "true")
-        return
-    inside = (
-        subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False
-        ).returncode
-        == 0
+    alone = "" if (root / ".git").exists() else "    no_scm = true\n"
+    write_atomic(root / ".dvc" / ".gitignore", "/config.local\n/tmp\n/cache\n")
+    write_atomic(
+        root / ".dvc" / "config",
+        f"[core]\n    analytics = false\n    check_update = false\n{alone}",
     )
-    run_dvc(root, "init", *([] if inside and (root / ".git").exists() else ["--no-scm"]))
-    run_dvc(root, "config", "core.analytics", "false")
-    run_dvc(root, "config", "core.check_update", "false")
 
 
 def run_dvc(root: Path, *arguments: str) -> str:
     """Output of a DVC command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    with child(command, root, output=subprocess.PIPE) as process:
+        output, errors = process.communicate()
+    if process.returncode:
         reasons = [
-            line.removeprefix("ERROR: ")
-            for line in done.stderr.splitlines()
-            if line.startswith("ERROR")
+            line.removeprefix("ERROR: ") for line in errors.splitlines() if line.startswith("ERROR")
         ]
         raise VersioningError(
-            f"dvc {arguments[0]}: {' '.join(reasons) or done.stderr.strip() or 'failed'}",
+            f"dvc {arguments[0]}: {' '.join(reasons) or errors.strip() or 'failed'}",
             hint="`sluice doctor` says what is missing.",
         )
-    return done.stdout
+    return output

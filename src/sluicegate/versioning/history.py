@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sluicegate.errors import UsageError, VersioningError
@@ -123,7 +124,7 @@ def open_worktree(root: Path, sha: str, folder: Path) -> Path:
     inside = git(root, "rev-parse", "--show-prefix").strip()
     if not ready.is_file():
         close_worktree(root, folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         git(root, "worktree", "add", "--detach", "--force", str(tree), sha)
         there = tree / inside
         if (there / "params.yaml").is_file():
@@ -133,8 +134,13 @@ def open_worktree(root: Path, sha: str, folder: Path) -> Path:
 
 
 def close_worktree(root: Path, folder: Path) -> None:
-    """Remove what `open_worktree` made; nothing happens where it is not there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove what `open_worktree` made, and nothing else in `folder`; nothing happens where it is
+    not there.
+    """
+    shutil.rmtree(folder / "tree", ignore_errors=True)
+    (folder / "ready").unlink(missing_ok=True)
+    with suppress(OSError):  # absent, or there is more in it
+        folder.rmdir()
     git(root, "worktree", "prune")
 
 

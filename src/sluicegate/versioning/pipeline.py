@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sluicegate.environment import read_variable
-from sluicegate.errors import BudgetError, SluiceError, UsageError, VersioningError
+from sluicegate.errors import (
+    BudgetError,
+    IntegrityError,
+    SluiceError,
+    UsageError,
+    VersioningError,
+)
 from sluicegate.hashing import read_json
 from sluicegate.project import Project
+from sluicegate.versioning import seals
+from sluicegate.versioning.children import child
 from sluicegate.versioning.dvc_calls import ensure_dvc
 from sluicegate.versioning.locks import pipeline_lock, settle_dvc_locks
 
@@ -26,8 +34,12 @@ def reproduce(
     targets: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     until: float | None = None,
+    sealed: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """Run the DVC pipeline and return the names of the stages that ran (`fingerprint` always does).
+
+    DVC restores what it or git has of an earlier run. Of the stages in `sealed` only what carries
+    this machine's seal is kept; the others are run again, in their order.
 
     One process at a time: a second one waits for the lock.
 
@@ -37,9 +49,11 @@ def reproduce(
         environment: variables for the stages, beside those of this process.
         until: time (seconds since 1970) at which waiting ends, and a stage that still runs is
             interrupted as by Ctrl-C.
+        sealed: stages whose outputs decide, in their order, with the paths of the outputs.
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
+        IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
     """
@@ -47,14 +61,13 @@ def reproduce(
         raise BudgetError(
             "the time is up; the pipeline was not started.", hint="Run again with more time."
         )
+    seals.refuse_tracked_state(project)
     ensure_dvc(project.root)
     with pipeline_lock(project, until=until) as lock:
         settle_dvc_locks(project.root, until=until)
-        before = _stage_states(
-            project.root
-        )  # read here, so that what another run did meanwhile is not told as ours
+        # Read here, so that what another run did meanwhile is not told as ours.
+        before = _stage_states(project.root)
         failure = project.state / "failure.json"
-        failure.unlink(missing_ok=True)
         variables = {
             **os.environ,
             **(environment or {}),
@@ -62,19 +75,36 @@ def reproduce(
             "DVC_NO_ANALYTICS": "1",
             "PATH": _own_programs_first(),
         }
-        arguments = [
-            sys.executable,
-            "-m",
-            "dvc",
-            "repro",
-            *(["--quiet"] if quiet else []),
-            *targets,
-        ]
-        code = _run_until(arguments, project.root, variables, lock, until)
-        if code:
-            raise _stage_error(failure)
+
+        def repro(*what: str) -> None:
+            failure.unlink(missing_ok=True)
+            told = ["--quiet"] if quiet else []
+            arguments = [sys.executable, "-m", "dvc", "repro", *told, *what]
+            if _run_until(arguments, project.root, variables, lock, until):
+                raise _stage_error(failure)
+
+        repro(*targets)
+        again = _run_unsealed(project, sealed or {}, repro)
         after = _stage_states(project.root)
-    return [name for name, state in after.items() if before.get(name) != state]
+    return [name for name, state in after.items() if name in again or before.get(name) != state]
+
+
+def _run_unsealed(
+    project: Project, sealed: Mapping[str, Sequence[str]], repro: Callable[..., None]
+) -> set[str]:
+    """Run every stage again whose outputs are not known to have been made here; their names."""
+    again: set[str] = set()
+    while stage := seals.first_unsealed(project, sealed):
+        if stage in again:
+            raise IntegrityError(
+                f"the stage {stage} ran, and its outputs are not what it made.",
+                hint=f"Does dvc.yaml call `sluice stage {stage}`, and does nothing else write to "
+                f"{' or '.join(sealed[stage])}?",
+            )
+        seals.tell(project, stage)
+        again.add(stage)
+        repro("--force", "--single-item", stage)
+    return again
 
 
 def _own_programs_first() -> str:
@@ -95,59 +125,29 @@ def _run_until(
 ) -> int:
     """Exit code of a command that is interrupted at `until`; it inherits the pipeline's lock."""
     left = None if until is None else max(0.0, until - time.time())
-    try:
-        process = subprocess.Popen(
-            arguments, cwd=root, env=variables, stdin=subprocess.DEVNULL, pass_fds=(lock,)
-        )
-    except FileNotFoundError as error:
-        raise VersioningError("DVC is not installed.", hint="pip install dvc") from error
-    with process:
+    with child(arguments, root, variables=variables, kept=(lock,)) as process:
         try:
             return process.wait(left)
         except subprocess.TimeoutExpired:
-            stage = _interrupt(process)
+            stage = _at_work(process.pid)
             raise BudgetError(
                 f"the time is up; {f'the stage {stage} was' if stage else 'the pipeline was'} "
                 "still running.",
                 hint="Run again with more time; finished stages, training checkpoints and answers "
                 "are kept.",
             ) from None
-        except BaseException:
-            process.kill()
-            raise
 
 
-def _interrupt(process: subprocess.Popen[bytes], *, wait: float = 20.0) -> str:
-    """End DVC, and its stages as Ctrl-C would; by force after `wait` seconds.
-
-    Returns the stage that was at work.
-    """
+def _at_work(pid: int) -> str:
+    """The stage that runs below process `pid`; empty where none does."""
     import psutil
 
-    try:
-        family = [
-            *psutil.Process(process.pid).children(recursive=True),
-            psutil.Process(process.pid),
-        ]
-    except psutil.NoSuchProcess:
-        return ""
-    stage = ""
-    for member in family:
-        try:
+    with suppress(psutil.Error):
+        for member in psutil.Process(pid).children(recursive=True):
             words = member.cmdline()
-            working = "stage" in words[:-1]
-            # DVC itself would print a traceback for SIGINT; what it leaves when it ends is settled
-            # at the next start.
-            member.send_signal(signal.SIGINT if working else signal.SIGTERM)
-        except psutil.Error:
-            continue
-        if working:
-            stage = words[words.index("stage") + 1]
-    late = psutil.wait_procs(family, timeout=wait)[1]
-    for member in late:  # started with SIGINT ignored, as in the background of a shell
-        member.kill()
-    psutil.wait_procs(late, timeout=5.0)
-    return stage
+            if "stage" in words[:-1]:
+                return str(words[words.index("stage") + 1])
+    return ""
 
 
 def _stage_error(failure: Path) -> SluiceError:

@@ -5,14 +5,16 @@ project's store.
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sluicegate import releasing
 from sluicegate.errors import BudgetError, SluiceError, UsageError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, read_json, write_json
-from sluicegate.line.pipeline import STAGES
+from sluicegate.line.pipeline import SEALED, STAGES
 from sluicegate.line.pipeline.base_model import model_spec
 from sluicegate.line.pipeline.evaluate import candidate_release
 from sluicegate.line.pipeline.fingerprint import stage_hash
@@ -22,7 +24,9 @@ from sluicegate.models.base_models import file_digest, folder_digest
 from sluicegate.project import MARKER, Project, model_cache
 from sluicegate.records import Lineage
 from sluicegate.versioning import pipeline_lock, reproduce
+from sluicegate.versioning.children import terminable
 from sluicegate.versioning.history import close_worktree, fetch_data, open_worktree
+from sluicegate.versioning.seals import refuse_tracked_state
 
 MAKES = tuple(name for name, stage in STAGES.items() if stage.makes)
 """The stages that make a release, the last one last."""
@@ -53,22 +57,46 @@ def base_release(run: Run, sha: str, *, quiet: bool = False, until: float | None
                 hint=LATER,
             )
         say(f"gate: making the release of the merge base {sha[:12]}, to compare with")
-        there = Project(open_worktree(project.root, sha, folder))
-        if not (there.root / MARKER).is_file():
-            raise UsageError(
-                f"the merge base {sha[:12]} has no {MARKER} here: there is no release to compare "
-                "with."
-            )
-        try:
-            before = open_run(there)
-            outside = _provide(project, before, folder)
-            digest = _make(run, before, sha, quiet=quiet, until=until)
-        except SluiceError as error:
-            error.args = (f"the release of the merge base {sha[:12]}: {error}",)
-            raise
+        with _checked_out(project, sha, folder) as there:
+            try:
+                before = open_run(there)
+                outside = _provide(project, before, folder)
+                digest = _make(run, before, sha, quiet=quiet, until=until)
+            except SluiceError as error:
+                error.args = (f"the release of the merge base {sha[:12]}: {error}",)
+                raise
         write_json(record, {"key": key, "release": digest, "outside": outside})
-        close_worktree(project.root, folder)
+        shutil.rmtree(folder, ignore_errors=True)
     return digest
+
+
+@contextmanager
+def _checked_out(project: Project, sha: str, folder: Path) -> Iterator[Project]:
+    """The project as it was at `sha`, in a work tree that goes when the block ends, even by a
+    signal.
+
+    Its state stays in `folder`, so that a training that was cut off goes on, and its seals are this
+    project's.
+    """
+    with terminable():
+        try:
+            there = Project(open_worktree(project.root, sha, folder))
+            if not (there.root / MARKER).is_file():
+                raise UsageError(
+                    f"the merge base {sha[:12]} has no {MARKER} here: there is no release to "
+                    "compare with."
+                )
+            refuse_tracked_state(there)
+            state, seals = folder / "state", project.state / "seals"
+            for made in (state, seals):
+                made.mkdir(exist_ok=True)
+            if not there.state.is_symlink():
+                there.state.symlink_to(state.resolve())
+            if not (state / "seals").is_symlink():
+                (state / "seals").symlink_to(seals.resolve())
+            yield there
+        finally:
+            close_worktree(project.root, folder)
 
 
 def _known(project: Project, record: Path, key: str) -> str:
@@ -95,7 +123,15 @@ def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) ->
         "SLUICE_LEDGER_URL": project.ledger_url,
         "MLFLOW_TRACKING_URI": project.mlflow_url,
     }
-    reproduce(there, quiet=quiet, targets=MAKES[-1:], environment=environment, until=until)
+    sealed = {name: SEALED[name] for name in MAKES}
+    reproduce(
+        there,
+        quiet=quiet,
+        targets=MAKES[-1:],
+        environment=environment,
+        until=until,
+        sealed=sealed,
+    )
     made, prepared = candidate_release(run), read_json(there.build / "prepare.json")
     lineage = Lineage(
         data=prepared["data"],

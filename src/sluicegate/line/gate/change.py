@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from sluicegate.versioning.history import file_at, files_at, files_here
 from sluicegate.yaml_file import read_yaml
 
 UNKNOWN = "unreadable"
-PRODUCTS = ("dvc.lock", ".dvc/", ".dvcignore")
-"""Tracked files that a run writes: they say nothing about what a person changed."""
+PRODUCTS = {"recorded results": ("dvc.lock",), "DVC settings": (".dvc/", ".dvcignore")}
+"""Tracked files that a run writes: compared as they are committed, for on the disk a run has
+written them.
+"""
 SETTINGS = frozenset(
     {"pyproject.toml", "dvc.yaml", "setup.py", "setup.cfg", "uv.lock", "poetry.lock"}
 )
@@ -125,6 +128,7 @@ def compare(run: Run, ref: str, sha: str) -> Change:
         for name, digest in after.digests.items()
         if before.digests[name] != digest
     ]
+    parts += _products(before_files, files_at(project.root, commit.sha))
     known = {name for name in {**before_files, **after_files} if _is_code(name) or _edited(name)}
     changed = {
         name
@@ -134,7 +138,8 @@ def compare(run: Run, ref: str, sha: str) -> Change:
     other = {
         name
         for name in changed - known
-        if not _below(name, before.data | after.data) and not name.startswith(PRODUCTS)
+        if not _below(name, before.data | after.data)
+        and not name.startswith(tuple(chain(*PRODUCTS.values())))
     }
     notes = dict.fromkeys([*before.notes, *after.notes])
     unread = all(_unread(name, before.used | after.used) for name in other)
@@ -144,6 +149,19 @@ def compare(run: Run, ref: str, sha: str) -> Change:
         name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in sorted(other)
     )
     return Change(ref, sha, commit.sha, commit.dirty, tuple(parts), shown, tuple(notes), certain)
+
+
+def _products(before: Mapping[str, str], after: Mapping[str, str]) -> list[Part]:
+    """What the author of a change has committed of files that only a run writes."""
+    found = []
+    for part, names in PRODUCTS.items():
+        digests = [
+            digest_value({name: blob for name, blob in files.items() if name.startswith(names)})
+            for files in (before, after)
+        ]
+        if digests[0] != digests[1]:
+            found.append(Part(part, digests[0], digests[1], "not used for the verdict"))
+    return found
 
 
 def _at(run: Run, sha: str, files: Mapping[str, str], names: Iterable[str]) -> _Side:

@@ -73,7 +73,7 @@ def import_labels(
     target = labels_path(project, criterion)
     old = read_labels(target, criterion) if target.is_file() else Labels(())
     together, added, changed = merged(old, read_labels(path, criterion, fields))
-    write_atomic(target, write_labels(together.rows, criterion))
+    write_atomic(target, write_labels(together.rows, criterion), mode=0o600)
     return ImportedLabels(str(target), added, changed, together.unlabelled, len(together.rows))
 
 
@@ -120,7 +120,8 @@ def export_rows(
             hint="Evaluate another release first.",
         )
     chosen = sorted(left, key=lambda one: digest_value([criterion.name, one[0].id]))[:count]
-    write_atomic(out, blank_rows(chosen, criterion, as_csv=out.suffix == ".csv"))
+    blank = blank_rows(chosen, criterion, as_csv=out.suffix == ".csv")
+    write_atomic(out, blank, mode=0o600)
     return ExportedRows(str(out), len(chosen), len(left) - len(chosen))
 
 

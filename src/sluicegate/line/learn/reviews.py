@@ -67,6 +67,7 @@ def pull(run: Run, out: Path | None = None) -> Pulled:
         write_atomic(
             target,
             "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines),
+            mode=0o600,  # it holds what people wrote
         )
     judges, refused = _import(project, lines, criteria)
     return Pulled(
@@ -157,7 +158,8 @@ def _import(
     added = {}
     for name, own in sorted(good.items()):
         part = project.state / "labels" / f"{name}.jsonl"
-        write_atomic(part, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in own))
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in own)
+        write_atomic(part, text, mode=0o600)
         try:
             done = import_labels(project, name, part)
         finally:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sluicegate.errors import UsageError
+from sluicegate.versioning.seals import seal, stage_inputs
 
 if TYPE_CHECKING:
     from sluicegate.line.run import Run
@@ -23,28 +24,49 @@ class Stage:
         watched: its code is part of what it depends on; False for the stage that says what changed.
         makes: what it writes is part of a release; a merge base's release is made by these stages
             alone.
+        outs: paths that it writes and that count in a verdict: they are sealed, see
+            `versioning.seals`.
     """
 
     module: str
+    outs: tuple[str, ...] = ()
     watched: bool = True
     makes: bool = False
 
 
 STAGES = {
     "fingerprint": Stage("sluicegate.line.pipeline.fingerprint", watched=False),
-    "prepare": Stage("sluicegate.line.pipeline.prepare", makes=True),
-    "tune": Stage("sluicegate.line.pipeline.tune", makes=True),
-    "evaluate": Stage("sluicegate.line.pipeline.evaluate"),
-    "profile": Stage("sluicegate.line.pipeline.profile"),
+    "prepare": Stage(
+        "sluicegate.line.pipeline.prepare",
+        ("data/prepared", "data/golden/golden.jsonl", "build/prepare.json"),
+        makes=True,
+    ),
+    "tune": Stage(
+        "sluicegate.line.pipeline.tune",
+        ("build/adapter", "build/tune.json"),
+        makes=True,
+    ),
+    "evaluate": Stage("sluicegate.line.pipeline.evaluate", ("build/evidence",)),
+    "profile": Stage("sluicegate.line.pipeline.profile", ("build/profile",)),
 }
 
 
+SEALED = {name: stage.outs for name, stage in STAGES.items() if stage.outs}
+"""The stages that decide, with what they write."""
+
+
 def run_stage(run: Run, name: str) -> None:
-    """Run one stage of dvc.yaml.
+    """Run one stage of dvc.yaml, and seal what it wrote.
 
     Raises:
         UsageError: there is no such stage.
     """
     if name not in STAGES:
         raise UsageError(f"there is no stage {name!r}.", hint=f"Stages: {', '.join(STAGES)}")
-    import_module(STAGES[name].module).stage(run)
+    stage = import_module(STAGES[name].module).stage
+    if name not in SEALED:
+        stage(run)
+        return
+    inputs = stage_inputs(run.project, name)  # before: a file that is edited meanwhile is no input
+    stage(run)
+    seal(run.project, name, inputs, SEALED[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sluicegate.line.pipeline import SEALED
 from sluicegate.line.run import Reproduced, Run
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
@@ -31,5 +32,11 @@ def reproduce(
     """
     _ = run.policy  # a wrong one is told now, not after an hour of training
     current_commit(run.project.root)
-    ran = run_pipeline(run.project, quiet=not progress, environment=environment, until=until)
+    ran = run_pipeline(
+        run.project,
+        quiet=not progress,
+        environment=environment,
+        until=until,
+        sealed=SEALED,
+    )
     return Reproduced(tuple(ran), run.name)
