@@ -2,8 +2,8 @@
 
 The state was made by that version's own code (`sluice release`, twice, on a tiny model):
 `project_0_1_0_state.tar.xz` holds the commits made on top of `project_0_1_0.bundle`, the base model
-and `.sluice/`, of whose MLflow only the traces and figures were left out. It stood in another
-folder, as a project that was moved does.
+and `.sluice/`. Left out: MLflow's traces, figures and HTML report, locks, DVC's cache and
+outputs. The paths in MLflow's database name another folder, as in a project that was moved.
 """
 
 from __future__ import annotations
