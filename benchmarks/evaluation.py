@@ -104,7 +104,7 @@ def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
     from sluicegate.evaluation import answer
     from sluicegate.hashing import digest_value, write_json
     from sluicegate.line.pipeline.base_model import resolve
-    from sluicegate.line.run import open_context, open_tracking
+    from sluicegate.line.run import open_run, open_tracking
     from sluicegate.project import Project
     from sluicegate.prompts import render
     from sluicegate.records import Lineage, Release
@@ -119,10 +119,10 @@ def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
             project.params.read_text("utf-8"),
         )
         project.params.write_text(chosen, "utf-8")
-    context = open_context(project)
+    run = open_run(project)
     golden = rows(root / "data" / "sample" / "support_golden.jsonl", count)
     write_examples(project.golden, golden)
-    base, settings = resolve(context), context.params.release.generation.settings()
+    base, settings = resolve(run), run.params.release.generation.settings()
     lineage = Lineage("1" * 64, "2" * 64, {}, "3" * 64, "4" * 40, False)
     older = replace(settings, max_new_tokens=64)
     stored = releasing.store_release(
@@ -130,23 +130,23 @@ def prepare(root: Path, count: int, metrics: Sequence[str] = ()) -> None:
         base_digest=base.digest,
         base_name="smollm2-135m-instruct",
         adapter=None,
-        prompt=context.prompt,
+        prompt=run.prompt,
         generation=older,
         lineage=lineage,
     )
-    open_tracking(project).experiment(context.name)
+    open_tracking(project).experiment(run.name)
     write_json(project.build / "tune.json", {"method": "none"})
     write_json(project.build / "inputs.json", {"champion": stored.digest})
     (project.build / "evidence").mkdir(parents=True)
-    rendered = [(row.id, render(context.prompt, row.inputs)) for row in golden]
+    rendered = [(row.id, render(run.prompt, row.inputs)) for row in golden]
     for number, made in enumerate((settings, older)):
-        release = Release(base.digest, None, context.prompt.digest, made.digest).digest
+        release = Release(base.digest, None, run.prompt.digest, made.digest).digest
         answer(
             Words(10 + number),
             rendered,
             made,
             project.generations,
-            digest_value([release, context.params.release.dtype]),
+            digest_value([release, run.params.release.dtype]),
             batch=1000,
         )
 

@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ def example(table: str, monkeypatch: pytest.MonkeyPatch, rows: dict[str, Any]) -
     path, code, _, row = FOUND[table].groups()
     module = ModuleType(path.removeprefix("src/").removesuffix(".py").replace("/", "."))
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.__spec__ = ModuleSpec(module.__name__, None, origin=str(ROOT / "CONTRIBUTING.md"))
     exec(compile(code, path, "exec"), module.__dict__)
     home = sys.modules[_home(rows)]
     made = eval(f"{{{row}}}", {**vars(home), **vars(module)})
@@ -39,6 +41,8 @@ def example(table: str, monkeypatch: pytest.MonkeyPatch, rows: dict[str, Any]) -
 def _home(rows: dict[str, Any]) -> str:
     """The module in which a table's rows are made."""
     value = next(iter(rows.values()))
+    if isinstance(value, str):
+        return "builtins"
     return next(
         name
         for name, module in sys.modules.items()
@@ -111,6 +115,55 @@ def test_a_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = example("COMMANDS", monkeypatch, contract.COMMANDS)
     assert keeps(contract, contract.COMMANDS, name) >= 5
     contract.test_outside_a_project_it_says_so(name, tmp_path, monkeypatch)
+
+
+def test_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The source without a file in CONTRIBUTING keeps the contract of all sources."""
+    import sqlalchemy as sa
+    import test_source_contract as contract
+
+    def make(path: Path, table: list[dict[str, str]]) -> str:
+        engine = sa.create_engine(f"sqlite:///{path}")
+        columns = [sa.Column(name, sa.Text) for name in contract.TABLE[0]]
+        rows = sa.Table("rows", sa.MetaData(), *columns)
+        rows.metadata.create_all(engine)
+        with engine.begin() as database:
+            for row in table:
+                database.execute(rows.insert().values(**row))
+        return f"sqlite:///{path}"
+
+    kind = example("SOURCES", monkeypatch, contract.SOURCES)
+    monkeypatch.setitem(contract.MADE, kind, make)
+    tests = [
+        contract.test_rows_come_in_whole,
+        contract.test_the_digest_is_of_the_content,
+        contract.test_a_source_of_no_rows_is_refused,
+        contract.test_an_id_used_twice_and_a_blank_text_are_told_together,
+        contract.test_a_column_that_is_not_there_is_named,
+        contract.test_an_option_that_it_does_not_know_is_refused,
+        contract.test_only_a_source_that_needs_a_file_may_be_absent,
+    ]
+    for number, test in enumerate(tests):
+        (tmp_path / str(number)).mkdir()
+        test(kind, tmp_path / str(number))
+
+
+def test_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind of model in CONTRIBUTING keeps the contract of all models."""
+    import test_model_contract as contract
+
+    kind = example("MODELS", monkeypatch, contract.MODELS)
+    spec = contract.ModelSpec.model_validate({kind: "Yes.", "context": contract.CONTEXT})
+    tests: list[Callable[..., None]] = [
+        contract.test_order_is_kept,
+        contract.test_failures_are_values,
+        contract.test_nothing_gives_nothing,
+        contract.test_the_budget_holds,
+        contract.test_identity,
+        contract.test_tokens_are_counted,
+    ]
+    for test in tests:
+        test(lambda: contract.open_model(spec, kind, root=Path()))
 
 
 def test_every_example_is_tested() -> None:

@@ -181,10 +181,13 @@ def _open_sqlite(parsed: sa.URL, wait: float, kind: Kind) -> sa.Engine:
                     kind.create(connection)
                 sync_folder(path.parent)  # the new file's name is as durable as its rows
     except Timeout as error:
-        raise BusyError(f"{path}: another process is opening the {kind.name}.") from error
+        raise BusyError(
+            f"{path}: another process is opening the {kind.name}.", hint="Wait, then run again."
+        ) from error
     except OSError as error:
         raise EnvironmentFailure(
-            f"{path}: the {kind.name} cannot be opened: {error.strerror}"
+            f"{path}: the {kind.name} cannot be opened: {error.strerror}",
+            hint="Make its folder writable, or free disk space, then run again.",
         ) from error
     return engine
 

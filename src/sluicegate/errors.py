@@ -26,6 +26,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 LOCAL = ("accelerate", "gguf", "huggingface_hub", "peft", "tokenizers", "torch", "transformers")
 """Modules that only the extra `local` brings: what runs and tunes open weights on this machine."""
@@ -115,6 +116,16 @@ def local_packages() -> Iterator[None]:
         if package not in LOCAL:
             raise
         raise MissingExtraError(package, "local") from error
+
+
+def require_local() -> None:
+    """Ask for the extra `local` without importing any of it.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "local")
 
 
 class EnvironmentFailure(SluiceError):

@@ -118,6 +118,26 @@ class Model(Protocol):
         ...
 
 
+class Wrapped:
+    """The part of a model around another one that is the other's."""
+
+    model: Model
+
+    @property
+    def identity(self) -> str:
+        """Of the model."""
+        return self.model.identity
+
+    @property
+    def context(self) -> int:
+        """Of the model."""
+        return self.model.context
+
+    def count_tokens(self, messages: Messages) -> int:
+        """Of the model."""
+        return self.model.count_tokens(messages)
+
+
 def request_of(messages: Messages, settings: GenerationSettings) -> Request:
     """The request for an answer under the settings of a release."""
     return Request(

@@ -19,6 +19,11 @@ MAX_YAML_BYTES = 4_000_000
 MAX_YAML_DEPTH = 64
 MAX_YAML_VALUES = 200_000
 """Values in one file, each alias counted with all that it stands for."""
+_IN_WORDS = {
+    "missing": "this field is missing",
+    "model_type": "fields with their values were expected",
+}
+"""Kinds of faults that Pydantic names in words of Python's."""
 
 
 class Strict(BaseModel):
@@ -53,7 +58,8 @@ def load(path: Path, schema: type[Schema]) -> Schema:
 
 def _problem(schema: type[BaseModel], found: ErrorDetails) -> str:
     """One fault in words: the field, and what is wrong with it."""
-    place, said = found["loc"], found["msg"].removeprefix("Value error, ")
+    place = found["loc"]
+    said = _IN_WORDS.get(found["type"], found["msg"].removeprefix("Value error, "))
     if found["type"] == "extra_forbidden":
         said = f"unknown field{did_you_mean(str(place[-1]), _fields_at(schema, place[:-1]))}"
     elif found["type"] == "string_type" and (pair := _split_name(found["input"])):
@@ -102,7 +108,9 @@ def read_yaml(path: Path) -> Any:
 
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES:,} bytes.")
+            raise ConfigError(
+                f"{path} is larger than {MAX_YAML_BYTES:,} bytes.", hint="Is it the right file?"
+            )
         text = path.read_text("utf-8")
         _check_depth(path, text)
         value = YAML(typ="safe").load(text)
@@ -111,15 +119,20 @@ def read_yaml(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing.", hint="`sluice init` writes one.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text.") from error
+        raise ConfigError(
+            f"{path} is not UTF-8 text.", hint="Save it as UTF-8 in your editor."
+        ) from error
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigError(
-            f"{path}{where}: not valid YAML: {problem}{_unquoted(text, mark)}"
+            f"{path}{where}: not valid YAML: {problem}{_unquoted(text, mark)}",
+            hint="Look at this line and the one before: indentation, brackets, quotation marks.",
         ) from error
     except (OverflowError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not a file of settings: {error}") from error

@@ -41,6 +41,7 @@ FIELDS: dict[str, Any] = {
     "threshold": 0.5,
     "margin": 0.1,
     "fact": "reviewed",
+    "baseline": "lead2",
 }
 """A value for each field that a kind may need."""
 METRICS = ("clarity", "wit")
@@ -79,7 +80,8 @@ def judged(kind: str, level: float, before: float | None = 0.5, **more: Any) -> 
     """The verdict on a candidate at `level` against a champion at `before`, all facts on record."""
     champion = None if before is None else replace(evidence(before), release="e" * 64)
     facts = {"reviewed": more.pop("fact_value", "ok")}
-    return decide(evidence(level), champion, policy(kind, **more), facts=facts)
+    beside = {} if champion is None else {"lead2": champion}
+    return decide(evidence(level), champion, policy(kind, **more), facts=facts, baselines=beside)
 
 
 @every
@@ -95,7 +97,8 @@ def test_equal_inputs_give_equal_bytes(kind: str) -> None:
     first, again = (judged(kind, 0.9) for _ in range(2))
     candidate, champion = evidence(0.9), replace(evidence(0.5), release="e" * 64)
     turned = replace(candidate, rows=candidate.rows[::-1])
-    other = decide(turned, champion, policy(kind), facts={"reviewed": "ok"})
+    beside = {"lead2": champion}
+    other = decide(turned, champion, policy(kind), facts={"reviewed": "ok"}, baselines=beside)
     assert canonical_json(first) == canonical_json(again) == canonical_json(other)
 
 
@@ -105,7 +108,8 @@ def test_what_was_not_measured_holds(kind: str, lacking: str) -> None:
     """A metric that no row has is HOLD with its name, whatever else was measured."""
     bare = evidence(0.9, metrics=("other",))
     champion = replace(bare if lacking == "both" else evidence(0.5), release="e" * 64)
-    found = decide(bare, champion, policy(kind), facts={"reviewed": "ok"})
+    beside = {"lead2": champion}
+    found = decide(bare, champion, policy(kind), facts={"reviewed": "ok"}, baselines=beside)
     assert found.decision is Decision.HOLD
     assert any(name in found.rules[0].reason for name in METRICS)
 
@@ -149,7 +153,7 @@ def test_a_comparison_needs_a_pair(kind: str) -> None:
     """Without a champion, or with one that answered another golden set, nothing is concluded."""
     assert judged(kind, 0.9, before=None).decision is Decision.HOLD
     other = replace(evidence(0.5), release="e" * 64, golden="another")
-    found = decide(evidence(0.9), other, policy(kind), facts={})
+    found = decide(evidence(0.9), other, policy(kind), facts={}, baselines={"lead2": other})
     assert found.decision is Decision.HOLD
 
 

@@ -56,21 +56,22 @@ def _tweetsumm(path: Path, table: list[dict[str, str]]) -> None:
     _jsonl(path, [{**row, "summaries": row["sum"]} for row in table])
 
 
-MADE: dict[str, Callable[[Path, list[dict[str, str]]], None]] = {
+MADE: dict[str, Callable[[Path, list[dict[str, str]]], str | None]] = {
     "jsonl": _jsonl,
     "csv": _csv,
     "parquet": _parquet,
     "huggingface": _huggingface,
     "tweetsumm": _tweetsumm,
 }
+"""Makes a source of the kind that holds a table; returns its `path` where that is no file."""
 KINDS = sorted(SOURCES)
 
 
 def source(kind: str, folder: Path, table: list[dict[str, str]], **more: Any) -> SourceSpec:
     """A source of this kind that holds `table`."""
     path = folder / "rows"
-    MADE[kind](path, table)
-    return SourceSpec(**{"kind": kind, "path": str(path), "fields": FIELDS, **more})
+    address = MADE[kind](path, table) or str(path)
+    return SourceSpec(**{"kind": kind, "path": address, "fields": FIELDS, **more})
 
 
 def test_every_kind_is_here() -> None:

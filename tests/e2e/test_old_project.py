@@ -92,6 +92,7 @@ def test_it_rolls_back_and_forward(upgraded: Path) -> None:
 def test_it_releases(upgraded: Path) -> None:
     """A change is tuned, compared with the old champion and promoted; all of it verifies."""
     before = champion(upgraded)
+    edit(upgraded / "params.yaml", "max_steps: 0", "max_steps: 4", commit=False)
     edit(upgraded / "params.yaml", "repetition_penalty: 1.1", "repetition_penalty: 1.2")
     done = sluice(upgraded, "release", "--no-server")
     assert done.returncode == 0, done.stdout + done.stderr

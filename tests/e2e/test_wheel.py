@@ -76,7 +76,7 @@ def test_a_release_without_open_weights_says_what_it_needs(installed: Path, tmp_
     by its full path.
     """
     run(installed / "sluice", "init", "mine", folder=tmp_path, path=os.defpath)
-    release = [installed / "sluice", "release", "--plain"]
+    release = [installed / "sluice", "release", "--no-server"]
     done = run(*release, folder=tmp_path / "mine", path=os.defpath)
     said = done.stdout + done.stderr
     assert done.returncode in (2, 3), said

@@ -221,7 +221,7 @@ def test_a_verdict_without_its_evidence_is_not_recorded(project: Project) -> Non
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"judged_epoch": 7}, "another champion"),
+        ({"judged_epoch": 7}, "a champion that has been replaced"),
         ({"policy": "0" * 64}, "policy"),
         ({"decision": "HOLD"}, "HOLD"),
     ],

@@ -78,8 +78,10 @@ def mentions(project: Project, text: str) -> list[str]:
 def goes_on(project: Project) -> None:
     """Read what was there, write more, judge, promote, and be sound."""
     tracking = opened(project)
-    run = tracking.find_run("m", "sluice.key", "k")
-    assert run is not None
+    (found,) = tracking.client.search_runs(
+        [tracking.experiment("m")], "tags.`sluice.key` = 'k'", max_results=1
+    )
+    run = tracking.open_run(found.info.run_id)
     local = tracking.client.download_artifacts(run.id, "verdict.md")
     assert Path(local).read_text() == "as it was"
     run.log_text("verdict.md", "written after the move")

@@ -197,8 +197,8 @@ class Stage:
             if (
                 name == "reconcile"
             ):  # somebody points both aliases elsewhere behind the ledger's back
-                self.tracking.set_alias(MODEL, "champion", 2)
-                self.tracking.set_alias(MODEL, "challenger", 1)
+                self.tracking.client.set_registered_model_alias(MODEL, "champion", "2")
+                self.tracking.client.set_registered_model_alias(MODEL, "challenger", "1")
             before = self.root / "before" / name
             shutil.copytree(project.root, before)
             found.append(Scene(name, before, action))

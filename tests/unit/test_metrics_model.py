@@ -22,7 +22,6 @@ from sluicegate.metrics import find_metric, metrics_digest, score_many, score_on
 from sluicegate.metrics.likelihood import CausalLikelihood, open_likelihood
 from sluicegate.metrics.pass_at_k import mean_pass_at_k, pass_at_k
 from sluicegate.metrics.perplexity import bits_per_byte, corpus_perplexity, perplexities
-from sluicegate.metrics.with_model import bits_per_byte_metric, perplexity_metric
 from tiny_model import build_tiny_model
 
 
@@ -112,8 +111,6 @@ def test_a_model_passed_in() -> None:
     assert perplexities(half, ["ab", ""]) == pytest.approx([2.0, 1e9])
     assert bits_per_byte(half, ["ab"]) == pytest.approx([1.0])
     assert corpus_perplexity(half, ["ab", "cd", ""]) == pytest.approx(2.0)
-    assert score_one(perplexity_metric(half), "", "ab", []) == pytest.approx(2.0)
-    assert score_one(bits_per_byte_metric(half), "", "ab", []) == pytest.approx(1.0)
     for value in (float("nan"), float("-inf"), 1.0):
         with pytest.raises(EvidenceError):
             perplexities(Broken(value), ["ab"])

@@ -13,7 +13,8 @@ import pytest
 from sluicegate.drift import DETECTORS, merge, profile_rows, read_profile, write_profile
 from sluicegate.errors import ConfigError, DataError, IntegrityError
 from sluicegate.hashing import write_json
-from sluicegate.monitoring import check_profile, check_window, profile_reference
+from sluicegate.monitoring import check_profile, check_rows, profile_reference, read_window
+from sluicegate.records import DriftReport
 
 WORDS = [
     "parcel",
@@ -44,6 +45,11 @@ def window(path: Path, rows: list[dict[str, str]]) -> Path:
     """Write rows as JSONL."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def check_window(path: Path, reference: Path, detector: str = "ks") -> DriftReport:
+    """The report on the rows of a file."""
+    return check_rows(read_window(path), reference, detector=detector)[0]
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +106,6 @@ def test_too_few_rows(tmp_path: Path, reference: Path, count: int) -> None:
     report = check_window(window(tmp_path / "w.jsonl", traffic(count, 3)), reference)
     assert (report.status, report.rows, report.scores) == ("NO_DATA", count, ())
     assert report.notes
-
-
-def test_absent_window(tmp_path: Path, reference: Path) -> None:
-    """No window, or a file that is not there, is NO_DATA."""
-    assert (
-        check_window(None, reference).status
-        == check_window(tmp_path / "no.jsonl", reference).status
-        == "NO_DATA"
-    )
 
 
 def test_constant_window(tmp_path: Path, reference: Path) -> None:
@@ -169,13 +166,13 @@ def test_window_that_is_a_folder_or_binary(tmp_path: Path, reference: Path) -> N
 def test_missing_reference(tmp_path: Path) -> None:
     """Without a reference profile nothing can be said: an error, even when there is no window."""
     with pytest.raises(IntegrityError, match="missing"):
-        check_window(None, tmp_path / "none.parquet")
+        check_rows([], tmp_path / "none.parquet")
 
 
 def test_unknown_detector(tmp_path: Path, reference: Path) -> None:
     """A misspelt detector is a configuration error."""
     with pytest.raises(ConfigError, match="hellinge"):
-        check_window(None, reference, detector="hellinge")
+        check_rows([], reference, detector="hellinge")
 
 
 @pytest.mark.parametrize("rows", [[], [{"prompt": "a"}], [{"prompt": "a", "response": None}]])

@@ -384,7 +384,7 @@ def test_register_and_reconcile_with_mlflow(project: Project) -> None:
     move = promote(project, second.release, actor="ann", tracking=tracking, model="m")
     assert move.warnings == ()
     assert (tracking.alias("m", "champion"), tracking.alias("m", "challenger")) == (2, None)
-    tracking.set_alias("m", "champion", 1)
+    tracking.client.set_registered_model_alias("m", "champion", "1")
     assert reconcile(project, tracking=tracking, model="m").changed == (
         "alias champion: version 1 became version 2",
     )

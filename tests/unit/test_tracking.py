@@ -80,21 +80,6 @@ def test_error_marks_the_run(tracking: Tracking, error: BaseException, status: s
     assert (found.info.status, found.data.metrics["loss"]) == (status, 2.0)
 
 
-def test_resumed_run_has_no_double_points(tracking: Tracking) -> None:
-    """A run found by its key continues: replayed steps are not written again, later ones are."""
-    run = tracking.start_run("line", "t", tags={"sluice.key": "it's 1"})
-    with pytest.raises(ValueError, match="killed"):
-        interrupted(run, [3.0, 2.0], ValueError("killed"))
-    again = tracking.find_run("line", "sluice.key", "it's 1")
-    assert again is not None
-    assert again.id == run.id
-    with again.reopen():
-        again.log_metrics({"loss": 2.0}, 2)
-        again.log_metrics({"loss": 1.0}, 3)
-    assert [point.step for point in tracking.client.get_metric_history(run.id, "loss")] == [1, 2, 3]
-    assert tracking.find_run("line", "sluice.key", "other") is None
-
-
 def test_table_is_replaced_not_appended(tracking: Tracking) -> None:
     """Logging a table twice leaves one table, listed once for the UI."""
     with tracking.start_run("line", "evaluate") as run:
@@ -206,9 +191,6 @@ def test_aliases_follow_the_ledger(tracking: Tracking) -> None:
             "former champion",
             "champion",
         ]
-    tracking.delete_alias("aliased", "champion")
-    tracking.delete_alias("aliased", "champion")
-    assert tracking.alias("aliased", "champion") is None
 
 
 def test_prompt_is_written_once_per_digest(tracking: Tracking) -> None:

@@ -308,7 +308,7 @@ def test_other_spans_are_passed_over_and_empty_ones_named(tmp_path: Path) -> Non
     reasons = [f"{row.where}: {row.reason}" for row in found if isinstance(row, Refused)]
     assert len(reasons) == 6
     for words, reason in zip(
-        ("capturing", "startTime", "traceId", "prompt_tokens", "resourceSpans", "not JSON"),
+        ("not captured", "startTime", "traceId", "prompt_tokens", "resourceSpans", "not JSON"),
         reasons,
         strict=True,
     ):

@@ -1,11 +1,8 @@
-"""LoRA adapters as sealed folders: verified before they are loaded, stored under the digest of
-their bytes.
+"""LoRA adapters as sealed folders: verified before they are loaded, stored under their digest.
 
 PEFT loads damaged adapters without a word (NaN, renamed or missing tensors, another base, any
-alpha), so
-nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files,
-`adapter_config.json` and
-`adapter_model.safetensors`.
+alpha), so nothing reaches it that `verify_adapter` has not passed. An adapter is exactly two files,
+`adapter_config.json` and `adapter_model.safetensors`.
 """
 
 from __future__ import annotations
@@ -50,8 +47,7 @@ def adapter_digest(folder: Path) -> str:
 
     Raises:
         AdapterError: the folder is absent, does not hold exactly the two files, or one of them is
-            too
-            large or has no sound header.
+            too large or has no sound header.
     """
     _check_files(folder)
     check_sizes(folder)
@@ -75,7 +71,6 @@ def verify_adapter(
     for; then the digest; then every value: finite, of a plausible size, and not all zero.
 
     Args:
-        folder: the adapter.
         expected: digest it must have, or None where none is recorded yet.
         base_digest: digest of the base it must have been made for, or None to leave that open.
         base_path: folder of the base; with it the tensors must fit that model's layers exactly.
@@ -97,8 +92,7 @@ def verify_adapter(
 
 
 def publish_adapter(folder: Path, store: Path) -> tuple[str, Path]:
-    """Copy a verified adapter into `store/adapters/<digest>`; a second call with the same bytes
-    changes nothing.
+    """Copy a verified adapter into `store/adapters/<digest>`; equal bytes change nothing.
 
     Returns:
         The digest and the stored folder.
@@ -163,9 +157,7 @@ def _holds(target: Path, digest: str) -> bool:
 
 
 def _replace(temporary: Path, target: Path, digest: str) -> None:
-    """Rename into place; a damaged folder there gives way, one that another process just published
-    stays.
-    """
+    """Rename into place; a damaged folder there gives way, one just published stays."""
     try:
         temporary.rename(target)
     except OSError:

@@ -144,9 +144,7 @@ def _layer(module: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the tensors are in the file: module to part to tensor; `start` is where the header
-    ends.
-    """
+    """Where the tensors are: module to part to tensor; `start` is where the header ends."""
 
     start: int
     modules: Mapping[str, Mapping[str, Tensor]]

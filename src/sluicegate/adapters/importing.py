@@ -36,7 +36,7 @@ REASONS = {
     "lora_bias": "engines load no bias",
     "alora_invocation_tokens": "engines would apply it to the whole prompt",
 }
-TOOLS = {
+_TOOLS = {
     "LLaMA-Factory": re.compile(r"llama-?factory", re.I),
     "axolotl": re.compile(r"axolotl", re.I),
     "Unsloth": re.compile(r"unsloth", re.I),
@@ -298,4 +298,4 @@ def _tool(folder: Path, base: str) -> str:
     if page.is_file() and page.stat().st_size < 1 << 20:
         traces.append(page.read_text("utf-8", "replace"))
     text = "\n".join(traces)
-    return next((tool for tool, sign in TOOLS.items() if sign.search(text)), "PEFT")
+    return next((tool for tool, sign in _TOOLS.items() if sign.search(text)), "PEFT")

@@ -13,9 +13,7 @@ HINT = "The adapter is not loaded. Tune again, or restore the folder from where 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What a safetensors header says of one tensor; `begin` and `end` count bytes from the end of
-    the header.
-    """
+    """A safetensors header on one tensor; `begin` and `end` count bytes from the header's end."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -53,9 +51,7 @@ def header(path: Path) -> tuple[dict[str, Tensor], int]:
 
 
 def largest(path: Path, start: int, tensor: Tensor) -> float:
-    """The largest absolute value; NaN or infinite where one value is, and for integers, which are
-    no weights.
-    """
+    """The largest absolute value; not finite where one value is, and for integers."""
     import numpy as np
 
     if tensor.dtype not in _KINDS:

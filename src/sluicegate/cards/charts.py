@@ -1,14 +1,13 @@
-"""Small charts as inline SVG: coloured by the page's style sheet, so that they follow light and
-dark.
-"""
+"""Small charts as inline SVG, coloured by the page's style sheet: they follow light and dark."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from sluicegate.cards.svg import box, dot, path, svg, text
 from sluicegate.cards.wording import number
 from sluicegate.gates.rules import RULES
 from sluicegate.records import RuleResult, Summary
@@ -51,31 +50,21 @@ def loss_curve(curve: Sequence[Mapping[str, float]]) -> Markup:
     both = train + validation
     if len(both) < 2:
         return Markup("")
-    (x0, x1), (y0, y1) = (
-        (min(x for x, _ in both), max(x for x, _ in both)),
-        padded([y for _, y in both]),
-    )
+    x0, x1 = min(both)[0], max(both)[0]
+    y0, y1 = padded([y for _, y in both])
     left, right, top, bottom = 46, 700, 14, 214
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         x = left + (right - left) * (point[0] - x0) / ((x1 - x0) or 1)
         return round(x, 1), round(bottom - (bottom - top) * (point[1] - y0) / (y1 - y0), 1)
 
-    parts = [
-        '<svg class="chart" viewBox="0 0 720 250" role="img" aria-label="Loss by training step">'
-    ]
+    parts = []
     for tick in ticks(y0, y1):
         _, y = place((x0, tick))
-        parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 8}" y="{y + 4}" text-anchor="end">{tick:g}</text>'
-        )
+        parts += [path("grid", f"M{left} {y}H{right}"), text(left - 8, y + 4, f"{tick:g}", "end")]
     for tick in ticks(x0, x1, 6):
-        x, _ = place((tick, y0))
-        parts.append(
-            f'<text class="tick" x="{x}" y="{bottom + 20}" text-anchor="middle">{tick:g}</text>'
-        )
-    parts.append(f'<text class="tick" x="{right}" y="{bottom + 34}" text-anchor="end">step</text>')
+        parts.append(text(place((tick, y0))[0], bottom + 20, f"{tick:g}", "middle"))
+    parts.append(text(right, bottom + 34, "step", "end"))
     for points, name in ((train, "train"), (validation, "validation")):
         placed = [place(point) for point in points]
         if len(placed) > 1:
@@ -84,8 +73,8 @@ def loss_curve(curve: Sequence[Mapping[str, float]]) -> Markup:
                 f'points="{" ".join(f"{x},{y}" for x, y in placed)}"/>'
             )
         if name == "validation" or len(placed) == 1:
-            parts += [f'<circle class="dot {name}" cx="{x}" cy="{y}" r="3.5"/>' for x, y in placed]
-    return Markup("".join(parts) + "</svg>")
+            parts += [dot(name, x, y, 3.5) for x, y in placed]
+    return svg(720, 250, "Loss by training step", parts)
 
 
 def _points(curve: Sequence[Mapping[str, float]], key: str) -> list[tuple[float, float]]:
@@ -101,9 +90,7 @@ def _points(curve: Sequence[Mapping[str, float]], key: str) -> list[tuple[float,
 
 
 def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
-    """Mean and 95 % interval of one metric, one line for each (label, style class, summary), on one
-    scale.
-    """
+    """Mean and 95 % interval of one metric, a line for each (label, style class, summary)."""
     low, high = padded([bound for _, _, s in rows for bound in (s.low, s.mean, s.high)])
     left, right, line = 96, 300, 26
     height = line * len(rows) + 24
@@ -111,32 +98,21 @@ def forest(rows: Sequence[tuple[str, str, Summary]]) -> Markup:
     def x(value: float) -> float:
         return round(left + (right - left) * (value - low) / (high - low), 1)
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="Means with 95 % '
-        'intervals">'
-    ]
+    parts = []
     for tick in ticks(low, high, 3):
-        parts.append(f'<path class="grid" d="M{x(tick)} 2V{height - 20}"/>')
-        parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{height - 6}" '
-            f'text-anchor="middle">{tick:g}</text>'
-        )
+        parts.append(path("grid", f"M{x(tick)} 2V{height - 20}"))
+        parts.append(text(x(tick), height - 6, f"{tick:g}", "middle"))
     for index, (label, style, summary) in enumerate(rows):
         y = line * index + 15
-        parts.append(f'<text class="label" x="0" y="{y + 4}">{escape(label)}</text>')
-        parts.append(f'<path class="whisker {style}" d="M{x(summary.low)} {y}H{x(summary.high)}"/>')
-        parts.append(f'<circle class="dot {style}" cx="{x(summary.mean)}" cy="{y}" r="4.5"/>')
-        parts.append(
-            f'<text class="value" x="360" y="{y + 4}" '
-            f'text-anchor="end">{number(summary.mean)}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(0, y + 4, label, kind="label"))
+        parts.append(path(f"whisker {style}", f"M{x(summary.low)} {y}H{x(summary.high)}"))
+        parts.append(dot(style, x(summary.mean), y))
+        parts.append(text(360, y + 4, number(summary.mean), "end", "value"))
+    return svg(360, height, "Means with 95 % intervals", parts)
 
 
 def bounds(rule: RuleResult) -> Markup:
-    """A rule's difference with its interval, against zero and the allowed margin; empty without a
-    difference.
-    """
+    """A rule's difference and interval against zero and the margin; empty without a difference."""
     if rule.difference is None:
         return Markup("")
     loss = rule.kind in RULES and RULES[rule.kind].allows_loss
@@ -154,40 +130,27 @@ def bounds(rule: RuleResult) -> Markup:
     first = x(rule.low) if rule.low is not None else 2
     last = x(rule.high) if rule.high is not None else 158
     parts = [
-        '<svg class="bounds" viewBox="0 0 160 24" role="img" aria-label="Difference with its '
-        'interval">'
+        path("zero", "M80 2V22"),
+        path("whisker candidate", f"M{first} 12H{last}"),
+        dot("candidate", x(rule.difference), 12, 4),
     ]
     if margin:
-        width = round(x(margin) - x(-margin), 1)
-        parts.append(f'<rect class="margin" x="{x(-margin)}" y="2" width="{width}" height="20"/>')
-    parts.append('<path class="zero" d="M80 2V22"/>')
-    parts.append(f'<path class="whisker candidate" d="M{first} 12H{last}"/>')
-    parts.append(f'<circle class="dot candidate" cx="{x(rule.difference)}" cy="12" r="4"/></svg>')
-    return Markup("".join(parts))
+        parts.insert(0, box("margin", x(-margin), 2, round(x(margin) - x(-margin), 1), 20))
+    return svg(160, 24, "Difference with its interval", parts, "bounds")
 
 
 def differences(values: Sequence[float]) -> Markup:
-    """One bar for each example, sorted: how much better (up) or worse (down) the candidate did; may
-    be empty.
-    """
+    """One bar an example, sorted: how much better (up) or worse (down) the candidate did."""
     if not values:
         return Markup("")
     ordered = sorted(values)
     reach = max(map(abs, ordered)) or 1.0
     ordered = ordered[:: math.ceil(len(ordered) / MOST_BARS)]
     width = 720 / len(ordered)
-    parts = [
-        '<svg class="chart" viewBox="0 0 720 120" role="img" aria-label="Difference for each '
-        'example, sorted">'
-    ]
+    parts = []
     for index, value in enumerate(ordered):
         height = round(54 * abs(value) / reach, 1)
-        y = 60 - height if value > 0 else 60
-        style = "up" if value > 0 else "down"
-        bar = (
-            f'x="{index * width:.1f}" y="{y:.1f}" width="{max(width * 0.78, 0.6):.1f}" '
-            f'height="{height}"'
-        )
-        parts.append(f'<rect class="bar {style}" {bar}/>')
-    parts.append('<path class="zero" d="M0 60H720"/></svg>')
-    return Markup("".join(parts))
+        kind, y = ("bar up", 60 - height) if value > 0 else ("bar down", 60)
+        wide = f"{max(width * 0.78, 0.6):.1f}"
+        parts.append(box(kind, f"{index * width:.1f}", f"{y:.1f}", wide, height))
+    return svg(720, 120, "Difference for each example, sorted", [*parts, path("zero", "M0 60H720")])

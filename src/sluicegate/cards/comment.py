@@ -1,6 +1,4 @@
-"""The gate's comment on a pull or merge request: Markdown that hostile text can neither break nor
-use to call people.
-"""
+"""The gate's comment on a pull request: Markdown that hostile text can neither break nor abuse."""
 
 from __future__ import annotations
 
@@ -34,15 +32,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 
 
 def marker(model: str) -> str:
-    """The hidden first line by which the comment is found again, to be replaced rather than
-    repeated.
-    """
+    """The hidden first line by which the comment is found again, to be replaced."""
     return f"<!-- sluice-gate {re.sub(r'[^A-Za-z0-9_.]', '-', model).strip('-')} -->"
 
 
 def safe(text: str, most: int = 300) -> str:
-    """Text from outside for a table cell: one line, no Markdown, no HTML, nothing that becomes a
-    mention or a link.
+    """Text from outside for a table cell: one line, no Markdown, HTML, mention or link.
 
     Example:
         >>> safe("a|b `x` <i>").encode("ascii", "backslashreplace").decode()
@@ -56,16 +51,12 @@ def safe(text: str, most: int = 300) -> str:
 
 
 def _broken(call: str) -> str:
-    """The same characters with an invisible gap, so that neither GitHub nor GitLab makes a
-    reference of them.
-    """
+    """The same with an invisible gap, so that no host makes a reference of it."""
     return call.replace("://", f":{_GAP}//") if "://" in call else f"{call}{_GAP}"
 
 
 def comment_markdown(report: GateReport) -> str:
-    """Verdict, rule table, worst regressions side by side, what changed; under 60,000 characters
-    whatever comes in.
-    """
+    """Verdict, rules, worst regressions, what changed; always under 60,000 characters."""
     for length in _LENGTHS:
         text = _comment(report, length)
         if len(text) < LONGEST:

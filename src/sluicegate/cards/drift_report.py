@@ -1,6 +1,4 @@
-"""The drift report: one HTML file that needs nothing else, and the few lines that a flow's artefact
-shows.
-"""
+"""The drift report: one HTML file that needs nothing else, and a few lines of Markdown."""
 
 from __future__ import annotations
 
@@ -8,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sluicegate.cards.page import html_page
+from sluicegate.cards.svg import box, path, svg, text
 from sluicegate.cards.verdict import escaped
 from sluicegate.cards.wording import number, spoken
 from sluicegate.records import DriftReport, DriftScore
@@ -22,9 +21,7 @@ _LONGEST = 1_200
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a column's values are distributed, as shares: between `edges` (one more than shares), or
-    over `labels`.
-    """
+    """A column's values as shares: between `edges` (one more than shares), or over `labels`."""
 
     before: tuple[float, ...]
     after: tuple[float, ...]
@@ -42,9 +39,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An example text for a moved column; `side` is `before` (reference) or `after` (window),
-    `value` what it has there.
-    """
+    """An example of a moved column: its `side` (`before`, `after`) and the `value` of the text."""
 
     column: str
     side: str
@@ -58,12 +53,10 @@ class DriftPage:
     """Everything the report shows; what is empty is left out of it.
 
     Attributes:
-        report: status, notes and all scores.
         cause: what the change probably is, in sentences.
         moved: the columns that alarm, the most telling first.
         samples: texts from both sides.
         missing: parts of the traffic that the golden set lacks.
-        reference_rows: rows of the reference profile.
         title, created: the project's name and a date, as they shall be shown.
         links: name to address.
     """
@@ -83,9 +76,7 @@ def drift_report_html(page: DriftPage) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is
-        escaped, and text that is not valid Unicode is replaced so that the file can always be
-        written.
+        A complete HTML document; see `page.html_page`.
     """
     filters: dict[str, Callable[..., Any]] = {
         "number": number,
@@ -164,8 +155,7 @@ def titled(column: str) -> str:
 
 
 def spread_chart(spread: Spread, title: str) -> Markup:
-    """Both distributions as inline SVG: filled what is now, outlined what was; bars side by side
-    for labels.
+    """Both distributions as inline SVG: filled what is now, outlined what was.
 
     Example:
         >>> "<svg" in spread_chart(Spread((0.5, 0.5), (0.1, 0.9), edges=(0.0, 1.0, 2.0)),
@@ -203,62 +193,41 @@ def _steps(spread: Spread, title: str) -> Markup:
         )
         return f"M{left} {bottom}{steps}V{bottom}"
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 360 146" role="img" aria-label="{escape(title)}: before '
-        'and now">'
-    ]
-    parts.append(
-        f'<path class="now" d="{outline(after)}Z"/><path class="was" d="{outline(before)}"/>'
-    )
-    parts.append(f'<path class="zero" d="M{left} {bottom}H{right}"/>')
+    parts = [path("now", f"{outline(after)}Z"), path("was", outline(before))]
+    parts.append(path("zero", f"M{left} {bottom}H{right}"))
     for tick in ticks(low, high, 4):
         anchor = "start" if x(tick) < 20 else "end" if x(tick) > 340 else "middle"
-        parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 16}" '
-            f'text-anchor="{anchor}">{tick:,g}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(x(tick), bottom + 16, f"{tick:,g}", anchor))
+    return svg(360, 146, f"{title}: before and now", parts)
 
 
 def _bars(spread: Spread, title: str) -> Markup:
     height = 34 * len(spread.labels) + 6
     tallest = max([*spread.before, *spread.after, 1e-12])
-    parts = [
-        f'<svg class="chart" viewBox="0 0 360 {height}" role="img" aria-label="{escape(title)}: '
-        'before and now">'
-    ]
+    parts = []
     for place, (label, before, after) in enumerate(
         zip(spread.labels, spread.before, spread.after, strict=True)
     ):
         y = 34 * place
-        parts.append(
-            f'<text class="label" x="0" y="{y + 19}">{escape(label[:18] or "none")}</text>'
-        )
+        parts.append(text(0, y + 19, label[:18] or "none", kind="label"))
         for share, style, down in ((before, "was bar", 4), (after, "now", 16)):
             width = round(170 * share / tallest, 1)
-            parts.append(
-                f'<rect class="{style}" x="120" y="{y + down}" width="{max(width, 0.8)}" '
-                'height="10"/>'
-            )
-            parts.append(
-                f'<text class="tick" x="{126 + width}" y="{y + down + 9}">{share:.1%}</text>'
-            )
-    return Markup("".join(parts) + "</svg>")
+            parts.append(box(style, 120, y + down, max(width, 0.8), 10))
+            parts.append(text(126 + width, y + down + 9, f"{share:.1%}"))
+    return svg(360, height, f"{title}: before and now", parts)
 
 
 def _grouped(samples: Sequence[Sample]) -> list[tuple[str, list[Sample], list[Sample]]]:
     """(column, texts before, texts now), in the order given."""
     columns = dict.fromkeys(sample.column for sample in samples)
     return [
-        (
-            column,
-            *(
-                [s for s in samples if (s.column, s.side) == (column, side)]
-                for side in ("before", "after")
-            ),
-        )  # type: ignore[misc]
+        (column, _of(samples, column, "before"), _of(samples, column, "after"))
         for column in columns
     ]
+
+
+def _of(samples: Sequence[Sample], column: str, side: str) -> list[Sample]:
+    return [one for one in samples if (one.column, one.side) == (column, side)]
 
 
 def _shown(text: str) -> str:

@@ -1,6 +1,4 @@
-"""Which examples a report shows, and how: paired with the champion's answer, unsupported numbers
-marked.
-"""
+"""Which examples a report shows: beside the champion's answer, unsupported numbers marked."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ class ExamplePair:
 
 
 def primary_metric(verdict: Verdict, candidate: Evidence) -> str:
-    """The first metric that a rule compares with the champion; else the first one measured; else an
-    empty name.
-    """
+    """The first metric that a rule compares with the champion, else the first measured, else ""."""
     compared = [
         rule.metric
         for rule in verdict.rules

@@ -1,6 +1,4 @@
-"""What one run of the gate has to say: the value behind the comment, the JUnit file and the short
-page.
-"""
+"""What one run of the gate says: the value behind the comment, the JUnit file and the page."""
 
 from __future__ import annotations
 
@@ -18,7 +16,6 @@ class GateReport:
     """One run of the gate.
 
     Attributes:
-        model: the project's name.
         decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where nothing
             changed.
         summary: one sentence, used where there is no verdict.

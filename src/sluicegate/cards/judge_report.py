@@ -1,17 +1,15 @@
-"""A judge's calibration for people: as text for a terminal, and as one HTML page with a calibration
-plot.
-"""
+"""A judge's calibration for people: text for a terminal, and an HTML page with a plot."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from sluicegate.cards.charts import forest
+from sluicegate.cards.page import html_page
+from sluicegate.cards.svg import dot, path, svg, text
 from sluicegate.cards.wording import columns, short, spoken
 from sluicegate.records import Summary
 
@@ -57,63 +55,35 @@ def calibration_text(record: Record) -> str:
                 for name, found in record["baselines"].items()
             ]
         )
-    lines += [f"  not noticed: {name}" for name in record["missed"][:10]]
-    lines += [f"  no verdict: {reason}" for reason in record["failures"]]
+    lines += [f"  {line}" for line in _wrong(record)]
     return "\n".join(lines) + "\n"
 
 
 def calibration_html(record: Record) -> str:
-    """The same as a page that needs nothing else: no script, no address is loaded, every value is
-    escaped.
-    """
-    rows = "".join(
-        f'<tr class="{"pass" if one["passed"] else "fail"}"><td><span '
-        f'class="chip">{"pass" if one["passed"] else "fail"}'
-        f"</span><td>{_shown(one['name'])}<td>{_shown(one['said'])}"
-        for one in record["checks"]
+    """The same as a page that needs nothing else: no script, no address, every value escaped."""
+    return html_page(
+        "judge_report.html.jinja",
+        {"spoken": spoken, "figures": _figures},
+        record=record,
+        title=f"Judge {record['name']}: {'passed' if record['passed'] else 'refused'}",
+        consequence=_consequence(record),
+        facts=_facts(record),
+        measures=_measures(record),
+        meaning=_MEANING,
+        wrong=_wrong(record),
+        plot=calibration_plot(record["points"]),
+        beside=_beside(record) if record["points"] else "",
     )
-    measures = "".join(
-        f"<tr><td>{_shown(spoken(name))}<small>{_shown(_MEANING[name])}</small><td "
-        f'class="n">{_figures(found)}'
-        for name, found in _measures(record)
-    )
-    style = (Path(__file__).parent / "report.css").read_text("utf-8")
-    title = f"Judge {_shown(record['name'])}: {'passed' if record['passed'] else 'refused'}"
-    facts = "".join(f"<li>{_shown(line)}" for line in _facts(record))
-    wrong = "".join(f"<li>not noticed: {_shown(name)}" for name in record["missed"][:10])
-    wrong += "".join(f"<li>no verdict: {_shown(reason)}" for reason in record["failures"])
-    plots = ""
-    if record["points"]:
-        plots = (
-            '<h2>Calibration plot</h2><p class="lead">Where the judge gives so much, people give '
-            "so much on average "
-            "(95 % interval; the number is how many rows). A judge that agrees with people lies "
-            "on the line.</p>"
-            f'<div class="grid3"><div class="card">{calibration_plot(record["points"])}</div>'
-            f'<div class="card"><h3>{_shown(spoken(record["headline"]))} beside judges that read '
-            "nothing</h3>"
-            f"{_beside(record)}</div></div>"
-        )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{style}</style><header><h1>Calibration of a judge</h1>"
-        '<div class="verdict '
-        f'{"PROMOTE" if record["passed"] else "REJECT"}"><strong>{title}</strong>'
-        f"<p>{_shown(_consequence(record))}</p><ul>{facts}</ul></div></header><main>"
-        '<h2>What it had to show</h2><div class="card '
-        f'scroll"><table><tr><th><th>check<th>figures{rows}</table></div>'
-        f'{plots}<h2>Measures</h2><div class="card scroll"><table><tr><th>measure<th '
-        'class="n">value, 95 % interval'
-        f"{measures}</table></div>"
-        f"{f'<h2>What went wrong</h2><ul>{wrong}</ul>' if wrong else ''}</main></html>\n"
-    )
+
+
+def _wrong(record: Record) -> list[str]:
+    return [f"not noticed: {name}" for name in record["missed"][:10]] + [
+        f"no verdict: {reason}" for reason in record["failures"]
+    ]
 
 
 def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
-    """People's mean with its interval over the judge's score, both from 0 to 1; empty without
-    points.
-    """
+    """People's mean with its interval over the judge's score, 0 to 1; empty without points."""
     if not points:
         return Markup("")
     left, right, top, bottom = 34, 300, 12, 278
@@ -124,34 +94,22 @@ def calibration_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
     def y(value: float) -> float:
         return round(bottom - (bottom - top) * value, 1)
 
-    parts = ['<svg class="chart" viewBox="0 0 320 312" role="img" aria-label="People over judge">']
+    parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<path class="grid" d="M{left} {y(tick)}H{right}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:g}</text>'
-        )
-        parts.append(
-            f'<text class="tick" x="{x(tick)}" y="{bottom + 18}" '
-            f'text-anchor="middle">{tick:g}</text>'
-        )
-    parts.append(f'<path class="zero" d="M{x(0)} {y(0)}L{x(1)} {y(1)}"/>')
-    parts.append(f'<text class="tick" x="{right}" y="{bottom + 32}" text-anchor="end">judge</text>')
-    parts.append(f'<text class="tick" x="{left + 4}" y="{top + 2}">people</text>')
+        parts.append(path("grid", f"M{left} {y(tick)}H{right}"))
+        parts.append(text(left - 6, y(tick) + 4, f"{tick:g}", "end"))
+        parts.append(text(x(tick), bottom + 18, f"{tick:g}", "middle"))
+    parts.append(path("zero", f"M{x(0)} {y(0)}L{x(1)} {y(1)}"))
+    parts.append(text(right, bottom + 32, "judge", "end"))
+    parts.append(text(left + 4, top + 2, "people"))
     for point in points:
         across, human = x(point["judge"]), point["human"]
-        parts.append(
-            f'<path class="whisker candidate" d="M{across} {y(human["low"])}V{y(human["high"])}"/>'
-        )
-        parts.append(
-            f'<circle class="dot candidate" cx="{across}" cy="{y(human["value"])}" r="4.5"/>'
-        )
+        whisker = f"M{across} {y(human['low'])}V{y(human['high'])}"
+        parts += [path("whisker candidate", whisker), dot("candidate", across, y(human["value"]))]
         anchor = "end" if point["judge"] > 0.9 else "start"
         beside = across + (-8 if anchor == "end" else 8)
-        parts.append(
-            f'<text class="tick" x="{beside}" y="{y(human["value"]) + 4}" '
-            f'text-anchor="{anchor}">{human["rows"]}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(beside, y(human["value"]) + 4, str(human["rows"]), anchor))
+    return svg(320, 312, "People over judge", parts)
 
 
 def _measures(record: Record) -> list[tuple[str, Mapping[str, Any]]]:
@@ -212,7 +170,3 @@ def _facts(record: Record) -> list[str]:
 def _figures(found: Mapping[str, Any], *, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
-
-
-def _shown(text: str) -> str:
-    return html.escape(str(text).encode("utf-8", "replace").decode("utf-8").replace("\x00", ""))

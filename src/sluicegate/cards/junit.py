@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
@@ -17,27 +18,24 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
     """Lay the gate out as JUnit XML (UTF-8).
 
     A broken rule is a `failure` of type REJECT, one without enough evidence an `error` of type
-    HOLD; a rule that only warns passes and says so in `system-out`. Where no rule stands in the way
-    of a release that was not let through, a case called `verdict` does, so that the file never
-    looks better than the exit code.
+    HOLD; a rule that only warns passes. Where no rule stands in the way of a release that was not
+    let through, a case called `verdict` does: the file never looks better than the exit code.
 
     Args:
-        report: the gate's run.
-        moment: when it ended.
-        seconds: how long it took.
+        moment, seconds: when it ended, and how long it took.
     """
     cases = (
         [_case(report, rule) for rule in by_weight(report.verdict.rules)] if report.verdict else []
     )
-    stopped = any(
-        case.find("failure") is not None or case.find("error") is not None for case in cases
-    )
+    found = Counter(part.tag for case in cases for part in case)
+    stopped = found["failure"] + found["error"]
     if not cases or (report.decision is not Decision.PROMOTE and not stopped):
         cases.append(_whole(report))
+        found.update(part.tag for part in cases[-1])
     counts = {
         "tests": str(len(cases)),
-        "failures": str(sum(case.find("failure") is not None for case in cases)),
-        "errors": str(sum(case.find("error") is not None for case in cases)),
+        "failures": str(found["failure"]),
+        "errors": str(found["error"]),
     }
     took = f"{max(seconds, 0.0):.3f}"
     root = Xml.Element("testsuites", {"name": "sluice gate", **counts, "time": took})
@@ -83,9 +81,7 @@ def _case(report: GateReport, rule: RuleResult) -> Xml.Element:
 
 
 def _whole(report: GateReport) -> Xml.Element:
-    """The gate as one case: where no rule was judged, or none says why the release is not let
-    through.
-    """
+    """The gate as one case, where no rule was judged or none says why it is not let through."""
     case = Xml.Element(
         "testcase", {"classname": f"{_clean(report.model)}.gate", "name": "verdict", "time": "0"}
     )

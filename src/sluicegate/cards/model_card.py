@@ -1,6 +1,4 @@
-"""The model card: what a release is for, how it was made and judged, in Markdown, from a template
-of the team's.
-"""
+"""The model card: purpose, making and verdict of a release, from a template of the team's."""
 
 from __future__ import annotations
 
@@ -35,8 +33,6 @@ def render_model_card(
     Args:
         template: `registry/model_card.md.jinja`. It runs in Jinja's sandbox, without `*`, `**`, `%`
             and padding, and may write a million characters.
-        context: as for the report.
-        model: the registered model's name.
         base: the base model's `name`, `licence`, `notes`.
         prompt: the prompt's text as the model gets it, variables unfilled.
         sources: for each source its `role`, `licence`, `owner`, `notes`.

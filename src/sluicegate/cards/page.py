@@ -12,8 +12,7 @@ FOLDER = Path(__file__).parent
 def html_page(template: str, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
     """Render a template of this folder.
 
-    Values are escaped, and text that is not valid Unicode is replaced, so that the page can always
-    be written.
+    No script, no address is loaded; values are escaped, and text that is not Unicode is replaced.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,6 +1,4 @@
-"""The release report: one HTML file that needs nothing else, readable in light and dark and on
-paper.
-"""
+"""The release report: one HTML file that needs nothing else, for screens and paper."""
 
 from __future__ import annotations
 
@@ -32,13 +30,10 @@ class ReportContext:
     """Everything the report shows; what is None, or empty, is left out of it.
 
     Attributes:
-        verdict: the decision and its rules.
         release, lineage: what the candidate is and came from.
         candidate, champion: their evidence; `champion` is None for the first release.
         baselines: evidence of the simple methods beside them, by name.
         examples: the golden rows, for inputs and references.
-        tune: the training run, with its curve.
-        drift: the check of recent traffic.
         timings: seconds by step of the line.
         links: name to address (http, https or relative).
         directions: `higher` or `lower` by metric; `higher` where it is silent.
@@ -75,9 +70,7 @@ def report_html(context: ReportContext) -> str:
     """Render the report.
 
     Returns:
-        A complete HTML document: no script, no address is loaded, every value from outside is
-        escaped, and text that is not valid Unicode is replaced so that the file can always be
-        written.
+        A complete HTML document; see `page.html_page`.
     """
     from sluicegate.cards import charts
 
@@ -145,9 +138,7 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
 
 
 def _operations(context: ReportContext) -> list[tuple[str, list[str]]]:
-    """(name, one text for each contender that generates); baselines that measured nothing have no
-    column.
-    """
+    """(name, a text for each contender that generates); baselines that measured nothing are out."""
     measured = [evidence for _, _, evidence in _contenders(context) if evidence.operations]
     names = list(context.candidate.operations)
     return [

@@ -1,6 +1,4 @@
-"""What the report says of the evidence itself: how scores spread, which slice is worst, which
-judges counted.
-"""
+"""The report on the evidence itself: spread of scores, worst slices, which judges counted."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from markupsafe import Markup
 
 from sluicegate.cards.charts import ticks
 from sluicegate.cards.judge_report import calibration_plot
+from sluicegate.cards.svg import box, path, svg, text
 from sluicegate.records import Evidence, JudgeUse, Summary
 
 BINS = 24
@@ -55,7 +54,6 @@ class JudgeShown:
     """One judge of this evaluation.
 
     Attributes:
-        name: of the criterion.
         candidate, champion: how many rows of each it scored.
         standing: see `judges.calibration.standing`.
         rules: names of the rules that rest on it.
@@ -98,8 +96,7 @@ class JudgeShown:
 
 
 def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Markup:
-    """How scores spread: bars for the candidate, a line for the champion, shares of all rows; empty
-    without scores.
+    """How scores spread: bars for the candidate, a line for the champion, shares of all rows.
 
     Example:
         >>> "<rect" in distribution([0.1, 0.2, 0.9], []), distribution([], [])
@@ -119,28 +116,22 @@ def distribution(candidate: Sequence[float], champion: Sequence[float]) -> Marku
     def y(share: float) -> float:
         return round(bottom - (bottom - top) * share / most, 1)
 
-    parts = [
-        '<svg class="chart spread" viewBox="0 0 360 96" role="img" aria-label="How the scores '
-        'spread">'
-    ]
+    parts = []
     for place, share in enumerate(shares[0]):
         if share:
-            box = f'x="{left + place * width + 0.5:.1f}" y="{y(share)}" width="{width - 1:.1f}"'
-            parts.append(f'<rect class="bin" {box} height="{bottom - y(share):.1f}"/>')
+            start, wide = f"{left + place * width + 0.5:.1f}", f"{width - 1:.1f}"
+            parts.append(box("bin", start, y(share), wide, f"{bottom - y(share):.1f}"))
     if shares[1]:
         steps = [f"M{left} {bottom}"]
         steps += [
             f"V{y(share)}H{left + (place + 1) * width:.1f}" for place, share in enumerate(shares[1])
         ]
-        parts.append(f'<path class="outline" d="{"".join(steps)}V{bottom}"/>')
-    parts.append(f'<path class="grid" d="M{left} {bottom}H{right}"/>')
+        parts.append(path("outline", f"{''.join(steps)}V{bottom}"))
+    parts.append(path("grid", f"M{left} {bottom}H{right}"))
     for tick in ticks(low, high, 4):
         across = left + (right - left) * (tick - low) / (high - low)
-        parts.append(
-            f'<text class="tick" x="{across:.1f}" y="{bottom + 16}" '
-            f'text-anchor="middle">{tick:g}</text>'
-        )
-    return Markup("".join(parts) + "</svg>")
+        parts.append(text(round(across, 1), bottom + 16, f"{tick:g}", "middle"))
+    return svg(360, 96, "How the scores spread", parts, "chart spread")
 
 
 def spreads(candidate: Evidence, champion: Evidence | None) -> dict[str, Markup]:
@@ -157,9 +148,7 @@ def spreads(candidate: Evidence, champion: Evidence | None) -> dict[str, Markup]
 
 
 def worst_slices(rows: Sequence[SliceRow]) -> list[SliceRow]:
-    """The worst slice of each metric: the least gain, among those of 10 examples or more where
-    there are any.
-    """
+    """The worst slice of each metric, among those of 10 examples or more where there are any."""
     found = []
     for metric in dict.fromkeys(row.metric for row in rows):
         own = [row for row in rows if row.metric == metric]

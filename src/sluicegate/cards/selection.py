@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sluicegate.cards.charts import padded, ticks
 from sluicegate.cards.page import html_page
+from sluicegate.cards.svg import dot, path, svg, text
 from sluicegate.cards.wording import columns
 
 
@@ -31,9 +32,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One candidate in the plot: cost across, quality up with its interval; `front`: none beats it
-    in all respects.
-    """
+    """A candidate in the plot: cost across, quality up; `front`: none beats it in all respects."""
 
     name: str
     cost: float
@@ -97,34 +96,17 @@ def pareto_plot(page: SelectionPage) -> Markup:
     def up(value: float) -> float:
         return round(bottom - (bottom - top) * (value - y0) / (y1 - y0), 1)
 
-    parts = [
-        f'<svg class="chart" viewBox="0 0 720 344" role="img" aria-label="{escape(page.up)} '
-        'against cost">'
-    ]
+    parts = []
     for tick in ticks(y0, y1):
-        parts.append(f'<path class="grid" d="M{left} {up(tick)}H{right}"/>')
-        parts.append(
-            f'<text class="tick" x="{left - 8}" y="{up(tick) + 4}" '
-            f'text-anchor="end">{tick:g}</text>'
-        )
+        parts.append(path("grid", f"M{left} {up(tick)}H{right}"))
+        parts.append(text(left - 8, up(tick) + 4, f"{tick:g}", "end"))
     for tick in ticks(max(x0, 0.0), x1, 6):
-        parts.append(
-            f'<text class="tick" x="{across(tick)}" y="{bottom + 20}" '
-            f'text-anchor="middle">{tick:,g}</text>'
-        )
-    parts.append(
-        f'<text class="tick" x="{right}" y="{bottom + 38}" '
-        f'text-anchor="end">{escape(page.across)}</text>'
-    )
-    parts.append(f'<text class="tick" x="{left}" y="{top - 2}">{escape(page.up)}</text>')
+        parts.append(text(across(tick), bottom + 20, f"{tick:,g}", "middle"))
+    parts += [text(right, bottom + 38, page.across, "end"), text(left, top - 2, page.up)]
     for point in page.points:
         x, kind = across(point.cost), "validation" if point.front else "train"
-        parts.append(f'<path class="line {kind}" d="M{x} {up(point.low)}V{up(point.high)}"/>')
-        parts.append(f'<circle class="dot {kind}" cx="{x}" cy="{up(point.quality)}" r="5"/>')
-        end = x > (left + right) / 2
-        place = (
-            f'x="{x - 10 if end else x + 10}" y="{up(point.quality) + 4}" '
-            f'text-anchor="{"end" if end else "start"}"'
-        )
-        parts.append(f'<text class="tick" {place}>{escape(point.name)}</text>')
-    return Markup("".join(parts) + "</svg>")
+        parts.append(path(f"line {kind}", f"M{x} {up(point.low)}V{up(point.high)}"))
+        parts.append(dot(kind, x, up(point.quality), 5))
+        beside, anchor = (x - 10, "end") if x > (left + right) / 2 else (x + 10, "start")
+        parts.append(text(beside, up(point.quality) + 4, point.name, anchor))
+    return svg(720, 344, f"{page.up} against cost", parts)

@@ -1,6 +1,4 @@
-"""The verdict as Markdown: the description of a model version, a flow's artefact, a pull request's
-comment.
-"""
+"""The verdict as Markdown: for a model version, a flow's artefact, a pull request's comment."""
 
 from __future__ import annotations
 
@@ -44,9 +42,6 @@ def verdict_markdown(
     """Say in Markdown what was decided, why, what the release is made of, and where to read on.
 
     Args:
-        verdict: its rules are listed with what decided first.
-        release: the candidate that the verdict is about.
-        lineage: where it came from.
         links: name to address (`http`, `https` or a relative path); others are shown as text.
 
     Returns:
@@ -103,9 +98,7 @@ def rules_markdown(rules: Sequence[RuleResult], shown: Callable[[str], str]) -> 
 
 
 def _identity(value: str) -> str:
-    """Digests in 16 characters: the whole ones are in the version's tags and would fill MLflow's
-    5000.
-    """
+    """Digests in 16 characters: whole ones are in the tags and would fill MLflow's 5000."""
     return (
         _DIGEST.sub(lambda match: match[0][:16], value)
         .replace("`", "'")

@@ -1,6 +1,4 @@
-"""The verdict for a terminal: what was decided, a table of the rules, what stands in the way, what
-to run next.
-"""
+"""The verdict for a terminal: decision, rules, what stands in the way, what to run next."""
 
 from __future__ import annotations
 
@@ -36,10 +34,8 @@ def verdict_text(verdict: Verdict, *, colour: bool = False, next_steps: Sequence
     """Lay a verdict out as plain text.
 
     Args:
-        verdict: what to show; the rules that decided come first.
         colour: add ANSI colours (for a terminal, not for a file).
-        next_steps: lines below the table, for instance the report's path and the command to run
-            next.
+        next_steps: lines below the table.
 
     Returns:
         Text that ends with a newline. Control characters from outside (names, reasons) are removed.

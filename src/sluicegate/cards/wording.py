@@ -77,9 +77,7 @@ def spoken(name: str) -> str:
 
 
 def bounds_difference(rule: RuleResult) -> bool:
-    """True where `low` and `high` bound the difference from the champion, False where they bound
-    the value itself.
-    """
+    """True where `low` and `high` bound the difference from the champion, not the value itself."""
     return rule.difference is not None
 
 
@@ -117,8 +115,7 @@ def outcome(rule: RuleResult) -> str:
 
 
 def limit(rule: RuleResult) -> str:
-    """What the rule asks for: a bound on the value, or a margin on the difference from the
-    champion.
+    """What the rule asks for: a bound on the value, or a margin on the difference.
 
     Example:
         >>> limit(RuleResult("r", "not_worse_than_champion", "rougeL", Decision.HOLD, "block", "",
@@ -153,7 +150,7 @@ def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
         outcome(rule),
         shown(titled(rule)) + metric,
         number(rule.value),
-        number(rule.champion_value),
+        shown(_beside(rule)),
         number(rule.difference, signed=True),
         shown(interval(rule)),
         shown(limit(rule)),
@@ -161,9 +158,15 @@ def cells(rule: RuleResult, shown: Callable[[str], str]) -> tuple[str, ...]:
     )
 
 
+def _beside(rule: RuleResult) -> str:
+    """The value on the other side; the champion's where nothing else is said."""
+    against = RULES[rule.kind].against if rule.kind in RULES else ""
+    mark = f" ({against})" if against not in ("", "champion") else ""
+    return number(rule.champion_value) + (mark if rule.champion_value is not None else "")
+
+
 def which_evaluation(verdict: Verdict) -> str:
-    """Which evaluation on this golden set it was, and at what error rate; empty where that was
-    not recorded.
+    """Which evaluation on this golden set it was, at what error rate; empty where not recorded.
 
     Example:
         >>> rest = ("1" * 64, None, "2" * 64, "3" * 64, "4" * 64, None, ())
@@ -181,8 +184,7 @@ def which_evaluation(verdict: Verdict) -> str:
 
 
 def why(rule: RuleResult) -> str:
-    """The rule's reason, with the examples that would settle it where the reason does not say so
-    itself.
+    """The rule's reason, with the examples that would settle it where it does not say so itself.
 
     Example:
         >>> why(RuleResult("r", "k", "m", Decision.HOLD, "block", "Too close.", more_examples=40))
@@ -217,12 +219,24 @@ def headline(verdict: Verdict) -> str:
         return f"{passes}{warned}: {onto}."
     if verdict.decision is Decision.REJECT:
         return f"{_of(len(broken), deciding)} broken: {', '.join(broken) or 'see the reasons'}."
-    more = max(
-        (rule.more_examples or 0 for rule in verdict.rules if outcome(rule) == "hold"), default=0
-    )
-    wanted = f" About {more} more golden examples would settle it." if more else ""
     named = ", ".join(open_) or "see the reasons"
+    wanted = _examples_wanted([rule for rule in verdict.rules if outcome(rule) == "hold"])
     return f"Not enough evidence, {_of(len(open_), deciding)} undecided: {named}.{wanted}"
+
+
+def _examples_wanted(open_: Sequence[RuleResult]) -> str:
+    """How many golden examples would settle all of the undecided rules, or which none would."""
+    counts = [rule.more_examples for rule in open_ if rule.more_examples]
+    never = [rule.name for rule in open_ if not rule.more_examples]
+    if counts and not never:
+        return f" About {max(counts)} more golden examples would settle it."
+    if any(rule.p is not None for rule in open_ if not rule.more_examples):
+        names = [rule.name for rule in open_ if not rule.more_examples and rule.p is not None]
+        return (
+            f" No number of golden examples would settle {', '.join(names)}: what was measured "
+            "is on the wrong side of what is asked for."
+        )
+    return f" Golden examples alone would not settle it: see {', '.join(never)}." if counts else ""
 
 
 def _of(part: int, whole: int) -> str:
@@ -230,9 +244,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
-    """Name and whole digest of everything that a release is made of and came from, in reading
-    order.
-    """
+    """Name and whole digest of all that a release is made of and came from, in reading order."""
     parts = [
         ("release", release.digest),
         *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),

@@ -21,7 +21,7 @@ def adapter() -> None:
 
 
 @adapter.command("import")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--reason", required=True, help="Why it is brought in, for the record.")
 @click.option("--tool", default="", help="What trained it, where the folder does not tell.")
 @json_option

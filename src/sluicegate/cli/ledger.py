@@ -199,6 +199,9 @@ def history(moment: str | None, as_json: bool) -> None:
     if moment and not events:
         click.echo(f"nothing served then ({moment})")
         return
+    if not events:
+        click.echo("nothing is recorded yet; `sluice release` makes the first entries")
+        return
     rows = [
         (event.epoch, event.time[:19], event.kind, event.version or "", event.release[:12],
         event.actor, event.decision,

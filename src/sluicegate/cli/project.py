@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ def init(folder: Path) -> None:
     from sluicegate.scaffold import init as make
 
     files = make(folder)
-    go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    go = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"{folder}: {len(files)} files, one commit.\nnext: {go}sluice release --no-server")
 
 

@@ -76,10 +76,11 @@ def finish(outcome: Mapping[str, Any], as_json: bool) -> int:
         )
     elif standing.get("missing"):
         click.echo(f"{'held' if standing['over'] else 'next'}:     {standing['text']}")
-    elif decided["decision"] == "PROMOTE" and not decided["unchanged"]:
+    elif decided["decision"] == "PROMOTE" and not (decided["unchanged"] or decided["first"]):
         click.echo(f"next:     sluice promote {decided['version']}")
     elif decided["decision"] != "PROMOTE":
-        click.echo(f"champion: version {decided['champion_version']} still serves")
+        serves = decided["champion_version"]
+        click.echo(f"champion: version {serves} still serves" if serves else "champion: none yet")
     return code
 
 

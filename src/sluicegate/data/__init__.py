@@ -71,8 +71,7 @@ def read_source(name: str, spec: SourceSpec, root: Path) -> SourceRows:
 
 
 def is_absent(spec: SourceSpec, root: Path) -> bool:
-    """Is there nothing yet in a source that may be absent: no file, an empty one, an empty
-    folder?"""
+    """Is there nothing yet in a source that may be absent: no file, or an empty file or folder?"""
     path = root / spec.path
     if not spec.optional or not needs_file(spec.kind) or (path.is_file() and path.stat().st_size):
         return False
@@ -80,8 +79,7 @@ def is_absent(spec: SourceSpec, root: Path) -> bool:
 
 
 def needs_file(kind: str) -> bool:
-    """Whether `path` of a source of this kind names a file or folder; a team's own reader needs
-    one."""
+    """Whether `path` of such a source names a file or folder; a team's own reader needs one."""
     return kind not in SOURCES or SOURCES[kind].needs_file
 
 

@@ -1,5 +1,4 @@
-"""Exact and near duplicates: MinHash finds candidates (Broder, 1997), true Jaccard similarity of
-shingles decides."""
+"""Exact and near duplicates: MinHash candidates (Broder, 1997), decided by Jaccard similarity."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """`row` repeats `kept`; `similarity` is 1.0 for the same words, else the Jaccard similarity of
-    3-word shingles."""
+    """`row` repeats `kept`; `similarity`: 1.0 for equal words, else Jaccard of 3-word shingles."""
 
     row: Example
     kept: Example
@@ -27,8 +25,7 @@ class Duplicate:
 
 
 def words(row: Example) -> list[str]:
-    """The words of all inputs, compatibility-normalised (NFKC) and case-folded; punctuation is
-    dropped."""
+    """The words of all inputs, normalised (NFKC) and case-folded; punctuation is dropped."""
     text = "\n".join(row.inputs[name] for name in sorted(row.inputs))
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
@@ -54,11 +51,9 @@ def similarity(left: frozenset[str], right: frozenset[str]) -> float:
 def remove_duplicates(
     rows: Sequence[Example], threshold: float
 ) -> tuple[list[Example], list[Duplicate]]:
-    """Keep the first of each family of duplicates by (id, source) order, so that the order of
-    `rows` does not matter.
+    """Keep the first of each family of duplicates by (id, source), whatever the order of `rows`.
 
     Args:
-        rows: any number of rows; an empty sequence gives empty results.
         threshold: Jaccard similarity in (0, 1] from which a row counts as a near duplicate.
     """
     ordered = sorted(rows, key=lambda row: (row.id, row.source))
@@ -89,12 +84,10 @@ def remove_duplicates(
 
 
 class NearIndex:
-    """Locality-sensitive index of shingle sets: "who is at least `threshold` similar?" without
-    comparing all.
+    """Locality-sensitive index of shingle sets: "who is at least `threshold` similar?"
 
-    The bands are tuned below `threshold`, so that pairs at the threshold are found with probability
-    0.99 or so; what is found is then confirmed by the exact similarity. Hashing is seeded: the same
-    sets give the same answer everywhere.
+    The bands are tuned below `threshold`: pairs at the threshold are found with probability 0.99 or
+    so, then confirmed by the exact similarity. Hashing is seeded.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -111,8 +104,7 @@ class NearIndex:
             self._index.insert(key, _minhash(pieces))
 
     def matches(self, pieces: frozenset[str]) -> Iterator[tuple[int, float]]:
-        """Yield (key, exact similarity) of each stored set at or over the threshold, in key
-        order."""
+        """Yield (key, exact similarity) of each stored set at or over the threshold, sorted."""
         candidates = sorted(self._index.query(_minhash(pieces))) if pieces and self._sets else []
         for key in candidates:
             score = similarity(pieces, self._sets[key])

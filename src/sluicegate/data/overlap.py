@@ -1,8 +1,8 @@
 """Train/golden contamination: has the model been trained on what it will be judged by?
 
-Two views: the share of a golden row's n-grams that occur anywhere in the training rows (copied
-passages), and the similarity of whole rows by MinHash (rewritten copies). Inputs are compared, not
-references: short ones repeat rightly.
+Two views: the share of a golden row's n-grams in the training rows (copied passages), and the
+similarity of whole rows by MinHash (rewritten copies). Only inputs are compared: short references
+repeat rightly.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from sluicegate.records import Example
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """`golden` shares `share` of its n-grams with the training rows, most with row `train`;
-    `similarity` is Jaccard."""
+    """`golden` shares `share` of its n-grams with training rows, most with `train` (Jaccard)."""
 
     golden: str
     train: str

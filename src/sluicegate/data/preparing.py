@@ -1,5 +1,4 @@
-"""Raw rows to train, validation and golden sets: redact, drop duplicates, split by group, refuse
-contamination."""
+"""Raw rows to train, validation and golden sets: redacted, without duplicates or contamination."""
 
 from __future__ import annotations
 
@@ -21,8 +20,7 @@ ROLES = ("pool", "train", "golden")
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: row or group
-    kept."""
+    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: kept."""
 
     id: str
     source: str
@@ -32,8 +30,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The three sets (each sorted by id), what was counted, what was redacted, what was left out
-    and why."""
+    """The three sets (sorted by id), the counts, what was redacted, what was left out and why."""
 
     train: list[Example]
     validation: list[Example]
@@ -72,8 +69,8 @@ def prepare(
     by_role = _redacted_by_role(rows_by_source, params, redactions)
     read = sum(len(rows) for rows in by_role.values())
     say(
-        f"{read} rows from {len(rows_by_source)} source(s), "
-        f"{sum(redactions.values())} personal details redacted"
+        f"{read} rows from {len(rows_by_source)} source(s), {sum(redactions.values())} personal "
+        "details redacted"
     )
     dropped: list[Dropped] = []
     golden_rows, repeats = remove_duplicates(by_role["golden"], params.near_duplicate)

@@ -22,8 +22,7 @@ Raw = tuple[str, str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SourceRows:
-    """The rows of one source, the digest of its bytes, its files, and how many rows were skipped on
-    request."""
+    """The rows of a source, the digest of its bytes, its files, how many rows were skipped."""
 
     rows: list[Example]
     digest: str
@@ -114,8 +113,7 @@ def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[
 
 
 def source_files(name: str, spec: SourceSpec, root: Path, suffix: str) -> list[Path]:
-    """Return the file that `spec.path` names, or the `*suffix` files of the folder that it names,
-    sorted.
+    """Return the file that `spec.path` names, or the sorted `*suffix` files of that folder.
 
     Raises:
         DataError: nothing is there.
@@ -195,9 +193,7 @@ def make_example(
     """Turn one raw record into an `Example`.
 
     Args:
-        source: name of the source, kept in the row.
         record: column name -> value; conversations are rendered with `render_turns`.
-        fields: which column holds what.
         where: "file, line 3", for messages.
         fallback_id: used where `fields.id` is empty.
 

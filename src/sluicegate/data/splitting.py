@@ -1,5 +1,4 @@
-"""Which groups are held out: a stable hash decides, so that adding data never moves a group to the
-other set."""
+"""Which groups are held out: a stable hash decides, so adding data moves no group."""
 
 from __future__ import annotations
 
@@ -8,8 +7,7 @@ from collections.abc import Iterable
 
 
 def position(group: str, salt: str) -> float:
-    """Place of `group` in [0, 1): the first 8 bytes of SHA-256(salt, NUL, group), independent of
-    platform and order.
+    """Place of `group` in [0, 1): the first 8 bytes of SHA-256(salt, NUL, group).
 
     Example:
         >>> 0 <= position("acc-1", "golden") < 1
@@ -22,11 +20,9 @@ def position(group: str, salt: str) -> float:
 
 
 def held_out(groups: Iterable[str], fraction: float, salt: str) -> frozenset[str]:
-    """Return the groups to hold out: those whose position is below `fraction`, at least one and
-    never all.
+    """Return the groups to hold out: position below `fraction`, at least one and never all.
 
     Args:
-        groups: group names; repeats do not matter.
         fraction: expected share in [0, 1]; 0 holds nothing out.
         salt: another salt gives an independent choice.
 

@@ -32,8 +32,7 @@ class _IncompleteError(DataError):
 
 
 def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
-    """Read a TWEETSUMM file in either format. `fields` may rename the variable: {inputs:
-    {conversation: turns}}.
+    """Read a TWEETSUMM file in either format. `fields` may rename: {inputs: {conversation: turns}}.
 
     Raises:
         DataError: missing, malformed or incomplete; the message names file, line and field.

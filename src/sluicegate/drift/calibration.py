@@ -77,8 +77,7 @@ def scores(
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """How the blocks of both sides are dealt out: `chosen` (split, block) on the window's side,
-    split 0 the true one.
+    """How blocks are dealt out: `chosen` (split, block) on the window's side, split 0 the true one.
 
     `mask` holds (split, row) of all rows of the sample on the window's side. `embedded` is the
     block of each row with vectors, the reference's first, `embedded_mask` as `mask` for these.
@@ -93,9 +92,7 @@ class Deal:
     def of(
         cls, left: Profile, right: Profile, permutations: int, random: np.random.Generator
     ) -> Deal:
-        """Blocks with vectors are dealt among themselves, and so are the others: each side keeps
-        its number of both.
-        """
+        """Blocks with vectors are dealt among themselves: each side keeps its number of both."""
         blocks = np.concatenate(
             [_numbered(left.blocks), len(left.blocks) + _numbered(right.blocks)]
         )
@@ -145,9 +142,7 @@ def _dealt(
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One detector on one column: the distance of the true split and of each dealt one, and their
-    deviates.
-    """
+    """One detector on one column: distance and deviate of the true split and each dealt one."""
 
     distances: Array
     deviates: Array
@@ -163,9 +158,8 @@ class _Column:
         deal: Deal,
     ) -> _Column:
         found, sizes, bins = _distances(left, right, column, detector, deal)
-        distances = found.round(
-            _DECIMALS
-        )  # equal distances reached from different counts are ties, not neighbours
+        # equal distances reached from different counts are ties, not neighbours
+        distances = found.round(_DECIMALS)
         scale, deviates = Scale.of(detector.null, distances, *sizes, bins)
         return cls(distances, deviates, scale)
 
@@ -203,9 +197,7 @@ def _first(blocks: NDArray[np.uint64], most: int) -> NDArray[np.bool_]:
 def _distances(
     left: Profile, right: Profile, column: str, detector: Detector | VectorDetector, deal: Deal
 ) -> tuple[Array, tuple[int, int], int]:
-    """The detector's distance for the true split and each dealt one; how many values either side
-    has; the bins.
-    """
+    """The distance of the true split and each dealt one; values on either side; the bins."""
     if isinstance(detector, VectorDetector):
         assert left.embedded is not None
         assert right.embedded is not None
@@ -241,9 +233,7 @@ def _distances(
 
 
 def _step_down(standard: Array, alpha: float) -> tuple[Array, list[float]]:
-    """Thresholds and adjusted p per row of deviates, whose first column is the true split and the
-    others dealt ones.
-    """
+    """Thresholds and adjusted p per row of deviates, whose first column is the true split."""
     order = np.argsort(-standard[:, 0], kind="stable")
     maxima = np.maximum.accumulate(standard[order][::-1, 1:], axis=0)[::-1]
     dealt = maxima.shape[1]

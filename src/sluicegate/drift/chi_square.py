@@ -15,10 +15,6 @@ def chi_square(reference: Array, window: Array, values: Array) -> Array:
     V = sqrt(chi2 / rows): Pearson's statistic freed of the number of rows, so that it reads as an
     effect (0.1 small, 0.3 medium). Says nothing of direction. Source: Pearson 1900; Cramér 1946.
 
-    Args:
-        reference, window: counts, one row per split, one column per label.
-        values: not used.
-
     Returns:
         One V per row; 0 where a side is empty.
 

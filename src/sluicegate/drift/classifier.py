@@ -23,11 +23,6 @@ def classifier(
     logistic regression could not be. Sees a small part of the texts that differ in a consistent
     way. Source: Lopez-Paz and Oquab 2017; Kim, Ramdas, Singh and Wasserman 2021.
 
-    Args:
-        vectors: one row per text, reference and window together.
-        splits: (split, row), True for the window's side.
-        blocks: the number of each row's block.
-
     Returns:
         One value per split; 0 where a side is empty or the scores are worse than chance.
 

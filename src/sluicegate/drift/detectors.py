@@ -17,8 +17,9 @@ class Detector:
     """A detector of the table; `monitor.detector` in params.yaml chooses the one for all columns.
 
     Attributes:
-        statistic: compares count tables (reference, window, bin means) row by row: 0 equal, larger
-            further apart.
+        statistic: compares count tables, reference and window (one row per split, one column per
+            bin in ascending order), given the mean of each bin: a value for each row, 0 equal,
+            larger further apart.
         bins: into how many a numeric column is cut.
         floor: an effect at most this large never alarms, however certain.
         null: how the distance is distributed without drift, roughly; it weighs the columns against
@@ -41,7 +42,8 @@ class Detector:
 class VectorDetector:
     """`statistic` compares embeddings (vectors, splits, blocks): one distance per split.
 
-    Otherwise as `Detector`.
+    `statistic` gets vectors (one row per text, both sides together), splits (split, row; True for
+    the window's side) and the number of each row's block. Otherwise as `Detector`.
     """
 
     statistic: Callable[[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]], Array]

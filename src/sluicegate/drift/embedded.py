@@ -1,10 +1,8 @@
-"""Embeddings in a profile: vectors of the texts of a few hundred rows, and how near they are to one
-another.
+"""Embeddings in a profile: vectors of a few hundred rows, and how near they are to one another.
 
-Vectors cost a thousand times what counts do, so they are made for a part of the sample only: the
-blocks with the smallest hashes, as the sample itself is chosen, so that profiles with vectors merge
-like those without. Whoever profiles gives the encoder; profiles are compared where both come from
-the same one.
+Vectors cost a thousand times what counts do, so only the part of the sample with the smallest
+hashes has them; profiles with vectors merge like those without. Profiles are compared where both
+come from the same encoder.
 """
 
 from __future__ import annotations
@@ -60,9 +58,7 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors by side, and the columns made from them, of every row with two texts whose block is
-    at most `cut`.
-    """
+    """Vectors by side, and columns made of them, of rows with two texts and a block up to `cut`."""
 
     encoder: str
     blocks: NDArray[np.uint64]
@@ -109,8 +105,7 @@ class Embedded:
 
 
 def smallest(blocks: NDArray[np.uint64], cut: int, limit: int) -> tuple[NDArray[np.intp], int]:
-    """Places of the rows of the whole blocks with the smallest numbers, at most `limit` rows, at
-    least one block.
+    """Places of the rows of the smallest whole blocks, at most `limit` rows, at least one block.
 
     Returns:
         The places in order of their blocks, and the largest number kept; `cut` itself where nothing

@@ -1,9 +1,8 @@
 """Distances on one scale: how many standard errors would surprise as much.
 
-Columns differ in what a large distance is: a rare label found twice instead of never is not worth
-what its own spread says. Each detector's textbook distribution puts its distances on the scale of a
-normal deviate, so that no column takes all the room of a common threshold. It need not hold
-exactly: what a deviate is worth is decided by permutation afterwards, and a column whose dealt
+Columns differ in what a large distance is. Each detector's textbook distribution puts its distances
+on the scale of a normal deviate, so that no column takes all the room of a common threshold. It
+need not hold exactly: permutation decides what a deviate is worth, and a column whose dealt
 deviates are too large (conversations, ties) is scaled down.
 """
 
@@ -22,8 +21,7 @@ _NORMAL_95 = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """How a distance d is distributed without drift: `factor` * n * d**`power` as chi-square, or d
-    by another law.
+    """A distance d without drift: `factor` * n * d**`power` as chi-square, or d by another law.
 
     n is the effective number of rows, r w / (r + w), or with `total` all of them, r + w.
     `kolmogorov` is for the largest gap of two distribution functions; `normal` for the size of a
@@ -38,9 +36,7 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Distances of one column to deviates and back; `rows` is n (or the measured spread), `spread`
-    divides the deviates.
-    """
+    """Distances to deviates and back; `rows` is n (or the measured spread), `spread` divides."""
 
     null: Null
     rows: float
@@ -51,9 +47,7 @@ class Scale:
     def of(
         cls, null: Null, distances: Array, reference: int, window: int, bins: int
     ) -> tuple[Scale, Array]:
-        """The scale for one column's `distances` (true and dealt splits) and the deviates of them
-        all.
-        """
+        """The scale for one column's `distances` (true and dealt splits), and their deviates."""
         rows = reference + window if null.total else reference * window / max(reference + window, 1)
         if null.kind == "normal":
             scale = cls(null, max(float(np.sqrt(np.mean(distances ** (2 * null.power)))), 1e-12), 1)

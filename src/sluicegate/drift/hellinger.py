@@ -14,10 +14,6 @@ def hellinger(reference: Array, window: Array, values: Array) -> Array:
 
     The square root of one minus the overlap, sum of sqrt(p q). Source: Hellinger 1909.
 
-    Args:
-        reference, window: counts, one row per split, one column per bin.
-        values: mean of each bin; not used.
-
     Returns:
         One distance per row; 1 where one side only is empty, 0 where both are.
 

@@ -15,10 +15,6 @@ def jensen_shannon(reference: Array, window: Array, values: Array) -> Array:
     The square root of the divergence in bits, a metric. Source: Lin 1991; Endres and Schindelin
     2003.
 
-    Args:
-        reference, window: counts, one row per split, one column per bin.
-        values: mean of each bin; not used.
-
     Returns:
         One distance per row; 0 where both sides are empty.
 

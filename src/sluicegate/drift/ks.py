@@ -13,10 +13,6 @@ def ks(reference: Array, window: Array, values: Array) -> Array:
     As an effect: the largest difference in the share of rows below some value; 0.08 is what a shift
     by 0.2 standard deviations does to a normal column. Source: Kolmogorov 1933, Smirnov 1939.
 
-    Args:
-        reference, window: counts, one row per split, one column per bin in ascending order.
-        values: mean of each bin; not used.
-
     Returns:
         One distance per row; 0 where a side is empty.
 

@@ -1,12 +1,9 @@
-"""The one door to whylogs 1.6.4 and LangKit 0.0.35: existing profiles (`.bin`) are read, merged and
-written.
+"""The one door to whylogs 1.6.4 and LangKit 0.0.35: profiles (`.bin`) read, merged, written.
 
-Nothing else here needs either. Both are dormant and older than NumPy 2, so what they need is done
-here and nowhere else (tried without a network): `np.unicode_` is put back; whylogs' usage ping is
-switched off before its import; sentiment comes from LangKit's `vader_sentiment`, which carries its
-lexicon, not from `sentiment`, which downloads one through NLTK at import; no whylogs session is
-made. whylogs reads some damaged files without a word, so each profile has a `.json` beside it with
-the digest of its bytes.
+Nothing else here needs either. Both are dormant and older than NumPy 2: `np.unicode_` is put back,
+whylogs' usage ping is off before its import, sentiment comes from `vader_sentiment` (`sentiment`
+downloads a lexicon), no whylogs session is made. whylogs reads some damaged files without a word,
+so each profile has a `.json` beside it with the digest of its bytes.
 """
 
 from __future__ import annotations
@@ -30,8 +27,7 @@ _AGAIN = "Run `sluice stage profile` to make it again."
 
 
 def write_whylogs(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Profile the texts of `rows` (keys `prompt` and `response`) with LangKit's light metrics into
-    a whylogs file.
+    """Profile the `prompt` and `response` of `rows` with LangKit's light metrics into a file.
 
     Beside it, with the suffix `.json`: the digest of the file, the number of rows, and each
     column's summary to read.

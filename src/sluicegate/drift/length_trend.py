@@ -12,13 +12,8 @@ def length_trend(reference: Array, window: Array, values: Array) -> Array:
 
     The absolute logarithm of their ratio: 0 (equal) upward; 0.26 is 30 % longer or shorter.
 
-    More sensitive to a change of scale than `ks`, which looks at one point of the distribution; the
-    direction is in the report's `before` and `after`. Made for the commonest drift of an assistant:
-    prompts that keep growing.
-
-    Args:
-        reference, window: counts, one row per split, one column per bin of lengths.
-        values: mean length in each bin, not negative.
+    More sensitive to a change of scale than `ks`; the direction is in the report's `before` and
+    `after`. Made for the commonest drift of an assistant: prompts that keep growing.
 
     Returns:
         One value per row; 0 where a side is empty.

@@ -12,13 +12,8 @@ def mean_shift(reference: Array, window: Array, values: Array) -> Array:
 
     0 (equal) upward.
 
-    The absolute value; the direction is in the report's `change`. Of a small shift of the whole
-    column it sees more than `ks`, which looks at one point of the distribution: 0.3 standard
-    deviations in 200 rows are 4 standard errors here. Cohen 1988 (d).
-
-    Args:
-        reference, window: counts, one row per split, one column per bin.
-        values: mean of each bin.
+    Of a small shift of the whole column it sees more than `ks`: 0.3 standard deviations in 200 rows
+    are 4 standard errors here. The direction is in the report's `change`. Cohen 1988 (d).
 
     Returns:
         One value per row; 0 where a side is empty or nothing varies.

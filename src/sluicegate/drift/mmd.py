@@ -17,11 +17,6 @@ def mmd(vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray
     median distance of two rows. Sees a topic that appears, disappears or changes its weight.
     Source: Gretton et al. 2012, equation 3.
 
-    Args:
-        vectors: one row per text, reference and window together.
-        splits: (split, row), True for the window's side.
-        blocks: not used.
-
     Returns:
         One distance per split; 0 where a side has fewer than two rows.
 

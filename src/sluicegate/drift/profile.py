@@ -1,11 +1,9 @@
-"""A profile of text traffic that can be stored, compared and merged: exact summaries and a sample
-of whole blocks.
+"""A profile of text traffic, to store, compare and merge: exact summaries and a sample of blocks.
 
 Of every column: rows, nulls, mean, variance, range; of every category its count. Beside them a
-sample of metric rows, never of texts. A block is what belongs together (a conversation, a
-customer): its rows are kept or dropped as one, those with the smallest SHA-256 first, so that the
-sample of a union is the union of the samples, cut again: 24 hourly profiles make a day's by
-merging, with nothing read twice (bottom-k sampling; Cohen and Kaplan 2007).
+sample of metric rows, never of texts. Blocks (a conversation, a customer) are kept or dropped
+whole, smallest SHA-256 first, so that the sample of a union is the union of the samples, cut again:
+24 hourly profiles merge to a day's (bottom-k sampling; Cohen and Kaplan 2007).
 """
 
 from __future__ import annotations
@@ -45,9 +43,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Exact summary of one numeric column: `n` values and `nulls`; `squares` is the sum of squared
-    deviations.
-    """
+    """Exact summary of a numeric column; `squares`: the sum of squared deviations."""
 
     n: int
     nulls: int
@@ -109,8 +105,7 @@ class Profile:
     embedded: Embedded | None = None
 
     def merge(self, other: Profile) -> Profile:
-        """Of both stretches of traffic; costs as much as the two samples are long, whatever the
-        rows.
+        """Of both stretches of traffic; costs as much as the two samples are long.
 
         Raises:
             DataError: the two have different columns.

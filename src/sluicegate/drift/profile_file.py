@@ -1,6 +1,4 @@
-"""Profiles on disk: one Parquet file (the sample; the exact summaries in its metadata) and a JSON
-to read beside it.
-"""
+"""Profiles on disk: a Parquet file (sample, summaries in its metadata) and a JSON to read."""
 
 from __future__ import annotations
 
@@ -25,8 +23,7 @@ _AGAIN = "Run `sluice stage profile` to make it again."
 
 
 def write_profile(path: Path, profile: Profile) -> None:
-    """Write `profile` to `path`; beside it, with the suffix `.json`, the digest of its bytes and
-    each column's summary.
+    """Write `profile` to `path`; beside it, as `.json`, its digest and each column's summary.
 
     Vectors, where it has any, go into a file of their own with the suffix `.vectors.npz`.
 

@@ -16,10 +16,6 @@ def psi(reference: Array, window: Array, values: Array) -> Array:
     look and 0.25 to act, knows nothing of sample size; here a permutation sets the threshold.
     Source: Kullback and Leibler 1951 (J-divergence); Siddiqi 2006 for its use as an index.
 
-    Args:
-        reference, window: counts, one row per split, one column per bin.
-        values: mean of each bin; not used.
-
     Returns:
         One index per row; 0 without bins.
 

@@ -1,9 +1,7 @@
-"""What LangKit's light metrics do not look at: language, intent, hostility, personal data, and
-answer against prompt.
+"""What the light metrics lack: language, intent, hostility, personal data, answer against prompt.
 
-Word lists and expressions only, nothing to download: a share of the texts is recognised, not every
-one. For drift that is enough, since what is missed is missed on both sides; none of these is a
-guard that keeps an attack out.
+Word lists and expressions only, nothing to download: a share of the texts is recognised. For drift
+that is enough, since what is missed is missed on both sides; none of these is a guard.
 """
 
 from __future__ import annotations
@@ -132,8 +130,7 @@ def words_of(text: str) -> list[str]:
 
 
 def language(text: str, words: Sequence[str]) -> str:
-    """A guess at the language of a text: an ISO 639-1 code, a script (`cyrillic`, `han`, ...), or
-    `unknown`.
+    """A guess at a text's language: ISO 639-1, a script (`cyrillic`, `han`, ...), or `unknown`.
 
     The language of whose commonest words the most different ones occur, at least two, letters of
     its own counted as words; `unknown` where two are level or a text is too short to tell. Twelve
@@ -217,8 +214,7 @@ def refusal(text: str) -> str:
 
 
 def overlap(prompt: Sequence[str], response: Sequence[str]) -> float:
-    """Share of the response's different words of four letters and more that are in the prompt; NaN
-    without any.
+    """Share of the response's different words of four letters and more that the prompt has; or NaN.
 
     Example:
         >>> overlap(["where", "is", "my", "parcel"], ["your", "parcel", "is", "late"])
@@ -233,8 +229,7 @@ def signals(
     responses: Sequence[str | None],
     groups: Sequence[Sequence[tuple[str, ...] | None]],
 ) -> tuple[dict[str, Array], dict[str, NDArray[np.object_]]]:
-    """Numeric and label columns of each (prompt, response); a missing text is a null in its own
-    columns.
+    """Numeric and label columns of each (prompt, response); a missing text is a null.
 
     Args:
         prompts, responses: the texts, of equal number.

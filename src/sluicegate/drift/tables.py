@@ -1,9 +1,8 @@
 """Columns as count tables: what every detector compares.
 
-A column of the reference and the window together is cut into bins at its quantiles (or by its
-labels); a detector then sees two tables of counts, one row for each way to split the rows in two.
-Bins of the pooled values, and not of the reference alone, keep a permutation test exact: they do
-not change when rows change sides.
+A column of both sides together is cut into bins at its quantiles (or by its labels); a detector
+then sees two tables of counts, one row for each way to split the rows. Bins of the pooled values
+keep a permutation test exact: they do not change when rows change sides.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ Array = NDArray[np.float64]
 
 
 def binned(values: Array, bins: int) -> tuple[NDArray[np.intp], Array]:
-    """The bin of each value and the mean value of each bin; at most `bins` of about equal size,
-    equal values together.
+    """The bin of each value and each bin's mean; at most `bins` of about equal size, ties together.
 
     A NaN gets the number one beyond the last bin. Without any number there are no bins.
 

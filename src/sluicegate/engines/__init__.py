@@ -1,6 +1,4 @@
-"""Engines: what serves open weights on this machine. The table, the protocol, how one is opened; no
-torch here.
-"""
+"""Engines: what serves open weights here. The table, the protocol, how one is opened; no torch."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ class Engine(Protocol):
     """Weights in memory, for evaluation, judging and serving alike."""
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
-        """Answer each request, telling `took` as answers arrive, in any order; see
-        `generating.Model`.
-        """
+        """Answer each request, telling `took` in any order; see `generating.Model`."""
         ...
 
     def count_tokens(self, messages: Messages) -> int:
@@ -51,11 +47,8 @@ def open_engine(
     """Load weights into an engine.
 
     Args:
-        weights: folder with safetensors, configuration and tokenizer.
         adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None for the bare base.
         context: longest prompt plus answer in tokens.
-        dtype: `float32` or `bfloat16`.
-        batch_tokens: most tokens in work at once.
         name: a key of `ENGINES`, or `module:function` taking the arguments of this function, `name`
             aside.
 

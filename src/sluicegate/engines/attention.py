@@ -1,5 +1,4 @@
-"""Attention without padding: several sequences side by side in one row, or one new token for each
-of many sequences.
+"""Attention without padding: sequences side by side in one row, or one new token for each.
 
 transformers looks attention up by name; `use_planned_attention` registers ours, which reads what
 the caller planned. It suits decoders whose layers all attend to everything before them; `plannable`
@@ -42,9 +41,7 @@ _PLAN: ContextVar[Plan | None] = ContextVar("plan", default=None)
 
 
 def plannable(config: Any) -> bool:
-    """Whether the model of this configuration can run under a plan: a known family, full attention
-    in every layer.
-    """
+    """Whether a model of this configuration runs under a plan: a known family, full attention."""
     kinds = getattr(config, "layer_types", None) or []
     windowed = getattr(config, "sliding_window", None) and getattr(
         config, "use_sliding_window", True
@@ -91,9 +88,7 @@ def _attend(
     scaling: float | None = None,
     **rest: Any,
 ) -> tuple[torch.Tensor, None]:
-    """transformers' attention: query (batch, heads, new, size), key and value (batch, key heads,
-    span, size).
-    """
+    """transformers' attention: query (batch, heads, new, size), key and value (..., span, size)."""
     del module, attention_mask, rest
     plan = _PLAN.get()
     if plan is None:

@@ -1,12 +1,10 @@
-"""Batched generation with transformers: prompts side by side without padding, finished answers make
-room at once.
+"""Batched generation with transformers: no padding, finished answers make room at once.
 
-Prompts run sorted by length. Each gets a slot of the key-value cache; several prompts are read in
-one pass, then every slot in use grows by a token a step, and a finished one is refilled. What all
-prompts of a cache begin with (a judge's criterion, a system prompt) is read once. Greedy answers
-equal those of one-by-one generation in float32: company moves log probabilities by 5e-5 at most
-(SmolLM2, all tokens of the vocabulary; as much with a shared beginning as without), so only a tie
-that close could go the other way. In bfloat16 rounding now and then changes a word.
+Prompts run sorted by length. Each gets a slot of the key-value cache; several are read in one pass,
+then every slot in use grows by a token a step, and a finished one is refilled. What all prompts
+begin with is read once. Greedy answers equal those of one-by-one generation in float32 but for
+ties: company moves log probabilities by 5e-5 at most (SmolLM2). In bfloat16 rounding now and then
+changes a word.
 """
 
 from __future__ import annotations
@@ -44,8 +42,7 @@ class _TimeIsUp(Exception):
 
 @dataclass(slots=True)
 class Row:
-    """One prompt in work: `room` tokens for its answer; `likely[place]`: token ids and log
-    probabilities, if asked.
+    """One prompt in work: `room` tokens for its answer; `likely[place]`: ids and log probabilities.
 
     `seconds` is its share of the passes so far, `first` what that was when its first token was
     there.
@@ -98,8 +95,7 @@ class BatchingEngine:
         return len(encode_chat(self.tokenizer, messages))
 
     def generate(self, requests: Sequence[Request], *, budget: Budget, took: Took) -> None:
-        """See `Engine.generate`. Texts have no special tokens, no space around, no stop string or
-        what follows.
+        """See `Engine.generate`. Texts have no special tokens, no space around, no stop string.
 
         A request that leaves no room for an answer is a failure. `seconds` of the replies add up to
         the time spent in the model; `first_token` is the part of it for the prompt.
@@ -227,9 +223,7 @@ class BatchingEngine:
                     yield row
 
     def _one_by_one(self, rows: Sequence[Row]) -> Iterator[Row]:
-        """For model families that cannot be planned: transformers' own cache, one prompt at a
-        time.
-        """
+        """For families that cannot be planned: transformers' own cache, one prompt at a time."""
         for row in rows:
             started = time.perf_counter()
             past, ids = None, torch.tensor([row.prompt], device=self.model.device)

@@ -19,8 +19,7 @@ float32.
 
 
 def convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:
-    """Write the float32 safetensors folder `target` from a GGUF file; the caller holds the lock on
-    `target`.
+    """Write the float32 safetensors folder `target` from a GGUF file; the caller locks `target`.
 
     The folder appears complete or not at all; what an earlier, killed conversion left is removed.
 

@@ -1,6 +1,4 @@
-"""Model and tokenizer into memory: device, dtype by measurement, chat template; torch is imported
-inside.
-"""
+"""Model and tokenizer into memory: device, measured dtype, chat template; torch inside."""
 
 from __future__ import annotations
 
@@ -65,12 +63,10 @@ def use_all_cores() -> None:
 
 
 def matmul_rate(dtype: str) -> float:
-    """Measured rate of a (512, 576) x (576, 1536) product on this machine in GFLOP/s, best of some
-    in half a second.
+    """Measured rate of a (512, 576) x (576, 1536) product here in GFLOP/s, best in half a second.
 
     Whether bfloat16 is fast is a property of the processor: with AVX512-BF16 or AMX it is several
-        times as fast as
-    float32, without them far slower.
+    times as fast as float32, without them far slower.
     """
     import torch
 
@@ -96,8 +92,8 @@ def matmul_rate(dtype: str) -> float:
 def faster_dtype() -> str:
     """`bfloat16` if it multiplies 1.5 times as fast as float32 here, else `float32`.
 
-    Measured once per machine, torch version and core count and kept in the model cache, so that two
-    stages of one line, or champion and candidate, never get different answers from a busy machine.
+    Measured once per machine, torch version and core count and kept in the model cache, so that a
+    busy machine never gives two stages different answers.
     """
     import torch
 
@@ -117,14 +113,11 @@ def faster_dtype() -> str:
 
 
 def choose_dtype(asked: str = "auto", *, exact: bool = False) -> str:
-    """`float32` or `bfloat16`: as asked, or for `auto` whichever a measurement on this machine
-    favours.
+    """`float32` or `bfloat16`: as asked, or for `auto` whichever a measurement favours.
 
     Args:
-        asked: `float32`, `bfloat16` or `auto`.
-        exact: the answers must not depend on how rows are batched. In bfloat16 they do (rounding
-            differs with the batch size), so on a processor `auto` then means float32; on a GPU,
-            where models are large, it stays measured.
+        exact: the answers must not depend on how rows are batched, as they do in bfloat16: on a
+            processor `auto` then means float32; on a GPU it stays measured.
     """
     if asked != "auto":
         return asked
@@ -168,8 +161,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 def encode_chat(
     tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, answer: bool = True
 ) -> list[int]:
-    """Token ids of `messages` under the chat template; with `answer` the opening of the assistant's
-    turn is added.
+    """Token ids of `messages` under the chat template; `answer` opens the assistant's turn.
 
     With `answer`, a last message of the assistant's is a turn that has begun: what is generated
     goes on with it.
@@ -193,8 +185,6 @@ def load_model(path: Path, dtype: str, *, quantization: str = "none") -> PreTrai
     """Causal language model of a base model folder, frozen, in eval mode, on `device()`.
 
     Args:
-        path: safetensors folder.
-        dtype: `float32` or `bfloat16`.
         quantization: `none`, or `int8` / `nf4` (a GPU and the `quant` extra).
 
     Raises:
@@ -231,8 +221,7 @@ def load_model(path: Path, dtype: str, *, quantization: str = "none") -> PreTrai
 def load_tuned(
     weights: Path, adapter: Path | None, dtype: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer; the adapter is merged into the weights in float32, then all is cast to
-    `dtype`.
+    """Model and tokenizer; the adapter is merged in float32, then all is cast to `dtype`.
 
     Raises:
         ModelError: base or adapter cannot be loaded.

@@ -1,6 +1,4 @@
-"""From logits to the next token: greedy, or sampled with a random stream per prompt: batching
-changes nothing.
-"""
+"""From logits to the next token: greedy, or sampled with a random stream per prompt."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ class Picker:
 
 
 def pick_all(pickers: Sequence[Picker], logits: torch.Tensor) -> list[int]:
-    """Next token for each row of `logits` (rows, vocabulary); one argmax for all where nothing else
-    is asked.
-    """
+    """Next token for each row of `logits` (rows, vocabulary); one argmax where that is all."""
     if all(picker.plain for picker in pickers):
         return [int(token) for token in logits.argmax(-1).tolist()]
     rows = logits.cpu()

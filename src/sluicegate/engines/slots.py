@@ -1,6 +1,4 @@
-"""A key-value cache with one slot per sequence in work: rows of different length side by side, no
-padding.
-"""
+"""A key-value cache with one slot per sequence in work: rows of any length, no padding."""
 
 from __future__ import annotations
 
@@ -15,13 +13,11 @@ from sluicegate.engines.attention import Plan, planned, restarting_positions
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
-    """Keys and values as (slot, head, position, size) per layer; the slots in use are always the
-    first ones.
+    """Keys and values as (slot, head, position, size) per layer; slots in use come first.
 
-    `admit` runs prompts through the model and fills slots; `step` adds one token to every slot in
-    use; `release` frees a slot by moving the last one into its place. Tokens in `shared`, with
-    which every prompt begins, are read once, by the first `admit`, and lie in all slots from then
-    on.
+    `admit` runs prompts and fills slots; `step` adds one token to every slot in use; `release`
+    moves the last one into the freed place. Tokens in `shared`, with which every prompt begins, are
+    read once, by the first `admit`.
     """
 
     def __init__(
@@ -54,9 +50,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         *args: Any,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Called by each attention layer: stores what is new and returns what the query may look
-        at.
-        """
+        """For each attention layer: stores what is new, returns what the query may look at."""
         if layer_idx == len(self.keys):
             _, heads, _, size = key_states.shape
             shape = (self.slots, heads, self.span, size)
@@ -84,9 +78,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return keys[: self.used, :, : self._seen], values[: self.used, :, : self._seen]
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Run `prompts` side by side into free slots; returns next-token logits (prompts,
-        vocabulary), float32.
-        """
+        """Run `prompts` into free slots; returns next-token logits (prompts, vocabulary)."""
         device, first = self.model.device, self.shared
         self._incoming = [len(prompt) - first for prompt in prompts]
         ids = torch.tensor(
@@ -110,9 +102,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return out.logits[0].float()  # type: ignore[no-any-return]  # model outputs are untyped
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Append one token to each slot in use; returns the logits after it (used, vocabulary),
-        float32.
-        """
+        """Append one token to each slot in use; returns the logits after it, float32."""
         device = self.model.device
         self._rows = torch.arange(self.used, device=device)
         self._positions = torch.tensor(self.lengths, device=device)
@@ -131,9 +121,7 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not typed
         return out.logits[:, -1].float()  # type: ignore[no-any-return]  # model outputs are untyped
 
     def release(self, slot: int) -> None:
-        """Free `slot`; the last slot in use takes its place (the caller moves its own row the same
-        way).
-        """
+        """Free `slot`; the last slot in use takes its place (the caller moves its own row too)."""
         last = self.used - 1
         if slot != last:
             length = self.lengths[last]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sluicegate.budget import Budget
-from sluicegate.generating import Failure, Messages, Model, Reply, Request, Took
+from sluicegate.generating import Failure, Model, Reply, Request, Took, Wrapped
 
 
 @dataclass(slots=True)
-class JudgeModel:
+class JudgeModel(Wrapped):
     """A model whose answers count in the run's budget as a judge's, at its own price; see `Model`.
 
     `unanswered`: requests so far that brought no answer.
@@ -23,20 +23,6 @@ class JudgeModel:
     model: Model
     budget: Budget
     unanswered: int = 0
-
-    @property
-    def identity(self) -> str:
-        """Of the model."""
-        return self.model.identity
-
-    @property
-    def context(self) -> int:
-        """Of the model."""
-        return self.model.context
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Of the model."""
-        return self.model.count_tokens(messages)
 
     def generate(
         self,
@@ -52,7 +38,7 @@ class JudgeModel:
         return replies
 
 
-class RunModel:
+class RunModel(Wrapped):
     """A model for metrics that open theirs when they are imported: the run's budget is looked up at
     every request.
 
@@ -64,21 +50,7 @@ class RunModel:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, model: Model) -> None:
-        self._model = model
-
-    @property
-    def identity(self) -> str:
-        """Of the model."""
-        return self._model.identity
-
-    @property
-    def context(self) -> int:
-        """Of the model."""
-        return self._model.context
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Of the model."""
-        return self._model.count_tokens(messages)
+        self.model = model
 
     def generate(
         self,
@@ -95,5 +67,5 @@ class RunModel:
         """
         with RunModel._lock:
             RunModel.asked += len(requests)
-            judge = JudgeModel(self._model, budget or Budget.of_this_run())
+            judge = JudgeModel(self.model, budget or Budget.of_this_run())
             return judge.generate(requests, took=took)

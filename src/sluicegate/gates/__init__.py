@@ -25,6 +25,7 @@ __all__ = [
     "Kind",
     "Policy",
     "Rule",
+    "absolute",
     "allowance",
     "decide",
     "earlier_evaluations",
@@ -54,6 +55,8 @@ def decide(
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     earlier: Sequence[bool] = (),
+    baselines: Mapping[str, Evidence] | None = None,
+    alone: bool = False,
 ) -> Verdict:
     """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes.
 
@@ -66,7 +69,7 @@ def decide(
     Args:
         candidate: evidence on the release that wants to serve.
         champion: evidence on the one that does, on the same golden and metrics digests; None holds
-            all comparisons.
+            all comparisons with it.
         facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
             metric `judge:<name>` holds unless the fact of that name is `ok` and the judge answered
             for every row.
@@ -74,6 +77,9 @@ def decide(
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
         earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
             `earlier_evaluations`.
+        baselines: evidence on the answers that cost nothing, by name, on the same digests.
+        alone: judge by the rules that need no champion, for the release that would be the first;
+            with no blocking rule among them the verdict is HOLD.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
@@ -85,10 +91,20 @@ def decide(
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
     left = allowance(earlier, policy)
-    case = _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier)
-    results = _results(case, spent=left == 0.0)
+    beside = {name: checked(found, name) for name, found in (baselines or {}).items()}
+    case = replace(
+        _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier),
+        baselines=beside,
+    )
+    rules = absolute(policy) if alone else policy.rules
+    results = _results(case, rules, spent=left == 0.0)
+    return _verdict(case, results, left, len(earlier))
+
+
+def _verdict(case: Case, results: tuple[RuleResult, ...], left: float, given: int) -> Verdict:
+    candidate, champion, policy = case.candidate, case.champion, case.policy
     decision = _overall(results)
-    reasons = _reasons(decision, results) if left else (_used_up(len(earlier), policy.submissions),)
+    reasons = _reasons(decision, results) if left else (_used_up(given, policy.submissions),)
     return Verdict(
         decision=decision,
         candidate=candidate.release,
@@ -100,7 +116,7 @@ def decide(
         rules=results,
         reasons=reasons,
         alpha=left,
-        look=len(earlier) + 1,
+        look=given + 1,
         looks=policy.submissions,
     )
 
@@ -134,11 +150,15 @@ def _used_up(given: int, allowed: int) -> str:
     )
 
 
-def _results(case: Case, *, spent: bool) -> tuple[RuleResult, ...]:
+def absolute(policy: Policy) -> tuple[Rule, ...]:
+    """The rules that need no champion."""
+    return tuple(rule for rule in policy.rules if RULES[rule.kind].against != "champion")
+
+
+def _results(case: Case, rules: Sequence[Rule], *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
     results = tuple(
-        held_without_scores(case, rule) or RULES[rule.kind].check(case, rule)
-        for rule in policy.rules
+        held_without_scores(case, rule) or RULES[rule.kind].check(case, rule) for rule in rules
     )
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:

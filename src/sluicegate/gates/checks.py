@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sluicegate.gates.bounds import Clusters, lower_bound, p_mean_at_most, upper_bound
-from sluicegate.gates.pairing import effective_size, improvements, sample_of
+from sluicegate.gates.pairing import effective_size, improvements, sample_of, unpaired
 from sluicegate.gates.planning import detectable, more_examples
 from sluicegate.gates.policy import Policy, Rule
 from sluicegate.records import Decision, Evidence, RuleResult
@@ -26,6 +26,7 @@ class Case:
         reject_alpha: the same for what counts against the candidate; smaller where several slices
             may each do so.
         next_alpha: error rate of the next evaluation, for plans.
+        baselines: evidence on the answers that cost nothing, by name.
     """
 
     candidate: Evidence
@@ -38,6 +39,7 @@ class Case:
     alpha: float
     reject_alpha: float
     next_alpha: float
+    baselines: Mapping[str, Evidence] = field(default_factory=dict)
 
     def bounds(self, rule: Rule) -> tuple[float, float]:
         """Smallest and largest possible score: the rule's, else the metric's, else 0 to 1."""
@@ -102,31 +104,46 @@ def against_champion(
     """`null` is the improvement (positive is better) to exceed; plans assume `planned_truth`, or
     the mean when None.
     """
-    n, champion = len(case.candidate.rows), case.champion
-    if champion is None:
-        return result(
-            rule, Decision.HOLD, "there is no champion to compare with", n=n, margin=rule.margin
-        )
-    if case.obstacle:
-        return result(rule, Decision.HOLD, case.obstacle, n=n, margin=rule.margin)
-    if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
-        return result(
+    if case.champion is None or case.obstacle:
+        return _held(case, rule, case.obstacle or "there is no champion to compare with")
+    return _against(case, rule, case.champion, "the champion", null, planned_truth)
+
+
+def against_baseline(
+    case: Case, rule: Rule, null: float, *, planned_truth: float | None
+) -> RuleResult:
+    """The same against `rule.baseline`, on the same golden rows."""
+    baseline = case.baselines.get(rule.baseline)
+    if baseline is None:
+        return _held(
+            case,
             rule,
-            Decision.HOLD,
-            f"{rule.metric} was not measured on both sides",
-            n=n,
-            margin=rule.margin,
+            f"{rule.baseline} was not evaluated; params.yaml names it in evaluate.baselines",
         )
+    if obstacle := unpaired(case.candidate, baseline):
+        return _held(case, rule, obstacle.replace("the champion", rule.baseline))
+    return _against(case, rule, baseline, rule.baseline, null, planned_truth)
+
+
+def _held(case: Case, rule: Rule, reason: str) -> RuleResult:
+    return result(rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin)
+
+
+def _against(
+    case: Case, rule: Rule, other: Evidence, who: str, null: float, planned_truth: float | None
+) -> RuleResult:
+    if any(rule.metric not in side.rows[0].scores for side in (case.candidate, other)):
+        return _held(case, rule, f"{rule.metric} was not measured on both sides")
     direction = case.direction(rule)
-    sample = improvements(case.candidate, champion, rule.metric, case.bounds(rule), direction)
+    sample = improvements(case.candidate, other, rule.metric, case.bounds(rule), direction)
     raw = sample if direction == "higher" else sample.mirrored()
     differences = [
         new.scores[rule.metric] - old.scores[rule.metric]
-        for new, old in zip(case.candidate.rows, champion.rows, strict=True)
+        for new, old in zip(case.candidate.rows, other.rows, strict=True)
     ]
     numbers = _numbers(case, raw, _variance(differences))
     means = [
-        sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, champion)
+        sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, other)
     ]
     numbers |= {
         "value": means[0],
@@ -144,7 +161,10 @@ def against_champion(
         numbers["more_examples"] = more_examples(
             sample, null, truth, case.next_alpha, case.policy.power
         )
-    return result(rule, decision, _sentence(decision, null, numbers), **numbers)
+    said = _sentence(decision, null, numbers, who)
+    if means == [case.bounds(rule)[0 if direction == "higher" else 1]] * 2:
+        said += f". Both score {means[0]:.3f}, the worst there is: can {rule.metric} see anything?"
+    return result(rule, decision, said, **numbers)
 
 
 def result(rule: Rule, decision: Decision, reason: str, **numbers: Any) -> RuleResult:
@@ -174,7 +194,7 @@ def _decision(case: Case, sample: Clusters, null: float, p: float) -> Decision:
     )
 
 
-def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any]) -> str:
+def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any], who: str) -> str:
     claim = f"a gain above {null:.4g}" if null >= 0 else f"a loss below {-null:.4g}"
     said = {
         Decision.PROMOTE: f"{claim} is shown",
@@ -183,7 +203,7 @@ def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any]) -> st
     }[decision]
     interval = (
         f"{numbers['difference']:+.4g} [{numbers['low']:+.4g}, {numbers['high']:+.4g}] "
-        "against the champion"
+        f"against {who}"
     )
     return f"{interval}: {said}"
 

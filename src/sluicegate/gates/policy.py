@@ -19,7 +19,8 @@ class Rule(Strict):
 
     `direction` overrides the metric's own (higher or lower is better), `range` its smallest and
     largest possible score. `compare: bound` asks the confidence bound to clear an absolute
-    threshold, `mean` only the mean. `slice` names a column of the golden set: the rule has to hold
+    threshold, `mean` only the mean. `baseline` names answers that cost nothing, such as `lead2`.
+    `slice` names a column of the golden set: the rule has to hold
     in each of its values that has `minimum_slice` (default 10) rows.
     """
 
@@ -30,6 +31,7 @@ class Rule(Strict):
     threshold: FiniteFloat | None = None
     margin: Annotated[FiniteFloat, Field(ge=0)] | None = None
     fact: str = ""
+    baseline: str = ""
     accept: tuple[str, ...] = ()
     compare: Literal["bound", "mean"] | None = None
     direction: Literal["higher", "lower"] | None = None
@@ -105,4 +107,8 @@ class Policy(Strict):
     @property
     def digest(self) -> str:
         """SHA-256 of the policy's meaning: comments and key order do not change it."""
-        return digest_value(self.model_dump(mode="json"))
+        content = self.model_dump(mode="json")
+        for rule in content["rules"]:
+            if not rule["baseline"]:  # as before the field was there: verdicts stay in force
+                del rule["baseline"]
+        return digest_value(content)

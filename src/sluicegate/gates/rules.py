@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import holm
-from sluicegate.gates.checks import Case, Check, against_champion, against_threshold, amount, result
+from sluicegate.gates.checks import (
+    Case,
+    Check,
+    against_baseline,
+    against_champion,
+    against_threshold,
+    amount,
+    result,
+)
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -24,7 +32,8 @@ class Kind:
         check: decides.
         needs, may: the policy fields that it needs, and those it may have.
         asks: what stands before its threshold or margin where that is shown, e.g. `>= `.
-        compares: whether it compares with another release; its metric then orders the examples.
+        against: with whose answers it compares: the champion's or a baseline's; empty for none.
+            The metric of a kind that compares orders the examples.
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
     """
 
@@ -32,8 +41,12 @@ class Kind:
     needs: tuple[str, ...]
     may: tuple[str, ...] = ()
     asks: str = ""
-    compares: bool = False
+    against: str = ""
     allows_loss: bool = False
+
+    @property
+    def compares(self) -> bool:
+        return bool(self.against)
 
 
 def at_least(case: Case, rule: Rule) -> RuleResult:
@@ -56,6 +69,16 @@ def not_worse_than_champion(case: Case, rule: Rule) -> RuleResult:
 def better_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Superiority: the gain over the champion is shown to be larger than `margin` (default 0)."""
     return against_champion(case, rule, amount(rule.margin), planned_truth=None)
+
+
+def not_worse_than_baseline(case: Case, rule: Rule) -> RuleResult:
+    """The loss against the answers of `baseline`, which cost nothing, is smaller than `margin`."""
+    return against_baseline(case, rule, -amount(rule.margin), planned_truth=0.0)
+
+
+def better_than_baseline(case: Case, rule: Rule) -> RuleResult:
+    """The gain over the answers of `baseline` is larger than `margin` (default 0)."""
+    return against_baseline(case, rule, amount(rule.margin), planned_truth=None)
 
 
 def any_better_than_champion(case: Case, rule: Rule) -> RuleResult:
@@ -136,7 +159,7 @@ RULES: dict[str, Kind] = {
         ("metric", "margin"),
         (*_CHAMPION, *_SLICE),
         asks="loss < ",
-        compares=True,
+        against="champion",
         allows_loss=True,
     ),
     "better_than_champion": Kind(
@@ -144,14 +167,29 @@ RULES: dict[str, Kind] = {
         ("metric",),
         ("margin", *_CHAMPION),
         asks="gain > ",
-        compares=True,
+        against="champion",
+    ),
+    "not_worse_than_baseline": Kind(
+        not_worse_than_baseline,
+        ("metric", "baseline", "margin"),
+        _CHAMPION,
+        asks="loss < ",
+        against="baseline",
+        allows_loss=True,
+    ),
+    "better_than_baseline": Kind(
+        better_than_baseline,
+        ("metric", "baseline"),
+        ("margin", *_CHAMPION),
+        asks="gain > ",
+        against="baseline",
     ),
     "any_better_than_champion": Kind(
         any_better_than_champion,
         ("metrics",),
         ("margin", *_CHAMPION),
         asks="gain > ",
-        compares=True,
+        against="champion",
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }

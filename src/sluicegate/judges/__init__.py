@@ -1,7 +1,5 @@
 """Judges: models that score answers by a criterion in prompts/judge_<name>.yaml.
 
-`FORMS` is the table of forms.
-
 Nothing here counts before `sluice judge calibrate` has held it against people: see `calibration`.
 """
 

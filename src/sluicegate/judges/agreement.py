@@ -1,10 +1,9 @@
 """How far two sets of ratings agree, and how sure that is.
 
 Ranks and correlations by SciPy. Weighted kappa (J. Cohen, Psychological Bulletin 70, 1968) and
-Krippendorff's alpha (K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011) are here:
-the packages that have them are 40 times slower in a bootstrap, or under a licence that ours does
-not go with (docs/adr/0007). Where a measure has no value, because one side does not vary at all, it
-is 0.0: who always says the same has shown nothing.
+Krippendorff's alpha (K. Krippendorff, "Computing Krippendorff's Alpha-Reliability", 2011) are ours
+for speed and licence (docs/adr/0007). Where a measure has no value, because one side does not vary,
+it is 0.0: who always says the same has shown nothing.
 
 Intervals are two-sided, 95 % unless told, and count groups (a conversation, a document), not rows:
 rows of one group are not independent.
@@ -38,8 +37,7 @@ class Interval:
 
 
 def accuracy(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0 or
-    1.
+    """Mean of 1 - |first - second| for ratings in [0, 1]: the share that agree, where all are 0/1.
 
     A half (a tie, or an answer that changed with the order) counts half. 0 to 1, higher is better.
 
@@ -52,8 +50,7 @@ def accuracy(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where one side is
-    constant.
+    """Spearman's rank correlation, ties at their mean rank; -1 to 1, 0.0 where a side is constant.
 
     Example:
         >>> spearman([1, 2, 3, 4], [10, 20, 40, 30]), spearman([1, 1, 1], [1, 2, 3])
@@ -77,8 +74,7 @@ def kendall(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def partial_spearman(first: ArrayLike, second: ArrayLike, given: ArrayLike) -> float:
-    """Rank correlation of `first` and `second` once what `given` explains of each is taken out; -1
-    to 1.
+    """Rank correlation of `first` and `second` without what `given` explains of each; -1 to 1.
 
     0.0 where nothing of one of them is left.
 
@@ -98,8 +94,7 @@ def weighted_kappa(
     weights: Literal["none", "linear", "quadratic"] = "quadratic",
     levels: Sequence[float] | None = None,
 ) -> float:
-    """Agreement above chance on ordered levels, disagreement weighted by how many levels apart; at
-    most 1.
+    """Agreement above chance on ordered levels, weighted by how many levels apart; at most 1.
 
     Args:
         first, second: ratings; each is one of `levels`.
@@ -130,8 +125,7 @@ def weighted_kappa(
 def krippendorff_alpha(
     ratings: ArrayLike, metric: Literal["nominal", "ordinal", "interval"] = "interval"
 ) -> float:
-    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance, 0.0 where nothing
-    varies.
+    """Krippendorff's alpha of any number of raters; at most 1, 0 is chance or nothing varies.
 
     Args:
         ratings: one line a rater, one column a unit; NaN where the rater did not rate it.
@@ -204,12 +198,10 @@ def bootstrap(
 def mean_interval(
     values: ArrayLike, groups: Sequence[str], *, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Mean of values in [0, 1], each group counted once, with Clopper and Pearson's interval
-    (Biometrika 26, 1934).
+    """Mean of values in [0, 1], each group once, with Clopper and Pearson's interval (1934).
 
-    For 0/1 values in groups of one it is exact; for values between, where Bernoulli draws of the
-    same mean spread more than anything else, its continuation to a number of successes that is no
-    integer is conservative. Ten of ten do not make certainty, as they would for the bootstrap.
+    For 0/1 values in groups of one it is exact; for values between, its continuation to a number of
+    successes that is no integer is conservative. Ten of ten do not make certainty.
 
     Raises:
         ValueError: no values, or one outside [0, 1].
@@ -271,7 +263,6 @@ def _apart(values: Floats, totals: Floats, metric: str) -> Floats:
         return 1.0 - np.eye(len(values))
     if metric == "interval":
         return np.asarray(np.subtract.outer(values, values) ** 2, np.float64)
-    middle = (
-        np.cumsum(totals) - totals / 2
-    )  # ranks between c and k: sum of n_g from c to k, less half of both ends
+    # ranks between c and k: sum of n_g from c to k, less half of both ends
+    middle = np.cumsum(totals) - totals / 2
     return np.asarray(np.subtract.outer(middle, middle) ** 2, np.float64)

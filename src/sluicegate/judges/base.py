@@ -28,7 +28,6 @@ class Opinion:
     Attributes:
         score: 0 is the low end of the criterion's scale, 1 the high end; None where the judge
             failed.
-        reason: in words, for people.
         failure: why there is no score; empty where there is one.
         weighted: whether token probabilities weighted the score; None for forms that do not ask for
             them.
@@ -50,13 +49,10 @@ class Judged:
     Attributes:
         scores: in [0, 1] (1 is the high end of the scale, see `Criterion.direction`); None where
             the row failed.
-        reasons: the judge's words.
-        failures: why a row has no score; empty where it has one.
         calls: questions put to the judges, those of the sentinels included; answers from the cache
             count.
         prompt_tokens, completion_tokens: of all answers.
-        weighted: True if token probabilities weighted every score, False if they were asked for and
-            some had none, None where the form does not ask for them.
+        weighted: whether token probabilities weighted every score; None where none were asked for.
         picks: pairwise only, see `Opinion.picks`; a jury's are joined. Rows settled without a call
             have none.
         uncalled: rows that were scored without a call (blank, echo, over-long, canned).
@@ -84,8 +80,7 @@ class Judged:
 
 
 def depends_on_order(picks: str) -> bool:
-    """Whether any judge's two verdicts on a row differ once the order is taken out; pairs of
-    letters, a judge each.
+    """Whether any judge's two verdicts on a row turn with the order; a pair of letters a judge.
 
     Example:
         >>> [depends_on_order(picks) for picks in ("11", "12", "==", "12=2")]

@@ -1,5 +1,4 @@
-"""The gate that a judge itself has to pass: held against people on labelled rows, recorded under
-its digest, for a time.
+"""The gate of a judge itself: held against people, recorded under its digest, for a time.
 
 Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a
 verdict, or too few rows, is a judge that has not passed. A record holds for one digest of judge,
@@ -39,19 +38,15 @@ class Calibration:
         name, form: of the criterion. `judges`: the models that answered, as registry/models.yaml
             names them.
         digest: `judge_digest` of exactly what was measured.
-        passed: whether every check did.
         made, expires: ISO 8601, UTC.
         labels: digest of the labelled rows; `rows` of them in `groups`, by so many `raters`.
         headline: the measure that decides, `accuracy` or `spearman`.
         measures: by name, with 95 % intervals.
         baselines: the headline measure of trivial judges; `above`: by how much this judge is above
             each.
-        points: for the calibration plot.
         failed: rows without a verdict, and `failures` why, each once.
         uncalled: rows that were settled without asking the judge.
         missed: known-bad answers that the judge did not notice, of `sentinels` in all.
-        weighted: see `Judged.weighted`.
-        thresholds: what was asked for.
     """
 
     name: str
@@ -122,10 +117,10 @@ def calibrate(
     """Hold the judge against the labels and say whether it passed.
 
     The judge is asked about every labelled row (pairwise: in both orders), about
-    `params.repeat_rows` of them again with another seed and other marks, and about known-bad
-    answers, each of them: one that an evaluation would score without a call (canned, an echo) shows
-    nothing of the judge unless it is asked. The criterion's own sentinels are among those; they do
-    not stop the rest here, so that the report of a bad judge says how bad it is.
+    `params.repeat_rows` of them again with another seed and other marks, and about every known-bad
+    answer, even those that an evaluation would score without a call. The criterion's own sentinels
+    are among those; they do not stop the rest here, so that the report of a bad judge says how bad
+    it is.
 
     Raises:
         DataError: no labelled row.
@@ -171,18 +166,14 @@ def calibrate(
 
 
 def record(folder: Path, calibration: Calibration) -> Path:
-    """Write the calibration below `folder` (`project.judgements`), under the judge's digest; the
-    last one counts.
-    """
+    """Write the calibration below `folder` (`project.judgements`); a digest's last one counts."""
     path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
     write_json(path, {**value, "seal": digest_value(value)})
     return path
 
 
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The record of one judge, as plain values; None where there is none, or its content is not
-    what was written.
-    """
+    """One judge's record as plain values; None where there is none, or it was changed."""
     return _read(folder / FOLDER / f"{digest}.json")
 
 
@@ -194,12 +185,10 @@ def standing(
     name: str = "",
     params: CalibrationParams | None = None,
 ) -> str:
-    """Whether the judge with this digest counts: `ok`, `uncalibrated`, `other_digest`, `stale` or
-    `failed`.
+    """Does this judge count: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
 
     Args:
         folder: `project.judgements`.
-        digest: `judge_digest` of the judge as it is now.
         now: with time zone.
         name: of the criterion; with it a judge that passed under another digest is told from one
             never calibrated.
@@ -262,9 +251,7 @@ def _ask(
 def _measured(
     data: Sample, runs: _Runs, rows: Sequence[LabelledRow], params: CalibrationParams
 ) -> tuple[dict[str, Interval], dict[str, Interval], dict[str, Interval]]:
-    """Measures, trivial judges, and the differences; nothing of the judge where it gave no verdict
-    at all.
-    """
+    """Measures, trivial judges, and the differences; nothing where it gave no verdict at all."""
     if not len(data.judge):
         return {}, {}, {}
     found = measuring.measures(data, params) | measuring.position_measures(
@@ -281,9 +268,7 @@ def _measured(
 
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:
-    """Known-bad answers that were praised, or got no verdict; a pair of equals is not noticed
-    either.
-    """
+    """Known-bad answers that were praised, or got no verdict; nor may a pair of equals pass."""
     pairwise = criterion.compares
     return tuple(
         name

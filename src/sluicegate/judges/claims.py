@@ -1,5 +1,4 @@
-"""Groundedness claim by claim: each of the answer's claims is supported by a numbered sentence of
-the source, or not.
+"""Groundedness: each of the answer's claims is supported by a numbered sentence, or not.
 
 Both texts are split by rule, not by the judge, so that no claim can be left out and every sentence
 that is named exists.
@@ -38,10 +37,9 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Reque
         )
     task = (
         f"The criterion:\n{criterion.text.strip()}\n\nThe answer is given as numbered claims, the "
-        "texts that it is held "
-        "against as numbered sentences. A claim is supported only if all of it follows from the "
-        "sentences; name the one "
-        "sentence that supports it most. A claim that is not supported has the sentence 0."
+        "texts that it is held against as numbered sentences. A claim is supported only if all of "
+        "it follows from the sentences; name the one sentence that supports it most. A claim that "
+        "is not supported has the sentence 0."
     )
     parts = [("sentences", _numbered(given)), ("claims", _numbered(said))]
     wanted = (

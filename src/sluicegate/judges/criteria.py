@@ -1,7 +1,4 @@
-"""Criteria: prompts/judge_<name>.yaml, read strictly.
-
-What is judged, in which form, by which models.
-"""
+"""Criteria: prompts/judge_<name>.yaml, read strictly."""
 
 from __future__ import annotations
 
@@ -133,9 +130,7 @@ class Criterion:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but owner, notes and the names of the judges (whose identities are
-        their own).
-        """
+        """SHA-256 of all but owner, notes and the judges (whose identities are their own)."""
         left_out = ("owner", "notes", "judges", "sentinels")
         said = {
             name: getattr(self, name) for name in sorted(self.__slots__) if name not in left_out
@@ -179,8 +174,7 @@ def list_criteria(folder: Path) -> list[Criterion]:
 
 
 def criterion_path(folder: Path, metric: str) -> Path:
-    """Where the criterion of the metric `judge:<name>` (or of a bare name) is; the file may be
-    absent.
+    """Where the criterion of `judge:<name>` (or of a bare name) is; the file may be absent.
 
     Raises:
         ConfigError: the name has characters that no criterion's has.

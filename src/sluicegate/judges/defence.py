@@ -1,9 +1,7 @@
-"""Why a judge is not talked round: marked data that cannot end its own marks, and answers that need
-no judge.
+"""Why a judge is not talked round: marks that data cannot end, and answers that need no judge.
 
-The marks hold a key that is the digest of everything that is shown, the answer itself included: a
-text that names its own key would have to contain its own SHA-256. Equal rows have equal keys, so
-that the cache of answers works anywhere.
+The marks hold a key, the digest of everything that is shown: a text that names its own key would
+have to contain its own SHA-256. Equal rows have equal keys, so that the cache works anywhere.
 """
 
 from __future__ import annotations
@@ -29,9 +27,8 @@ _INVISIBLE = re.compile(
     r"\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_LONE_JOINER = re.compile(
-    r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)  # joins nothing there
+# joins nothing there
+_LONE_JOINER = re.compile(r"(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])")
 _LINE_END = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _LESS, _MORE, _BAR, _OPEN, _CLOSE = "[<＜﹤]", "[>＞﹥]", "[|｜]", r"[\[［]", r"[\]］]"
 _TAGS = (
@@ -50,72 +47,21 @@ _ROLES = re.compile(
 )
 _HARMLESS = str.maketrans(dict.fromkeys("<＜﹤[［", "‹") | dict.fromkeys(">＞﹥]］", "›"))
 _WORDS = re.compile(r"\w+")
-_OPENERS = frozenset(
-    (
-        *(
-            "solution",
-            "the solution",
-            "answer",
-            "the answer",
-            "final answer",
-            "the final answer is",
-            "thought process",
-        ),
-        *(
-            "reasoning",
-            "explanation",
-            "analysis",
-            "step 1",
-            "here is the answer",
-            "here is my answer",
-            "lets begin",
-        ),
-        *(
-            "lets think step by step",
-            "let s think step by step",
-            "here is the summary",
-            "let s begin",
-        ),
-        *("lets solve this problem step by step", "let s solve this problem step by step"),
-        *(
-            "let me solve this step by step",
-            "let s solve this step by step",
-            "thinking",
-            "summary",
-            "the summary",
-        ),
-        *(
-            "解",
-            "解答",
-            "解析",
-            "答案",
-            "思考过程",
-            "かいせつ",
-            "解説",
-            "答え",
-            "respuesta",
-            "solución",
-            "réponse",
-        ),
-        *(
-            "lösung",
-            "antwort",
-            "soluzione",
-            "risposta",
-            "решение",
-            "ответ",
-            "la solution",
-            "la réponse",
-            "die antwort",
-        ),
-    )
-)
+_OPENERS = frozenset({
+    "solution", "the solution", "answer", "the answer", "final answer", "the final answer is",
+    "thought process", "reasoning", "explanation", "analysis", "step 1", "here is the answer",
+    "here is my answer", "lets begin", "lets think step by step", "let s think step by step",
+    "here is the summary", "let s begin", "lets solve this problem step by step",
+    "let s solve this problem step by step", "let me solve this step by step",
+    "let s solve this step by step", "thinking", "summary", "the summary", "解", "解答", "解析", "答案",
+    "思考过程", "かいせつ", "解説", "答え", "respuesta", "solución", "réponse", "lösung", "antwort",
+    "soluzione", "risposta", "решение", "ответ", "la solution", "la réponse", "die antwort",
+})  # fmt: skip
 """Openers that some judges reward although nothing follows (Zhao et al. 2025, arXiv:2507.08794)."""
 
 
 def clean(text: str) -> str:
-    """`text` as a judge may see it: no invisible characters, no lone surrogates, no tokens that
-    begin or end a role.
+    """`text` as a judge may see it: no invisible characters, lone surrogates or role tokens.
 
     Such tokens keep their letters and lose their brackets, so that no tokenizer takes them for its
     own.
@@ -133,9 +79,7 @@ def clean(text: str) -> str:
 
 
 def key_of(criterion: Criterion, parts: Sequence[tuple[str, str]]) -> str:
-    """The key of one request: no text shown in it contains the key, and none can be written to
-    contain it.
-    """
+    """The key of one request: no text shown in it contains it, or can be written to."""
     seed, count = digest_value([criterion.digest, parts]), 0
     while True:
         key = digest_value([seed, count])[:KEY_LENGTH]
@@ -160,8 +104,7 @@ def marked(label: str, text: str, key: str) -> str:
 def settled(
     criterion: Criterion, row: JudgeRow, canned: tuple[frozenset[str], frozenset[str]]
 ) -> Opinion | None:
-    """The verdict on a row whose answer (pairwise: either answer) is no answer; None where a judge
-    has to be asked.
+    """The verdict on a row whose answer (or other answer) is none; None where a judge is needed.
 
     `canned` holds what `canned_answers` found among the outputs and among the others.
     """
@@ -204,8 +147,7 @@ def no_answer(criterion: Criterion, row: JudgeRow, output: str, canned: frozense
 
 
 def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Of (source, answer) pairs the answers, as words, that serve three sources or more and over a
-    tenth of all rows.
+    """Of (source, answer) pairs the answers that serve three sources or more and a tenth of rows.
 
     Example:
         >>> canned_answers([("a", "Yes!"), ("b", "yes"), ("c", "Yes."), ("d", "No.")])
@@ -223,9 +165,7 @@ def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Words in one form, whatever their case, width, marks between them and characters that are not
-    seen.
-    """
+    """Words in one form, whatever their case, width and marks, or unseen characters."""
     seen = _INVISIBLE.sub("", text.encode("utf-8", "replace").decode("utf-8"))
     return _WORDS.findall(unicodedata.normalize("NFKC", seen).casefold())
 

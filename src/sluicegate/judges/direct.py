@@ -1,6 +1,4 @@
-"""Direct score: the judge gives an integer of the scale, with a reason; or, for the smallest
-models, a token.
-"""
+"""Direct score: an integer of the scale with a reason; or, for the smallest models, a token."""
 
 from __future__ import annotations
 
@@ -67,8 +65,7 @@ def asking(criterion: Criterion, alternatives: int = 0) -> Asking:
 
 
 def token_opinion(criterion: Criterion, reply: Reply) -> Opinion:
-    """The first token as the score, weighted by the probabilities of the others where they are
-    known.
+    """The first token as the score, weighted by the probabilities of the others if known.
 
     Raises:
         Unreadable: the token is not a digit of the scale.

@@ -1,6 +1,4 @@
-"""G-Eval (Liu et al. 2023, arXiv:2303.16634): evaluation steps, then a score weighted by token
-probabilities.
-"""
+"""G-Eval (Liu et al. 2023, arXiv:2303.16634): steps, then a score weighted by probabilities."""
 
 from __future__ import annotations
 
@@ -60,8 +58,7 @@ def questions(criterion: Criterion, row: JudgeRow, seed: int = 0) -> tuple[Reque
 
 
 def opinion(criterion: Criterion, row: JudgeRow, replies: Sequence[Reply]) -> Opinion:
-    """The score, weighted by p(s) over the scale; as it was said, and saying so, where no
-    probabilities came.
+    """The score, weighted by p(s) over the scale; as said, and saying so, without probabilities.
 
     Raises:
         Unreadable: the reply is not the one JSON object that was asked for.

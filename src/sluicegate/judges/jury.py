@@ -1,6 +1,4 @@
-"""Rows, a criterion and one or several judges become scores; sentinels show first whether the
-judges are any.
-"""
+"""Rows, a criterion and judges become scores; sentinels show first whether the judges are any."""
 
 from __future__ import annotations
 
@@ -38,12 +36,9 @@ class _Bill:
 
     def add(self, answers: Sequence[Reply | Failure]) -> None:
         self.calls += len(answers)
-        self.prompt_tokens += sum(
-            answer.prompt_tokens for answer in answers if isinstance(answer, Reply)
-        )
-        self.completion_tokens += sum(
-            answer.completion_tokens for answer in answers if isinstance(answer, Reply)
-        )
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        self.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
+        self.completion_tokens += sum(reply.completion_tokens for reply in replies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +67,6 @@ def judge_rows(
     no row is asked about, and none has a score.
 
     Args:
-        criterion: what is asked, and how.
         rows: what is judged; ids only name rows in messages.
         models: the judges, in the order of `criterion.judges`.
         progress: called with the number of questions answered and of all.
@@ -106,8 +100,7 @@ def judge_rows(
 
 
 def judge_digest(criterion: Criterion, models: Sequence[Model]) -> str:
-    """SHA-256 of all that makes a judge's scores: criterion, settings, the models that answer, and
-    this code.
+    """SHA-256 of all that makes a judge's scores: criterion, settings, models, and this code.
 
     A calibration holds for one digest; another model, wording, scale or way of parsing is another
     judge.
@@ -149,9 +142,7 @@ def _canned(
 
 
 def _one_judge(run: _Run, model: Model, progress: Progress | None) -> list[Opinion]:
-    """This judge's opinion of each open row; all failures, and no row asked about, if a sentinel
-    shows that it is none.
-    """
+    """One judge's opinion of each open row; all failures, unasked, if a sentinel catches it."""
     criterion, problem = run.criterion, ""
     form = FORMS[criterion.form]
     if form.steps and not criterion.steps:
@@ -258,9 +249,7 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
 
 
 def _finite(view: Opinion) -> Opinion:
-    """A score is a number in [0, 1], or it is a failure: whatever a form may do wrong, none else
-    gets out.
-    """
+    """A score is a number in [0, 1], or a failure, whatever a form may do wrong."""
     if view.score is None or (math.isfinite(view.score) and 0 <= view.score <= 1):
         return (
             view

@@ -1,5 +1,4 @@
-"""Files of labels: read strictly, written so that people can fill them in and equal sets are equal
-bytes.
+"""Files of labels: read strictly, written for people to fill in; equal sets are equal bytes.
 
 A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`,
 `group`, `rater`, `source`, `reference` (or `references`, a list; in CSV `references.1`,
@@ -37,7 +36,6 @@ def read_labels(
     """Read labels for `criterion` from a .jsonl, .json (a list) or .csv file.
 
     Args:
-        path: the file; UTF-8.
         criterion: says what a label may be: a number of its scale (claims: 0 to 1); pairwise
             `output`, `other` or `tie` (1 and 2 are read as the first two).
         fields: our column to the file's, where they differ, e.g. `{"source": "input"}`.
@@ -97,9 +95,8 @@ def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
 def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as_csv: bool) -> str:
     """(row, group) pairs as a file for people: the same columns, `label` and `rater` empty.
 
-    In a pairwise file which answer stands first is decided by the digest of the row, so that the
-    place tells nothing. In CSV a cell that a spreadsheet would run as a formula gets an apostrophe
-    in front, which reading takes off again.
+    In a pairwise file the digest of the row decides which answer stands first. In CSV a cell that a
+    spreadsheet would run as a formula gets an apostrophe in front, which reading takes off again.
     """
     records = []
     for row, group in rows:
@@ -243,10 +240,7 @@ def _inputs(record: Mapping[str, Any], given: Any, where: str) -> dict[str, str]
 
 
 def _numbered(record: Mapping[str, Any]) -> list[Any]:
-    """The cells of `references.1`, `references.2`, ...
-
-    in order; a row may have fewer than the table has columns.
-    """
+    """The cells of `references.1`, `references.2`, ..."""
     cells: list[Any] = []
     while (cell := record.get(f"references.{len(cells) + 1}")) is not None:
         cells.append(cell)

@@ -1,7 +1,4 @@
-"""Labels: what people say about answers, as numbers on a judge's scale.
-
-Files of them: `label_files`.
-"""
+"""Labels: what people say about answers, as numbers on a judge's scale."""
 
 from __future__ import annotations
 
@@ -23,7 +20,6 @@ class LabelledRow:
     """One answer and what people made of it.
 
     Attributes:
-        row: what the judge will see.
         group: what it came from; rows of one group are not independent.
         labels: in [0, 1], one a person: 1 is the high end of the criterion's scale; pairwise, 1 if
             `output` is better.
@@ -87,8 +83,7 @@ def label_value(said: Any, criterion: Criterion, where: str = "label") -> float:
 
 
 def merged(old: Labels, new: Labels) -> tuple[Labels, int, int]:
-    """Both sets together, with the number of labels that are new and of those that someone changed
-    their mind about.
+    """Both sets together, and how many labels are new and how many changed.
 
     Raises:
         DataError: an id stands for two different answers.

@@ -1,6 +1,4 @@
-"""What is measured about a judge on labelled rows: agreement, beside trivial judges, and its known
-weaknesses.
-"""
+"""What is measured about a judge: agreement, beside trivial judges, and known weaknesses."""
 
 from __future__ import annotations
 
@@ -30,7 +28,6 @@ class Sample:
     Attributes:
         human, judge: scores in [0, 1].
         length: logarithm of the answer's length; pairwise, of output over other.
-        groups: the group of each row.
         levels: the values that a label can take, for measures on levels.
         pairwise: whether scores are preferences.
     """
@@ -50,18 +47,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Rows with about the same score of the judge: its mean, and the mean of people's with its
-    interval.
-    """
+    """Rows of about one score: the judge's mean, and people's mean with its interval."""
 
     judge: float
     human: Interval
 
 
 def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) -> Sample:
-    """The rows that the judge scored; failed ones are left out (and stop the calibration
-    elsewhere).
-    """
+    """The rows that the judge scored; failed ones (which stop the calibration) are left out."""
     kept = [
         (row, score) for row, score in zip(rows, judged.scores, strict=True) if score is not None
     ]
@@ -122,8 +115,7 @@ def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
 def baselines(
     data: Sample, params: CalibrationParams
 ) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """The headline measure of judges that read nothing, and by how much the judge is above each,
-    both with intervals.
+    """The headline measure of judges that read nothing, and how far above them this judge is.
 
     `longer` and `shorter` go by length, `constant` always says what people say most, `first` takes
     the answer shown first (which in both orders is a half).
@@ -143,8 +135,7 @@ def baselines(
 
 
 def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interval]:
-    """Pairwise: the share of pairs whose verdict turned with the order, and the shares that went to
-    either place.
+    """Pairwise: the share of pairs that turned with the order, and that went to either place.
 
     Empty where no pair was asked about in both orders.
     """
@@ -163,9 +154,7 @@ def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interv
 
 
 def consistency(first: Judged, again: Judged, groups: Sequence[str]) -> Interval | None:
-    """Agreement of two runs, 1 less the distance of the scores; a row that fails only once counts
-    0. None for no rows.
-    """
+    """Agreement of two runs, 1 less the distance; a row that fails once is 0. None for no rows."""
     if not groups:
         return None
     pairs = zip(first.scores, again.scores, strict=True)
@@ -174,9 +163,7 @@ def consistency(first: Judged, again: Judged, groups: Sequence[str]) -> Interval
 
 
 def raters_agreement(rows: Sequence[LabelledRow], params: CalibrationParams) -> Interval | None:
-    """Krippendorff's alpha (interval) among the people themselves; None where no row has two
-    labels.
-    """
+    """Krippendorff's alpha (interval) among people; None where no row has two labels."""
     shared = [row for row in rows if len(row.labels) > 1]
     if not shared:
         return None
@@ -211,8 +198,7 @@ def points(data: Sample) -> tuple[Point, ...]:
 def made_sentinels(
     criterion: Criterion, rows: Sequence[LabelledRow], count: int
 ) -> tuple[JudgeRow, ...]:
-    """Known-bad answers from labelled pairs: against the preferred answer, that of another row, or
-    its words shuffled.
+    """Known-bad answers from labelled pairs: one of another row, or the good one shuffled.
 
     Only for pairwise criteria; which rows is decided by their digests. An answer of another row is
     bad only where the judge sees more than the answers.

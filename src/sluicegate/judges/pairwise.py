@@ -1,6 +1,4 @@
-"""Pairwise: which of two answers is better, asked in both orders; a verdict that turns with the
-order is none.
-"""
+"""Pairwise: which answer is better, asked in both orders; a verdict that turns is none."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Judges' answers, read strictly: one JSON object of the wanted shape and nothing else, or no score
-at all.
-"""
+"""Judges' answers, read strictly: one JSON object of the wanted shape, or no score at all."""
 
 from __future__ import annotations
 
@@ -11,9 +9,10 @@ from typing import Any, NoReturn
 
 MAX_ANSWER = 100_000
 MAX_REASON = 600
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile(r"\s*(?:<think>)?(?:(?!</?think>).)*</think>", re.DOTALL)
 _DIGIT = re.compile(r"[ \t\r\n]*([0-9])[.,;:)]?[ \t\r\n]*")
-_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n")
+_FENCE = re.compile(r"[^{}\[\]`]*```(?:json|JSON)?[ \t]*\r?\n([^`]*|.*(?=\n```$))```", re.DOTALL)
+"""One fence to the very end; what stands before it holds no brackets, so no second answer."""
 
 
 class Unreadable(ValueError):
@@ -24,11 +23,11 @@ class Unreadable(ValueError):
 
 
 def read_object(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
-    """Return the one JSON object that is the whole of `text`, with exactly `fields` of exactly
-    these types.
+    """Return the one JSON object that is all of `text`, with exactly `fields` of these types.
 
-    White space around it, a single fence of three backticks around it and, before it, one
-    `<think>…</think>` are let go.
+    White space around it, a single fence of three backticks around it, words before that fence and,
+    first of all, one thought that ends with `</think>` are let go. A whole number may be written as
+    `4.0`.
 
     Raises:
         Unreadable: anything else: other text, a repeated, missing or unknown field, another type
@@ -44,8 +43,16 @@ def read_object(text: str, fields: Mapping[str, type]) -> dict[str, Any]:
     value = _load(answer_of(text))
     if not isinstance(value, dict):
         raise Unreadable("the answer is not a JSON object")
+    value = {
+        name: int(one) if fields.get(name) is int and _is_whole(one) else one
+        for name, one in value.items()
+    }
     check_fields(value, fields)
     return value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def check_fields(value: Mapping[str, Any], fields: Mapping[str, type]) -> None:
@@ -65,7 +72,8 @@ def check_fields(value: Mapping[str, Any], fields: Mapping[str, type]) -> None:
 
 
 def answer_of(text: str) -> str:
-    """`text` without an initial thought, without white space and without a fence around it.
+    """`text` without an initial thought, without white space and without a fence around it, with
+    the words before that.
 
     Raises:
         Unreadable: a thought does not end, or the text is too long.
@@ -76,8 +84,8 @@ def answer_of(text: str) -> str:
     rest = (text[thought.end() :] if thought else text).strip()
     if rest.startswith("<think>"):
         raise Unreadable("the reasoning before the answer has no end")
-    fence = _FENCE.match(rest)
-    return rest[fence.end() : -3].strip() if fence and rest.endswith("```") else rest
+    fence = _FENCE.fullmatch(rest)
+    return fence[1].strip() if fence else rest
 
 
 def read_score(value: int, low: int, high: int) -> int:
@@ -94,8 +102,7 @@ def read_score(value: int, low: int, high: int) -> int:
 
 
 def read_token(text: str, low: int, high: int) -> int:
-    """The score that is the whole of a one-token answer; one mark of punctuation may follow the
-    digit.
+    """The score that is all of a one-token answer; one punctuation mark may follow the digit.
 
     Raises:
         Unreadable: it is anything but one digit in the scale.

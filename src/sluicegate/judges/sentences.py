@@ -22,8 +22,7 @@ _CLAUSE = re.compile(r";\s+")
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of `text`, without the white space around them and the bullets before them;
-    none when it is blank.
+    """The sentences of `text`, without white space around or bullets before; none when blank.
 
     Line ends always end a sentence. A full stop does not after an abbreviation, an initial or
     before a small letter.

@@ -1,14 +1,11 @@
-"""The one door to TruLens (trulens-core and trulens-feedback 2.16): its feedback functions over a
-judge model of ours.
+"""The one door to TruLens (trulens-core, trulens-feedback 2.16): its feedback over our judges.
 
-`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)`,
-`provider.coherence(text)` and all its other functions put TruLens' own prompts to the `Model`,
-whose cache and limits count (`evaluation.trulens` opens one under the run's budget). A score of
-theirs is a judge's that nobody held against people: a gate rule on it is HOLD. What comes back is
-read by us. TruLens takes the smallest number that it finds in an answer, asks the model to mend
-what it cannot read, waits for its own pace of 60 calls a minute and tries again by itself; here an
-answer is the score asked for and nothing else, or an EvidenceError, and the only pace is the
-model's. Importing TruLens takes about 10 s of processor time.
+`open_provider(model)` is a TruLens provider: `provider.relevance(prompt, response)` and all its
+other functions put TruLens' own prompts to the `Model`, whose cache and limits count. Nobody held
+such scores against people: a gate rule on one is HOLD. TruLens takes the smallest number in an
+answer, asks to mend what it cannot read, waits for its own pace and tries again; here an answer is
+the score asked for and nothing else, or an EvidenceError, and the only pace is the model's.
+Importing TruLens takes about 10 s.
 """
 
 from __future__ import annotations
@@ -92,23 +89,9 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
             )
         return str(reply.text)
 
-    def generate_score(
-        self,
-        system_prompt: str,
-        user_prompt: str | None = None,
-        min_score_val: int = 0,
-        max_score_val: int = 10,
-        temperature: float = 0.0,
-    ) -> float:
-        """The score, in [0, 1].
-
-        Raises:
-            EvidenceError: no answer, or one that is not exactly a score of the scale.
-        """
-        score, _ = self._scored(
-            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
-        )
-        return score
+    def generate_score(self, *given: Any, **named: Any) -> float:
+        """The score of `generate_score_and_reasons`."""
+        return self.generate_score_and_reasons(*given, **named)[0]
 
     def generate_score_and_reasons(
         self,
@@ -118,22 +101,26 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
         max_score_val: int = 10,
         temperature: float = 0.0,
     ) -> tuple[float, dict[str, str]]:
-        """The score, in [0, 1], and the judge's reason under `reason`, as TruLens gives it; empty
-        where it gave none.
+        """The score, in [0, 1], and under `reason` the judge's reason; empty where it gave none.
 
         Raises:
-            EvidenceError: as `generate_score`.
+            EvidenceError: no answer, or one that is not exactly a score of the scale.
         """
-        score, reason = self._scored(
-            system_prompt, user_prompt, (min_score_val, max_score_val), temperature
-        )
-        return score, {"reason": reason} if reason else {}
+        messages = [{"role": "system", "content": system_prompt}]
+        if user_prompt is not None:
+            messages.append({"role": "user", "content": user_prompt})
+        text = self._create_chat_completion(messages=messages, temperature=temperature)
+        try:
+            score, reason = read_feedback(text, min_score_val, max_score_val)
+        except Unreadable as error:
+            raise EvidenceError(f"the judge's answer cannot be read: {error}") from error
+        share = (score - min_score_val) / (max_score_val - min_score_val)
+        return share, {"reason": reason} if reason else {}
 
     def groundedness_measure_with_cot_reasons(
         self, source: str, statement: str, **options: Any
     ) -> Any:
-        """As TruLens', but sentences are split by the model: NLTK's splitter is a download at every
-        call.
+        """As TruLens', but the model splits sentences: NLTK's splitter is a download a call.
 
         Raises:
             EvidenceError: NLTK's splitter is asked for, or an answer cannot be read.
@@ -151,30 +138,12 @@ class ModelProvider(LLMProvider):  # type: ignore[misc, unused-ignore]
             source, statement, groundedness_configs=config, **options
         )
 
-    def _scored(
-        self,
-        system_prompt: str,
-        user_prompt: str | None,
-        scale: tuple[int, int],
-        temperature: float,
-    ) -> tuple[float, str]:
-        messages = [{"role": "system", "content": system_prompt}]
-        if user_prompt is not None:
-            messages.append({"role": "user", "content": user_prompt})
-        text = self._create_chat_completion(messages=messages, temperature=temperature)
-        try:
-            score, reason = read_feedback(text, *scale)
-        except Unreadable as error:
-            raise EvidenceError(f"the judge's answer cannot be read: {error}") from error
-        low, high = scale
-        return (score - low) / (high - low), reason
-
 
 def open_provider(model: Model, max_tokens: int = 512) -> ModelProvider:
     """A TruLens provider over `model`; answers have at most `max_tokens` tokens.
 
-    Its functions raise EvidenceError where the model does not answer or answers something else than
-    a score, and BudgetError when the model's budget is spent.
+    Its functions raise EvidenceError where an answer is none or no score, and BudgetError when the
+    model's budget is spent.
     """
     return ModelProvider(model, max_tokens)
 
@@ -227,9 +196,7 @@ def read_feedback(text: str, low: int, high: int) -> tuple[int, str]:
 
 
 def _template(answer: str) -> tuple[str, str, str] | None:
-    """Criteria, evidence and score of TruLens' template, if `answer` is that and nothing else; line
-    by line.
-    """
+    """Criteria, evidence and score of TruLens' template, if `answer` is nothing else."""
     lines = answer.strip().removeprefix("TEMPLATE:").lstrip().split("\n")
     begins = [line.lstrip() for line in lines]
     if not begins[0].startswith("Criteria:"):

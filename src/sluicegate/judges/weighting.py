@@ -1,6 +1,4 @@
-"""A score weighted by token probabilities, as in G-Eval (Liu et al. 2023, arXiv:2303.16634,
-equation 1).
-"""
+"""A score weighted by token probabilities, as in G-Eval (arXiv:2303.16634, equation 1)."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ _SCORE = re.compile(r'"score"\s*:\s*([0-9])')
 
 
 def weighted_token(alternatives: Mapping[str, float], low: int, high: int) -> float | None:
-    """The sum of p(s) * s over the scale, p renormalised over it; None when no score is among the
-    tokens.
+    """The sum of p(s) * s over the scale, p renormalised; None when no score is among the tokens.
 
     `alternatives` maps tokens to log probabilities; tokens that differ in white space alone are one
     score.
@@ -29,8 +26,7 @@ def weighted_token(alternatives: Mapping[str, float], low: int, high: int) -> fl
 
 
 def first_place(reply: Reply) -> Mapping[str, float]:
-    """The likely tokens at the first place that does not just hold white space; empty where there
-    is none.
+    """The likely tokens at the first place that is not just white space; empty without one.
 
     Many tokenizers begin an answer with a space of its own.
     """
@@ -45,9 +41,7 @@ def first_place(reply: Reply) -> Mapping[str, float]:
 
 
 def score_place(reply: Reply, low: int, high: int) -> Mapping[str, float]:
-    """The likely tokens at the first place where a score of the scale is among them; empty where
-    there is none.
-    """
+    """The likely tokens at the first place that has a score of the scale; empty without one."""
     for tokens in reply.alternatives:
         if _mean(tokens, "", "", low, high) is not None:
             return tokens
@@ -74,11 +68,9 @@ def _digits(low: int, high: int) -> frozenset[str]:
 
 
 def weighted_score(reply: Reply, low: int, high: int) -> float | None:
-    """The same at the place of the reply where its JSON says `"score": <digit>`; None when that
-    place is not found.
+    """The same where the reply's JSON says `"score": <digit>`; None when that is not found.
 
-    The tokens of the reply are matched from its end, where the score is: text before it, which may
-    be thousands of tokens of a thought, does not matter.
+    The tokens are matched from the end, where the score is: the thoughts before it do not matter.
     """
     text = reply.text.rstrip()
     found = list(_SCORE.finditer(text))

@@ -16,6 +16,8 @@ from sluicegate.metrics import METRICS, Metric, find_metric
 FACTS = ("contamination_checked", "drift_checked", "golden_represents_traffic")
 FIRST_TOKEN = ("first_token_p50", "first_token_p95")
 COST = "cost_per_1000"
+LEAST, MOST = ">= ", "<= "
+"""How `gates.RULES` shows on which side of its threshold a score has to be."""
 FILE = "registry/gates.yaml"
 
 
@@ -99,8 +101,8 @@ def _out_of_range(rule: Rule, metrics: dict[str, Metric], judged: Collection[str
     low, high = rule.range or known or ((0.0, 1.0) if rule.metric in judged else (None, None))
     if rule.threshold is None or low is None or high is None:
         return
-    if (rule.kind == "at_least" and rule.threshold > high) or (
-        rule.kind == "at_most" and rule.threshold < low
+    if (_asks(rule, LEAST) and rule.threshold > high) or (
+        _asks(rule, MOST) and rule.threshold < low
     ):
         yield (
             f"threshold: {rule.threshold:g} can never be met: {rule.metric} goes from {low:g} to "
@@ -108,11 +110,16 @@ def _out_of_range(rule: Rule, metrics: dict[str, Metric], judged: Collection[str
         )
 
 
+def _asks(rule: Rule, sign: str) -> bool:
+    """Whether the metric's score has to be on that side of `threshold`."""
+    return rule.kind in RULES and RULES[rule.kind].asks == sign and rule.threshold is not None
+
+
 def _contradictions(policy: Policy) -> Iterator[str]:
     """Two rules that block, of which one forbids what the other asks for."""
     blocking = [rule for rule in policy.rules if rule.severity == "block"]
-    for lower in (rule for rule in blocking if rule.kind == "at_least"):
-        for upper in (rule for rule in blocking if rule.kind == "at_most"):
+    for lower in (rule for rule in blocking if _asks(rule, LEAST)):
+        for upper in (rule for rule in blocking if _asks(rule, MOST)):
             if lower.metric != upper.metric or lower.threshold is None or upper.threshold is None:
                 continue
             if lower.threshold > upper.threshold:

@@ -133,6 +133,8 @@ class Registered:
         champion: digest of the release that it is compared with.
         champion_version: the number of that one; None where it does not serve.
         unchanged: the candidate is that very release.
+        first: nothing serves, and the candidate is release zero itself: it is judged by the rules
+            that need no champion before it may serve.
     """
 
     release: str
@@ -140,6 +142,7 @@ class Registered:
     champion: str
     champion_version: int | None
     unchanged: bool
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

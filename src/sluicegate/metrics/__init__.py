@@ -89,8 +89,7 @@ def directions(names: Sequence[str]) -> dict[str, str]:
 
 
 def metrics_digest(names: Sequence[str]) -> str:
-    """SHA-256 of what the scores depend on: declarations, bytes of the source files, versions of
-    packages.
+    """SHA-256 of what the scores depend on: declarations, source files, versions of packages.
 
     The order of `names` does not matter. Evidence under two different digests must not be compared.
 

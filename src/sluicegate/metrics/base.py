@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from functools import wraps
+from typing import Any, Literal, Protocol, TypeVar
 
 from sluicegate.errors import MissingExtraError
 
+Item = TypeVar("Item")
 TEXT = "The refund of 20 euro reached Ana on Monday."
 
 
@@ -46,24 +48,19 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: as in params.yaml.
-        direction: which way is better.
-        unit: for people.
         range: its finite bounds.
-        score: scores one answer.
         needs_reference: whether a row without a reference is an error.
         package: distributions, with a space between, whose versions change the scores.
-        many: scores a whole set at once, where that is faster (embeddings) or where the set itself
-            counts (the weights of words in a corpus); `score` is then what it gives for a set of
-            one.
+        many: scores a whole set, where that is faster (embeddings) or the set itself counts;
+            `score` is then what it gives for a set of one.
         whole: the score of the whole set, where papers report one that is not the mean of the rows;
             the evidence has it as the operation `corpus_<name>`.
         describes: how a text is, rather than how good it is (its length): `direction` then only
             says which end a blank output gets.
         depends_on_set: whether the score of a row depends on the other rows.
         identity: what else the scores depend on, such as the digest of an encoder.
-        asks_model: whether a model is asked for its opinion. Such scores decide nothing in the
-            gate, since nobody has held that judge against people. None: params.yaml has to say so.
+        asks_model: whether a model is asked for its opinion; such scores decide nothing in the
+            gate. None: params.yaml has to say so.
         best: source, output and reference that score the good end of the range, for the contract
             test.
         instead: metrics that see more, for the reason of a row without a score.
@@ -97,6 +94,28 @@ class Metric:
     def worst(self) -> float:
         """The score of a blank output: the bad end of the range."""
         return self.range[0] if self.direction == "higher" else self.range[1]
+
+
+def alone(many: ScoreMany) -> Score:
+    """The score of one answer: what `many` gives for a set of one."""
+
+    @wraps(many)
+    def score(source: str, output: str, references: Sequence[str], /) -> float | None:
+        return many([source], [output], [references])[0]
+
+    return score
+
+
+def batches(items: Sequence[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
+    """`items`, which rise in size, in lists that hold at most `most` when padded."""
+    batch: list[Item] = []
+    for item in items:
+        if batch and (len(batch) + 1) * size(item) > most:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
 
 
 def optional(module: str, package: str, extra: str = "metrics") -> Any:

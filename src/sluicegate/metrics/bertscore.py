@@ -1,5 +1,4 @@
-"""BERTScore F1, equal to the package `bert-score` on the same encoder and layer, without IDF
-weights and rescaling.
+"""BERTScore F1, equal to the package `bert-score` without IDF weights and rescaling.
 
 Source: T. Zhang et al., "BERTScore: evaluating text generation with BERT", ICLR 2020. Each token is
 matched with the most similar one of the other text; the encoder's own marks may be matched but do
@@ -15,37 +14,26 @@ import numpy as np
 from sluicegate.metrics.encoder import Encoder, Tokens, open_encoder
 
 
-def bertscore(
-    source: str, output: str, references: Sequence[str], encoder: str = ""
-) -> float | None:
-    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder.
-
-    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are
-    cut at the encoder's longest input (512 tokens for the packaged one). 0 when the output or every
-    reference is blank; None when the encoder knows no word of the output or of any reference.
-
-    Raises:
-        MissingExtraError: the packaged encoder is not installed.
-        ModelError: the encoder cannot be loaded.
-
-    Example:
-        >>> bertscore("", "the parcel is late", ["the parcel is late", "it came"])
-        1.0
-    """
-    return bertscore_many([source], [output], [references], encoder)[0]
-
-
 def bertscore_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`bertscore` of a whole set, each distinct text encoded once; no row gives an empty list.
+    """BERTScore F1 in [0, 1], higher is better; the best reference counts. `encoder` is a folder.
+
+    Unrelated texts still score about 0.3 to 0.5: compare with another score, not with 0. Texts are
+    cut at the encoder's longest input (512 tokens for the packaged one). 0 when the output or every
+    reference is blank; None when the encoder knows no word of the output or of any reference. Each
+    distinct text is encoded once.
+
+    Raises:
+        MissingExtraError: the packaged encoder is not installed.
+        ModelError: the encoder cannot be loaded.
 
     Example:
-        >>> bertscore_many([], [], [])
-        []
+        >>> bertscore_many([""], ["the parcel is late"], [["the parcel is late", "it came"]])
+        [1.0]
     """
     pairs = [
         (output, reference)
@@ -62,17 +50,14 @@ def bertscore_many(
 
 
 def default_layer(encoder: Encoder) -> int:
-    """Five sixths of the encoder's depth: 5 of 6, 10 of 12, 40 of 48, where bert-score's own table
-    has many encoders.
-    """
+    """Five sixths of the encoder's depth (5 of 6, 10 of 12), as in bert-score's table."""
     return max(1, round(encoder.layers * 5 / 6))
 
 
 def precision_recall_f1(
     pairs: Sequence[tuple[str, str]], encoder: str = "", layer: int = 0
 ) -> list[tuple[float, float, float]]:
-    """BERTScore precision, recall and F1 of each (output, reference), after `layer` (0:
-    `default_layer`).
+    """BERTScore precision, recall and F1 of each (output, reference); layer 0: `default_layer`.
 
     (0, 0, 0) where either is blank.
 

@@ -1,5 +1,4 @@
-"""BLEU-4 of one answer and of a whole set by `sacrebleu` (tokeniser 13a, exponential smoothing),
-over 100.
+"""BLEU-4 of an answer and of a set by `sacrebleu` (tokeniser 13a, exponential smoothing), over 100.
 
 Source: K. Papineni et al., "BLEU: a method for automatic evaluation of machine translation", ACL
 2002; M. Post, "A call for clarity in reporting BLEU scores", WMT 2018.
@@ -51,8 +50,7 @@ def corpus_bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def reference_columns(
     outputs: Sequence[str], references: Sequence[Sequence[str]], name: str
 ) -> list[list[str | None]]:
-    """References as sacrebleu takes them: the first of every row, the second of every row, and so
-    on.
+    """References as sacrebleu takes them: the first of every row, the second of every row, ...
 
     Raises:
         EvidenceError: the set is empty, or outputs and references differ in number.

@@ -30,8 +30,7 @@ def chrf(source: str, output: str, references: Sequence[str]) -> float:
 
 
 def corpus_chrf(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """chrF2 of a whole set in [0, 1], higher is better: counts against each row's best reference,
-    added up.
+    """chrF2 of a set in [0, 1], higher is better: counts against each best reference, added up.
 
     Blank references are left out, and so is a row without any other.
 

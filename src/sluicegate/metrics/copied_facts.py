@@ -1,5 +1,5 @@
-"""Faithfulness that needs no judge: do the numbers and names of the answer occur in what the model
-was given?
+"""Faithfulness that needs no judge: do the numbers, names and links of the answer occur in what the
+model was given?
 
 A small model that has learned the frame of a good summary still invents order numbers and cities;
 ROUGE hardly notices. These scores do. They see neither a number that is copied but said of the
@@ -13,6 +13,15 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+_ENDINGS = (
+    "com|net|org|info|biz|io|co|ai|app|dev|shop|store|site|online|xyz|top|click|link|live|me|"
+    "ru|cn|de|fr|nl|uk|us|eu|example"
+)
+_LINK = re.compile(
+    r"(?i)(?:https?://|www\.)[^\s<>\"'()\[\]]+"
+    rf"|(?<![@\w.-])(?:[a-z0-9-]{{1,63}}\.){{1,8}}(?:{_ENDINGS})(?![\w-])(?:/[^\s<>\"'()]*)?"
+)
+_SCHEME = re.compile(r"^(?:https?://)?(?:www\.)?")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _OPENING = re.compile(r"(?:^|[.!?:;\n\"\u201c\u201d(\[*\u2022>-])\s*$")
@@ -75,6 +84,27 @@ def copied_facts(source: str, output: str, references: Sequence[str] = ()) -> fl
     """
     known = _numbers(source) | _spelled(source) | _words(source)
     return _share(_numbers(output) | _names(output), known, output)
+
+
+def copied_links(source: str, output: str, references: Sequence[str] = ()) -> float:
+    """1 when every web address in `output` occurs in `source`, else 0; 1 when there are none.
+
+    Scheme, `www.`, case and a full stop or slash at the end do not count; an address without a
+    scheme is seen by a common ending of host names. 0 when the output is blank.
+
+    Example:
+        >>> copied_links("See shop.com/help", "It is on https://www.shop.com/help.")
+        1.0
+        >>> copied_links("See shop.com/help", "Log in at shop-help.com.")
+        0.0
+    """
+    return float(bool(output.strip()) and _links(output) <= _links(source))
+
+
+@lru_cache(maxsize=8192)
+def _links(text: str) -> frozenset[str]:
+    found = _LINK.findall(text)
+    return frozenset(_SCHEME.sub("", link.lower()).rstrip("/.,;:!?") for link in found)
 
 
 def _share(facts: frozenset[str], known: frozenset[str], output: str) -> float:

@@ -1,6 +1,4 @@
-"""Cosine of the vectors of output and reference under a sentence encoder, equal to
-`sentence-transformers`.
-"""
+"""Cosine of output and reference under a sentence encoder, as by `sentence-transformers`."""
 
 from __future__ import annotations
 
@@ -11,38 +9,27 @@ import numpy as np
 from sluicegate.metrics.encoder import open_encoder
 
 
-def embedding_cosine(
-    source: str, output: str, references: Sequence[str], encoder: str = ""
-) -> float | None:
-    """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder.
-
-    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when
-    the output or every reference is blank; None when the encoder knows no word of the output or of
-    any reference. Source: N. Reimers and I. Gurevych, "Sentence-BERT", EMNLP 2019.
-
-    Raises:
-        MissingExtraError: the packaged encoder is not installed.
-        ModelError: the encoder cannot be loaded.
-
-    Example:
-        >>> round(embedding_cosine("", "the parcel is late", ["the delivery has not arrived yet"]), 2)
-        0.52
-    """
-    return embedding_cosine_many([source], [output], [references], encoder)[0]
-
-
 def embedding_cosine_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`embedding_cosine` of a whole set, each distinct text encoded once; no row gives an empty
-    list.
+    """Cosine in [-1, 1], higher is better; the best reference counts. `encoder` is a folder.
+
+    Only the first tokens count, as many as the encoder takes (256 for the packaged one). -1 when
+    the output or every reference is blank; None when the encoder knows no word of the output or of
+    any reference. Each distinct text is encoded once. Source: N. Reimers and I. Gurevych,
+    "Sentence-BERT", EMNLP 2019.
+
+    Raises:
+        MissingExtraError: the packaged encoder is not installed.
+        ModelError: the encoder cannot be loaded.
 
     Example:
-        >>> embedding_cosine_many([], [], [])
-        []
+        >>> texts = [""], ["the parcel is late"], [["the delivery has not arrived yet"]]
+        >>> round(embedding_cosine_many(*texts)[0], 2)
+        0.52
     """
     rows = [
         [reference for reference in row if reference.strip() and output.strip()]

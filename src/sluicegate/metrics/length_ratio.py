@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 
 def length_ratio(source: str, output: str, references: Sequence[str]) -> float:
-    """Shorter over longer length in words, output against the reference nearest in length: [0, 1],
-    higher is better.
+    """Shorter over longer length in words, by the nearest reference: [0, 1], higher is better.
 
     1 means as long as a reference; 0.5 means half as long *or* twice as long, so rambling and
     clipping both cost. 0 when the output or every reference is empty.

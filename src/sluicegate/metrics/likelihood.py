@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.errors import ModelError
+from sluicegate.metrics.base import batches
 
 BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class CausalLikelihood:
-    """A model held in memory; `context` is the longest input in tokens, `start` the id before the
-    first token.
-    """
+    """A model in memory; `context`: longest input in tokens; `start`: the id before the first."""
 
     tokenizer: Any
     model: Any
@@ -35,7 +34,7 @@ class CausalLikelihood:
             (place, *window) for place, text in enumerate(texts) for window in self._windows(text)
         ]
         windows.sort(key=lambda window: len(window[1]))
-        for batch in _batches(windows):
+        for batch in batches(windows, lambda window: len(window[1]), BATCH_TOKENS):
             for (place, _, _), value, count in zip(
                 batch, *self._run([(ids, new) for _, ids, new in batch]), strict=True
             ):
@@ -75,19 +74,6 @@ class CausalLikelihood:
         return values, [new for _, new in batch]
 
 
-def _batches(
-    windows: Sequence[tuple[int, list[int], int]],
-) -> Iterator[list[tuple[int, list[int], int]]]:
-    batch: list[tuple[int, list[int], int]] = []
-    for window in windows:
-        if batch and (len(batch) + 1) * len(window[1]) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
-
-
 @lru_cache(maxsize=2)
 def open_likelihood(path: str) -> CausalLikelihood:
     """Load the causal language model in the folder `path`, in float32, from safetensors.
@@ -98,7 +84,7 @@ def open_likelihood(path: str) -> CausalLikelihood:
     Example:
         >>> open_likelihood("no/such/folder")
         Traceback (most recent call last):
-        sluicegate.errors.ModelError: no/such/folder holds no language model.
+        sluicegate.errors.ModelError: no/such/folder contains no language model.
     """
     folder = Path(path)
     if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):

@@ -1,5 +1,4 @@
-"""METEOR with exact and stemmed matches, equal to nltk's `meteor_score` given a WordNet without
-synonyms.
+"""METEOR with exact and stemmed matches, as nltk's `meteor_score` with a WordNet of no synonyms.
 
 Source: A. Lavie and A. Agarwal, "METEOR: an automatic metric for MT evaluation with high levels of
 correlation with human judgments", WMT 2007 (alpha 0.9, beta 3, gamma 0.5). Synonyms are left out:
@@ -23,8 +22,7 @@ ALPHA, BETA, GAMMA = 0.9, 3.0, 0.5
 
 
 def meteor(source: str, output: str, references: Sequence[str]) -> float:
-    """METEOR in [0, 1], higher is better; the best reference counts. Words and runs of punctuation
-    are the tokens.
+    """METEOR of words and runs of punctuation in [0, 1], higher is better; best reference.
 
     The order counts: an output that equals its reference and has n tokens scores 1 - 0.5 / n^3. 0
     when the output or every reference is blank, or when nothing agrees.
@@ -52,9 +50,7 @@ def _score(output: tuple[str, ...], reference: tuple[str, ...]) -> float:
 
 
 def _align(output: tuple[str, ...], reference: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Pairs of places: equal words first, then equal stems; the last word takes the last free
-    place.
-    """
+    """Pairs of places: equal words, then equal stems; the last word takes the last free place."""
     mine, theirs = dict(enumerate(output)), dict(enumerate(reference))
     exact = _match(mine, theirs)
     for matched, words in (

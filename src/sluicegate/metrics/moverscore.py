@@ -1,13 +1,11 @@
-"""MoverScore: how far the words of the output have to travel to become those of the reference;
-exact transport by POT.
+"""MoverScore: how far the words of the output travel to become those of the reference.
 
 Source: W. Zhao et al., "MoverScore: text generation evaluating with contextualized embeddings and
 earth mover distance", EMNLP 2019, and M. Kusner et al., "From word embeddings to document
-distances", ICML 2015; as in the authors' package `moverscore` 1.0.3 (last layer of the encoder,
-word pieces after the first and ASCII punctuation left out, weights by rarity in the set). Three
-defects of it are corrected: an output of which nothing is left scores worst where the package gives
-1, and a reference of which nothing is left gives no score; a text of which every word occurs in
-every text is weighted evenly where the package gives 1; the encoder's own marks never count.
+distances", ICML 2015; as in the authors' package `moverscore` 1.0.3 (last layer, word pieces after
+the first and ASCII punctuation left out, weights by rarity in the set), but: an output of which
+nothing is left scores worst, such a reference gives no score; a text of words that are in every
+text is weighted evenly; the encoder's own marks never count. Transport by POT.
 """
 
 from __future__ import annotations
@@ -30,48 +28,26 @@ _PUNCTUATION = frozenset(string.punctuation)
 Rarity = Callable[[int], float]
 
 
-def moverscore(source: str, output: str, references: Sequence[str]) -> float | None:
-    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; the best reference
-    counts.
-
-    Alone every word weighs the same; in a set (`moverscore_many`) the rare ones weigh more, so the
-    score of a row depends on the set. -1 when the output is blank or nothing is left of it but
-    punctuation; None when nothing is left of any reference, or when the encoder knows no word of
-    the output or of any reference.
-
-    Raises:
-        MissingExtraError: POT or the packaged encoder is not installed.
-
-    Example:
-        >>> round(moverscore("", "the parcel is late", ["the parcel is late"]), 6)
-        1.0
-    """
-    return moverscore_many([source], [output], [references])[0]
-
-
-def moverscore_sentence(source: str, output: str, references: Sequence[str]) -> float | None:
-    """The sentence case: 1 minus the distance of the two texts' weighted mean vectors, as
-    `moverscore` otherwise.
-
-    Example:
-        >>> round(moverscore_sentence("", "the parcel is late", ["the parcel is late"]), 6)
-        1.0
-    """
-    return moverscore_sentence_many([source], [output], [references])[0]
-
-
 def moverscore_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`moverscore` of a whole set, words weighted by their rarity among all outputs and among all
-    references.
+    """1 minus the Word Mover's Distance of unigrams: [-1, 1], higher is better; best reference.
+
+    Words are weighted by their rarity among all outputs and among all references, so the score of a
+    row depends on the set; alone every word weighs the same. -1 when the output is blank or nothing
+    is left of it but punctuation; None when nothing is left of any reference, or when the encoder
+    knows no word of the output or of any reference.
+
+    Raises:
+        MissingExtraError: POT or the packaged encoder is not installed.
 
     Example:
-        >>> moverscore_many([], [], [])
-        []
+        >>> texts = [""], ["the parcel is late"], [["the parcel is late"]]
+        >>> round(moverscore_many(*texts)[0], 6)
+        1.0
     """
     return ngram_scores(outputs, references, 1, encoder)
 
@@ -82,20 +58,14 @@ def moverscore_sentence_many(
     references: Sequence[Sequence[str]],
     encoder: str = "",
 ) -> list[float | None]:
-    """`moverscore_sentence` of a whole set, words weighted by their rarity.
-
-    Example:
-        >>> moverscore_sentence_many([], [], [])
-        []
-    """
+    """As `moverscore_many`, but 1 minus the distance of the two texts' weighted mean vectors."""
     return ngram_scores(outputs, references, WHOLE, encoder)
 
 
 def ngram_scores(
     outputs: Sequence[str], references: Sequence[Sequence[str]], size: int, encoder: str = ""
 ) -> list[float | None]:
-    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: one for the text), for
-    each row.
+    """1 minus the Word Mover's Distance of n-grams of `size` words (`WHOLE`: the text), by row.
 
     Raises:
         MissingExtraError: POT or the packaged encoder is not installed.

@@ -1,6 +1,4 @@
-"""pass@k: how likely one of k programs passes, estimated from n that were tried. Running them is
-not done here.
-"""
+"""pass@k: how likely one of k programs passes, estimated from n; nothing is run here."""
 
 from __future__ import annotations
 
@@ -11,8 +9,7 @@ from sluicegate.errors import EvidenceError
 
 
 def pass_at_k(tried: int, passed: int, k: int) -> float:
-    """Unbiased estimate of the chance that at least one of `k` draws passes: [0, 1], higher is
-    better.
+    """Unbiased estimate of the chance that one of `k` draws passes: [0, 1], higher is better.
 
     1 - C(tried - passed, k) / C(tried, k), as a product that cannot overflow. Source: M. Chen et
     al., "Evaluating large language models trained on code", 2021, equation 1 and figure 3.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sluicegate.errors import EvidenceError
 from sluicegate.hashing import digest_file, digest_value
-from sluicegate.metrics.base import Metric
+from sluicegate.metrics.base import Metric, alone
 from sluicegate.metrics.pass_at_k_runner import (
     Limits,
     Outcome,
@@ -107,8 +107,7 @@ def _one_function(code: str, defines: re.Pattern[str]) -> str:
 def run_many(
     problems: Sequence[Problem], answers: Sequence[Sequence[str]], limits: Limits | None = None
 ) -> list[tuple[Outcome, ...]]:
-    """Run every answer to every problem, as many at a time as there are processors: outcomes in the
-    order given.
+    """Run every answer to every problem, on all processors: outcomes in the order given.
 
     `[(len(row), sum(one.passed for one in row)) for row in found]` is what `mean_pass_at_k` takes.
 
@@ -130,23 +129,17 @@ def run_many(
         return [tuple(next(done) for _ in row) for row in answers]
 
 
-def passes_tests(source: str, output: str, references: Sequence[str]) -> float:
-    """1.0 if the program in `output` passes the tests in the first reference, else 0.0; a blank
-    output fails.
-
-    Raises:
-        EnvironmentFailure: programs cannot be confined on this machine; it was not run.
-        EvidenceError: the reference holds no tests, or broken ones.
-    """
-    return passes_tests_many([source], [output], [references])[0]
-
-
 def passes_tests_many(
     sources: Sequence[str],
     outputs: Sequence[str],
     references: Sequence[Sequence[str]],
 ) -> list[float]:
-    """`passes_tests` for a whole set, on all processors."""
+    """1.0 where the program in an output passes its first reference's tests, else (or blank) 0.0.
+
+    Raises:
+        EnvironmentFailure: programs cannot be confined on this machine; none was run.
+        EvidenceError: a reference holds no tests, or broken ones.
+    """
     problems = [read_problem(row[0] if row else "") for row in references]
     answers = [[output] if output.strip() else [] for output in outputs]
     return [float(any(one.passed for one in row)) for row in run_many(problems, answers)]
@@ -162,6 +155,6 @@ def _identity() -> str:
 _TESTS = {"prompt": "", "entry_point": "f", "test": "assert f(1) == 2"}
 
 PASS_AT_1 = Metric(
-    "pass_at_1", "higher", "0 or 1", (0.0, 1.0), passes_tests, many=passes_tests_many,
+    "pass_at_1", "higher", "0 or 1", (0.0, 1.0), alone(passes_tests_many), many=passes_tests_many,
     identity=_identity, best=("", "def f(n):\n    return 2 * n", json.dumps(_TESTS)),
 )  # fmt: skip

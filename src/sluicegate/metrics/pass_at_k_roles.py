@@ -1,9 +1,8 @@
 """The two roles inside the sandbox of `pass_at_k_runner`, one process each; standard library only.
 
-The *program* process holds the candidate's code and nothing else: it answers calls. The *tests*
-process holds the tests and the only way to report; it runs no line of the candidate's. Between them
-go plain values over a socket, so that the candidate can return wrong values but cannot reach an
-assertion, an exit code that counts, or the verdict.
+The *program* process holds the candidate's code only: it answers calls. The *tests* process holds
+the tests and the only way to report. Between them go plain values over a socket: the candidate can
+return wrong values but reaches no assertion, exit code or verdict.
 
 This file is a script: nothing imports it, and it runs where the package is not in sight.
 """
@@ -36,8 +35,7 @@ _TAGS: dict[str, _Container] = {"list": list, "tuple": tuple, "set": set, "froze
 
 
 def encode(value: Any) -> Any:
-    """A plain value (None, numbers, texts, bytes and containers of these) as JSON that keeps its
-    type.
+    """A plain value (None, numbers, texts, bytes, containers) as JSON that keeps its type.
 
     Raises:
         TypeError: anything else, such as a function, a generator or an object.
@@ -165,9 +163,7 @@ def _error(error: BaseException) -> dict[str, str]:
 
 
 class Remote:
-    """The candidate's function as the tests see it: a call goes to the other process and a plain
-    value comes back.
-    """
+    """The candidate's function as the tests see it: calls go to the other process."""
 
     def __init__(self, line: socket.socket, name: str) -> None:
         self._line, self.__name__, self.calls = line, name, 0
@@ -213,9 +209,7 @@ def _talk(step: Callable[[], Any]) -> Any:
 
 
 def _raised(name: str, text: str) -> Exception:
-    """The exception that the candidate raised, where a test may expect it; never one that steers a
-    loop.
-    """
+    """The exception that the candidate raised, as a test may expect it; none that steers a loop."""
     kind = getattr(builtins, name, None)
     if (
         isinstance(kind, type)
@@ -230,9 +224,7 @@ def _raised(name: str, text: str) -> Exception:
 
 
 def judge(job: dict[str, Any], line: socket.socket) -> dict[str, str]:
-    """Run the tests against the program on the other side of `line`: the verdict, as a kind and a
-    reason.
-    """
+    """Run the tests against the program behind `line`: the verdict, as a kind and a reason."""
     remote = Remote(line, job["entry_point"])
     space: dict[str, Any] = {"__name__": "tests"}
     random.seed(0)
@@ -271,9 +263,7 @@ def limit(limits: dict[str, int]) -> None:
 
 
 def main() -> None:
-    """Read the job, bound this process, say "ready" on the status pipe, play the role, say the
-    verdict.
-    """
+    """Read the job, bound this process, say "ready", play the role, say the verdict."""
     with open("/job.json", "rb") as file:
         job = json.load(file)
     nowhere, line, status = int(sys.argv[1]), socket.socket(fileno=os.dup(0)), os.dup(1)

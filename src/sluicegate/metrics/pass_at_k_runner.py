@@ -1,9 +1,7 @@
-"""Programs that a model wrote, run against tests in two sandboxes; see `sandbox` and
-`pass_at_k_roles`.
+"""Programs that a model wrote, run against tests in two sandboxes; see `pass_at_k_roles`.
 
-Only the tests' process reports, and no line of the program runs there, so that exit codes, prints,
-patched builtins and exit handlers of a program change nothing. The price: arguments and results
-must be plain values. What is confined and what is not: docs/metrics.md.
+Only the tests' process reports, and no line of the program runs there. The price: arguments and
+results must be plain values. What is confined and what is not: docs/reference/metrics.md.
 """
 
 from __future__ import annotations
@@ -60,17 +58,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Whether a program passed all tests and, where not, why; `reason` holds words of the program:
-    show it, no more.
-    """
+    """Whether all tests passed or why not; `reason` holds words of the program: only show it."""
 
     passed: bool
     reason: str = ""
 
 
 def run_program(problem: Problem, programs: Sequence[str], limits: Limits | None = None) -> Outcome:
-    """Run the first of `programs` that is Python (readings of one answer) against the problem's
-    tests.
+    """Run the first of `programs` that is Python (readings of one answer) against the tests.
 
     Raises:
         EnvironmentFailure: this machine cannot confine a program, so that none was run; the hint

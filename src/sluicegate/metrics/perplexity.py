@@ -19,15 +19,12 @@ class Likelihood(Protocol):
     """A language model that can say how likely texts are."""
 
     def log_likelihoods(self, texts: Sequence[str], /) -> Sequence[tuple[float, int]]:
-        """For each text the sum of the natural logarithms of its tokens' probabilities, and the
-        number of tokens.
-        """
+        """For each text the sum of its tokens' log-probabilities (nats), and how many tokens."""
         ...
 
 
 def perplexities(model: Likelihood, texts: Sequence[str]) -> list[float]:
-    """exp of the mean negative log-likelihood of a token: [1, 1e9], lower is better; 1e9 for a
-    blank text.
+    """exp of the mean negative log-likelihood of a token: [1, 1e9], lower is better; blank 1e9.
 
     Values beyond are cut to 1e9. Texts may be outputs or references.
 
@@ -43,8 +40,7 @@ def perplexities(model: Likelihood, texts: Sequence[str]) -> list[float]:
 
 
 def bits_per_byte(model: Likelihood, texts: Sequence[str]) -> list[float]:
-    """Negative log-likelihood in bits over the length in UTF-8 bytes: [0, 1000], lower is better;
-    1000 when blank.
+    """Negative log-likelihood in bits per UTF-8 byte: [0, 1000], lower is better; 1000 when blank.
 
     Source: L. Gao et al., "The Pile", 2020, section 3.1.
 
@@ -60,8 +56,7 @@ def bits_per_byte(model: Likelihood, texts: Sequence[str]) -> list[float]:
 
 
 def corpus_perplexity(model: Likelihood, texts: Sequence[str]) -> float:
-    """Perplexity of a whole set, every token counted once: what language-model papers report. Lower
-    is better.
+    """Perplexity of a set, every token counted once, as papers report it. Lower is better.
 
     Raises:
         EvidenceError: no text has a token to predict.

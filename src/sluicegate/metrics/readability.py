@@ -1,5 +1,4 @@
-"""Flesch reading ease, equal to `textstat` (the fork whylabs-textstat 0.7.4, English, without its
-rounding).
+"""Flesch reading ease, equal to `textstat` (whylabs-textstat 0.7.4, English) unrounded.
 
 Source: R. Flesch, "A new readability yardstick", J. Applied Psychology 32 (1948). Syllables come
 from the dictionary and the rule of `syllapy`; each word is counted once.
@@ -18,8 +17,7 @@ _PUNCTUATION = re.compile(r"[^\w\s]")
 
 
 def readability(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Flesch reading ease cut to [0, 100], higher is easier: 60 to 70 is plain English, under 30
-    hard. English only.
+    """Flesch reading ease in [0, 100], higher is easier: 60 to 70 plain English, under 30 hard.
 
     0 when the output is blank. For texts of a few words it says little.
 
@@ -34,8 +32,7 @@ def readability(source: str, output: str, references: Sequence[str] = ()) -> flo
 
 
 def flesch_reading_ease(text: str) -> float:
-    """206.835 - 1.015 * words per sentence - 84.6 * syllables per word, with no bound below;
-    206.835 for no word.
+    """206.835 - 1.015 * words per sentence - 84.6 * syllables per word, unbounded below.
 
     A sentence of one or two words is not counted as one, as in textstat.
 

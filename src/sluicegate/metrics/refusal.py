@@ -23,8 +23,7 @@ _REFUSAL = re.compile(
 
 
 def refusal(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """1 when the output declines in the first person ("I'm sorry, but I can't help"), else 0; lower
-    is better.
+    """1 when the output declines in the first person, else 0; lower is better.
 
     Phrases of English only; a refusal in other words is not seen. An account of somebody else's
     refusal ("the agent cannot help") is none. 1 (the worst) when the output is blank.

@@ -8,8 +8,7 @@ SIZE = 4
 
 
 def repetition(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Share of 4-grams of words, in lower case, that repeat an earlier one: [0, 1], lower is
-    better.
+    """Share of lower-case 4-grams of words that repeat an earlier one: [0, 1], lower is better.
 
     0 when there are fewer than four words; 1 (the worst) when the output is blank. Source:
     seq-rep-4 of S. Welleck et al., "Neural text generation with unlikelihood training", ICLR 2020.

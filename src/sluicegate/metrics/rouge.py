@@ -1,12 +1,10 @@
-"""ROUGE-1, -2, -L and -Lsum F1, equal to `rouge_score` 0.1.2 without stemming, and the same in
-every script.
+"""ROUGE-1, -2, -L and -Lsum F1, equal to `rouge_score` 0.1.2 unstemmed, in every script.
 
 Source: C.-Y. Lin, "ROUGE: a package for automatic evaluation of summaries", WAS 2004. Tokens are
-runs of a-z and 0-9 in the lower-cased text: other letters are not seen. The variants called
-`..._unicode` see every script: their tokens are runs of letters, marks and digits after NFKC and
-case folding, and single characters in scripts that put no spaces between words, so that ROUGE-2
-counts pairs of characters there. With several references the best F1 counts. The longest common
-subsequence is bit-parallel: H. Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
+runs of a-z and 0-9 in the lower-cased text. The variants called `..._unicode` see every script:
+runs of letters, marks and digits after NFKC and case folding, and single characters in scripts
+without spaces. With several references the best F1 counts. The longest common subsequence is
+bit-parallel: H. Hyyrö, "Bit-parallel LCS-length computation revisited", AWOCA 2004.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """The only door to bubblewrap (`bwrap`): a Python script that runs where it can harm nothing.
 
-The script sees Python's library, the system's libraries and an empty folder in memory, no network,
-no process, no variable and no device of this machine; it has no capability and can gain none. Its
-resource limits it sets itself before it runs anything foreign (`pass_at_k_roles.limit`). Where
-bwrap is absent or cannot start, nothing is run.
+The script sees Python's and the system's libraries and an empty folder in memory; no network,
+process, variable or device; it has no capability and can gain none. It sets its resource limits
+before it runs anything foreign (`pass_at_k_roles.limit`). Where bwrap is absent or cannot start,
+nothing is run.
 
-Where this process is root, the script must be another user, since the kernel exempts root from the
-limit on processes. That user may not be able to reach Python's own folder (`/root/...`). So there
-are two sandboxes then: the outer one shows what is needed at the same paths, becomes the stranger
-and starts the inner one.
+Where this process is root, the script must be another user (the kernel exempts root from the limit
+on processes), who may not reach Python's own folder. So there are two sandboxes then: the outer one
+shows what is needed, becomes that user and starts the inner one.
 """
 
 from __future__ import annotations

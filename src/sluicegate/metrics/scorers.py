@@ -1,15 +1,12 @@
-"""A TruLens `Metric` or an MLflow `Scorer` of a project's own, as a metric. Neither package is
-imported here.
+"""A project's own TruLens `Metric` or MLflow `Scorer` as a metric; neither is imported here.
 
-Such an object is known by the class that it descends from. It is called once for every row, row
-after row (neither promises to bear more), and what it returns becomes a number strictly: a truth
-value or yes and no (1 and 0), a finite number in the range, or an object, a pair or a list of one
-that holds such a value. An error, "unknown", nothing at all or several values are an EvidenceError
-that names the row: there is no partial result.
+Such an object is known by the class that it descends from. It is called row after row, and what it
+returns becomes a number strictly: a truth value or yes and no (1 and 0), a finite number in the
+range, or an object, a pair or a list of one that holds such a value. Anything else is an
+EvidenceError that names the row: there is no partial result.
 
-Most of them ask a model, and a scorer that does is a judge that nobody has held against people.
-Which ones do is declared in params.yaml (`evaluate.own_metrics`); one that is not declared is not
-run.
+Most ask a model, as judges that nobody has held against people. Which do is declared in params.yaml
+(`evaluate.own_metrics`); one that is not declared is not run.
 """
 
 from __future__ import annotations
@@ -26,24 +23,12 @@ from sluicegate.metrics.base import Metric
 
 SOURCE = ["source", "input", "inputs", "prompt", "question", "query"]
 OUTPUT = [
-    "output",
-    "outputs",
-    "response",
-    "answer",
-    "statement",
-    "text",
-    "prediction",
-    "completion",
-]
+    "output", "outputs", "response", "answer", "statement", "text", "prediction", "completion",
+]  # fmt: skip
 REFERENCE = [
-    "reference",
-    "references",
-    "expected",
-    "expected_response",
-    "expected_output",
-    "ground_truth",
+    "reference", "references", "expected", "expected_response", "expected_output", "ground_truth",
     "target",
-]
+]  # fmt: skip
 _PARTS = {name: part for part, names in enumerate((SOURCE, OUTPUT, REFERENCE)) for name in names}
 _SPAN_PARTS = {"ai.observability.record_root.input": 0, "ai.observability.record_root.output": 1}
 _WORDS = {"yes": 1.0, "no": 0.0}
@@ -72,12 +57,9 @@ def scorer_metric(
     direction: Literal["higher", "lower"] | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Metric:
-    """`found` as the metric `name`, which is `module:attribute` and says where the digest finds its
-    source.
+    """`found` as the metric `name`: `module:attribute`, where the digest finds its source.
 
     Args:
-        found: a TruLens `Metric` or `Feedback`, or an MLflow `Scorer`.
-        name: as in params.yaml.
         direction: higher unless told or, for TruLens, unless it says so itself.
         bounds: its smallest and largest value.
 

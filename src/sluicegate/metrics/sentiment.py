@@ -12,8 +12,7 @@ LONGEST = 10_000  # words; VADER's time grows with their square
 
 
 def sentiment(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Compound score of `vaderSentiment` in [-1, 1]: -1 most negative, 0 neutral, 1 most positive.
-    English only.
+    """Compound score of `vaderSentiment`: -1 most negative to 1 most positive. English only.
 
     It describes: a summary of a complaint is rightly negative. -1 (the worst) when the output is
     blank; words after the first 10,000 do not count. Source: C. Hutto and E. Gilbert, "VADER: a

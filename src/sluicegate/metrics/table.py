@@ -1,6 +1,4 @@
-"""The table of metrics. To add one, write a file and a row here; nothing else knows a metric's
-name.
-"""
+"""The table of metrics: write a file and a row here; nothing else knows a metric's name."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from functools import partial
 from sluicegate.metrics.base import Metric, Score
 from sluicegate.metrics.bleu import bleu, corpus_bleu
 from sluicegate.metrics.chrf import chrf, corpus_chrf
-from sluicegate.metrics.copied_facts import copied_facts, copied_names, copied_numbers
+from sluicegate.metrics.copied_facts import copied_facts, copied_links, copied_names, copied_numbers
 from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
 from sluicegate.metrics.meteor import meteor
@@ -79,6 +77,7 @@ def _rows() -> tuple[Metric, ...]:
         Metric("length_ratio", "higher", "shorter / longer, in words", _SHARE, length_ratio),
         _alone("copied_facts", "higher", "share of numbers and names", score=copied_facts),
         _alone("copied_numbers", "higher", "share of numbers", score=copied_numbers),
+        _alone("copied_links", "higher", "0 or 1", score=copied_links),
         _alone("copied_names", "higher", "share of names", score=copied_names),
         _alone("repetition", "lower", "share of 4-grams", score=repetition),
         _alone("refusal", "lower", "0 or 1", score=refusal),

@@ -1,6 +1,4 @@
-"""How long an answer is. These describe: longer is not better; a gate asks for a floor or a ceiling
-of them.
-"""
+"""How long an answer is. These describe: longer is not better; a gate asks for a bound."""
 
 from __future__ import annotations
 
@@ -12,8 +10,7 @@ _ENDING = re.compile(r"[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)|[\u3002\uff01\u
 
 
 def length_words(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Words between white space; 0 when the output is blank, at most 10 million. It describes, no
-    end is better.
+    """Words between white space; 0 when the output is blank, at most 10 million. It describes.
 
     Example:
         >>> length_words("", "Ana asks: where is it?")
@@ -23,8 +20,7 @@ def length_words(source: str, output: str, references: Sequence[str] = ()) -> fl
 
 
 def length_characters(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Unicode code points, white space included; 0 when the output is blank, at most 10 million. It
-    describes.
+    """Unicode code points, white space included; 0 when blank, at most 10 million. It describes.
 
     Example:
         >>> length_characters("", "two words")
@@ -34,8 +30,7 @@ def length_characters(source: str, output: str, references: Sequence[str] = ()) 
 
 
 def length_sentences(source: str, output: str, references: Sequence[str] = ()) -> float:
-    """Stretches of text with a letter or digit that end at . ! ? and white space, at their CJK kin,
-    or at a line's end.
+    """Stretches with a letter or digit that end at . ! ? and white space, CJK kin, or a line's end.
 
     An abbreviation with a full stop ends a sentence too. 0 when the output is blank; a blank-free
     text without a letter counts as one. It describes.

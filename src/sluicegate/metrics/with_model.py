@@ -1,5 +1,4 @@
-"""Metrics that are named with the folder of a model: `bertscore:models/encoder`,
-`perplexity:models/base`.
+"""Metrics named with a model's folder: `bertscore:models/encoder`, `perplexity:models/base`.
 
 Relative folders begin where the command runs. The digest of such a metric covers every file of the
 model. `WITH_MODEL` is the table: a name before the colon to what makes the metric of a folder.
@@ -16,17 +15,12 @@ from typing import Any
 
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.metrics import likelihood
-from sluicegate.metrics.base import Metric, Score, ScoreMany
-from sluicegate.metrics.bertscore import bertscore, bertscore_many
-from sluicegate.metrics.embedding_cosine import embedding_cosine, embedding_cosine_many
+from sluicegate.metrics.base import Metric, ScoreMany, alone
+from sluicegate.metrics.bertscore import bertscore_many
+from sluicegate.metrics.embedding_cosine import embedding_cosine_many
 from sluicegate.metrics.encoder import encoder_digest
 from sluicegate.metrics.likelihood import open_likelihood
-from sluicegate.metrics.moverscore import (
-    moverscore,
-    moverscore_many,
-    moverscore_sentence,
-    moverscore_sentence_many,
-)
+from sluicegate.metrics.moverscore import moverscore_many, moverscore_sentence_many
 from sluicegate.metrics.perplexity import (
     HIGHEST_BITS,
     HIGHEST_PERPLEXITY,
@@ -42,14 +36,13 @@ def _encoded(
     name: str,
     unit: str,
     lowest: float,
-    score: Score,
     many: ScoreMany,
     package: str = "sentence-transformers",
     of_set: bool = False,
 ) -> Metric:
     return Metric(
-        name, "higher", unit, (lowest, 1.0), score, package=f"{_PACKAGES} {package}", many=many,
-        depends_on_set=of_set, identity=encoder_digest, instead="chrf, rouge1_unicode",
+        name, "higher", unit, (lowest, 1.0), alone(many), package=f"{_PACKAGES} {package}",
+        many=many, depends_on_set=of_set, identity=encoder_digest, instead="chrf, rouge1_unicode",
     )  # fmt: skip
 
 
@@ -57,12 +50,11 @@ _MOVER = "sentence-transformers POT"
 ENCODED: dict[str, Metric] = {
     one.name: one
     for one in (
-        _encoded("embedding_cosine", "cosine", -1.0, embedding_cosine, embedding_cosine_many),
-        _encoded("bertscore", "token F1", 0.0, bertscore, bertscore_many),
-        _encoded("moverscore", "1 - distance", -1.0, moverscore, moverscore_many, _MOVER, True),
+        _encoded("embedding_cosine", "cosine", -1.0, embedding_cosine_many),
+        _encoded("bertscore", "token F1", 0.0, bertscore_many),
+        _encoded("moverscore", "1 - distance", -1.0, moverscore_many, _MOVER, True),
         _encoded(
-            "moverscore_sentence", "1 - distance", -1.0, moverscore_sentence,
-            moverscore_sentence_many, _MOVER, True,
+            "moverscore_sentence", "1 - distance", -1.0, moverscore_sentence_many, _MOVER, True
         ),
     )
 }  # fmt: skip
@@ -75,43 +67,28 @@ def with_encoder(metric: Metric, folder: str) -> Metric:
         >>> with_encoder(ENCODED["bertscore"], "models/encoder").name
         'bertscore:models/encoder'
     """
-    many: Any = metric.many
-
-    @wraps(metric.score)
-    def score(source: str, output: str, references: Sequence[str]) -> float | None:
-        found: float | None = many([source], [output], [references], folder)[0]
-        return found
-
+    original: Any = metric.many
+    many: Any = wraps(original)(partial(original, encoder=folder))
     return replace(
         metric,
         name=f"{metric.name}:{folder}",
-        score=score,
-        many=wraps(many)(partial(many, encoder=folder)),
+        score=alone(many),
+        many=many,
         identity=partial(encoder_digest, folder),
     )
 
 
-def perplexity_metric(model: Likelihood) -> Metric:
-    """Perplexity of outputs under a model that is passed in; see `perplexity.perplexities`."""
-    return _perplexity("perplexity", lambda: model)
-
-
-def bits_per_byte_metric(model: Likelihood) -> Metric:
-    """Bits per byte of outputs under a model that is passed in; see `perplexity.bits_per_byte`."""
-    return _bits("bits_per_byte", lambda: model)
-
-
 def perplexity_of(folder: str) -> Metric:
     """Perplexity of outputs under the model in `folder`, which is opened when it first scores."""
-    made = _perplexity(f"perplexity:{folder}", partial(open_likelihood, folder))
-    identity = partial(_likelihood_digest, folder)
-    return replace(made, identity=identity, whole=partial(_perplexity_of_set, folder))
+    made = _likelihood_metric(
+        folder, "perplexity", "per token", (1.0, HIGHEST_PERPLEXITY), perplexities
+    )
+    return replace(made, whole=partial(_perplexity_of_set, folder))
 
 
 def bits_per_byte_of(folder: str) -> Metric:
     """Bits per byte of outputs under the model in `folder`, which is opened when it first scores."""
-    made = _bits(f"bits_per_byte:{folder}", partial(open_likelihood, folder))
-    return replace(made, identity=partial(_likelihood_digest, folder))
+    return _likelihood_metric(folder, "bits_per_byte", "bits", (0.0, HIGHEST_BITS), bits_per_byte)
 
 
 WITH_MODEL: dict[str, Callable[[str], Metric]] = {
@@ -121,34 +98,23 @@ WITH_MODEL: dict[str, Callable[[str], Metric]] = {
 }
 
 
-def _perplexity(name: str, model: Callable[[], Likelihood]) -> Metric:
-    return _likelihood_metric(model, name, "per token", (1.0, HIGHEST_PERPLEXITY), perplexities)
-
-
-def _bits(name: str, model: Callable[[], Likelihood]) -> Metric:
-    return _likelihood_metric(model, name, "bits", (0.0, HIGHEST_BITS), bits_per_byte)
-
-
 def _likelihood_metric(
-    model: Callable[[], Likelihood],
+    folder: str,
     name: str,
     unit: str,
     bounds: tuple[float, float],
     compute: Callable[[Likelihood, Sequence[str]], list[float]],
 ) -> Metric:
     @wraps(compute)
-    def score(source: str, output: str, references: Sequence[str]) -> float:
-        return compute(model(), [output])[0]
-
-    @wraps(compute)
     def many(
         sources: Sequence[str], outputs: Sequence[str], references: Sequence[Sequence[str]]
     ) -> list[float]:
-        return compute(model(), outputs)
+        return compute(open_likelihood(folder), outputs)
 
     return Metric(
-        name, "lower", unit, bounds, score, needs_reference=False, package=_PACKAGES, many=many
-    )
+        f"{name}:{folder}", "lower", unit, bounds, alone(many), needs_reference=False,
+        package=_PACKAGES, many=many, identity=partial(_likelihood_digest, folder),
+    )  # fmt: skip
 
 
 def _likelihood_digest(folder: str) -> str:

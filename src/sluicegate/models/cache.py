@@ -1,6 +1,4 @@
-"""Answers by content digest in one SQLite file, and a model that never generates the same thing
-twice.
-"""
+"""Answers by digest in one SQLite file, and a model that never generates a thing twice."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EnvironmentFailure
-from sluicegate.generating import Failure, Messages, Model, Reply, Request, Took
+from sluicegate.generating import Failure, Model, Reply, Request, Took, Wrapped
 from sluicegate.hashing import canonical_json, digest_bytes, digest_value
 
 FILE = "replies.db"
@@ -32,9 +30,7 @@ class Cache:
         self._database, self._table = database, table
 
     def load(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The fields under those of `keys` that are there; a row whose bytes changed is not
-        there.
-        """
+        """The fields under those `keys` that are there; a row whose bytes changed is not."""
         query = f"SELECT value, digest FROM {self._table} WHERE key = ?"
         rows = {key: self._database.execute(query, (key,)).fetchone() for key in keys}
         return {
@@ -85,27 +81,11 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
         ) from error
 
 
-class CachedModel:
-    """See `Model`. Equal requests are made once; failures are not kept, so a later run makes them
-    again.
-    """
+class CachedModel(Wrapped):
+    """See `Model`. Equal requests are made once; failures are not kept."""
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self._folder = model, folder
-
-    @property
-    def identity(self) -> str:
-        """Of the model."""
-        return self.model.identity
-
-    @property
-    def context(self) -> int:
-        """Of the model."""
-        return self.model.context
-
-    def count_tokens(self, messages: Messages) -> int:
-        """Of the model."""
-        return self.model.count_tokens(messages)
 
     def generate(
         self,

@@ -1,5 +1,4 @@
-"""A hosted model: many requests in the air, each bounded in time, size, tries and cost, whatever
-door they go through.
+"""A hosted model: many requests in the air, each bounded in time, size, tries and cost.
 
 A door (`openai_door`, `litellm_door`) sends one request and says how it ended. Failures are values;
 their texts are made here and in `reading`, and never quote a header.
@@ -44,7 +43,6 @@ class Outcome:
     """How a request ended, all tries together.
 
     Attributes:
-        answer: the reply or the failure.
         down: no sign of a working server.
         refused: a parameter of the request that the server does not take.
     """
@@ -56,9 +54,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Run:
-    """What the workers of one call of `generate` share; `start` and `end` go around every try of a
-    request.
-    """
+    """What the workers of one `generate` share; `start` and `end` go around every try."""
 
     budget: Budget
     requests: TokenBucket
@@ -134,9 +130,7 @@ class Door(Protocol):
 
 
 class HostedModel:
-    """See `Model`. One set of rate limits for its life; what a server refuses once is not sent to
-    it again.
-    """
+    """See `Model`. One set of rate limits for life; what a server refused is not sent again."""
 
     def __init__(self, door: Door, spec: EndpointSpec, name: str, context: int) -> None:
         self._door, self._spec, self._name, self.context = door, spec, name, context
@@ -295,9 +289,7 @@ class HostedModel:
 
 
 def _bounded(reply: Reply, request: Request) -> Reply:
-    """Tokens as reported but never fewer than the texts have: a server that says 0, or nothing, is
-    not free.
-    """
+    """Tokens as reported, never fewer than the texts have: a silent server is not free."""
     asked = sum(least_tokens(message["content"]) for message in request.messages)
     answered = min(least_tokens(reply.text), request.max_tokens)
     return replace(
@@ -308,9 +300,7 @@ def _bounded(reply: Reply, request: Request) -> Reply:
 
 
 def _run_now(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `job` to its end, also where an event loop is running already (a notebook, an
-    asynchronous flow).
-    """
+    """Run `job` to its end, also inside a running event loop (a notebook, an async flow)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

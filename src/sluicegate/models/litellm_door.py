@@ -1,5 +1,4 @@
-"""The one door to LiteLLM (extra `litellm`): models of vendors with an interface of their own, by
-LiteLLM's names.
+"""The one door to LiteLLM (extra `litellm`): vendors with an interface of their own.
 
 LiteLLM makes its own connections and tries, so addresses are not checked here; budget, rates and
 reading are ours.
@@ -42,9 +41,7 @@ class LiteLLMDoor:
     """See `hosted.Door`."""
 
     def __init__(self, spec: LiteLLMSpec, name: str) -> None:
-        """Raises MissingExtraError: LiteLLM is not installed; ConfigError: no key in the
-        environment.
-        """
+        """Raises MissingExtraError: no LiteLLM; ConfigError: no key in the environment."""
         try:
             self._litellm = importlib.import_module("litellm")
         except ModuleNotFoundError as error:

@@ -1,9 +1,7 @@
-"""The door to OpenAI-compatible servers and Azure: the `openai` client, its tries and all, behind
-our own transport.
+"""The door to OpenAI-compatible servers and Azure: the `openai` client behind our transport.
 
-Every try passes the transport: it starts within the budget and the rate limits, goes to an address
-    that was checked, or
-through the egress proxy, is read up to a limit, and ends at its deadline. No redirect is followed,
+Every try starts within the budget and the rate limits, goes to an address that was checked (or
+through the egress proxy), is read up to a limit, and ends at its deadline. No redirect is followed,
 TLS is verified.
 """
 
@@ -67,15 +65,11 @@ for _name in LOGGERS:
 
 
 class Unusable(Exception):
-    """What came back, or did not, is of no use and is not tried again; the text is fit for a
-    person.
-    """
+    """What came back, or did not, is of no use; not tried again. The text is fit for a person."""
 
 
 class AzureSpec(EndpointSpec):
-    """A deployment on Azure: `url` is https://NAME.openai.azure.com, `model` the deployment's
-    name.
-    """
+    """A deployment on Azure: `url` is https://NAME.openai.azure.com, `model` its name."""
 
     api_version: str
 

@@ -1,6 +1,4 @@
-"""What a hosted model sent back, read strictly: a reply, or why it is none. Nothing here may repeat
-the API key.
-"""
+"""What a hosted model sent, read strictly: a reply, or why none. Nothing repeats the API key."""
 
 from __future__ import annotations
 
@@ -185,9 +183,7 @@ def _reply(
 def _without_thoughts(
     text: str, places: Sequence[Mapping[str, float]]
 ) -> tuple[str, tuple[Mapping[str, float], ...]]:
-    """What follows `</think>`, whose opening many servers leave out, and the places of its
-    tokens.
-    """
+    """What follows `</think>`, which many servers do not open, and its tokens' places."""
     before, found, after = text.rpartition(THOUGHT)
     if not found:
         return text, tuple(places)
@@ -200,9 +196,7 @@ def _without_thoughts(
 
 
 def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
-    """Likely tokens of each place with their log probabilities, the chosen one first; equal texts
-    are one token.
-    """
+    """Likely tokens of each place with log probabilities, the chosen first; equal texts are one."""
     places: list[Mapping[str, float]] = []
     for place in (found.content if found else None) or ():
         likely = likely_tokens((one.token, one.logprob) for one in place.top_logprobs)
@@ -212,9 +206,7 @@ def _alternatives(found: _LogProbs | None) -> list[Mapping[str, float]]:
 
 
 def read_error(body: bytes) -> dict[str, Any] | None:
-    """The error object in a body, whatever the status: `message`, and `code` and `param` where a
-    server tells them.
-    """
+    """A body's error, whatever the status: `message`, and `code` and `param` if told."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
@@ -250,8 +242,7 @@ def read_refusal(status: int, error: Mapping[str, Any] | None, key: Key) -> Fail
 
 
 def refused_parameter(status: int, error: Mapping[str, Any] | None) -> str:
-    """The parameter that a server does not take, as far as it tells; empty where it is about
-    something else.
+    """The parameter that a server does not take, as far as it tells; else empty.
 
     Example:
         >>> refused_parameter(400, {"message": "Unsupported parameter: 'max_tokens'"})

@@ -1,6 +1,4 @@
-"""The fakes that ship: answers by a function, or the last line of what was asked. No torch, no
-network.
-"""
+"""The fakes that ship: answers by a function, or an echo. No torch, no network."""
 
 from __future__ import annotations
 
@@ -24,7 +22,6 @@ class ScriptedModel:
     `Reply` (with `alternatives`, say), or a `Failure`; what it raises is not caught.
 
     Attributes:
-        answer: from request to answer.
         name: gives the identity: two fakes with equal names are one model.
         context: longest prompt plus answer, in words.
         asked: every request so far, in order.
@@ -110,7 +107,5 @@ def echo(context: int = 2048) -> ScriptedModel:
 
 
 def open_echo(entry: Entry) -> ScriptedModel:
-    """Row of `MODELS`: `echo: {}` in registry/models.yaml, for trying a line out without a
-    model.
-    """
+    """Row of `MODELS`: `echo: {}` in registry/models.yaml, to try a line out without a model."""
     return echo(entry.spec.context)

@@ -1,6 +1,4 @@
-"""Open weights on this machine as a model: named by digest, loaded into an engine at the first
-request.
-"""
+"""Open weights here as a model: named by digest, loaded into an engine when first asked."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
 
 
 class WeightsModel:
-    """See `Model`. Nothing is loaded until a request comes, so what is cached costs no model; then
-    it stays in memory.
-    """
+    """See `Model`. Nothing is loaded until a request comes; then it stays in memory."""
 
     def __init__(
         self,
@@ -37,7 +33,6 @@ class WeightsModel:
         """Name what answers.
 
         Args:
-            base: the model.
             adapter: a verified LoRA folder (see `adapters.verify_adapter`), or None.
             dtype: `float32`, `bfloat16` or `auto` (float32 on a processor, so that batching changes
                 nothing).
@@ -91,9 +86,7 @@ class WeightsModel:
         budget: Budget | None = None,
         took: Took | None = None,
     ) -> list[Reply | Failure]:
-        """See `Model.generate`. Local tokens cost what the budget's price says; a base model's own
-        price is 0.
-        """
+        """See `Model.generate`. Tokens cost what the budget's price says; a base model's is 0."""
         if not requests:
             return []
         answers: list[Reply | Failure] = [Failure("not asked")] * len(requests)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluicegate.monitoring.checking import MINIMUM_ROWS, check_profile, check_rows, check_window
+from sluicegate.monitoring.checking import MINIMUM_ROWS, check_profile, check_rows
 from sluicegate.monitoring.embedding import text_encoder
 from sluicegate.monitoring.explaining import likely_cause, moved_columns
 from sluicegate.monitoring.representing import golden_represents_traffic
@@ -12,7 +12,7 @@ from sluicegate.monitoring.windows import profile_reference, profile_traffic, re
 
 __all__ = [
     "MINIMUM_ROWS", "Row",
-    "check_profile", "check_rows", "check_window", "golden_represents_traffic", "likely_cause",
+    "check_profile", "check_rows", "golden_represents_traffic", "likely_cause",
     "moved_columns",
     "profile_reference", "profile_traffic", "read_window", "samples", "text_encoder",
 ]  # fmt: skip

@@ -1,6 +1,4 @@
-"""A window of traffic against the reference profile: OK, DRIFT or NO_DATA (which counts as an
-alarm).
-"""
+"""A window of traffic against the reference: OK, DRIFT or NO_DATA (which is an alarm)."""
 
 from __future__ import annotations
 
@@ -23,35 +21,11 @@ from sluicegate.drift import (
 )
 from sluicegate.errors import ConfigError, DataError, IntegrityError
 from sluicegate.monitoring.rows import Row
-from sluicegate.monitoring.windows import profile_traffic, read_window
+from sluicegate.monitoring.windows import profile_traffic
 from sluicegate.records import DriftReport, DriftScore
 
 MINIMUM_ROWS = 30
 """Fewer rows than this say nothing about drift: the window counts as NO_DATA."""
-
-
-def check_window(
-    jsonl: Path | None, reference: Path, *, detector: str = "ks", minimum: int = MINIMUM_ROWS
-) -> DriftReport:
-    """Compare the traffic in `jsonl` (one object with `prompt` and `response` a line) with a stored
-    profile.
-
-    A field `group` (conversation, customer) names the rows that belong together; other fields are
-    ignored. No file, an empty one, or fewer than `minimum` rows is NO_DATA with a note that says
-    why; further as `check_profile`.
-
-    Raises:
-        DataError: a line is not such an object; the message names file, line and field.
-        IntegrityError: the reference profile is absent or unreadable.
-        ConfigError: no such detector.
-    """
-    _known(detector)
-    _there(reference)
-    if jsonl is None or not jsonl.exists():
-        return DriftReport(
-            "NO_DATA", 0, notes=(f"no traffic window{f' at {jsonl}' if jsonl else ''}.",)
-        )
-    return check_rows(read_window(jsonl), reference, detector=detector, minimum=minimum)[0]
 
 
 def check_rows(

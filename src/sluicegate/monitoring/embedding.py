@@ -1,6 +1,4 @@
-"""The encoder behind embeddings in profiles: the packaged all-MiniLM-L6-v2, or any other from a
-folder.
-"""
+"""The encoder of embeddings in profiles: the packaged all-MiniLM-L6-v2, or a folder's."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ _LONGEST = 4_000  # characters; encoders read a few hundred tokens
 
 @dataclass(slots=True)
 class SentenceEncoder:
-    """An encoder of `metrics/encoder.py`, loaded when first used; its `identity` is the digest of
-    weights and code.
-    """
+    """An encoder of `metrics/encoder.py`, loaded when first used; `identity` is its digest."""
 
     folder: str
     identity: str
@@ -48,9 +44,7 @@ def text_encoder(name: str) -> TextEncoder | None:
 
 
 class Kept:
-    """The texts of the rows that will be encoded, while a window is read: those of the smallest
-    blocks, 1,000 rows.
-    """
+    """The texts that will be encoded of a window: those of the smallest blocks, 1,000 rows."""
 
     def __init__(self) -> None:
         self.texts: list[tuple[str | None, str | None]] = []
@@ -73,11 +67,7 @@ class Kept:
             for place, (asked, answered) in enumerate(self.texts)
             if asked is not None and answered is not None
         ]
-        pairs = [self.texts[place] for place in whole]
-        prompts, responses = (
-            [asked or "" for asked, _ in pairs],
-            [answered or "" for _, answered in pairs],
-        )
+        prompts, responses = ([self.texts[place][side] or "" for place in whole] for side in (0, 1))
         return embed(encoder, prompts, responses, self.blocks[whole], self.cut)
 
 

@@ -1,6 +1,4 @@
-"""What a drift report means: which columns moved, how their values lie now, and what probably
-happened.
-"""
+"""What a drift report means: which columns moved, where to, and what probably happened."""
 
 from __future__ import annotations
 
@@ -45,8 +43,7 @@ _SIDES = {
     (
         "response",
     ): "The answers have changed while what is asked looks as before: look at the release, its "
-    "settings, or "
-    "what serves it.",
+    "settings, or what serves it.",
     ("prompt", "response"): "What is asked has changed, and the answers with it.",
 }
 _BINS, _LABELS = 20, 6
@@ -63,9 +60,7 @@ def aspect_of(column: str) -> str:
 
 
 def moved_columns(report: DriftReport, reference: Profile, window: Profile) -> tuple[Moved, ...]:
-    """The columns that alarm, each with its most telling score and both distributions; the most
-    telling first.
-    """
+    """The columns that alarm, most telling first, each with its score and both distributions."""
     best: dict[str, DriftScore] = {}
     for score in report.scores:
         if score.alarm and (
@@ -92,9 +87,7 @@ def likely_cause(moved: Sequence[Moved]) -> str:
 
 
 def _parts(strongest: dict[tuple[str, str], Moved]) -> list[str]:
-    """A sentence a side, without what follows from something else: style from length, counts of
-    rare words from length.
-    """
+    """A sentence a side, without what follows from a change of length."""
     told = []
     for side in ("prompt", "response"):
         found = {aspect: item for (own, aspect), item in strongest.items() if own == side}
@@ -182,8 +175,7 @@ def _label_spread(before: NDArray[np.object_], after: NDArray[np.object_]) -> Sp
 
 
 def regions(column: str, reference: Profile, window: Profile) -> tuple[object, object] | None:
-    """Where there is less of a column now and where there is more: two labels, or two half-open
-    ranges (low, high).
+    """Where there is less of a column now and where more: two labels, or two ranges (low, high).
 
     None where the column holds nothing on a side.
     """

@@ -1,6 +1,4 @@
-"""Does the golden set still look like the traffic? If not, evidence made on it does not describe
-reality.
-"""
+"""Does the golden set still look like the traffic? If not, its evidence misleads."""
 
 from __future__ import annotations
 
@@ -21,8 +19,7 @@ _LABEL_WORDS = {"language": "in {}", "has_patterns": "holding {}", "given": "giv
 def golden_represents_traffic(
     window: Profile | None, reference: Profile, *, minimum: int = MINIMUM_ROWS
 ) -> tuple[str, tuple[str, ...]]:
-    """Compare the prompts of a window of traffic with those of the golden set (`reference`: a
-    profile of its rows).
+    """Compare a window's prompts with those of the golden set (`reference`: its profile).
 
     Returns:
         `ok`, `drift` or `no_data`; and for `drift` what the traffic has and the golden set lacks,
@@ -40,9 +37,8 @@ def golden_represents_traffic(
     missing: dict[str, str] = {}
     for score in moved:
         part = _lacking(score, reference, window)
-        if part and not (
-            "length" in missing and score.column.endswith(RARE)
-        ):  # longer texts hold more of these anyway
+        # longer texts hold more of what is rare anyway
+        if part and not ("length" in missing and score.column.endswith(RARE)):
             missing.setdefault(aspect_of(score.column), part)
     return ("drift" if moved else "ok"), tuple(missing.values())[:MOST]
 

@@ -17,8 +17,7 @@ from sluicegate.monitoring.rows import Row, chunks
 def profile_reference(
     rows: Sequence[Row], out: Path, *, encoder: TextEncoder | None = None
 ) -> None:
-    """Write the profile that later windows are compared with, with vectors of at most 1,000 rows if
-    there is an encoder.
+    """Write the profile to compare windows with; an encoder adds vectors of at most 1,000 rows.
 
     Raises:
         DataError: no rows, or a row without two texts.
@@ -57,8 +56,7 @@ def profile_traffic(rows: Iterable[Row], *, encoder: TextEncoder | None = None) 
 
 
 def read_window(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the prompt, the response and, where there is one, the group of each line; blank lines
-    are skipped.
+    """Yield prompt, response and, if any, group of each line; blank lines are skipped.
 
     Raises:
         DataError: not UTF-8, not JSON, not an object, or a text is missing; names file, line and

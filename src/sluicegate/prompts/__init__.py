@@ -152,8 +152,7 @@ def prompt_names(folder: Path) -> list[str]:
 
 
 def render(prompt: Prompt, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the chat messages for one example; `inputs` may hold more columns than the prompt
-    uses.
+    """Return the chat messages for one example; `inputs` may hold more than the prompt uses.
 
     Text in `inputs` is data: template syntax inside it is not evaluated.
 

@@ -1,11 +1,8 @@
 """Jinja templates of prompts: a small part of the language, every step paid for before it is taken.
 
 What a template may do is listed here (`FILTERS`, `METHODS`, `_REFUSED`); the syntax tree is read,
-never
-the text, so that Markdown, globs and code around `{{ }}` stay text. Whatever makes new text or a
-new
-list pays for its size from the `Allowance` of this one rendering, and what could make much out of
-little is priced before it is made.
+never the text. Whatever makes new text or a new list pays from the `Allowance` of this one
+rendering; what could make much out of little is priced first.
 """
 
 from __future__ import annotations
@@ -204,9 +201,7 @@ def _environment() -> _Environment:
 
 @lru_cache(maxsize=64)
 def _compiled(text: str) -> Template:
-    """The template, ready to render; making it again for each example would take longer than all
-    else.
-    """
+    """The template, ready to render; making it anew for each example would cost most."""
     environment = _environment()
     try:
         tree = _Priced().visit(_tree(text))

@@ -171,7 +171,10 @@ def begin_anew(
     ledger = open_ledger(project)
     lost = _lost(ledger, known_anchors(project, tracking, model).anchors)
     if not lost:
-        raise ReleaseError("No other ledger is known here: there is nothing to begin anew.")
+        raise ReleaseError(
+            "No other ledger is known here: there is nothing to begin anew.",
+            hint="Nothing has to be done: the ledger here is complete.",
+        )
     payload = {"reason": reason, "lost": [asdict(anchor) for anchor in lost]}
     return ledger.append(NEW, "", actor, payload)
 

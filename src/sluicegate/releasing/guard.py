@@ -212,10 +212,14 @@ def may_roll_back(
         ReleaseError: it never did, or nothing serves.
     """
     if champion is None:
-        raise ReleaseError("There is no champion, so there is nothing to roll back.")
+        raise ReleaseError(
+            "There is no champion, so there is nothing to roll back.",
+            hint="`sluice release` makes a champion.",
+        )
     if not any(entry.kind in MOVES and entry.release == release for entry in entries):
         raise ReleaseError(
-            f"{release[:12]} never served; only a former champion can be rolled back to."
+            f"{release[:12]} never served; only a former champion can be rolled back to.",
+            hint="`sluice history` lists what served.",
         )
 
 

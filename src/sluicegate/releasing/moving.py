@@ -165,7 +165,10 @@ def rollback(
     ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
     if champion is None:
-        raise ReleaseError("There is no champion, so there is nothing to roll back.")
+        raise ReleaseError(
+            "There is no champion, so there is nothing to roll back.",
+            hint="`sluice release` makes a champion.",
+        )
     entries = ledger.entries()
     moves = [entry for entry in entries if entry.kind in MOVES]
     target = before_champion(moves) if to is None else _served(moves, to)

@@ -32,10 +32,9 @@ Edit `params.yaml`, `prompts/`, `registry/`; see `sluice --help`.
 def init(target: Path) -> list[str]:
     """Make a new project in `target`, which must be absent or empty; returns the files written.
 
-    An absent target is built beside its place and renamed into it, so an interrupted call leaves
-    nothing half done. An empty folder stays the same folder, which a shell may stand in: it is
-    filled, and emptied again if that fails; what a killed call was building in it does not stand
-    in the way of the next.
+    An absent target is built beside its place and renamed into it. An empty folder stays the same
+    folder, which a shell may stand in: it is filled, and emptied again if that fails; what a killed
+    call was building there does not stand in the way.
 
     Raises:
         UsageError: the target exists and is not empty.

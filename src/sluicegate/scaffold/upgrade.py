@@ -1,8 +1,8 @@
 """`sluice upgrade`: bring what `sluice init` wrote to the installed version's template.
 
 Flows, pipeline, workflows and the shipped tests are the engine's: untouched ones are replaced,
-edited ones merged three ways; where the edits collide, the file stays and the new one lies beside
-it. Parameters, prompts and policy are the project's: new files are added, the rest is only told.
+edited ones merged three ways; on a collision the new one lies beside. Parameters, prompts and
+policy are the project's: new files are added, the rest is only told.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Choosing a base model: what each candidate is worth, how fast it is, what it costs, and the way
-to a decision.
+"""Choosing a base model: quality, speed and cost of each candidate, and the decision.
 
 plan        registry/selection.yaml: candidates, needs, assumptions
 measuring   response times, prompt and answer apart

@@ -40,8 +40,7 @@ def endpoint_cost(
 
 
 def local_cost(answer_tokens: float, throughput: float, assumed: Assumptions) -> Cost:
-    """Cost of a model on machines like the one that measured: hours at the throughput found, set-up
-    and upkeep.
+    """Cost of a model on such machines: hours at the throughput found, set-up and upkeep.
 
     Args:
         answer_tokens: new tokens of a mean request.

@@ -1,6 +1,4 @@
-"""Which candidate, and why: what rules one out, which are as good as the best, which of those costs
-least.
-"""
+"""Which candidate, and why: what rules one out, which are as good as the best, the cheapest."""
 
 from __future__ import annotations
 
@@ -42,7 +40,6 @@ def choose(
     """Walk through the questions of `plan`; every one is asked of those that the ones before left.
 
     Args:
-        options: the candidates, in the order of the plan.
         direction: `higher` or `lower` is better in the quality metric.
         bounds: smallest and largest possible score of it.
     """
@@ -98,8 +95,7 @@ def choose(
 def pareto_front(
     options: Sequence[Option], quality: str, direction: str = "higher"
 ) -> tuple[str, ...]:
-    """Names of those that no other one equals or beats in quality, cost and latency at once, and
-    beats in one.
+    """Names of those that no other equals or beats in quality, cost and latency, and beats in one.
 
     An unknown cost is taken for the highest.
     """
@@ -199,8 +195,7 @@ def _memory(option: Option) -> float | None:
 def _as_good_as_the_best(
     options: Sequence[Option], plan: SelectionFile, direction: str, bounds: tuple[float, float]
 ) -> tuple[Option, Step]:
-    """The one with the best mean, and who is shown to lose less than `close_enough` against it
-    (Bonferroni).
+    """The best mean, and who is shown to lose less than `close_enough` against it (Bonferroni).
 
     That the best was picked by the same scores flatters it, so that the test errs on its side.
     """

@@ -1,6 +1,4 @@
-"""Response times of a model, one request at a time: reading the prompt and writing the answer
-apart.
-"""
+"""Response times of a model, one request at a time: prompt and answer apart."""
 
 from __future__ import annotations
 

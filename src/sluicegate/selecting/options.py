@@ -10,9 +10,7 @@ from sluicegate.records import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Response times at one prompt length and one answer length (tokens): seconds at p50 and p95 of
-    `n` requests.
-    """
+    """Response times at one prompt and answer length (tokens): seconds, p50 and p95 of `n`."""
 
     prompt_tokens: int
     answer_tokens: int

@@ -1,6 +1,4 @@
-"""registry/selection.yaml, read strictly: which base models to compare, what rules one out, what
-its costs assume.
-"""
+"""registry/selection.yaml, read strictly: candidates, what rules one out, what costs assume."""
 
 from __future__ import annotations
 
@@ -15,8 +13,7 @@ Amount = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Latency(Strict):
-    """How response times are measured: one request at a time, `repeats` at each of three prompt
-    lengths.
+    """How response times are measured: one request at a time, `repeats` at three prompt lengths.
 
     `new_tokens` is the longest answer; the first token apart from the others is what reading the
     prompt takes. For the throughput `at_once` prompts are asked together.

@@ -20,16 +20,13 @@ _SQLITE = "sqlite:///"
 
 
 def is_remote(url: str) -> bool:
-    """True where a tracking server answers (http, https), False where we open the database
-    ourselves.
-    """
+    """True where a tracking server answers (http, https), False where we open a database."""
     return url.startswith(("http://", "https://"))
 
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Turn what MLflow, its database and the network raise into one `TrackingError` that names
-    `action`.
+    """Turn what MLflow, its database and the network raise into a `TrackingError` on `action`.
 
     Example:
         >>> with translated("write"):
@@ -71,9 +68,7 @@ def quoted(text: str) -> str:
 
 
 def quiet() -> None:
-    """Turn telemetry off, keep MLflow's and Alembic's set-up lines off the terminal, and give up
-    soon on a dead server.
-    """
+    """Telemetry off, set-up lines of MLflow and Alembic too; give up soon on a dead server."""
     set_default("DO_NOT_TRACK", "true")
     set_default("MLFLOW_DISABLE_TELEMETRY", "true")
     set_default("GIT_PYTHON_REFRESH", "quiet")
@@ -131,9 +126,7 @@ def open_client(url: str, artifacts: Path) -> MlflowClient:
         raise MissingExtraError("mlflow", "dev") from error
 
     class Client(MlflowClient):  # type: ignore[misc]  # MLflow's client is untyped
-        """Without the thread that lists each new prompt under the global experiment, whatever run
-        it belongs to.
-        """
+        """Without the thread that lists each new prompt under the global experiment."""
 
         def _link_prompt_to_experiment(self, *_: object) -> None:
             return None
@@ -161,9 +154,7 @@ def settle(url: str, artifacts: Path) -> None:
 
 
 def _create(client_type: type[MlflowClient], database: Path) -> None:
-    """Make the SQLite database under another name, then rename it: stopped half-way, MLflow's
-    migrations cannot go on.
-    """
+    """Make the SQLite database aside, then rename it: half-way migrations cannot go on."""
     with translated("make its database"):
         if database.is_file() and database.stat().st_size:
             return

@@ -24,8 +24,7 @@ Value = float | int | str | bool
 
 @dataclass(frozen=True, slots=True)
 class HumanWord:
-    """What a person wrote on a trace: `value` for `name`, an assessment or (`expected`) what the
-    answer should be.
+    """What a person wrote on a trace: an assessment `name`, or what was `expected`.
 
     `example`, `group`, `release`, `inputs`, `output`, `references`, `other`: of the answer, as it
     was traced.
@@ -48,8 +47,7 @@ class HumanWord:
 
 
 def human_words(client: MlflowClient, experiment_id: str) -> tuple[list[HumanWord], set[str]]:
-    """What people wrote on the traces of generated answers, oldest trace first, and the ids of all
-    such traces.
+    """What people wrote on traces of answers, oldest first, and the ids of all such traces.
 
     What somebody took back or replaced is left out. A judge's own opinion counts as a person's word
     once its value was changed in place.

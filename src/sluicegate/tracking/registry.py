@@ -69,8 +69,7 @@ def register_version(
     description: str,
     at_least: int = 1,
 ) -> int:
-    """Store manifest and adapter under the run, then make the version in one write: none or a
-    whole one.
+    """Store manifest and adapter under the run, then make the version: none or a whole one.
 
     A number below `at_least`, as MLflow gives after a model was deleted, is used up and passed
     over.
@@ -186,9 +185,7 @@ def project_prompt(
     commit_message: str,
     experiment_id: str | None,
 ) -> int:
-    """Write a prompt version unless one with the same `digest` tag exists; MLflow itself does not
-    deduplicate.
-    """
+    """Write a prompt version unless one has this `digest` tag; MLflow does not deduplicate."""
     digest = tags.get("digest", "")
     if not digest:
         raise TrackingError(

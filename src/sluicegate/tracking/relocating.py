@@ -1,10 +1,8 @@
 """A project that was moved or copied keeps its artefacts to itself.
 
-MLflow writes the absolute place of every experiment, run, version and trace into its database, and
-has no relative one for a database that is opened directly: a copy would write into the folder of
-the
-original. So the places in a project's own store are compared with where the project is now whenever
-it is opened, and all of them follow, in one transaction.
+MLflow writes absolute places into its database: a copy would write into the folder of the original.
+So the places in a project's own store are compared with where the project is now whenever it is
+opened, and follow in one transaction.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ def is_own(url: str, artifacts: Path) -> bool:
 
 
 def relocate(url: str, artifacts: Path) -> int:
-    """Make every place in a project's own store lie in `artifacts`; nothing happens to any other
-    store.
+    """Make every place in a project's own store lie in `artifacts`; other stores stay.
 
     Returns:
         How many values were changed.
@@ -66,9 +63,7 @@ def relocate(url: str, artifacts: Path) -> int:
 
 
 def _root(place: str, here: Path) -> str:
-    """The folder of artefacts that `place` lies in, where that is another project's than `here`;
-    else ''.
-    """
+    """The artefact folder of another project that `place` lies in; '' where it is `here`."""
     mark = "/" + "/".join(here.parts[-3:])
     root, found, rest = place.rpartition(mark)
     inside = bool(found) and (not rest or rest.startswith("/"))

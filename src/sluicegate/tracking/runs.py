@@ -57,25 +57,7 @@ class RunHandle:
         self._client = client
         self._buffer: list[Metric] = []
         self._flushed = time.monotonic()
-        self._written: dict[str, int] = {}
         self._samples = 0
-
-    def reopen(self) -> RunHandle:
-        """Set a found run RUNNING again; steps above 0 that its curves already hold are not written
-        twice.
-        """
-        with translated("reopen a run"):
-            run = self._client.get_run(self.id)
-            if run.info.status == "RUNNING" and not run.data.metrics:
-                return self
-            self._client.update_run(self.id, status="RUNNING")
-            for key in run.data.metrics:
-                history = self._client.get_metric_history(self.id, key)
-                self._written[key] = max((point.step for point in history), default=0)
-        self._samples = 1 + max(
-            (step for key, step in self._written.items() if key.startswith("system/")), default=-1
-        )
-        return self
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Add one point to each curve."""
@@ -83,8 +65,7 @@ class RunHandle:
 
         now = int(time.time() * 1000)
         for key, value in metrics.items():
-            if step == 0 or step > self._written.get(key, 0):
-                self._buffer.append(Metric(key, float(value), now, step))
+            self._buffer.append(Metric(key, float(value), now, step))
         if (
             len(self._buffer) >= BUFFERED_METRICS
             or time.monotonic() - self._flushed > BUFFERED_SECONDS
@@ -120,8 +101,7 @@ class RunHandle:
             )
 
     def log_table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
-        """Store a table that MLflow's evaluation view sorts and searches; the same name again
-        replaces it.
+        """Store a table that MLflow's view sorts and searches; the same name replaces it.
 
         Raises:
             ValueError: the columns differ in length.
@@ -160,8 +140,7 @@ class RunHandle:
                 self._client.log_artifact(self.id, str(path), folder or None)
 
     def log_dataset(self, name: str, digest: str, source: str, rows: int) -> None:
-        """Record a data set as input of the run, under our digest (MLflow's own covers 10,000 rows
-        only).
+        """Record a data set as input, under our digest (MLflow's covers 10,000 rows only).
 
         MLflow keeps 36 characters of a digest; the profile holds all 64 and the number of rows.
         """
@@ -175,9 +154,7 @@ class RunHandle:
             )
 
     def system_metrics(self) -> dict[str, float]:
-        """Sample processor, memory and disk once, log it under MLflow's System metrics tab, and
-        return it (%, MB).
-        """
+        """Sample processor, memory and disk, log it under System metrics, return it (%, MB)."""
         import psutil
 
         memory = psutil.virtual_memory()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sluicegate.errors import without_credentials
 from sluicegate.records import Release
 from sluicegate.tracking import registry, traces
-from sluicegate.tracking.connection import exclusive, is_remote, open_client, quoted, translated
+from sluicegate.tracking.connection import exclusive, is_remote, open_client, translated
 from sluicegate.tracking.human_words import HumanWord, human_words
 from sluicegate.tracking.runs import RunHandle
 
@@ -47,9 +47,7 @@ class Tracking:
         return self._client
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment `name`; made, with its artefacts in our folder, if absent; restored
-        if deleted.
-        """
+        """Id of the experiment `name`; made in our folder if absent, restored if deleted."""
         if name in self._experiments:
             return self._experiments[name]
         with exclusive(self.artifacts.parent, "write"), translated(f"open the experiment {name}"):
@@ -80,9 +78,8 @@ class Tracking:
 
         Args:
             experiment: its name; made if absent.
-            name: what the UI shows.
             params: nested mappings get dotted names.
-            tags: put a key here (for instance `sluice.key`) to find the run again with `find_run`.
+            tags: of the run, such as `sluice.key`.
         """
         experiment_id = self.experiment(experiment)
         text = {key: str(value) for key, value in (tags or {}).items()}
@@ -92,20 +89,8 @@ class Tracking:
         handle.log_params(params or {})
         return handle
 
-    def find_run(self, experiment: str, tag: str, value: str) -> RunHandle | None:
-        """The latest run of `experiment` whose `tag` equals `value`, or None.
-
-        `.reopen()` makes it writable again.
-        """
-        experiment_id = self.experiment(experiment)
-        with translated("search runs"):
-            runs = self.client.search_runs(
-                [experiment_id], f"tags.`{tag}` = {quoted(value)}", max_results=1
-            )
-        return RunHandle(self.client, runs[0].info.run_id, experiment_id) if runs else None
-
     def open_run(self, run_id: str) -> RunHandle:
-        """The run with this id, as it is (`.reopen()` sets it RUNNING)."""
+        """The run with this id, as it is."""
         with translated(f"find the run {run_id}"):
             run = self.client.get_run(run_id)
         return RunHandle(self.client, run_id, str(run.info.experiment_id))
@@ -113,8 +98,7 @@ class Tracking:
     def log_answers(
         self, run: RunHandle, about: traces.About, answers: Sequence[traces.TracedAnswer]
     ) -> int:
-        """Write one trace for each generated answer of `run`, with what judges said of it; the
-        number that is stored.
+        """Write a trace for each generated answer of `run` with what judges said; how many.
 
         Each has the spans render, generate and score. Written again, they are the same traces.
         """
@@ -124,9 +108,7 @@ class Tracking:
             )
 
     def human_words(self, experiment: str) -> tuple[list[HumanWord], set[str]]:
-        """What people wrote on the traces of generated answers, oldest trace first, and the ids of
-        all such traces.
-        """
+        """What people wrote on traces of answers, oldest first, and the ids of all such traces."""
         return human_words(self.client, self.experiment(experiment))
 
     def register_version(
@@ -143,8 +125,7 @@ class Tracking:
         """Make `release` a version of `model`, or return the version it already is.
 
         The version holds `manifest.json` and the adapter folder, never the base model. Its tags
-        carry
-        every digest, and it is found again by them; its number is `at_least` that.
+        carry every digest, and it is found again by them; its number is `at_least` that.
         """
         with exclusive(self.artifacts.parent, "write"):
             return registry.register_version(
@@ -170,9 +151,7 @@ class Tracking:
         registry.describe(self.client, model, version, markdown, tags or {})
 
     def tags_of(self, model: str) -> dict[int, dict[str, str]]:
-        """Version to tags, for every version of `model`; what people typed in the MLflow UI is
-        among them.
-        """
+        """Version to tags, for all versions of `model`; what people typed is among them."""
         return registry.tags_of(self.client, model)
 
     def set_tags(self, model: str, version: int, tags: Mapping[str, str | None]) -> None:
@@ -180,20 +159,9 @@ class Tracking:
         with exclusive(self.artifacts.parent, "write"):
             registry.set_tags(self.client, model, version, tags)
 
-    def set_alias(self, model: str, alias: str, version: int) -> None:
-        """Point `alias` at `version`."""
-        with translated(f"set the alias {alias}"):
-            self.client.set_registered_model_alias(model, alias, str(version))
-
     def alias(self, model: str, alias: str) -> int | None:
         """The version that `alias` points at; None where the model or the alias does not exist."""
         return registry.aliases(self.client, model).get(alias)
-
-    def delete_alias(self, model: str, alias: str) -> None:
-        """Remove `alias`; nothing happens where it does not exist."""
-        if self.alias(model, alias) is not None:
-            with translated(f"delete the alias {alias}"):
-                self.client.delete_registered_model_alias(model, alias)
 
     def project_prompt(
         self,
@@ -226,9 +194,7 @@ class Tracking:
         challenger_version: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Make the aliases `champion` and `challenger`, and the tag `sluice.status`, say what the
-        ledger says.
-        """
+        """Make the aliases and the tag `sluice.status` say what the ledger says."""
         with exclusive(self.artifacts.parent, "write"):
             registry.project_champion(
                 self.client, model, champion_version, challenger_version, tags or {}

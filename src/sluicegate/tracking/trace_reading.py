@@ -31,9 +31,7 @@ class Assessed:
 
 @dataclass(frozen=True, slots=True)
 class TraceValues:
-    """One trace: inputs and outputs of its root span as they were logged; times in milliseconds
-    since 1970.
-    """
+    """One trace: inputs and outputs of its root span; times in milliseconds since 1970."""
 
     id: str
     milliseconds: int
@@ -51,8 +49,7 @@ class TraceValues:
 
 
 def read_traces(client: MlflowClient, experiment: str) -> Iterator[TraceValues]:
-    """Yield the finished traces of an experiment, oldest first, a page at a time; those of our
-    evaluations are left out.
+    """Yield an experiment's finished traces, oldest first, by page; not those of evaluations.
 
     Raises:
         ConfigError: there is no such experiment.

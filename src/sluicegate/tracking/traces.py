@@ -1,8 +1,7 @@
 """Generated answers as MLflow traces.
 
-Written straight to the store, one after another, and counted afterwards: `mlflow.genai.evaluate` on
-a database keeps 21 to 27 of 50 traces and says nothing. Ids come from the run and the example, so
-that writing again adds nothing twice.
+Written straight to the store and counted afterwards: `mlflow.genai.evaluate` on a database loses
+traces and says nothing. Ids come from run and example: writing again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -76,10 +75,8 @@ class About:
 
     Attributes:
         release, golden, adapter: digests; `adapter` is `none` for the bare base model.
-        base: the model's name.
         prompt, prompt_digest: name in the Prompt Registry and digest; `prompt_version` there, None
             where it has none.
-        settings: of the generation.
     """
 
     release: str
@@ -261,9 +258,7 @@ def _assessment(key: str, opinion: Opinion) -> Assessment:
 def _verify(
     client: MlflowClient, experiment_id: str, run_id: str, answers: Sequence[TracedAnswer]
 ) -> None:
-    """What is stored must be what was written: silence about lost rows would be a better mean than
-    there is.
-    """
+    """What is stored must be what was written: lost rows would flatter the mean."""
     found = list(search(client, experiment_id, f"metadata.`mlflow.sourceRun` = {quoted(run_id)}"))
     opinions = sum(len(answer.opinions) for answer in answers)
     kept = sum(

@@ -1,12 +1,12 @@
 """Traffic: what was asked and answered in production, and what people said about it.
 
-    rows, log        `TrafficRow`, `Feedback`, `TrafficLog`: durable when `write` returns, an equal
-    key is no second row tables, reading  the tables, and reading them a page at a time
-    group_commit     many writers share one transaction
-    people           names as keyed hashes
-    erasing, parquet retention, export
-    intake, serving  FastAPI: POST rows and feedback; a server for it; import them where you need
-    them otel, dialects, messages, jsonl, importing    rows from files and from other tools
+    rows, log          `TrafficRow`, `Feedback`, `TrafficLog`: durable when `write` returns
+    tables, reading    the tables, and reading them a page at a time
+    group_commit       many writers share one transaction
+    people             names as keyed hashes
+    erasing, parquet   retention, export
+    intake, serving    FastAPI: POST rows and feedback; a server for it
+    otel, dialects, messages, jsonl, importing    rows from files and from other tools
 
 The text of a row is never run, rendered or put into a template: whatever it says, it is data.
 """

@@ -1,5 +1,4 @@
-"""Where each convention of tracing keeps the two texts of a call: a table of dialects, newest
-first.
+"""Where each tracing convention keeps the two texts of a call: a table, newest first.
 
 Either the texts are certain, or the span is refused with the reason.
 """

@@ -22,8 +22,7 @@ def forget(
     user: str,
     before: datetime | None,
 ) -> int:
-    """Erase rows and their feedback, 2,000 in a transaction so that writers hardly wait; return how
-    many rows.
+    """Erase rows and their feedback, 2,000 a transaction for waiting writers; how many rows.
 
     Args:
         transaction: opens one; `write` says which.
@@ -38,11 +37,8 @@ def forget(
     while True:
         with transaction(write=True) as connection:
             _overwrite(connection)
-            numbers = (
-                connection.execute(sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE))
-                .scalars()
-                .all()
-            )
+            chosen = sa.select(ROWS.c.id).where(*rows).limit(_AT_ONCE)
+            numbers = connection.execute(chosen).scalars().all()
             if not numbers:
                 if user:
                     connection.execute(sa.delete(FEEDBACK).where(*said))
@@ -58,8 +54,7 @@ def _overwrite(connection: sa.Connection) -> None:
 
 
 def empty_log(engine: sa.Engine) -> None:
-    """What was erased may still be in SQLite's write-ahead log: move that into the database and cut
-    it off.
+    """Move what SQLite's write-ahead log still holds into the database and cut it off.
 
     Raises:
         BusyError: a reader kept it.
@@ -68,9 +63,8 @@ def empty_log(engine: sa.Engine) -> None:
     if engine.dialect.name != "sqlite":
         return
     try:
-        with closing(
-            engine.raw_connection()
-        ) as connection:  # no transaction: a checkpoint cannot run in one
+        # no transaction: a checkpoint cannot run in one
+        with closing(engine.raw_connection()) as connection:
             cursor = connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             busy = (cursor.fetchone() or [0])[0]

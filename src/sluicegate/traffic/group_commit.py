@@ -1,5 +1,4 @@
-"""Many writers, one commit: whoever comes while a transaction is on its way to the disk shares the
-next one.
+"""Many writers, one commit: whoever comes during a transaction shares the next one.
 
 No thread of its own: the first writer that finds nobody committing does it for all who wait by
 then. Nobody returns before the transaction that holds his rows is durable.
@@ -109,12 +108,10 @@ class GroupCommit(Generic[Item]):
     ) -> None:
         with self._changed:
             for number, one in enumerate(group):
-                if (
-                    results is None
-                ):  # each thread gets an error of its own: a traceback belongs to one of them
-                    one.error = type(failed).__new__(
-                        type(failed)
-                    )  # some are made of other arguments than these
+                if results is None:
+                    # an error for each thread, as a traceback belongs to one;
+                    # some kinds are made of other arguments than these
+                    one.error = type(failed).__new__(type(failed))
                     SluiceError.__init__(one.error, str(failed), hint=failed.hint)
                     one.error.__cause__ = failed.__cause__
                 else:

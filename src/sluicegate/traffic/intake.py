@@ -2,20 +2,18 @@
 
     app.include_router(traffic_router(TrafficLog(url)), prefix="/traffic")
 
-    POST /rows      one row or a list: {"new": 1, "keys": ["..."]} once it is durable; all of a
-    request or none of it POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
+    POST /rows      one row or a list, all or none: {"new": 1, "keys": ["..."]} once durable
+    POST /feedback  {"key": "...", "thumb": -1, "correction": "..."}
     GET  /counts    how many rows, ?since= ?until= ?release=
-    GET  /health    {"status": "ok", "empty": false} where the log can be read, else 503; no token
-    needed
+    GET  /health    {"status": "ok", "empty": false} if the log can be read, else 503; no token
 
 Answers: 400 not JSON, 401 no or a wrong token, 404 no such row, 413 too large, 422 a row is refused
 (with the reason), 500 the server is not set up, 503 the database refuses (send again, with the same
 keys). Every write is plain data: nothing in a row is run.
 
-Where there is no token, any web page that somebody on this machine opens could send a request here.
-So a request must then name a loopback address as its Host (else 403; no other name leads here, also
-if its DNS entry says so), and what it posts must be `application/json` (else 415; a browser sends
-that to another site only after asking, and nobody agrees).
+Without a token any web page open on this machine could send a request here. So a request must name
+a loopback address as its Host (else 403), and what it posts must be `application/json` (else 415),
+which a browser sends to another site only after asking.
 """
 
 from __future__ import annotations
@@ -225,9 +223,8 @@ def _answer(act: Callable[[], dict[str, Any]], status: int) -> JSONResponse:
 def _health(log: TrafficLog) -> JSONResponse:
     try:
         return JSONResponse({"status": "ok", "empty": next(log.window(last=1), None) is None})
-    except (
-        SluiceError
-    ) as error:  # anybody may ask this: what a driver says of its server is for our log only
+    except SluiceError as error:
+        # anybody may ask this: what a driver says of its server is for our log only
         _LOG.error("The traffic log cannot be read: %s %s", error, error.hint)
         answer = {"status": "unavailable", "detail": "The traffic log cannot be read."}
         return JSONResponse(answer, 503, {"Retry-After": "1"})

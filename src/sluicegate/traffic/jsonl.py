@@ -19,12 +19,10 @@ _FIELDS = tuple(TrafficRow.__dataclass_fields__)
 def read_jsonl(
     path: Path, fields: Mapping[str, str] | None = None
 ) -> Iterator[TrafficRow | Refused]:
-    """Yield the row of each line, or why it is none; blank lines are skipped, fields that we do not
-    know are ignored.
+    """Yield the row of each line that is not blank, or why it is none; unknown fields are ignored.
 
-    A line without a key gets one made of its bytes and its number, so that importing a file again,
-    also a longer one, adds only what is new. A line without a time gets the time at which the file
-    was last changed; a row that is stored already keeps its own.
+    A line without a key gets one made of its bytes and number: importing a longer file again adds
+    only what is new. One without a time gets the file's; a stored row keeps its own.
 
     Args:
         fields: our name of a field to the file's, where they differ.
@@ -58,8 +56,7 @@ def read_jsonl(
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Yield number and bytes of each line that is not blank; None for one that is longer than we
-    read.
+    """Yield number and bytes of each line that is not blank; None for one that is too long.
 
     Raises:
         DataError: the file cannot be read.

@@ -1,5 +1,4 @@
-"""`TrafficLog`: prompts and answers of production with the feedback on them; a row that was
-acknowledged stays."""
+"""`TrafficLog`: prompts, answers and feedback of production; an acknowledged row stays."""
 
 from __future__ import annotations
 
@@ -83,8 +82,7 @@ class TrafficLog:
         _OPEN.add(self)
 
     def write(self, rows: Iterable[TrafficRow]) -> int:
-        """Store rows and return how many of them are new; when it returns they survive a kill or a
-        power cut.
+        """Store rows; how many are new. When it returns they survive a kill or a power cut.
 
         A row whose key is in the log already is left out: the first one stays. Rows of several
         threads share a transaction. Where it raises, some batches of 1,000 rows may be stored:
@@ -131,8 +129,7 @@ class TrafficLog:
             )
 
     def attach_from(self, rows: Iterable[TrafficRow]) -> int:
-        """Add the feedback that `rows` bring to those that are in the log, in one transaction; how
-        much of it is new.
+        """Add the feedback of `rows` to those in the log, in one transaction; how much is new.
 
         Feedback of its row's time has none of its own: it takes the time of the stored row, so that
         rows which are read again at another moment bring nothing new. Rows that are not in the log
@@ -181,14 +178,12 @@ class TrafficLog:
         release: str = "",
         commented: bool = False,
     ) -> Iterator[TrafficRow]:
-        """Yield rows, oldest first, a few at a time: memory does not grow with the window, and no
-        lock is held.
+        """Yield rows, oldest first, a few at a time: memory stays small, and no lock is held.
 
         Rows that are written while it runs are left out; rows erased meanwhile may be missing.
 
         Args:
-            since: from this time on (inclusive).
-            until: before this time.
+            since, until: from this time on; before this one.
             last: only the newest so many of these.
             release: only rows answered by this release.
             commented: only rows with feedback on them.
@@ -228,8 +223,7 @@ class TrafficLog:
         last: int | None = None,
         release: str = "",
     ) -> int:
-        """Write the window to a Parquet file, in place of one that is there, and return the number
-        of its rows.
+        """Write the window to a Parquet file, replacing one that is there; how many rows.
 
         Raises:
             EnvironmentFailure: the disk refuses; a file that was there before stays as it was.
@@ -239,8 +233,7 @@ class TrafficLog:
         )
 
     def forget(self, *, user: str | None = None, before: datetime | None = None) -> int:
-        """Erase the rows of a user (and what that user said about others' rows), or those before a
-        time; how many.
+        """Erase a user's rows (and words on others' rows), or rows before a time; how many.
 
         With both: that user's rows before that time. What is erased from SQLite is overwritten in
         its files.
@@ -336,8 +329,7 @@ def _first(rows: Iterable[TrafficRow]) -> Iterable[TrafficRow]:
 
 
 def _close_all() -> None:
-    """A SQLite connection must not pass into a forked process: there is none while the fork
-    happens."""
+    """A SQLite connection must not pass into a forked process."""
     for log in list(_OPEN):
         log.close()
 

@@ -1,9 +1,8 @@
 """Chat messages as tracing tools record them, and the two texts that a row holds of them.
 
-The prompt is what the last message of the user says: the same text that the reference profile is
-made of. The response is what the answer to it says. Parts that are no text (images, calls of tools)
-are left out. Where no text is certain there is an error with the reason, never a wrong or empty
-text: the last message of the user is an image, the answer only calls a tool, the JSON is cut.
+The prompt is what the user's last message says, as in the reference profile; the response what the
+answer to it says. Parts that are no text (images, calls of tools) are left out. Where no text is
+certain there is an error with the reason: an image, an answer that only calls a tool, cut JSON.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@
     Langfuse           attributes `langfuse.observation.input`, `langfuse.observation.output`
     Vercel AI SDK      attributes `ai.prompt.messages`, `ai.response.text`
 
-A file holds one export request a line, as the collector's file exporter writes them, or one over
-many lines. Messages that were sent as log records, not with the span, cannot be joined to it here:
-such spans are refused with that reason.
+A file holds one export request a line, as the collector writes them, or one over many lines.
+Messages that were sent as log records cannot be joined to their span: it is refused with that
+reason.
 """
 
 from __future__ import annotations

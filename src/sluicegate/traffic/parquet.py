@@ -18,8 +18,7 @@ _GROUP_BYTES = 16 << 20
 
 
 def write_rows(path: Path, rows: Iterable[TrafficRow]) -> int:
-    """Write `rows` to `path`, whole or not at all, and return their number; memory does not grow
-    with it.
+    """Write `rows` to `path`, whole or not at all, in little memory; how many.
 
     Columns are the fields of `TrafficRow`; times are in UTC to the microsecond, `user` and `by` are
     hashes.
@@ -55,29 +54,16 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     time, text = pa.timestamp("us", tz="UTC"), pa.string()
-    feedback = {
-        "time": time,
-        "thumb": pa.int8(),
-        "score": pa.float64(),
-        "correction": text,
-        "label": text,
-        "by": text,
-    }
-    fields = {
-        **{
-            "key": text,
-            "time": time,
-            "prompt": text,
-            "response": text,
-            "release": text,
-            "group": text,
-        },
-        **{
-            "latency": pa.float64(),
-            "prompt_tokens": pa.int32(),
-            "completion_tokens": pa.int32(),
-            "user": text,
-        },
-        **{"inputs": pa.map_(text, text), "feedback": pa.list_(pa.struct(list(feedback.items())))},
-    }
-    return pa.schema(list(fields.items()))
+    feedback = [
+        *(("time", time), ("thumb", pa.int8()), ("score", pa.float64())),
+        *((name, text) for name in ("correction", "label", "by")),
+    ]
+    return pa.schema(
+        [
+            *(("key", text), ("time", time)),
+            *((name, text) for name in ("prompt", "response", "release", "group")),
+            *(("latency", pa.float64()), ("prompt_tokens", pa.int32())),
+            *(("completion_tokens", pa.int32()), ("user", text)),
+            *(("inputs", pa.map_(text, text)), ("feedback", pa.list_(pa.struct(feedback)))),
+        ]
+    )

@@ -1,9 +1,7 @@
-"""Names of people become keyed hashes: the log can count and erase a user's rows, and cannot say
-who that is.
+"""People's names become keyed hashes: the log can count and erase a user, not say who it is.
 
-The key is 32 random bytes, made once, in a file that only its owner reads; or the text of
-`SLUICE_TRAFFIC_KEY`, where several machines write to one database. Without the key a name cannot be
-found by trying all names.
+The key is 32 random bytes in a file that only its owner reads; or the text of `SLUICE_TRAFFIC_KEY`,
+where several machines share a database. Without it no name can be found by trying all.
 """
 
 from __future__ import annotations
@@ -27,8 +25,7 @@ _KEY_BYTES = 32
 
 
 def hashed(name: str, key: bytes) -> str:
-    """`user-` and 32 hexadecimal digits, the same for the same name; empty stays empty, a hash
-    stays that hash.
+    """`user-` and 32 hexadecimal digits of the name; empty stays empty, a hash that hash.
 
     Example:
         >>> hashed("ann", b"k" * 32) == hashed("ann", b"k" * 32) != hashed("ann", b"l" * 32)
@@ -41,14 +38,12 @@ def hashed(name: str, key: bytes) -> str:
 
 
 def fingerprint(key: bytes) -> str:
-    """What the database keeps of the key, so that another key is noticed before anything is hashed
-    with it."""
+    """What the database keeps of the key, so that another key is noticed before it is used."""
     return hmac.new(key, b"sluicegate traffic key", hashlib.sha256).hexdigest()
 
 
 def read_key(path: Path | None) -> bytes:
-    """The key of `SLUICE_TRAFFIC_KEY`, or the one in the file `path`, which is made, at random, if
-    absent.
+    """The key of `SLUICE_TRAFFIC_KEY`, or of the file `path`, made at random if absent.
 
     Raises:
         ConfigError: the variable's text is shorter than 16 characters, or there is neither a
@@ -86,9 +81,8 @@ def read_key(path: Path | None) -> bytes:
 def _make_key(path: Path) -> None:
     """Whole or not at all; the first of several processes wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name}."
-    )  # made with mode 0600
+    # made with mode 0600
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(secrets.token_bytes(_KEY_BYTES))

@@ -20,8 +20,7 @@ _FETCH = 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Which rows: microseconds since 1970, `until` exclusive; `last`: the newest so many;
-    `commented`: with feedback."""
+    """Which rows: microseconds since 1970, `until` exclusive; `commented`: with feedback."""
 
     since: int | None
     until: int | None
@@ -66,8 +65,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the next page begins (after this time and id), and the greatest id when the reading
-    began."""
+    """Where the next page begins (after time and id), and the greatest id at the start."""
 
     time: int
     id: int
@@ -103,8 +101,7 @@ def start(connection: sa.Connection, limits: Limits) -> Place | None:
 def page(
     connection: sa.Connection, limits: Limits, place: Place
 ) -> tuple[list[TrafficRow], Place | None]:
-    """The rows after `place`, at most 500 and a few megabytes, and where to go on; None at the
-    end."""
+    """The rows after `place`, at most 500 and a few MB, and where to go on; None at the end."""
     after = sa.or_(
         ROWS.c.time > place.time, sa.and_(ROWS.c.time == place.time, ROWS.c.id > place.id)
     )

@@ -33,8 +33,7 @@ _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What somebody said about an answer: at least one of `thumb` (-1, 1), `score`, `correction`
-    and `label`.
+    """Somebody's word on an answer: at least `thumb` (-1, 1), `score`, `correction` or `label`.
 
     `by` names who said it; the log stores a keyed hash of that.
     """
@@ -80,8 +79,7 @@ class TrafficRow:
 
 
 def checked_row(row: TrafficRow) -> TrafficRow:
-    """The row as it will be stored: times in UTC; what no database takes as text (NUL, lone
-    surrogates) becomes U+FFFD.
+    """The row as it will be stored: times in UTC; NUL and lone surrogates become U+FFFD.
 
     Raises:
         DataError: a field has the wrong type, is out of range or too long; the message names it.
@@ -148,8 +146,7 @@ def checked_feedback(feedback: Feedback) -> Feedback:
 
 
 def checked_name(name: str, value: object, *, needed: bool = False, limit: int = MAX_NAME) -> str:
-    """`value`, if it is a name: a text of printable characters. Nothing is replaced, so that two
-    never become one.
+    """`value`, if it is a name: printable characters. Nothing is replaced: two never become one.
 
     Raises:
         DataError: it is none, too long, or absent where it is needed.
@@ -207,8 +204,7 @@ def from_microseconds(value: int) -> datetime:
 
 
 def row_from(value: object, *, now: datetime, key: str = "") -> TrafficRow:
-    """The row that a JSON object describes: the fields of `TrafficRow`, of which only `prompt` and
-    `response` are needed.
+    """The row that a JSON object describes: fields of `TrafficRow`, `prompt` and `response` needed.
 
     Times are ISO 8601 texts with a zone, or seconds since 1970.
 
@@ -245,8 +241,7 @@ def feedback_from(value: object, *, now: datetime) -> Feedback:
 
 
 def feedback_identity(key: str, feedback: Feedback) -> str:
-    """The same for equal feedback on the same row: a second attempt to attach it changes
-    nothing."""
+    """Equal for equal feedback on a row: attaching it a second time changes nothing."""
     values = (feedback.thumb, feedback.score, feedback.correction, feedback.label, feedback.by)
     return digest_value([key, microseconds(feedback.time), *values])
 
@@ -305,9 +300,8 @@ def _number(name: str, value: object, least: float) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{name}: a number was expected, not {_shown(value)}.")
-    if not least <= value <= _MAX_NUMBER or not math.isfinite(
-        value
-    ):  # compared before it is made a float: no overflow
+    # compared before it is made a float: no overflow
+    if not least <= value <= _MAX_NUMBER or not math.isfinite(value):
         raise DataError(f"{name}: {_shown(value)} is out of range.")
     return float(value)
 

@@ -20,9 +20,8 @@ from sluicegate.traffic.rows import (
 )
 
 SCHEMA = sa.MetaData()
-_ID = sa.BigInteger().with_variant(
-    sa.Integer, "sqlite"
-)  # SQLite numbers only INTEGER keys by itself
+# SQLite numbers only INTEGER keys by itself
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ROWS = sa.Table(
     "traffic",
     SCHEMA,
@@ -63,6 +62,11 @@ SETTINGS = sa.Table(
 )
 
 
+_SAME = ("key", "prompt", "response", "release", "latency", "prompt_tokens", "completion_tokens")
+_SAID = ("thumb", "score", "correction", "label")
+"""Columns called as the fields that they hold."""
+
+
 def _is_made(connection: sa.Connection) -> bool:
     found = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
     return set(SCHEMA.tables) <= found
@@ -72,34 +76,23 @@ KIND = Kind("traffic log", 7482904, _is_made, SCHEMA.create_all, private=True)
 
 
 def row_values(row: TrafficRow) -> dict[str, Any]:
-    """What the table holds of a checked row whose user is hashed; its feedback is not part of
-    it."""
+    """What the table holds of a checked row with a hashed user, without its feedback."""
     return {
-        "key": row.key,
+        **{name: getattr(row, name) for name in _SAME},
         "time": microseconds(row.time),
-        "prompt": row.prompt,
-        "response": row.response,
-        "release": row.release,
         "conversation": row.group,
-        "latency": row.latency,
-        "prompt_tokens": row.prompt_tokens,
-        "completion_tokens": row.completion_tokens,
         "person": row.user,
         "inputs": json.dumps(dict(row.inputs), ensure_ascii=False) if row.inputs else "",
     }
 
 
 def feedback_values(number: int, key: str, feedback: Feedback) -> dict[str, Any]:
-    """What the table holds of feedback, its `by` hashed, on the row `key` that has the id
-    `number`."""
+    """What the table holds of feedback with a hashed `by` on row `key`, whose id is `number`."""
     return {
         "row": number,
         "identity": feedback_identity(key, feedback),
+        **{name: getattr(feedback, name) for name in _SAID},
         "time": microseconds(feedback.time),
-        "thumb": feedback.thumb,
-        "score": feedback.score,
-        "correction": feedback.correction,
-        "label": feedback.label,
         "person": feedback.by,
     }
 
@@ -112,15 +105,9 @@ def row_of(values: Mapping[str, Any], feedback: tuple[Feedback, ...]) -> Traffic
     """
     try:
         return TrafficRow(
-            key=values["key"],
+            **{name: values[name] for name in _SAME},
             time=from_microseconds(values["time"]),
-            prompt=values["prompt"],
-            response=values["response"],
-            release=values["release"],
             group=values["conversation"],
-            latency=values["latency"],
-            prompt_tokens=values["prompt_tokens"],
-            completion_tokens=values["completion_tokens"],
             user=values["person"],
             inputs=json.loads(values["inputs"]) if values["inputs"] else {},
             feedback=feedback,
@@ -137,11 +124,8 @@ def feedback_of(values: Mapping[str, Any]) -> Feedback:
     """
     try:
         return Feedback(
+            **{name: values[name] for name in _SAID},
             time=from_microseconds(values["time"]),
-            thumb=values["thumb"],
-            score=values["score"],
-            correction=values["correction"],
-            label=values["label"],
             by=values["person"],
         )
     except (TypeError, ValueError, OverflowError) as error:
@@ -159,8 +143,7 @@ def insert_new(
 ) -> Sequence[Any]:
     """Insert what is not there yet and return, of each new one, its unique column and `more`."""
     statement: sa.Insert = sa.insert(table).prefix_with("OR IGNORE", dialect="sqlite")
-    if (
-        connection.dialect.name != "sqlite"
-    ):  # SQLite has this too, but SQLAlchemy compiles it anew each time
+    # SQLite has this too, but SQLAlchemy compiles it anew each time
+    if connection.dialect.name != "sqlite":
         statement = postgresql_insert(table).on_conflict_do_nothing(index_elements=[unique])
     return connection.execute(statement.returning(unique, *more), values).all()

@@ -1,6 +1,4 @@
-"""LoRA tuning: examples and a base model in, a sealed adapter and a training summary out; torch
-loads when called.
-"""
+"""LoRA tuning: examples and a base model in, a sealed adapter and a summary out."""
 
 from __future__ import annotations
 
@@ -30,25 +28,21 @@ def tune(
     run_key: str,
     on_step: Callable[[Mapping[str, float]], None] | None = None,
 ) -> TuneSummary:
-    """Tune a LoRA adapter on (messages, answer) pairs through the model's chat template, with loss
-    on the answer only.
+    """Tune a LoRA adapter on (messages, answer) pairs in the chat template; loss on answers only.
 
     Rows longer than `params.max_tokens` or the base's context are left out and counted, never cut.
-    Every `params.checkpoint_steps` the state is written below `checkpoints/<run_key>`; a call with
-    the same `run_key` after a kill goes on from the last one and ends with the same weights as an
-    uninterrupted run on the same machine. The checkpoints are removed when `out` is in place.
+    Every `params.checkpoint_steps` the state is written below `checkpoints/<run_key>`; after a kill
+    a call with the same `run_key` goes on and ends with the same weights. The checkpoints are
+    removed when `out` is in place.
 
     Args:
-        train: what to learn from.
         validation: rows for the validation loss; where there are none the training loss stands in
             for it.
         base: the resolved base model; it stays frozen.
-        params: section `tune` of params.yaml.
         dtype: number format of the frozen base: `float32`, `bfloat16` or `auto` (measured); the
             adapter is float32.
         out: folder to publish; it appears, or replaces an older one, complete: adapter_config.json
             and adapter_model.safetensors.
-        checkpoints: folder for interrupted runs.
         run_key: digest of everything that decides the result; names the folder of this run's
             checkpoints.
         on_step: called after each step with `step`, `steps`, `loss` (nats per answer token),

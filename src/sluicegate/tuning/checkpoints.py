@@ -1,6 +1,4 @@
-"""State of an interrupted run: tensors as safetensors, the rest as JSON; whole or absent, checked
-before use.
-"""
+"""State of an interrupted run: safetensors and JSON; whole or absent, checked before use."""
 
 from __future__ import annotations
 

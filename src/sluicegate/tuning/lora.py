@@ -1,6 +1,4 @@
-"""A LoRA adapter on a frozen model: attached by PEFT, written as the two files that `adapters`
-verifies.
-"""
+"""A LoRA adapter on a frozen model: attached by PEFT, written as `adapters` verifies it."""
 
 from __future__ import annotations
 
@@ -74,9 +72,8 @@ def attach(model: PreTrainedModel, params: TuneParams) -> torch.nn.Module:
     )
     torch.manual_seed(params.seed)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # PEFT 0.21 reads a name that transformers 5 has renamed
+        # PEFT 0.21 reads a name that transformers 5 has renamed
+        warnings.simplefilter("ignore", FutureWarning)
         tuned: torch.nn.Module = get_peft_model(model, config)
     return tuned
 

@@ -28,8 +28,7 @@ class Row:
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[Messages, str]], longest: int
 ) -> tuple[list[Row], int]:
-    """Tokens of each (messages, answer) pair under the chat template, and how many exceed `longest`
-    and are left out.
+    """Tokens of each (messages, answer) pair, and how many exceed `longest` and are left out.
 
     The answer ends with the first end-of-turn token: what a template writes after it is never
     generated.
@@ -55,8 +54,7 @@ def tokenise(
 
 
 def fill(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
-    """Cut `rows`, in order, into batches of at most `batch_tokens` tokens; a longer row is a batch
-    of its own.
+    """Cut `rows`, in order, into batches of at most `batch_tokens`; a longer row is one alone.
 
     Example:
         >>> [len(batch) for batch in fill([Row((1, 2, 3), 1), Row((4, 5), 1), Row((6,) * 9, 1)], 5)]
@@ -74,8 +72,7 @@ def fill(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
 
 
 def schedule(rows: Sequence[Row], params: TuneParams) -> list[list[Row]]:
-    """All batches of a run, in order: every epoch shuffled anew by the seed, the last one cut short
-    by a fraction.
+    """All batches of a run, in order: every epoch shuffled by the seed, the last cut short.
 
     `max_steps` over 0 ends the run there.
     """

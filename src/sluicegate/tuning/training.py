@@ -1,6 +1,4 @@
-"""The training loop: packed batches, loss on answers only, AdamW with warmup and cosine,
-checkpoints, exact resume.
-"""
+"""The training loop: packed batches, loss on answers, AdamW, checkpoints, exact resume."""
 
 from __future__ import annotations
 
@@ -121,8 +119,7 @@ def _started(model: Any, params: TuneParams) -> _Run:
 
 
 def learning_rate(step: int, steps: int, params: TuneParams) -> float:
-    """Rate of step 1 to `steps`: linear warmup over `warmup_fraction`, then a half cosine towards
-    0.
+    """Rate of steps 1 to `steps`: linear warmup over `warmup_fraction`, then half a cosine to 0.
 
     Example:
         >>> from sluicegate.config import TuneParams
@@ -196,9 +193,7 @@ def _backward(state: _Run, batch: Sequence[Row]) -> float:
 
 
 def _summed_loss(state: _Run, rows: Sequence[Row]) -> torch.Tensor:
-    """Summed negative log-likelihood of the answers of `rows`; the vocabulary is projected at their
-    positions only.
-    """
+    """Summed negative log-likelihood of the answers; only they are projected to the vocabulary."""
     device = next(state.model.parameters()).device
     lengths = tuple(len(row.tokens) for row in rows)
     tokens = torch.tensor([token for row in rows for token in row.tokens], device=device)

@@ -3,18 +3,11 @@
 The twelve columns of `langkit.light_metrics` (0.0.35) under the same names and with equal values.
 Deliberate differences:
 
-- A missing text (None) stays a null in its own row. In LangKit one None blanks the metric for the
-whole batch.
-- `has_patterns` holds LangKit's answer, the first group that matches; `patterns` holds all of them.
-- `aggregate_reading_level` is the number. LangKit registers two functions under that name, the
-first of which
-  makes a phrase ("7th and 8th grade"); the number, which it computes last, is what its profiles
-  keep.
-- `vader_sentiment` (Hutto and Gilbert 2014, compound score) is computed with its lexicon from here;
-LangKit's own
-  `sentiment_nltk` downloads it.
-- Whitespace without a word, such as a vertical tab, is counted as textstat counts it; nothing is
-stripped first.
+- A missing text (None) stays a null in its own row; in LangKit it blanks the whole batch.
+- `has_patterns` holds LangKit's answer, the first group that matches; `patterns` all of them.
+- `aggregate_reading_level` is the number that LangKit's profiles keep, not its phrase.
+- `vader_sentiment` (Hutto and Gilbert 2014) needs no download.
+- Whitespace without a word is counted as textstat counts it; nothing is stripped first.
 """
 
 from __future__ import annotations
@@ -46,18 +39,15 @@ _SUMS = {
     "syllables": "syllable_count", "polysyllables": "polysyllable_count",
     "monosyllables": "monosyllable_count",
 }  # fmt: skip
-_TEXTS, _CHARACTERS = (
-    1_000,
-    300_000,
-)  # of a batch: enough for each NumPy call, few enough for a processor's cache
+# of a batch: enough for each NumPy call, few enough for a processor's cache
+_TEXTS, _CHARACTERS = 1_000, 300_000
 _LINSEAR = 100
 
 
 def light_metrics(
     texts: Sequence[str | None],
 ) -> tuple[dict[str, Array], list[tuple[str, ...] | None]]:
-    """The light metrics of each text: numeric columns (NaN where the text is None) and the patterns
-    found.
+    """The light metrics of each text: numeric columns (NaN for a None) and the patterns found.
 
     The counts are in characters, words, sentences and syllables; the readability columns in grades
     or on Flesch's scale. An empty text counts 0 of everything but one sentence. No texts give empty
@@ -127,18 +117,14 @@ def _batch(texts: list[str]) -> tuple[dict[str, Array], list[tuple[str, ...]]]:
 
 
 def _sums(values: NDArray[Any], bounds: Places, stops: Places | None = None) -> Array:
-    """Sum of each text's stretch of `values`, to the token before `stops` or to the text's last; 0
-    without tokens.
-    """
+    """Sum of each text's `values`, up to the token before `stops` or its last; 0 without tokens."""
     total = np.zeros(len(values) + 1, np.intp)
     np.cumsum(values, out=total[1:])
     return (total[bounds[1:] if stops is None else stops] - total[bounds[:-1]]).astype(np.float64)
 
 
 def _sentences(found: Scan, stops: Places) -> Array:
-    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule), before
-    the tokens `stops`.
-    """
+    """Stretches of three words or more between sentence ends, at least 1 (textstat's rule)."""
     begins = found.bounds[:-1]
     seen = np.zeros(len(found.head) + 1, np.intp)
     np.cumsum(found.head, out=seen[1:])
@@ -158,9 +144,7 @@ def _sentences(found: Scan, stops: Places) -> Array:
 
 
 def _difficult(found: Scan, texts: int) -> tuple[Array, Array, Array]:
-    """Distinct words that are not on the list of easy ones: all, with three syllables or more, with
-    two or more.
-    """
+    """Distinct difficult words: all, with three syllables or more, with two or more."""
     words = found.words
     kept = ~words.easy[words.numbers]
     bits = len(words.easy).bit_length()

@@ -1,8 +1,7 @@
 """What each character of a text is to the light metrics, looked up for whole batches at once.
 
-The table covers all of Unicode and is filled as characters are met, by Python's own `isspace`,
-`isalnum`, `isdecimal` and `lower`: those are what `str.split` and the expressions of textstat and
-syllapy go by.
+The table is filled as characters are met, by Python's own `isspace`, `isalnum`, `isdecimal` and
+`lower`, which `str.split` and the expressions of textstat and syllapy go by.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ def among(characters: str) -> NDArray[np.bool_]:
 
 
 def classified(text: str) -> tuple[Bytes, Bytes]:
-    """The kind of each character, and a byte for it: ASCII in lower case, `QUOTES`, 0 for all
-    others.
+    """The kind of each character, and a byte: ASCII in lower case, `QUOTES`, 0 for all others.
 
     Example:
         >>> kinds, letters = classified("A 1")

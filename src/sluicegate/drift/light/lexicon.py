@@ -1,9 +1,7 @@
-"""Numbers for the words of a batch, and their syllables and grades by number, without a Python
-object for each word.
+"""Numbers for the words of a batch, and by number their syllables and grades.
 
-A word of at most sixteen bytes is two 64-bit numbers, exactly. The words of the lists stand in one
-hash table, built once; what a batch has besides them is sorted out among itself and forgotten with
-the batch.
+A word of at most sixteen bytes is two 64-bit numbers, exactly. The listed words stand in one hash
+table, built once; what else a batch has is forgotten with it.
 """
 
 from __future__ import annotations
@@ -31,9 +29,7 @@ _E, _L = b"el"
 
 
 class Words(NamedTuple):
-    """Numbers of words; by number, the word's syllables and whether it is one of Dale and Chall's
-    easy ones.
-    """
+    """Numbers of words; by number, the syllables and whether Dale and Chall call it easy."""
 
     numbers: Places
     syllables: NDArray[np.int32]
@@ -49,8 +45,7 @@ class _Lexicon(NamedTuple):
 
 
 def numbered(letters: Bytes, starts: Places, sizes: Places, others: Sequence[str]) -> Words:
-    """Equal numbers for equal words: for stretches of `letters`, and after them for the words of
-    `others`.
+    """Equal numbers for equal words: stretches of `letters`, and after them `others`.
 
     Args:
         letters: bytes in lower case, `LONGEST` or more after the beginning of the last word.
@@ -114,8 +109,7 @@ def stretches(starts: Places, sizes: Places) -> Places:
 
 
 def distinct(front: Keys, back: Keys, mixed: Keys) -> tuple[Places, Places]:
-    """One place of each distinct pair of keys, and for every pair the number of its like among
-    those.
+    """One place of each distinct pair of keys, and for every pair the number of its like.
 
     `mixed` is any number that equal pairs share. Where unequal ones share it too, the pairs
     themselves are sorted.
@@ -142,9 +136,7 @@ def _changes(front: Keys, back: Keys) -> NDArray[np.bool_]:
 
 
 def counted(letters: Bytes, starts: Places, sizes: Places) -> NDArray[np.int32]:
-    """Syllables of lower-case words that the list does not know: runs of vowels, and the rules for
-    a last e.
-    """
+    """Syllables of unlisted lower-case words: runs of vowels, and the rules for a last e."""
     if not len(starts):
         return np.zeros(0, np.int32)
     text = letters[stretches(starts, sizes + 1)]

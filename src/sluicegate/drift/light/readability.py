@@ -29,8 +29,7 @@ def rounded(number: Array, points: int = 0) -> Array:
 
 
 def readability(counts: Mapping[str, Array]) -> dict[str, Array]:
-    """Flesch reading ease (higher: easier), ARI and the consensus of nine grades, one value per
-    text.
+    """Flesch reading ease (higher: easier), ARI and the consensus of nine grades, per text.
 
     Args:
         counts: arrays `words`, `syllables`, `sentences` (at least 1), `characters`, `letters`,

@@ -1,8 +1,7 @@
 """A batch of texts taken apart into tokens and words, as arrays over all of its characters.
 
-No Python runs for a token, new or known, except for those with letters beyond ASCII and words of
-more than sixteen letters; these are worked out once for each distinct one in the batch. Nothing is
-remembered from batch to batch.
+No Python runs for a token, except for those with letters beyond ASCII and words of more than
+sixteen letters, once for each distinct one of a batch.
 """
 
 from __future__ import annotations
@@ -131,9 +130,7 @@ def _sentence_ends(tokens: _Tokens, seen: Counts, letters: Counts) -> tuple[Flag
 
 
 def _words(tokens: _Tokens, letters: Counts, digits: Counts) -> tuple[Counts, Flags, Words, Places]:
-    """Per token its syllables and whether it has only one; the words among which difficult ones are
-    looked for.
-    """
+    """Per token its syllables and whether it has one; the words searched for difficult ones."""
     inside = tokens.has(kind.PIECE)
     foreign = tokens.of(np.flatnonzero(tokens.has(kind.FOREIGN)))
     foreign = foreign[np.diff(foreign, prepend=-1) > 0]
@@ -196,9 +193,7 @@ def _read(token: str) -> _Read:
 
 
 def _candidates(tokens: _Tokens, digits: Counts) -> tuple[Flags, Flags, Flags]:
-    """Per text: could it hold a long number, a postal or an email address; where not, `patterns`
-    need not look.
-    """
+    """Per text: could it hold a long number, a postal or an email address?"""
     letters, kinds, starts = tokens.letters, tokens.kinds, tokens.starts
     padded = np.append(digits, [0, 0])
     near = starts[np.flatnonzero(padded[:-2] + padded[1:-1] + padded[2:] >= 9)]

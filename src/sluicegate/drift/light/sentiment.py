@@ -1,5 +1,4 @@
-"""Sentiment as VADER computes it (Hutto and Gilbert 2014; vaderSentiment 3.3.2), visiting only the
-words that count.
+"""Sentiment as VADER computes it (Hutto and Gilbert 2014; vaderSentiment 3.3.2), only faster.
 
 Same lexicon, same rules, same order of operations, so the same compound score to its four decimals.
 """
@@ -59,8 +58,7 @@ def _words() -> _Words:
 
 
 def vader_sentiment(texts: Sequence[str | None]) -> NDArray[np.float64]:
-    """Compound sentiment of each text, -1 (negative) to 1 (positive); 0 for an empty text, NaN for
-    a missing one.
+    """Compound sentiment of each text, -1 (negative) to 1 (positive); 0 for empty, NaN for missing.
 
     Example:
         >>> vader_sentiment(["The support was great!", "not good", None]).tolist()
@@ -195,9 +193,7 @@ def _idiom(value: float, lows: list[str], i: int, words: _Words) -> float:
 
 
 def _contrasted(found: list[tuple[int, float]], lows: list[str]) -> list[float]:
-    """Halve what stands before the first "but" and raise what follows, by VADER's own search for
-    equal values.
-    """
+    """Halve what precedes the first "but", raise what follows, as VADER finds equal values."""
     scores = [value for _, value in found]
     if "but" not in lows:
         return scores

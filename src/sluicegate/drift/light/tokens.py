@@ -42,8 +42,7 @@ def without_punctuation(token: str) -> str:
 
 
 def syllables(word: str) -> int:
-    """Syllables of one token, punctuation ignored: a list of known words, else runs of vowels; 0
-    with a digit in it.
+    """Syllables of one token, punctuation ignored: by list, else runs of vowels; 0 with a digit.
 
     Example:
         >>> [syllables(word) for word in ("Refund,", "table", "unbelievable!", "B2B", "...")]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from sluicegate.data.examples import read_examples
+from sluicegate.errors import require_local
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.pipeline.base_model import resolve
 from sluicegate.line.pipeline.imported import put_in_place
@@ -35,6 +36,7 @@ def stage(run: Run) -> None:
 def _tune(run: Run) -> None:
     from sluicegate.tuning import tune
 
+    require_local()  # before what the base model needs: both would be told one after the other
     project, params = run.project, run.params
     base = resolve(run)
     train, validation = (

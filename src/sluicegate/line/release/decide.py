@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from sluicegate import releasing
 from sluicegate.cards import verdict_markdown, verdict_text
+from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
-from sluicegate.evaluation import read_evidence
-from sluicegate.evaluation.judging import measures
+from sluicegate.evaluation import evaluate, find_baseline, read_evidence
+from sluicegate.evaluation.judging import measures, plain_metrics
+from sluicegate.gates import absolute, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
-from sluicegate.gates import earlier_evaluations
-from sluicegate.hashing import read_json
+from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked, actor
 from sluicegate.records import Decision, Evidence, Verdict
+
+_NOBODY = (
+    "nobody's work: a negation or swapped roles pass every rule on text; let a calibrated judge "
+    "block, or people approve"
+)
 
 
 def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided:
@@ -29,6 +36,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     """
     if registered.unchanged:
         return _unchanged(registered)
+    if registered.first:
+        return judge_first(run, registered, traffic)
     project = run.project
     evidence = read_evidence(project.evidence / "candidate.parquet")
     champion = read_evidence(project.evidence / "champion.parquet")
@@ -49,9 +58,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
         markdown=markdown,
         nothing_serves=registered.champion_version is None,
     )
-    return decided(
-        registered, verdict.decision, verdict_text(verdict), markdown, verdict, judged.warnings
-    )
+    warnings = (*judged.warnings, *_unjudged(run, champion, traffic))
+    return decided(registered, verdict.decision, verdict_text(verdict), markdown, verdict, warnings)
 
 
 def decided(
@@ -69,12 +77,67 @@ def decided(
         champion=registered.champion,
         champion_version=registered.champion_version,
         unchanged=registered.unchanged,
+        first=registered.first,
         decision=decision,
         text=text,
         markdown=markdown or text,
         verdict=verdict,
         warnings=tuple(warnings),
     )
+
+
+def judge_first(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided:
+    """Judge release zero, which wants to serve as it is, by the rules that need no champion.
+
+    It serves where they hold, or where the policy has none that blocks; else nothing does.
+
+    Raises:
+        EvidenceError: as `decide`.
+    """
+    project = run.project
+    evidence = read_evidence(project.evidence / "candidate.parquet")
+    check_current(run, registered.release, evidence, evidence)
+    releasing.keep_evidence(project, evidence)
+    verdict = _judged(run, evidence, None, traffic)
+    stored = releasing.load_stored(project, verdict.candidate)
+    markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(run, registered))
+    judged = releasing.judge(
+        project,
+        verdict,
+        actor=actor(),
+        tracking=run.tracking,
+        model=run.name,
+        markdown=markdown,
+        nothing_serves=True,
+    )
+    text, decision, warnings = verdict_text(verdict), verdict.decision, list(judged.warnings)
+    if all(rule.severity == "warn" for rule in absolute(run.policy)):
+        decision = Decision.PROMOTE
+        warnings.append(
+            "the policy has no blocking rule that needs no champion: the first one serves unjudged"
+        )
+    if decision is Decision.PROMOTE:
+        releasing.bootstrap(
+            project, verdict.candidate, actor=actor(), reason="release zero, judged alone"
+        )
+    scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+    text += f"  the first release, judged without a champion: {scores}\n"
+    return decided(registered, decision, text, markdown, verdict, warnings)
+
+
+def _unjudged(run: Run, champion: Evidence, traffic: TrafficChecked) -> list[str]:
+    """What a champion that no verdict let in does not meet of the rules that need none."""
+    serves = run.champion
+    if serves is None or serves.release != champion.release:
+        return []
+    if run.ledger.entries("verdict", champion.release):
+        return []
+    rules = _judged(run, champion, None, traffic, spends=False).rules
+    return [
+        f"release zero serves without a verdict, and does not meet {rule.name}: {rule.reason}"
+        for rule in rules
+        if rule.severity == "block" and rule.decision is not Decision.PROMOTE
+    ]
 
 
 def _unchanged(registered: Registered) -> Decided:
@@ -84,13 +147,20 @@ def _unchanged(registered: Registered) -> Decided:
     return decided(registered, Decision.PROMOTE, text, text.rstrip())
 
 
-def _judged(run: Run, evidence: Evidence, champion: Evidence, traffic: TrafficChecked) -> Verdict:
+def _judged(
+    run: Run,
+    evidence: Evidence,
+    champion: Evidence | None,
+    traffic: TrafficChecked,
+    *,
+    spends: bool = True,
+) -> Verdict:
     metrics = measures(run.params.evaluate.metrics, run.project.prompts)
     earlier = earlier_evaluations(
         run.ledger.entries("verdict"),
         golden=evidence.golden,
         evidence=evidence.digest,
-        champion_evidence=champion.digest,
+        champion_evidence=champion.digest if champion else None,
         policy=run.policy.digest,
     )
     return judge_evidence(
@@ -100,8 +170,34 @@ def _judged(run: Run, evidence: Evidence, champion: Evidence, traffic: TrafficCh
         facts=facts(run, evidence, traffic),
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
-        earlier=earlier,
+        earlier=earlier if spends else (),
+        baselines=_baselines(run, evidence),
+        alone=champion is None,
     )
+
+
+def _baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
+    """The policy's baselines, scored here from the golden set: no file could be forged."""
+    wanted: dict[str, set[str]] = {}
+    for rule in run.policy.rules:
+        if rule.baseline and rule.metric in plain_metrics(run.params.evaluate.metrics):
+            wanted.setdefault(rule.baseline, set()).add(rule.metric)
+    golden = read_examples(run.project.golden) if wanted else []
+    asking = run.params.evaluate.asking
+    found = {
+        name: evaluate(
+            digest_value(name),
+            golden,
+            digest_file(run.project.golden),
+            find_baseline(name)(golden),
+            sorted(metric for metric in metrics if not asking.get(metric)),
+            asking=asking,
+        )
+        for name, metrics in wanted.items()
+        if not all(map(asking.get, metrics))
+    }
+    # They were scored by a part of the metrics that `check_current` found the evidence made with.
+    return {name: replace(each, metrics=evidence.metrics) for name, each in found.items()}
 
 
 def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, str]:
@@ -110,7 +206,8 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     `contamination_checked` is ok only where `prepare` compared this very golden set with the
     training rows, `judge:<name>` only where that judge, as it scored this evidence, has passed its
     calibration and not outlived it; `golden_represents_traffic` says what the golden set lacks
-    where it is not ok.
+    where it is not ok. `meaning_checked` is ok where a calibrated judge has a rule that blocks, or
+    people have to approve.
     """
     from sluicegate.line.judge.calibrate import judge_facts  # brings scipy.stats
 
@@ -118,13 +215,17 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     checked = prepared.get("contamination") == "ok" and prepared["golden"] == evidence.golden
     lacks = "; ".join(traffic.missing)
     represents = traffic.golden_represents_traffic
+    judges = judge_facts(run, evidence)
+    blocking = {rule.metric for rule in run.policy.rules if rule.severity == "block"}
+    understood = run.policy.approvals or any(judges.get(name) == "ok" for name in blocking)
     return {
         "contamination_checked": "ok" if checked else "stale",
         "drift_checked": traffic.status.lower(),
         "golden_represents_traffic": f"{represents} (the golden set lacks: {lacks})"
         if represents == "drift"
         else represents,
-        **judge_facts(run, evidence),
+        "meaning_checked": "ok" if understood else _NOBODY,
+        **judges,
     }
 
 

@@ -1,4 +1,6 @@
-"""Store and register the candidate; the first time also release zero, as the first champion."""
+"""Store and register the candidate; the first time also release zero, as the first champion, unless
+it is itself the candidate: then it is judged first.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,20 @@ def register(run: Run, baseline: str = "") -> Registered:
         "actor": actor(),
     }
     champion = run.champion
+    adapter = project.adapter if made["candidate"]["adapter"] else None
     if champion is None and not baseline:
         zero = _store(run, made, adapter=None, parent=None)
-        releasing.register(project, zero, **who, description=ZERO)
+        entered = releasing.register(project, zero, **who, description=ZERO)
+        if adapter is None:
+            return Registered(
+                release=zero.digest,
+                version=entered.version,
+                champion=zero.digest,
+                champion_version=None,
+                unchanged=False,
+                first=True,
+            )
         champion = releasing.bootstrap(project, zero.digest, actor=actor())
-    adapter = project.adapter if made["candidate"]["adapter"] else None
     against = champion.release if champion else baseline
     candidate = _store(run, made, adapter=adapter, parent=against)
     authors = commit_authors(project.root, since=releasing.commit_of(project, against))
