@@ -141,7 +141,7 @@ def test_a_judge_counts_where_it_is_used(root: Path) -> None:
         root, "prompts/judge_coherence.yaml", "one well-organised text", "one clear text"
     )
     assert (unused.parts, unused.other) == ((), ())
-    edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["judge:coherence", rouge1,')
+    edited(root, "params.yaml", "metrics: [chrf,", 'metrics: ["judge:coherence", chrf,')
     git(root, "commit", "-qam", "judged")
     git(root, "branch", "-f", "main", "mine")
     change = edited(root, "prompts/judge_coherence.yaml", "one clear text", "one text")
@@ -170,7 +170,7 @@ def test_an_unknown_file_makes_uncertain(root: Path) -> None:
     """Only files that are known to be read by nothing leave it sure that nothing changed; each one
     is listed.
     """
-    edited(root, "params.yaml", "metrics: [rouge1,", 'metrics: ["bertscore:docs/encoder", rouge1,')
+    edited(root, "params.yaml", "metrics: [chrf,", 'metrics: ["bertscore:docs/encoder", chrf,')
     git(root, "commit", "-qam", "a metric with files")
     git(root, "branch", "-f", "main", "mine")
     harmless = ("README.md", "tests/test_x.py", ".github/workflows/x.yml")

@@ -53,8 +53,9 @@ def made(count: int = 5) -> Evidence:
 def as_before(evidence: Evidence) -> dict[str, Any]:
     """What was hashed before rows were streamed."""
     value = asdict(evidence)
-    if not value["judges"]:
-        del value["judges"]
+    for name in ("judges", "unscored"):
+        if not value[name]:
+            del value[name]
     for row in value["rows"]:
         for name in ("slices", "reasons", "first_token"):
             if not row[name]:

@@ -53,7 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (root / "base" / "config.json").write_text("{}")
     (root / "base" / "model.safetensors").write_text("weights")
     write_examples(root / "data" / "golden" / "golden.jsonl", GOLDEN)
-    edit(root / "params.yaml", "metrics: [rouge1,", 'metrics: ["team_metrics:polite", rouge1,')
+    edit(root / "params.yaml", "metrics: [chrf,", 'metrics: ["team_metrics:polite", chrf,')
     edit(root / "params.yaml", "base: smollm2-135m-instruct", "base: base")
     edit(root / "registry" / "sources.yaml", "kind: jsonl\n    path: "
         "data/sample/support_train.jsonl",
@@ -140,7 +140,9 @@ def test_an_evaluation_by_other_metrics_is_refused(project: Project) -> None:
     """
     made, context = evaluated(project, "please"), open_run(project)
     check_current(context, MADE, made, made)
-    with pytest.raises(EvidenceError, match=r"is of the release cccccccccccc, and dddddddddddd"):
+    with pytest.raises(
+        EvidenceError, match=r"is of release cccccccccccc, but dddddddddddd is registered"
+    ):
         check_current(context, "d" * 64, made, made)
     (project.root / "team_metrics.py").write_text(METRIC.replace("please", "thanks"))
     with pytest.raises(EvidenceError, match="current metrics") as caught:

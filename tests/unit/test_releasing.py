@@ -426,7 +426,11 @@ def _save_adapter(base: Path, folder: Path) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(build_tiny_model(base))
     config = LoraConfig(
-        r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+        r=4,
+        lora_alpha=8,
+        target_modules=["q_proj", "v_proj"],
+        task_type="CAUSAL_LM",
+        init_lora_weights=False,
     )
     get_peft_model(model, config).save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)

@@ -4,7 +4,7 @@ be.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -105,10 +105,15 @@ class Policy(Strict):
         return self
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the policy's meaning: comments and key order do not change it."""
+    def content(self) -> dict[str, Any]:
+        """What is hashed, and stored with a promotion."""
         content = self.model_dump(mode="json")
         for rule in content["rules"]:
             if not rule["baseline"]:  # as before the field was there: verdicts stay in force
                 del rule["baseline"]
-        return digest_value(content)
+        return content
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the policy's meaning: comments and key order do not change it."""
+        return digest_value(self.content)

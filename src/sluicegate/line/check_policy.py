@@ -13,7 +13,12 @@ from sluicegate.gates import RULES, Policy, Rule
 from sluicegate.gates.rules import check_rule
 from sluicegate.metrics import METRICS, Metric, find_metric
 
-FACTS = ("contamination_checked", "drift_checked", "golden_represents_traffic")
+FACTS = (
+    "contamination_checked",
+    "drift_checked",
+    "golden_represents_traffic",
+    "meaning_checked",
+)
 FIRST_TOKEN = ("first_token_p50", "first_token_p95")
 COST = "cost_per_1000"
 LEAST, MOST = ">= ", "<= "

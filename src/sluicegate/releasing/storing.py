@@ -204,8 +204,7 @@ def check_evidence(project: Project, digest: str) -> None:
 
 def keep_policy(project: Project, policy: Policy) -> None:
     """Store the policy under which a release is promoted."""
-    content = policy.model_dump(mode="json")
-    _keep(_path(project, "policies", policy.digest), content, policy.digest)
+    _keep(_path(project, "policies", policy.digest), policy.content, policy.digest)
 
 
 def stored_policy(project: Project, digest: str) -> dict[str, Any]:
