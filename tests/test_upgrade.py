@@ -94,7 +94,7 @@ def test_a_project_of_0_1_0_with_two_edited_files(
 ) -> None:
     """One edit merges, one collides; afterwards every flow loads and nothing is lost."""
     merges, collides = old / "flows" / "monitor.py", old / "flows" / "release.py"
-    merges.write_text("# Ask Ana before you change this.\n" + merges.read_text("utf-8"), "utf-8")
+    merges.write_text(merges.read_text("utf-8") + "# Ask Ana before you change this.\n", "utf-8")
     line = "from sluicegate.stages import approval, line, reporting\n"
     assert line in collides.read_text("utf-8")
     edited = collides.read_text("utf-8").replace(line, line + "import ours\n")
@@ -110,8 +110,7 @@ def test_a_project_of_0_1_0_with_two_edited_files(
     assert done.return_value == 4, done.output
     assert "merge flows/release.py.new by hand" in done.output
     new = files()
-    assert merges.read_text("utf-8").startswith("# Ask Ana before you change this.\n")
-    assert merges.read_bytes().endswith(new["flows/monitor.py"])
+    assert merges.read_bytes() == new["flows/monitor.py"] + b"# Ask Ana before you change this.\n"
     assert collides.read_text("utf-8") == edited
     assert collides.with_name("release.py.new").read_bytes() == new["flows/release.py"]
     assert (old / "flows" / "retrain.py").read_bytes() == new["flows/retrain.py"]

