@@ -62,7 +62,7 @@ def test_approvals_given_in_mlflow(project: Project, tracking: Tracking) -> None
     tags = tracking.tags_of("m")[2]
     assert tags["sluice.approved"] == "ana"
     assert "maker made" in tags["sluice.approve_refused"]
-    assert "'No' is no approval" in tags["sluice.approve_refused"]
+    assert "'No' is not an approval" in tags["sluice.approve_refused"]
     assert not [key for key in tags if key.startswith("sluice.approve.")]
     assert collect_approvals(project, tracking=tracking, model="m") == type(found)()
     tracking.set_tags("m", 2, {"sluice.approve.ben": "me too"})

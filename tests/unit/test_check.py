@@ -116,10 +116,6 @@ ONE = {
         "nothing fills 'conversation' of prompts/summarize.yaml (did you mean conversatoin?)",
     ),
     "reader": ((SOURCES, "kind: jsonl", "kind: jsnl"), "'jsnl' is unknown (did you mean jsonl?)"),
-    "name that a colon breaks": (
-        (PARAMS, "metrics: [chrf,", "metrics: [own:score, chrf,"),
-        "has to be quoted: 'own:score'",
-    ),
     "name that a colon and a space break": (
         (PARAMS, "metrics: [chrf, ", "metrics: [own: score, chrf, "),
         "write and quote it: 'own:score'",

@@ -175,5 +175,5 @@ def _stage_states(root: Path) -> dict[str, str]:
         return {}
     from ruamel.yaml import YAML
 
-    stages = (YAML(typ="safe").load(lock.read_text("utf-8")) or {}).get("stages") or {}
+    stages = (YAML(typ="safe", pure=True).load(lock.read_text("utf-8")) or {}).get("stages") or {}
     return {name: repr(stage) for name, stage in stages.items()}
