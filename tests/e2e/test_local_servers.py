@@ -17,6 +17,7 @@ import pytest
 from sluicegate import local_services as servers
 from sluicegate.local_services import prefect_api, processes
 from sluicegate.project import Project
+from sluicegate.scaffold import init
 
 ROOT = Path(__file__).parents[2]
 FLOW = """
@@ -215,8 +216,9 @@ def test_the_shipped_flow(
     project: Project, tmp_path: Path, said: str, code: int, steps: str
 ) -> None:
     """The exit code is the verdict's; only PROMOTE promotes; a locked store is tried again."""
-    (tmp_path / "scripted.py").write_text(SCRIPTED)
-    (tmp_path / "params.yaml").write_text("{}\n")
+    root = tmp_path / "made"
+    init(root)
+    (root / "scripted.py").write_text(SCRIPTED)
     command = [
         servers.sys.executable,
         "scripted.py",
@@ -227,11 +229,11 @@ def test_the_shipped_flow(
     ]
     quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
     done = subprocess.run(
-        command, cwd=tmp_path, env=quiet, capture_output=True, text=True, timeout=120
+        command, cwd=root, env=quiet, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == code, done.stderr
-    assert (tmp_path / "steps.txt").read_text().split() == steps.split()
-    assert (tmp_path / "out.json").exists() is (code != 2)
+    assert (root / "steps.txt").read_text().split() == steps.split()
+    assert (root / "out.json").exists() is (code != 2)
     if code == 2:
         assert done.stderr == "error: rows.jsonl, line 3: no text\n  what to do: mend line 3\n"
 
