@@ -228,9 +228,7 @@ def test_the_shipped_flow(
         "out.json",
     ]
     quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
-    done = subprocess.run(
-        command, cwd=root, env=quiet, capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run(command, cwd=root, env=quiet, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert (root / "steps.txt").read_text().split() == steps.split()
     assert (root / "out.json").exists() is (code != 2)
