@@ -48,19 +48,20 @@ def main() -> None:
     }
     if arguments.flow:
         commands["sluice release (flow)"] = [*sluice, "release", "--json"]
-    subprocess.run(
+    released = subprocess.run(
         commands["sluice release --no-server"],
         cwd=arguments.project,
         check=True,
         capture_output=True,
+        text=True,
     )
     print(f"{'command':30} {'median':>8} {'min':>8} {'max':>8}   seconds, {arguments.runs} runs")
     for name, command in commands.items():
         found = seconds(command, arguments.project, arguments.runs)
         print(f"{name:30} {statistics.median(found):8.2f} {min(found):8.2f} {max(found):8.2f}")
-    steps = json.loads((arguments.project / "build" / "line" / "timings.json").read_text("utf-8"))
+    steps = json.loads(released.stdout)["timings"]
     print(
-        "steps of the last run: "
+        "steps of the first run: "
         + ", ".join(f"{name} {value:.2f} s" for name, value in steps.items())
     )
 

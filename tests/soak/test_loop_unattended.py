@@ -145,7 +145,7 @@ def test_the_loop_turns_once_unattended(project: Project) -> None:
     assert champion is not None
     looks = len(Ledger(project.ledger_url).entries("verdict"))
     production(project)
-    tuning = project.build / "line" / "timings.json"
+    tuning = project.build / "tune.json"
     before = tuning.stat().st_mtime
     assert eventually(lambda: last_retraining(project).get("ended", 0) is None, 600.0), runs(
         project
@@ -163,13 +163,13 @@ def test_the_loop_turns_once_unattended(project: Project) -> None:
     assert record["outcome"] in ENDED, record
     assert record["cause"] == "sluicegate.drift"
     assert tuning.stat().st_mtime > before
-    registered = read_json(project.build / "line" / "register.json")
-    lineage = load_stored(project, registered["release"]).lineage
+    judged = Ledger(project.ledger_url).entries("verdict")[-1].release
+    lineage = load_stored(project, judged).lineage
     assert lineage.parent == champion.release
     assert len(Ledger(project.ledger_url).entries("verdict")) == looks + 1
     after = Ledger(project.ledger_url).champion()
     assert after is not None
-    assert (after.release == registered["release"]) is (record["outcome"] == "Promoted")
+    assert (after.release == judged) is (record["outcome"] == "Promoted")
     assert read_json(project.build / "prepare.json")["counts"]["read"] == 152 + 30
     assert sluice(project, "verify").returncode == 0
 
