@@ -233,12 +233,7 @@ def result(project: Project) -> dict[str, Any]:
         for path in sorted(project.store.rglob("*"))
         if path.is_file()
     ]
-    witness = project.ledger_witness.name  # may be an older head, which `verify` compares
-    whole = [
-        name
-        for name in names
-        if name.name != witness and not any(part.startswith(".") for part in name.parts)
-    ]
+    whole = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     found: dict[str, Any] = {
         "champion": ledger.champion(),
         "head": ledger.head(),

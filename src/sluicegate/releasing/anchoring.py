@@ -132,6 +132,9 @@ def ledger_to_write(project: Project, tracking: Tracking | None = None, model: s
     """
     ledger = open_ledger(project)
     check_anchors(ledger, known_anchors(project, tracking, model).anchors)
+    head, seen = ledger.head(), witness.read(project.ledger_witness)
+    if head[0] > (seen[0] if seen else 0):  # a write was cut off between its commit and this file
+        witness.keep(project.ledger_witness, head)
     return ledger
 
 
