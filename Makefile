@@ -25,7 +25,7 @@ $(READY): requirements/lock.txt pyproject.toml
 	  echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is another."; \
 	  echo "Use: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 3; }
 	@git --version >/dev/null || { echo "git is needed: apt-get install git"; exit 3; }
-	@echo "setting up $(VENV) (once; about two minutes)"
+	@echo "setting up $(VENV) (once; two to four minutes)"
 	$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements/lock.txt)" -c requirements/lock.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements/lock.txt
