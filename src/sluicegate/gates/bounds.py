@@ -199,11 +199,13 @@ def _sum_of_logs(
     whole = bool(np.all(weights == np.round(weights)))
     single = weights == 1.0 if whole else np.zeros(len(weights), dtype=bool)
     factors = 1.0 - values[:, None] * s
-    total: NDArray[np.complex128] = weights[~single] @ np.log(factors[~single])
+    several: NDArray[np.complex128] = weights[~single] @ np.log(factors[~single])
     ones = factors[single]
     left = len(ones) % _BLOCK
     blocks = ones[left:].reshape(-1, _BLOCK, len(s)).prod(axis=1)
-    return total + np.log(blocks).sum(axis=0) + np.log(ones[:left]).sum(axis=0)
+    alone: NDArray[np.complex128] = np.log(np.concatenate((ones[:left], blocks))).sum(axis=0)
+    total: NDArray[np.complex128] = several + alone
+    return total
 
 
 def _saddle(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
