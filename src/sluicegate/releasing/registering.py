@@ -176,15 +176,19 @@ def judge(
     model: str = "",
     markdown: str = "",
     nothing_serves: bool = False,
+    first: bool = False,
 ) -> Judgement:
     """Record `verdict` against the champion of now; once in a reign.
 
     Args:
         tracking: when given, with `model`, the version's description becomes `markdown` and its
             tags name the verdict.
-        nothing_serves: the verdict compares with a release that never served (the merge base's,
-            where the ledger has no champion yet). It is recorded and counts as an evaluation on the
-            golden set; nothing can be promoted on it.
+        nothing_serves: the verdict compares with a release that never served, or with none, where
+            the ledger has no champion yet. It is recorded and counts as an evaluation on the golden
+            set.
+        first: with `nothing_serves`: it compares with release zero (the bare base model), or is
+            about it, so that it may let in the first champion. On any other, such as one that
+            compares with the merge base's release, nothing can be promoted.
 
     Raises:
         ReleaseError: the candidate is not registered.
@@ -213,6 +217,8 @@ def judge(
         "required": approvals.required if approvals else 0,
         "kept": True,
     }
+    if first and compared_with_base:
+        payload["first"] = True
     entry = ledger.append(
         "verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch")
     )
