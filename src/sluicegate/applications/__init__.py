@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.applications.code import code_files, data_files
-from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError
+from sluicegate.errors import EnvironmentFailure, IntegrityError
 from sluicegate.hashing import as_json, digest_file, digest_value
 from sluicegate.prompts import Prompt
 

@@ -45,9 +45,7 @@ def as_texts(value: Any) -> tuple[str, dict[str, str]]:
     """
     parts: dict[str, str] = {}
     if isinstance(value, Answer):
-        parts = {
-            name: _json(list(getattr(value, name))) for name in FIELDS if getattr(value, name)
-        }
+        parts = {name: _json(list(getattr(value, name))) for name in FIELDS if getattr(value, name)}
         value = value.text
     if value is None:
         raise TypeError("it returned None; return text, a JSON value or an Answer")

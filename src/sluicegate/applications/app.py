@@ -80,9 +80,10 @@ class AppModel:
         if unknown := sorted(set(overrides) - OVERRIDES):
             near = did_you_mean(unknown[0], OVERRIDES)
             raise UsageError(
-                f"ask() has no {unknown[0]!r}{near}.", hint=f"Known: {', '.join(sorted(OVERRIDES))}."
+                f"ask() has no {unknown[0]!r}{near}.",
+                hint=f"Known: {', '.join(sorted(OVERRIDES))}.",
             )
-        if isinstance(messages, str) or not all(_is_message(one) for one in messages):
+        if not _are_messages(messages):
             raise UsageError(
                 "ask() takes chat messages, [{'role': 'user', 'content': '...'}].",
                 hint="app.prompt(NAME).render(...) makes them.",
@@ -149,8 +150,13 @@ class App:
         return self._data[found[0]]
 
 
-def _is_message(one: object) -> bool:
-    return isinstance(one, Mapping) and isinstance(one.get("role"), str) and "content" in one
+def _are_messages(given: object) -> bool:
+    return isinstance(given, list | tuple) and all(
+        isinstance(one, Mapping)
+        and isinstance(one.get("role"), str)
+        and isinstance(one.get("content"), str)
+        for one in given
+    )
 
 
 def _unknown(what: str, name: str, known: Any, where: str) -> ConfigError:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -23,6 +24,7 @@ from sluicegate.versioning.children import child
 START_SECONDS = 60.0
 LONGEST_LINE = 64 << 20
 TICK = 0.1
+ENDED = "it ended the process that it runs in"
 HIDDEN = ("SLUICE_", "MLFLOW_")
 """Variables that begin so are the line's; the application gets none of them."""
 
@@ -74,9 +76,11 @@ class Session:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         calls: Calls,
+        process: subprocess.Popen[str],
         most: float,
     ) -> None:
-        self._reader, self._writer, self._calls, self._most = reader, writer, calls, most
+        self._reader, self._writer, self._calls = reader, writer, calls
+        self._process, self._most = process, most
         self.in_work: dict[int, InWork] = {}
 
     async def row(self, place: int, inputs: Mapping[str, Any], asked: Asked) -> Mapping[str, Any]:
@@ -105,13 +109,15 @@ class Session:
                 work.ended.set_result(message)
 
     async def watch(self) -> None:
-        """Look at the clocks of the rows in work.
+        """Look at the process and the clocks of the rows in work.
 
         Raises:
-            Lost: one takes too long.
+            Lost: one takes too long, or the process has ended and left another that keeps its line.
         """
         while True:
             await asyncio.sleep(min(TICK, self._most / 4))
+            if self._process.poll() is not None:
+                raise Lost(ENDED)
             if any(work.seconds > self._most for work in self.in_work.values()):
                 raise Lost(f"it took longer than {self._most:g} s (release.row_seconds)")
 
@@ -158,13 +164,18 @@ class Session:
         except (OSError, ValueError):  # cut off, too long, or not of ours
             found = None
         if not isinstance(found, dict):
-            raise Lost("it ended the process that it runs in")
+            raise Lost(ENDED)
         return found
 
 
 @asynccontextmanager
 async def started(
-    application: Application, calls: Calls, *, roles: Mapping[str, Role], rows: int, hidden: set[str]
+    application: Application,
+    calls: Calls,
+    *,
+    roles: Mapping[str, Role],
+    rows: int,
+    hidden: set[str],
 ) -> AsyncIterator[Session]:
     """A process with `application` in it, ready for up to `rows` rows at once; it ends with the
     block, and with this process.
@@ -188,13 +199,13 @@ async def started(
     command = [sys.executable, "-P", "-m", "sluicegate.applications.worker", str(there.fileno())]
     with ExitStack() as stack:
         stack.callback(there.close)
-        stack.enter_context(
+        process = stack.enter_context(
             child(command, application.root, variables=variables, kept=[there.fileno()], output=2)
         )
         there.close()
         reader, writer = await asyncio.open_connection(sock=here, limit=LONGEST_LINE)
         try:
-            session = Session(reader, writer, calls, application.row_seconds)
+            session = Session(reader, writer, calls, process, application.row_seconds)
             await session.start(
                 {
                     "root": str(application.root),

@@ -94,9 +94,7 @@ def answer_rows(
         job.look_up(budget)
         if job.waiting:
             copied = copy_files(application, Path(folder))
-            run_now(
-                lambda: _all(job, copied, roles, settings, calls, budget, hidden or set())
-            )
+            run_now(lambda: _all(job, copied, roles, settings, calls, budget, hidden or set()))
     return [job.answered[place] for place in range(len(rows))]
 
 
@@ -127,7 +125,10 @@ class _Job:
             if key not in known:
                 self.waiting.append(place)
                 continue
-            calls = tuple(Call(**call) for call in known[key]["calls"])
+            calls = tuple(
+                Call(**{**call, "messages": tuple(call["messages"])})
+                for call in known[key]["calls"]
+            )
             self.answered[place] = Answered(Generation(**known[key]["generation"]), calls)
             self.good += 1
             budget.found(len(calls))

@@ -34,15 +34,16 @@ LONGEST_REASON = 300
 
 
 class Line:
-    """The socket: whole lines out, from any thread; none after a fork."""
+    """The socket: whole lines out, from any thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
-        self._lock = threading.Lock()
-        os.register_at_fork(after_in_child=self._socket.close)
+        self._lock, self._owner = threading.Lock(), os.getpid()
 
     def send(self, **message: Any) -> None:
-        """Write one message."""
+        """Write one message; a process that the application forked and lets run on here ends."""
+        if os.getpid() != self._owner:
+            os._exit(0)
         raw = json.dumps(message).encode() + b"\n"
         with self._lock:
             self._socket.sendall(raw)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 from sluicegate.budget import Budget
 from sluicegate.generating import Failure, Model, Reply, Request
-from sluicegate.models.hosted import Ask, HostedModel
 from sluicegate.models.addresses import Unreachable
+from sluicegate.models.hosted import Ask, HostedModel
 
 GATHER_SECONDS = 0.01
 """Requests that come so close together are one batch of a model that works on many at once."""
