@@ -151,9 +151,10 @@ def _against(
         "difference": raw.mean,
         "margin": abs(null),
     }
+    low = numbers["low"] if direction == "higher" else -numbers["high"]
     numbers |= {
         "p": p_mean_at_most(sample, null),
-        "detectable": detectable(sample, case.alpha, case.policy.power),
+        "detectable": detectable(sample, low, case.policy.power),
     }
     decision = _decision(case, sample, null, numbers["p"])
     if decision is Decision.HOLD:
