@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import openai
+from tests.chat_server import ChatServer, says
 
 from sluicegate.applications import open_application
 from sluicegate.applications.calls import Role
@@ -23,7 +24,6 @@ from sluicegate.config import EndpointSpec, ModelSpec
 from sluicegate.models import open_model
 from sluicegate.prompts import Prompt
 from sluicegate.records import GenerationSettings
-from tests.chat_server import ChatServer, says
 
 ROWS, REPEATS, SECONDS, CONCURRENCY, ROUNDS = 200, 3, 0.05, 16, 3
 PROMPT = Prompt("classify", "", "Classify: {{ text }}", ("text",), "", "")
