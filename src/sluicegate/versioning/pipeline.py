@@ -27,6 +27,7 @@ from sluicegate.versioning.children import child, overheard
 from sluicegate.versioning.dvc_calls import ensure_dvc
 from sluicegate.versioning.locks import pipeline_lock, settle_dvc_locks
 
+DVC = (sys.executable, "-m", "dvc", "repro")
 LAST = 8
 """Lines of a stage that failed, in the error's message."""
 
@@ -43,20 +44,16 @@ def reproduce(
 ) -> list[str]:
     """Run the DVC pipeline and return the names of the stages that ran (`fingerprint` always does).
 
-    DVC restores what it or git has of an earlier run. Of the stages in `sealed` only what carries
-    this machine's seal is kept; the others are run again, in their order.
-
-    One process at a time: a second one waits for the lock.
+    Of what DVC restores, for the stages in `sealed`, only what carries this machine's seal is kept;
+    the others are run again, in their order. A second process waits for the lock.
 
     Args:
         quiet: print nothing of DVC's own.
         targets: stages to run, with those they need; by default all.
         environment: variables for the stages, beside those of this process.
-        until: time (seconds since 1970) at which waiting ends, and a stage that still runs is
-            interrupted as by Ctrl-C.
+        until: seconds since 1970: then waiting ends, and a stage is interrupted as by Ctrl-C.
         sealed: stages whose outputs decide, in their order, with the paths of the outputs.
-        listener: gets each line that DVC and the stages print, beside stderr; the last ones are
-            then in the error's message.
+        listener: gets each line that is printed, beside stderr; the error then has the last ones.
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
@@ -72,8 +69,7 @@ def reproduce(
     ensure_dvc(project.root)
     with pipeline_lock(project, until=until) as lock:
         settle_dvc_locks(project.root, until=until)
-        # Read here, so that what another run did meanwhile is not told as ours.
-        before = _stage_states(project.root)
+        before = _stage_states(project.root)  # here: what another run did is not ours
         failure = project.state / "failure.json"
         variables = {
             **os.environ,
@@ -85,8 +81,7 @@ def reproduce(
 
         def repro(*what: str) -> None:
             failure.unlink(missing_ok=True)
-            told = ["--quiet"] if quiet else []
-            arguments = [sys.executable, "-m", "dvc", "repro", *told, *what]
+            arguments = [*DVC, "--quiet", *what] if quiet else [*DVC, *what]
             last: deque[str] = deque(maxlen=LAST)
             with overheard(listener, last) as output:
                 failed = _run_until(arguments, project.root, variables, lock, until, output)
