@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Redacted = Literal["secret", "email", "iban", "card", "ip", "phone", "handle"]
 
 
 class GenerationParams(Strict):
@@ -58,25 +59,14 @@ class ReleaseParams(Strict):
 
 
 class PrepareParams(Strict):
-    """How data becomes train, validation and golden sets.
-
-    Fractions are of groups, by stable hash.
-    """
+    """How data becomes train, validation and golden sets; fractions are of groups, by hash."""
 
     validation_fraction: Fraction = 0.1
     golden_fraction: Fraction = 0.4
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
     overlap_share: Fraction = 0.5
-    redact: tuple[Literal["secret", "email", "iban", "card", "ip", "phone", "handle"], ...] = (
-        "secret",
-        "email",
-        "iban",
-        "card",
-        "ip",
-        "phone",
-        "handle",
-    )
+    redact: tuple[Redacted, ...] = get_args(Redacted)
     minimum_golden: Positive = 20
 
 
@@ -226,6 +216,18 @@ class CalibrationParams(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class ProbeParams(Strict):
+    """What `sluice probe` asks, `recorded` times once and `repeats` times every day."""
+
+    prompts: Annotated[int, Field(ge=1, le=100)] = 8
+    file: str = ""
+    recorded: Annotated[int, Field(ge=2, le=100)] = 12
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    max_tokens: Positive = 64
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    alternatives: Annotated[int, Field(ge=0, le=20)] = 0
+
+
 class Params(Strict):
     """The whole of params.yaml: one section per stage, plus what they share."""
 
@@ -236,6 +238,7 @@ class Params(Strict):
     profile: ProfileParams = ProfileParams()
     calibration: CalibrationParams = CalibrationParams()
     monitor: MonitorParams = MonitorParams()
+    probe: ProbeParams = ProbeParams()
 
 
 class SourceSpec(Strict):

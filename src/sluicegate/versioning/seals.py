@@ -76,13 +76,14 @@ def first_unsealed(project: Project, stages: Mapping[str, Sequence[str]]) -> str
     key = _key(project)
     for stage, outs in stages.items():
         name = _name(project, stage, stage_inputs(project, stage, read), outs)
-        try:
-            found = (_folder(project) / name).read_text("ascii")
-        except (OSError, ValueError):
-            return stage
-        if not hmac.compare_digest(found, _mac(key, name)):
+        if not _valid(project, name, key):
             return stage
     return ""
+
+
+def sealed(project: Project, what: str, inputs: str, outs: Sequence[str]) -> bool:
+    """Whether `seal` was called here with the same, and `outs` are as they were."""
+    return _valid(project, _name(project, what, inputs, outs), _key(project))
 
 
 def tell(project: Project, stage: str) -> None:
@@ -102,6 +103,14 @@ def _folder(project: Project) -> Path:
 
 def _name(project: Project, stage: str, inputs: str, outs: Sequence[str]) -> str:
     return digest_value([stage, inputs, _digests(project.root, outs)])
+
+
+def _valid(project: Project, name: str, key: bytes) -> bool:
+    try:
+        found = (_folder(project) / name).read_text("ascii")
+    except (OSError, ValueError):
+        return False
+    return hmac.compare_digest(found, _mac(key, name))
 
 
 def _mac(key: bytes, name: str) -> str:
