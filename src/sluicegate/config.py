@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -193,13 +194,18 @@ class CalibrationParams(Strict):
 
     Attributes:
         minimum_groups: independent labelled rows.
-        accuracy: pairwise: the lower bound of the share of pairs judged as people did; 0.5 is
-            chance.
-        correlation: other forms: the lower bound of the rank correlation with people; 0 is chance.
+        epsilon: by how much, in share of rows, a judge may stand in for a person less well than
+            another person does, since it costs less (alternative annotator test).
+        reliability: where nobody shares enough rows with another person: how far two people are
+            assumed to agree (share of pairs, or rank correlation of scores).
+        accuracy: pairwise: the lower bound of the share of pairs judged as people did, however
+            little people agree; 0.5 is chance.
+        correlation: other forms: the same of the rank correlation with people; 0 is chance.
+        favour: how far its error may depend on length, or on which release answered; on 0 to 1.
+        level: absolute use: mean difference from people's level, for each row that leaves room for
+            one; a level of five is 0.25.
         position: pairwise: the upper bound of the share of pairs where the answer shown first
             decides, or the second.
-        length: the bound of the rank correlation with length that people's labels do not explain,
-            whatever its sign.
         consistency: the lower bound of agreement with itself under another seed.
         sentinels: the share of known-bad answers that it has to notice.
         made_sentinels: pairwise: how many known-bad answers are made from the labelled ones.
@@ -208,11 +214,18 @@ class CalibrationParams(Strict):
         resamples, seed: of the bootstrap.
     """
 
+    gone: ClassVar[Mapping[str, str]] = {
+        "length": "`favour` bounds how far the error depends on length or on who answered"
+    }
+
     minimum_groups: Annotated[int, Field(ge=10)] = 50
+    epsilon: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    reliability: Annotated[float, Field(gt=0, le=1)] = 0.8
     accuracy: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    favour: Annotated[float, Field(gt=0, le=1)] = 0.2
+    level: Annotated[float, Field(gt=0, le=1)] = 0.175
     position: Annotated[float, Field(gt=0, le=1)] = 0.4
-    length: Annotated[float, Field(gt=0, le=1)] = 0.5
     consistency: Annotated[float, Field(ge=0, lt=1)] = 0.7
     sentinels: Annotated[float, Field(gt=0, le=1)] = 1.0
     made_sentinels: Annotated[int, Field(ge=0, le=1000)] = 10

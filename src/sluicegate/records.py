@@ -129,12 +129,18 @@ class ScoredExample:
         }
 
 
+MOST_UNUSABLE = 0.1
+"""Share of rows without a usable answer of a judge up to which its scores count."""
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
     """How one judge did: `digest` of judge, prompt and settings; rows scored, and failed.
 
-    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be
-    another one's mean. See `judged_metric` for the names of judges.
+    A failed row counts at its worst for the candidate: the candidate's answer at the bad end of the
+    scale, the champion's at the good one. Where more than `MOST_UNUSABLE` of the rows failed, the
+    judge has no scores in the evidence at all; in evidence made before 0.2.0 where any did. See
+    `judged_metric` for the names of judges.
     """
 
     digest: str

@@ -2,15 +2,17 @@
 
 Flows, pipeline, workflows and the shipped tests are the engine's: untouched ones are replaced,
 edited ones merged three ways; on a collision the new one lies beside. Parameters, prompts and
-policy are the project's: new files are added, the rest is only told.
+policy are the project's: new files are added, fields of params.yaml that are gone are taken out,
+the rest is only told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.config import CalibrationParams
 from sluicegate.errors import EnvironmentFailure, UsageError
 from sluicegate.hashing import atomic_file, digest_bytes
 from sluicegate.scaffold.template import (
@@ -23,6 +25,7 @@ from sluicegate.scaffold.template import (
     write_record,
 )
 from sluicegate.versioning.merge import merge, uncommitted
+from sluicegate.yaml_file import Strict
 
 MEANINGS = {
     "add": "new in this version",
@@ -31,11 +34,16 @@ MEANINGS = {
     "remove": "never edited here, and not used by this version",
     "beside": "edited here where this version changed it: merge {path}.new by hand, delete it",
     "open": "{path}.new of an upgrade is still there: merge it by hand, delete it",
+    "fields": "fields that are gone are taken out, each a line of its own",
     "keep": "yours stays; this version's differs from the one it came from: {template}",
 }
 """What may happen to a file, and why."""
-_WRITTEN = ("add", "replace", "merge", "beside")
+_WRITTEN = ("add", "replace", "merge", "fields", "beside")
+_PARAMS = "params.yaml"
+_SECTIONS: Mapping[str, type[Strict]] = {"calibration": CalibrationParams}
+"""Sections of params.yaml from which fields have gone."""
 _BY_HAND = ("beside", "open")
+_CHANGES = ("replace", "merge", "fields", "remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,9 @@ def plan(root: Path) -> list[Step]:
     wrote, new = recorded(root).files, files()
     paths = sorted(path for path in wrote.keys() | new.keys() if not is_sample(path))
     steps = [_step(root, path, wrote.get(path), new.get(path)) for path in paths]
-    return [step for step in steps if step is not None]
+    text = _without_gone(root / _PARAMS)
+    fields = Step(_PARAMS, "fields", text) if text else None
+    return [step for step in (fields, *steps) if step is not None]
 
 
 def due(root: Path) -> list[Step]:
@@ -88,7 +98,7 @@ def upgrade(root: Path) -> list[Step]:
         EnvironmentFailure: a file cannot be read or written.
     """
     steps = plan(root)
-    changed = [step.path for step in steps if step.action in ("replace", "merge", "remove")]
+    changed = [step.path for step in steps if step.action in _CHANGES]
     unsaved = uncommitted(root, changed)
     if unsaved:
         raise UsageError(
@@ -124,6 +134,33 @@ def _step(root: Path, path: str, wrote: str | None, new: bytes | None) -> Step |
     if merged is None:
         return Step(path, "beside", new)
     return Step(path, "merge", merged) if merged != mine else None
+
+
+def _without_gone(path: Path) -> bytes:
+    """A params.yaml without the fields that are gone, each a line of its own; nothing where it has
+    none, or none that can be taken out so.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    lines = _read(path).decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    try:
+        sections = YAML().load("".join(lines))
+    except (YAMLError, ValueError):
+        return b""  # whoever reads it next says what is wrong
+    if not isinstance(sections, dict):
+        return b""
+    places = [
+        values.lc.key(name)
+        for section, schema in _SECTIONS.items()
+        if isinstance(values := sections.get(section), CommentedMap) and not values.fa.flow_style()
+        for name in schema.gone
+        if name in values and not isinstance(values[name], dict | list)
+    ]
+    for line, _ in sorted(places, reverse=True):
+        del lines[line]
+    return "".join(lines).encode("utf-8", "surrogateescape") if places else b""
 
 
 def _carry_out(root: Path, step: Step) -> None:
