@@ -44,6 +44,9 @@ class ReleaseParams(Strict):
     `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
+
+    `intent`: neutral for a change that is to improve nothing (a refactored prompt, say); the policy
+    has rules of its own for that.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -52,6 +55,7 @@ class ReleaseParams(Strict):
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
+    intent: Literal["improve", "neutral"] = "improve"
 
 
 class PrepareParams(Strict):
@@ -194,29 +198,20 @@ class CalibrationParams(Strict):
 
     Attributes:
         minimum_groups: independent labelled rows.
-        epsilon: by how much, in share of rows, a judge may stand in for a person less well than
-            another person does, since it costs less (alternative annotator test).
-        reliability: where nobody shares enough rows with another person: how far two people are
-            assumed to agree (share of pairs, or rank correlation of scores).
-        accuracy: pairwise: the lower bound of the share of pairs judged as people did, however
-            little people agree; 0.5 is chance.
-        correlation: other forms: the same of the rank correlation with people; 0 is chance.
-        favour: how far its error may depend on length, or on which release answered; on 0 to 1.
-        level: absolute use: mean difference from people's level, for each row that leaves room for
-            one; a level of five is 0.25.
-        position: pairwise: the upper bound of the share of pairs where the answer shown first
-            decides, or the second.
+        epsilon: in share of rows, by how much less well than a person it may stand in for one.
+        reliability: assumed agreement of two people, where nobody shares enough rows.
+        accuracy, correlation: of pairs and scores: lower bound, however little people agree.
+        favour: how far its error may depend on length, or on which release answered.
+        level: mean difference from people's level, per row that has room for one.
+        position: upper bound of the share of pairs where the place of an answer decides.
         consistency: the lower bound of agreement with itself under another seed.
         sentinels: the share of known-bad answers that it has to notice.
         made_sentinels: pairwise: how many known-bad answers are made from the labelled ones.
         repeat_rows: most rows that are judged again for `consistency`.
-        expires_days: how long a calibration counts.
-        resamples, seed: of the bootstrap.
+        expires_days: how long it counts. `resamples`, `seed`: of the bootstrap.
     """
 
-    gone: ClassVar[Mapping[str, str]] = {
-        "length": "`favour` bounds how far the error depends on length or on who answered"
-    }
+    gone: ClassVar[Mapping[str, str]] = {"length": "`favour` bounds what depends on length"}
 
     minimum_groups: Annotated[int, Field(ge=10)] = 50
     epsilon: Annotated[float, Field(ge=0, le=0.5)] = 0.25

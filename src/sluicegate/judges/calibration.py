@@ -133,19 +133,14 @@ def calibrate(
             f"there is no labelled row for judge {criterion.name}.",
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
-    runs = _ask(
-        criterion, rows, [row for row in labels.rows if row.sentinel], models, params, progress
-    )
+    bad = [row for row in labels.rows if row.sentinel]
+    runs = _ask(criterion, rows, bad, models, params, progress)
     data = measuring.sample(criterion, rows, runs.first.scores)
     asked = runs.first.failed < len(rows)
     measured = _measured(data, runs, rows, params) if asked else {}
     missed = _missed(criterion, runs)
-    known = {
-        "groups": len(set(data.groups)),
-        "rows": len(rows),
-        "failed": runs.first.failed,
-        "sentinels": len(runs.bad_rows),
-    }
+    known = {"groups": len(set(data.groups)), "rows": len(rows), "failed": runs.first.failed}
+    known["sentinels"] = len(runs.bad_rows)
     checks = checks_of(data, measured, missed, known, params)
     uses = uses_of(checks)
     return Calibration(
