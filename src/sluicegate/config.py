@@ -193,8 +193,7 @@ class MonitorParams(Strict):
 
 
 class CalibrationParams(Strict):
-    """What a judge has to show on rows that people labelled before its scores count in a rule; see
-    docs/how-to/judges.md.
+    """What a judge has to show on labelled rows before it counts; see docs/how-to/judges.md.
 
     Attributes:
         minimum_groups: independent labelled rows.
