@@ -247,13 +247,13 @@ def _base(found: Found) -> None:
     """The base model, and whether the settings of tune fit it."""
     if found.params is None or found.models is None:
         return
-    name, models = found.params.release.base, found.models.models
+    name, models = found.params.release.model, found.models.models
     spec = models.get(name)
     if spec is None and (found.project.root / name).is_dir():
         spec = ModelSpec(path=name)
     if spec is None:
         if near := did_you_mean(name, models):
-            found.add(f"params.yaml: release.base: registry/models.yaml has no {name!r}{near}")
+            found.add(f"params.yaml: release.model: registry/models.yaml has no {name!r}{near}")
         return
     folder = _model(found, name, spec)
     tune = found.params.tune

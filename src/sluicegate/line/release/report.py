@@ -12,8 +12,8 @@ from sluicegate.cards import ReportContext, render_model_card, report_html
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
-from sluicegate.hashing import read_json, write_atomic
-from sluicegate.line.pipeline.base_model import model_spec
+from sluicegate.hashing import write_atomic
+from sluicegate.line.pipeline.base_model import model_spec, tuned
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
 from sluicegate.line.release.decide import links
 from sluicegate.line.release.report_evidence import judges_shown, slice_rows
@@ -46,7 +46,7 @@ def report(
             project.registry / "model_card.md.jinja",
             contents,
             model=run.name,
-            base={"name": run.params.release.base, **base},
+            base={"name": run.params.release.model, **base},
             prompt=run.prompt.template,
             sources={
                 name: spec.model_dump(include={"role", "licence", "owner", "notes"})
@@ -69,7 +69,7 @@ def _contents(
 ) -> ReportContext:
     project = run.project
     stored = releasing.load_stored(project, verdict.candidate)
-    summary = read_json(project.build / "tune.json").get("summary")
+    summary = tuned(run).get("summary")
     names = ("candidate", "champion", *run.params.evaluate.baselines)
     evidence = {name: read_evidence(project.evidence / f"{name}.parquet") for name in names}
     candidate, champion = evidence["candidate"], evidence["champion"]
