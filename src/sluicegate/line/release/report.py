@@ -13,6 +13,7 @@ from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import write_atomic
+from sluicegate.line.judge.clients import model_identity
 from sluicegate.line.pipeline.base_model import model_spec, tuned
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
 from sluicegate.line.release.decide import links
@@ -39,14 +40,16 @@ def report(
         return Reported(str(page) if page.is_file() else "")
     contents = _contents(run, decided, decided.verdict, traffic, timings)
     write_atomic(page, report_html(contents))
-    base = model_spec(run).model_dump(include={"licence", "notes"})
+    spec = model_spec(run)
+    base = spec.model_dump(include={"licence", "notes"})
+    asked = "" if spec.weights else ", ".join(map(str, model_identity(spec).values()))
     write_atomic(
         card,
         render_model_card(
             project.registry / "model_card.md.jinja",
             contents,
             model=run.name,
-            base={"name": run.params.release.model, **base},
+            base={"name": run.params.release.model, "asked": asked, **base},
             prompt=run.prompt.template,
             sources={
                 name: spec.model_dump(include={"role", "licence", "owner", "notes"})
