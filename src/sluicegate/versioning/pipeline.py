@@ -54,7 +54,7 @@ def reproduce(
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
-        IncompleteError: a model left a part of the prompts without an answer.
+        IncompleteError: a model left prompts unanswered.
         IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.

@@ -5,7 +5,7 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,28 +67,15 @@ def stage(run: Run) -> None:
     asks_model({name: find_metric(name) for name in metrics}, asking)
     chosen = criteria(run.params.evaluate.metrics, project.prompts)
     contenders = {"candidate": candidate, "champion": champion}
-    same = champion.release == candidate.release
-    found = answer_all(
-        {
-            name: _questions(run, contender, golden)
-            for name, contender in contenders.items()
-            if not (same and name == "champion")
-        },
-        project.generations,
-        counter,
-        budget=Budget.of_this_run(),
-    )
-    if same:
-        found["champion"] = found["candidate"]
-    answers = {name: one.generations for name, one in found.items()}
+    answers = _answered(run, contenders, golden)
     judgements = _judgements(run, chosen, golden, answers)
     costs = price(run)
     evidence: dict[str, Evidence] = {}
     for name, contender in contenders.items():
-        if name == "champion" and same:
+        if champion.release == candidate.release and name == "champion":
             evidence[name] = evidence["candidate"]
             continue
-        scored = evaluate(
+        evidence[name] = evaluate(
             contender.release.digest,
             golden,
             digest,
@@ -98,7 +85,6 @@ def stage(run: Run) -> None:
             judgements=judgements[name],
             asking=asking,
         )
-        evidence[name] = replace(scored, answered_by=found[name].answered_by)
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
@@ -191,6 +177,17 @@ def _judgements(
     if unanswered:
         count_failure(run.project)
     return found
+
+
+def _answered(
+    run: Run, contenders: Mapping[str, Contender], golden: Sequence[Example]
+) -> dict[str, list[Generation]]:
+    """The answers of each contender; those of equal releases are asked for once."""
+    first = {contender.release: name for name, contender in reversed(list(contenders.items()))}
+    asked = {name: _questions(run, contenders[name], golden) for name in first.values()}
+    order = {name: asked[name] for name in contenders if name in asked}
+    found = answer_all(order, run.project.generations, counter, budget=Budget.of_this_run())
+    return {name: found[first[contender.release]] for name, contender in contenders.items()}
 
 
 def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Questions:

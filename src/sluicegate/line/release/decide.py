@@ -174,6 +174,7 @@ def _judged(
         earlier=earlier if spends else (),
         baselines=_baselines(run, evidence),
         alone=champion is None,
+        intent=run.params.release.intent,
     )
 
 
