@@ -53,8 +53,7 @@ def reproduce(
         sealed: stages whose outputs decide, in their order, with the paths of the outputs.
 
     Raises:
-        BudgetError: `until` has passed, or a stage has spent its budget.
-        IncompleteError: a model left prompts unanswered.
+        BudgetError, IncompleteError: time is up, or see the stage.
         IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
