@@ -147,12 +147,14 @@ def test_a_field_that_is_gone_is_told_and_taken_out(
     lines = before.splitlines()
     [gone] = [line for line in lines if line.startswith("  length: 0.5")]
     assert path.read_text("utf-8").splitlines() == [
-        *(line for line in lines if line != gone),
+        *(line.replace("  base:", "  model:") for line in lines if line != gone),
         "# ours",
     ]
     assert load(path, Params).calibration.favour == 0.2
     path.write_text(before.replace(gone, "  ? length\n  : 0.5") + "calibration: {length: 1}\n")
-    assert "fields" not in actions(old).values()
+    with pytest.raises(ConfigError, match="calibration"):
+        load(path, Params)
+    assert "length" in path.read_text("utf-8")
 
 
 def test_an_old_flow_says_what_to_do(old: Path) -> None:

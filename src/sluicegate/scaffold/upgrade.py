@@ -8,6 +8,7 @@ the rest is only told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import EnvironmentFailure, UsageError
 from sluicegate.hashing import atomic_file, digest_bytes
+from sluicegate.project import MARKER
 from sluicegate.scaffold.template import (
     files,
     former_text,
@@ -31,19 +33,18 @@ MEANINGS = {
     "add": "new in this version",
     "replace": "never edited here",
     "merge": "edited here: both changes are in it",
+    "rename": "release.base is release.model in this version, and fields that are gone are out",
     "remove": "never edited here, and not used by this version",
     "beside": "edited here where this version changed it: merge {path}.new by hand, delete it",
     "open": "{path}.new of an upgrade is still there: merge it by hand, delete it",
-    "fields": "fields that are gone are taken out, each a line of its own",
     "keep": "yours stays; this version's differs from the one it came from: {template}",
 }
 """What may happen to a file, and why."""
-_WRITTEN = ("add", "replace", "merge", "fields", "beside")
-_PARAMS = "params.yaml"
+_WRITTEN = ("add", "replace", "merge", "beside", "rename")
+_CHANGING = ("replace", "merge", "remove", "rename")
 _SECTIONS: Mapping[str, type[Strict]] = {"calibration": CalibrationParams}
 """Sections of params.yaml from which fields have gone."""
 _BY_HAND = ("beside", "open")
-_CHANGES = ("replace", "merge", "fields", "remove")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,11 @@ def plan(root: Path) -> list[Step]:
     """
     if template() == root.resolve():
         return []
-    wrote, new = recorded(root).files, files()
+    record = recorded(root)
+    wrote, new = record.files, files(record.template)
     paths = sorted(path for path in wrote.keys() | new.keys() if not is_sample(path))
     steps = [_step(root, path, wrote.get(path), new.get(path)) for path in paths]
-    text = _without_gone(root / _PARAMS)
-    fields = Step(_PARAMS, "fields", text) if text else None
-    return [step for step in (fields, *steps) if step is not None]
+    return [*_fields(root), *(step for step in steps if step is not None)]
 
 
 def due(root: Path) -> list[Step]:
@@ -98,7 +98,7 @@ def upgrade(root: Path) -> list[Step]:
         EnvironmentFailure: a file cannot be read or written.
     """
     steps = plan(root)
-    changed = [step.path for step in steps if step.action in _CHANGES]
+    changed = [step.path for step in steps if step.action in _CHANGING]
     unsaved = uncommitted(root, changed)
     if unsaved:
         raise UsageError(
@@ -109,7 +109,8 @@ def upgrade(root: Path) -> list[Step]:
     for step in steps:
         _carry_out(root, step)
     if template() != root.resolve():
-        write_record(root, files())
+        kind = recorded(root).template
+        write_record(root, files(kind), kind)
     return steps
 
 
@@ -136,21 +137,34 @@ def _step(root: Path, path: str, wrote: str | None, new: bytes | None) -> Step |
     return Step(path, "merge", merged) if merged != mine else None
 
 
-def _without_gone(path: Path) -> bytes:
-    """A params.yaml without the fields that are gone, each a line of its own; nothing where it has
-    none, or none that can be taken out so.
-    """
+def _fields(root: Path) -> list[Step]:
+    """What has another name now in params.yaml, and what is gone; every other byte stays."""
+    text = _read(root / MARKER)
+    new = _without_gone(_renamed(text))
+    return [Step(MARKER, "rename", new)] if new != text else []
+
+
+def _renamed(text: bytes) -> bytes:
+    section = re.search(rb"^release:.*\n(?:[ \t].*\n|[ \t]*#.*\n|\s*\n)*", text, re.M)
+    if section is None:
+        return text
+    new = re.sub(rb"^([ \t]+|.*[{,] *)base:", rb"\1model:", section[0], count=1, flags=re.M)
+    return text.replace(section[0], new, 1)
+
+
+def _without_gone(text: bytes) -> bytes:
+    """A params.yaml without the fields that are gone, where each is a line of its own."""
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import YAMLError
 
-    lines = _read(path).decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    lines = text.decode("utf-8", "surrogateescape").splitlines(keepends=True)
     try:
         sections = YAML().load("".join(lines))
     except (YAMLError, ValueError):
-        return b""  # whoever reads it next says what is wrong
+        return text  # whoever reads it next says what is wrong
     if not isinstance(sections, dict):
-        return b""
+        return text
     places = [
         values.lc.key(name)
         for section, schema in _SECTIONS.items()
@@ -160,7 +174,7 @@ def _without_gone(path: Path) -> bytes:
     ]
     for line, _ in sorted(places, reverse=True):
         del lines[line]
-    return "".join(lines).encode("utf-8", "surrogateescape") if places else b""
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _carry_out(root: Path, step: Step) -> None:
