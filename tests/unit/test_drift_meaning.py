@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.unit.test_drift_embedded import COOKING, SUPPORT, WordEncoder
 
-from sluicegate.drift import Profile, compare
+from sluicegate.drift import Profile, block_numbers, compare
 from sluicegate.drift.embedded import GIVEN, TOXICITY, embed, view
 from sluicegate.drift.heads import toxicity_head
 from sluicegate.errors import MissingExtraError
@@ -61,9 +61,7 @@ def test_other_rows_than_the_profiles_are_not_shown() -> None:
 
 
 def test_other_answers_to_the_same_prompts() -> None:
-    """A third of the answers to somebody else's prompts moves the answer given the prompt, where
-    neither side by itself does.
-    """
+    """Answers to somebody else's prompts leave more of their vectors unexplained than own ones."""
     before, after = rows(400, 1), rows(200, 2)
     swapped = [
         row | {"response": after[place - 1]["response"]} if place % 3 == 0 else row
@@ -73,17 +71,11 @@ def test_other_answers_to_the_same_prompts() -> None:
     assert reference.embedded is not None
     assert window.embedded is not None
     rest = view(GIVEN, reference.embedded, window.embedded)
-    odd = np.array([row["response"] != old["response"] for row, old in zip(swapped, after)])  # noqa: B905
-    order = np.argsort(profile_order(swapped), kind="stable")
+    pairs = zip(swapped, after, strict=True)
+    odd = np.array([row["response"] != old["response"] for row, old in pairs])
+    order = np.argsort(block_numbers(swapped), kind="stable")
     size = np.linalg.norm(rest[len(before) :], axis=1)
     assert size[odd[order]].mean() > 1.05 * size[~odd[order]].mean()
-
-
-def profile_order(given: Sequence[dict[str, str]]) -> np.ndarray:
-    """The blocks, by which a profile orders its rows."""
-    from sluicegate.drift import block_numbers
-
-    return block_numbers(given)
 
 
 def test_denied_answers_alarm_without_an_encoder() -> None:

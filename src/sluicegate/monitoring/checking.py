@@ -152,8 +152,8 @@ def _constant(profile: Profile) -> bool:
 def _strange(scores: Sequence[DriftScore]) -> list[str]:
     """How many rows are far from all of the reference."""
     found = {
-        score.column: f"{score.value + 1 - USUAL:.0%} of {score.column.partition('.')[0]}s are unlike "
-        f"any reference row ({1 - USUAL:.0%} would be usual)."
+        score.column: f"{score.value + 1 - USUAL:.0%} of {score.column.partition('.')[0]}s are "
+        f"unlike any reference row ({1 - USUAL:.0%} would be usual)."
         for score in reversed(scores)
         if score.alarm and score.statistic.partition(" ")[0] == unlike.__name__
     }
