@@ -7,23 +7,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sluicegate.examples import Example as Example
+from sluicegate.examples import Generation as Generation
+from sluicegate.examples import ScoredExample as ScoredExample
 from sluicegate.hashing import digest_value, digest_with_rows
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One row: `inputs` fill the prompt's variables, `reference` holds one or more right answers.
-
-    `slices` says which parts of the whole it belongs to: column to value, e.g. `{"industry":
-    "airline"}`.
-    """
-
-    id: str
-    group: str
-    inputs: Mapping[str, str]
-    reference: tuple[str, ...]
-    source: str
-    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +27,6 @@ class GenerationSettings:
     @property
     def digest(self) -> str:
         return digest_value(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """One answer.
-
-    `seconds` is its share of wall time; `finished` is False when the length limit cut it.
-
-    `first_token` is the part of `seconds` until its first token was there; None where the model
-    cannot tell.
-    """
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    finished: bool
-    first_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,34 +68,6 @@ class Lineage:
     commit: str
     dirty: bool
     parent: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredExample:
-    """One golden row, answered: one finite score per metric, and in `reasons` a judge's words."""
-
-    id: str
-    group: str
-    output: str
-    scores: Mapping[str, float]
-    seconds: float
-    prompt_tokens: int
-    completion_tokens: int
-    finished: bool = True
-    slices: Mapping[str, str] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    first_token: float | None = None
-
-    def content(self) -> dict[str, Any]:
-        """As it is written and hashed; empty slices and reasons and an unknown time of the first
-        token are left out.
-        """
-        value = {name: getattr(self, name) for name in self.__slots__}
-        return {
-            name: dict(part) if name in ("scores", "slices", "reasons") else part
-            for name, part in value.items()
-            if part or (part is not None and name not in ("slices", "reasons"))
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +198,8 @@ class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
     It was evaluation `look` of the `looks` allowed on this golden set, at error rate `alpha`.
+
+    `way` is `neutral` where the rules for changes that are to improve nothing decided.
     """
 
     decision: Decision
@@ -271,10 +214,13 @@ class Verdict:
     alpha: float = 0.0
     look: int = 1
     looks: int = 0
+    way: str = ""
 
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        """SHA-256; an empty `way` is left out, as in verdicts before it was there."""
+        fields = asdict(self)
+        return digest_value(fields if self.way else {k: fields[k] for k in fields if k != "way"})
 
 
 @dataclass(frozen=True, slots=True)

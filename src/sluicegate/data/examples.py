@@ -14,6 +14,8 @@ from sluicegate.errors import DataError
 from sluicegate.hashing import atomic_file, canonical_json, digest_bytes
 from sluicegate.records import Example
 
+_LATER: dict[str, type] = {"slices": dict, "expected": dict, "critical": bool}
+
 
 def write_examples(path: Path, rows: Sequence[Example]) -> str:
     """Write rows as canonical JSON Lines, sorted by id, atomically; return the bytes' SHA-256.
@@ -56,9 +58,10 @@ def read_examples(path: Path) -> list[Example]:
 
 
 def _plain(row: Example) -> dict[str, Any]:
-    """A row without slices says nothing of them, so that data that have none keep their digest."""
-    value = asdict(row)
-    return value if row.slices else {name: part for name, part in value.items() if name != "slices"}
+    """A row without slices says nothing of them, so that data that have none keep their digest; so
+    for what else later versions added.
+    """
+    return {name: part for name, part in asdict(row).items() if part or name not in _LATER}
 
 
 def _example(record: dict[str, Any], where: str) -> Example:
@@ -69,8 +72,7 @@ def _example(record: dict[str, Any], where: str) -> Example:
         "reference": list,
         "source": str,
     }
-    if "slices" in record:
-        expected["slices"] = dict
+    expected |= {name: kind for name, kind in _LATER.items() if name in record}
     if set(record) != set(expected):
         wrong = min(set(record) ^ set(expected))
         raise DataError(
@@ -82,6 +84,8 @@ def _example(record: dict[str, Any], where: str) -> Example:
             value.values() if isinstance(value, dict) else value if kind is list else [value]
         )
         blank = field == "inputs" and any(texts)  # one of several inputs may be blank
+        if kind is bool and value is True:
+            continue
         sound = isinstance(value, kind) and (texts or kind is list)
         if not sound or not all(isinstance(text, str) and (text or blank) for text in texts):
             raise DataError(

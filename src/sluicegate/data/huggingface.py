@@ -45,7 +45,8 @@ def read(name: str, spec: SourceSpec, root: Path) -> rows.SourceRows:
 
 
 def _plain(row: Example) -> list[Any]:
-    return [row.id, row.group, dict(row.inputs), list(row.reference)]
+    later = [dict(row.expected), row.critical] if row.expected or row.critical else []
+    return [row.id, row.group, dict(row.inputs), list(row.reference), *later]
 
 
 def _load(path: str, root: Path, options: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sluicegate.config import PrepareParams
 from sluicegate.data.duplicates import Duplicate, remove_duplicates
 from sluicegate.data.examples import by_id
+from sluicegate.data.expected import redact_texts
 from sluicegate.data.overlap import find_overlaps, refuse_overlaps
 from sluicegate.data.redaction import redact, redact_all
 from sluicegate.data.splitting import held_out
@@ -148,7 +149,13 @@ def _redacted(row: Example, params: PrepareParams, counts: Counter[str]) -> Exam
         clean, found = redact(text, params.redact)
         counts.update(found)
         references.append(clean)
-    return replace(row, inputs=inputs, reference=tuple(dict.fromkeys(references)))
+    expected = {}
+    for name, part in row.expected.items():
+        expected[name], found = redact_texts(part, params.redact)
+        counts.update(found)
+    return replace(
+        row, inputs=inputs, reference=tuple(dict.fromkeys(references)), expected=expected
+    )
 
 
 def _dropped(repeat: Duplicate) -> Dropped:

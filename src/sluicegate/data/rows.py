@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sluicegate.config import SourceSpec
+from sluicegate.data.expected import expected_columns, expected_part, is_critical
 from sluicegate.data.lines import Faults
 from sluicegate.data.turns import is_turn, render_turns, split_last
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure
@@ -37,7 +38,8 @@ class Fields:
     An empty `id` or `group` means: made from file and line, every row its own group. An empty
     `reference`: the rows have none. Where it names the column of an input, that holds a
     conversation whose last answer is the reference. `slices` are columns whose values say which
-    parts of the whole a row belongs to.
+    parts of the whole a row belongs to, `expected` those of the other parts of a right answer, and
+    `critical` that of whether a row has to be right.
     """
 
     id: str
@@ -45,11 +47,14 @@ class Fields:
     inputs: Mapping[str, str]
     reference: str
     slices: tuple[str, ...] = ()
+    expected: Mapping[str, str] = field(default_factory=dict)
+    critical: str = ""
 
     @property
     def columns(self) -> list[str]:
         """Every column that must exist, without repeats, in a stable order."""
         names = [self.id, self.group, *self.inputs.values(), self.reference, *self.slices]
+        names += [*self.expected.values(), self.critical]
         return list(dict.fromkeys(name for name in names if name))
 
 
@@ -60,9 +65,8 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
         ConfigError: a key is unknown, missing or not a column name.
     """
     where = f"registry/sources.yaml: {name}.fields"
-    unknown = set(spec.fields) - {"id", "group", "inputs", "reference", "slices"}
-    if unknown:
-        known = "Known: id, group, inputs, reference, slices."
+    if unknown := set(spec.fields) - set(Fields.__slots__):
+        known = f"Known: {', '.join(Fields.__slots__)}."
         raise ConfigError(f"{where}: unknown field {min(unknown)!r}.", hint=known)
     inputs = spec.fields.get("inputs")
     if not isinstance(inputs, dict) or not inputs:
@@ -70,7 +74,7 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
             f"{where}.inputs is missing.", hint="Example: inputs: {conversation: turns}"
         )
     for key, value in {
-        **{k: spec.fields.get(k, "") for k in ("id", "group", "reference")},
+        **{k: spec.fields.get(k, "") for k in ("id", "group", "reference", "critical")},
         **inputs,
     }.items():
         if not isinstance(value, str) or not isinstance(key, str):
@@ -90,9 +94,15 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
             f"{where}.slices: a list of column names was expected.",
             hint="Example: slices: [industry]",
         )
-    names = spec.fields.get("id", ""), spec.fields.get("group", "")
-    reference = spec.fields.get("reference", "")
-    return Fields(*names, dict(inputs), reference, tuple(dict.fromkeys(slices)))
+    return Fields(
+        id=spec.fields.get("id", ""),
+        group=spec.fields.get("group", ""),
+        inputs=dict(inputs),
+        reference=spec.fields.get("reference", ""),
+        slices=tuple(dict.fromkeys(slices)),
+        expected=expected_columns(spec.fields.get("expected", {}), where),
+        critical=spec.fields.get("critical", ""),
+    )
 
 
 def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[str, Any]:
@@ -220,7 +230,15 @@ def make_example(
         raise DataError(f"{where}: field {column}: empty text.", hint="Fill it or remove the row.")
     references = _references(reference, fields.reference, where) if fields.reference else ()
     slices = {column: _label(record[column], column, where) for column in fields.slices}
-    return Example(row_id, group, inputs, references, source, slices)
+    expected = {
+        part: found
+        for part, column in fields.expected.items()
+        if (found := expected_part(record[column], column, where))
+    }
+    critical = bool(fields.critical) and is_critical(
+        record[fields.critical], fields.critical, where
+    )
+    return Example(row_id, group, inputs, references, source, slices, expected, critical)
 
 
 def _input(value: Any, field: str, where: str) -> str:

@@ -10,7 +10,8 @@ write_evidence / read_evidence
 from sluicegate.evaluation.answers import answer
 from sluicegate.evaluation.baselines import find_baseline, lead2
 from sluicegate.evaluation.files import read_evidence, write_evidence
-from sluicegate.evaluation.scoring import evaluate, operations, source_text, summarise
+from sluicegate.evaluation.operations import operations
+from sluicegate.evaluation.scoring import evaluate, source_text, summarise
 
 __all__ = [
     "answer",

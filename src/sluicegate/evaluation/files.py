@@ -1,10 +1,11 @@
 """Evidence on disk: one Parquet file, a row per example, read back only when whole, consistent and
 finite.
 
-Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token` where
-a row knows it; `score.<metric>`, `slice.<column>` and `reason.<judge>`; null where a row has no
-such time, slice or reason. All that is not per example, and the digest of the whole, is JSON under
-the key `sluicegate.evidence` of the schema's metadata. Any tool that reads Parquet reads the rows.
+Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token`,
+`failure`, `answered_by`, `critical` where a row has one; `score.<metric>`, `slice.<column>`,
+`reason.<judge>` and `field.<part of the answer>`; null where a row has nothing of the kind. All
+that is not per example, and the digest of the whole, is JSON under the key `sluicegate.evidence` of
+the schema's metadata. Any tool that reads Parquet reads the rows.
 """
 
 from __future__ import annotations
@@ -37,8 +38,14 @@ _PLAIN = {
     "completion_tokens": "int64",
     "finished": "bool",
 }
-_MAYBE = {"first_token": "double"}
-_PREFIXES = {"score.": "double", "slice.": "string", "reason.": "string"}
+_MAYBE = {
+    "first_token": "double",
+    "failure": "string",
+    "answered_by": "string",
+    "critical": "bool",
+}
+_PREFIXES = {"score.": "double", "slice.": "string", "reason.": "string", "field.": "string"}
+_HELD = {"score": "scores", "slice": "slices", "reason": "reasons", "field": "fields"}
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:
@@ -109,23 +116,20 @@ def read_evidence(path: Path) -> Evidence:
 
 
 def _schema(evidence: Evidence) -> pa.Schema:
-    """Scores in the order of the summaries, slices and reasons by name."""
+    """Scores in the order of the summaries, all else by name."""
     import pyarrow as pa
 
-    known = {
-        name for name in _MAYBE if any(getattr(row, name) is not None for row in evidence.rows)
-    }
+    known = {name for name in _MAYBE if any(_known(getattr(row, name)) for row in evidence.rows)}
     columns = {
         **_PLAIN,
         **{name: kind for name, kind in _MAYBE.items() if name in known},
         **{f"score.{name}": "double" for name in evidence.summaries},
         **{
-            f"slice.{name}": "string"
-            for name in sorted({name for row in evidence.rows for name in row.slices})
-        },
-        **{
-            f"reason.{name}": "string"
-            for name in sorted({name for row in evidence.rows for name in row.reasons})
+            f"{kind}.{name}": "string"
+            for kind in ("slice", "reason", "field")
+            for name in sorted(
+                {name for row in evidence.rows for name in getattr(row, _HELD[kind])}
+            )
         },
     }
     kinds = {"string": pa.string(), "double": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
@@ -135,7 +139,12 @@ def _schema(evidence: Evidence) -> pa.Schema:
 
 
 def _optional(name: str) -> bool:
-    return name in _MAYBE or name.startswith(("slice.", "reason."))
+    return name in _MAYBE or name.startswith(("slice.", "reason.", "field."))
+
+
+def _known(value: Any) -> bool:
+    """Whether a row says something, rather than that there is nothing of the kind."""
+    return not (value is None or value is False or value == "")
 
 
 def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
@@ -143,9 +152,11 @@ def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
 
     def cell(row: ScoredExample, name: str) -> Any:
         kind, _, key = name.partition(".")
-        if name in _PLAIN or name in _MAYBE:
+        if name in _PLAIN:
             return getattr(row, name)
-        return {"score": row.scores, "slice": row.slices, "reason": row.reasons}[kind].get(key)
+        if name in _MAYBE:
+            return value if _known(value := getattr(row, name)) else None
+        return getattr(row, _HELD[kind]).get(key)
 
     arrays = [
         pa.array([cell(row, field.name) for row in rows], type=field.type) for field in schema
@@ -192,15 +203,16 @@ def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
         }
         own = [name for name in (*_PLAIN, *_MAYBE) if name in columns]
         for place in range(batch.num_rows):
-            scores, slices, reasons = (
+            scores, slices, reasons, fields = (
                 {name: values[place] for name, values in part if values[place] is not None}
                 for part in parts.values()
             )
             yield ScoredExample(
-                **{name: columns[name][place] for name in own},
+                **{name: found for name in own if (found := columns[name][place]) is not None},
                 scores=scores,
                 slices=slices,
                 reasons=reasons,
+                fields=fields,
             )
 
 

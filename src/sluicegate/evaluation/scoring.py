@@ -11,6 +11,8 @@ from sluicegate.errors import ConfigError, EvidenceError
 from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.metered import RunModel
+from sluicegate.evaluation.operations import operations
+from sluicegate.examples import TEXT_PART
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
 from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
@@ -127,9 +129,11 @@ def _declare(name: str) -> str:
     return f"Under evaluate in params.yaml: own_metrics: {{{name!r}: {{asks_model: true}}}}."
 
 
-def _blind(metric: Metric, row: str) -> str:
+def _blind(metric: Metric, row: Example) -> str:
+    if expects(metric, row) is None:
+        return f"example {row.id} does not say which {metric.reads} are expected"
     instead = f"; {metric.instead} may" if metric.instead else ""
-    return f"it sees no word in the answer or in the references of {row}{instead}"
+    return f"it sees no word in the answer or in the references of example {row.id}{instead}"
 
 
 def _computed(
@@ -140,14 +144,12 @@ def _computed(
 ) -> tuple[dict[str, list[float]], dict[str, Unscored]]:
     """The scores of each computed metric, and those that saw nothing in some rows."""
     sources = [source_text(example.inputs) for example in golden]
-    answers = [output.text for output in outputs]
-    references = [example.reference for example in golden]
     names = [f"example {example.id}" for example in golden]
     scores: dict[str, list[float]] = {}
     unscored: dict[str, Unscored] = {}
     for name, metric in table.items():
         before = RunModel.asked
-        found = score_many(metric, sources, answers, references, names)
+        found = _scores(metric, sources, golden, outputs, names)
         if RunModel.asked > before and not asks[name]:
             message = f"metric {name!r} asked a model while it scored."
             raise ConfigError(message, hint=_declare(name))
@@ -155,9 +157,47 @@ def _computed(
         if len(seen) == len(found):
             scores[name] = seen
         else:
-            blind = _blind(metric, names[found.index(None)])
+            blind = _blind(metric, golden[found.index(None)])
             unscored[name] = Unscored(len(found) - len(seen), blind)
     return scores, unscored
+
+
+def _scores(
+    metric: Metric,
+    sources: Sequence[str],
+    golden: Sequence[Example],
+    outputs: Sequence[Generation],
+    names: Sequence[str],
+) -> list[float | None]:
+    """The score of each row: the worst where the candidate's own code failed, None where a part of
+    the answer is to be scored of which the row does not say what is right.
+    """
+    found: list[float | None] = [metric.worst if one.failure else None for one in outputs]
+    wanted = [expects(metric, example) for example in golden]
+    rows = [
+        place
+        for place, output in enumerate(outputs)
+        if not output.failure and (wanted[place] is not None or not metric.needs_reference)
+    ]
+    scored = score_many(
+        metric,
+        [sources[place] for place in rows],
+        [outputs[place].part(metric.reads) for place in rows],
+        [wanted[place] or () for place in rows],
+        [names[place] for place in rows],
+    )
+    for place, value in zip(rows, scored, strict=True):
+        found[place] = value
+    return found
+
+
+def expects(metric: Metric, example: Example) -> tuple[str, ...] | None:
+    """What is right, of the part of the answer that the metric reads; None where the row does not
+    say.
+    """
+    if metric.reads == TEXT_PART:
+        return example.reference
+    return (example.expected[metric.reads],) if metric.reads in example.expected else None
 
 
 def _check(
@@ -252,57 +292,6 @@ def summarise(
     )
 
 
-def operations(
-    outputs: Sequence[Generation], price: tuple[float, float] | None = None
-) -> dict[str, float]:
-    """What the answers cost: seconds (p50, p95, p99 by linear interpolation), tokens, the shares
-    cut short and empty.
-
-    `tokens_per_second` is all new tokens over all seconds. Where every answer knows the time of its
-    first token, there are `first_token_p50` and `first_token_p95`, seconds. With a `price` (money
-    per million tokens of prompt and of answer) there is also `cost_per_1000`, the money that 1,000
-    such answers cost. Everything is 0 for an empty sequence.
-
-    Raises:
-        EvidenceError: a time is negative or not finite.
-    """
-    seconds = sorted(output.seconds for output in outputs)
-    first = sorted(output.first_token for output in outputs if output.first_token is not None)
-    if any(not math.isfinite(value) or value < 0 for value in (*seconds, *first)):
-        raise EvidenceError("a generation time is negative or not finite.")
-    total, count = math.fsum(seconds), max(len(outputs), 1)
-    new_tokens = sum(output.completion_tokens for output in outputs)
-    prompt_tokens = sum(output.prompt_tokens for output in outputs)
-    found = {
-        "latency_p50": _quantile(seconds, 0.50),
-        "latency_p95": _quantile(seconds, 0.95),
-        "latency_p99": _quantile(seconds, 0.99),
-        "tokens_per_second": new_tokens / total if total > 0 else 0.0,
-        "output_tokens_mean": new_tokens / count,
-        "prompt_tokens_mean": prompt_tokens / count,
-        "words_mean": sum(len(output.text.split()) for output in outputs) / count,
-        "cut_share": sum(not output.finished for output in outputs) / count,
-        "empty_share": sum(not output.text.strip() for output in outputs) / count,
-    }
-    if first and len(first) == len(outputs):
-        found |= {
-            "first_token_p50": _quantile(first, 0.50),
-            "first_token_p95": _quantile(first, 0.95),
-        }
-    if price is not None:
-        found["cost_per_1000"] = (prompt_tokens * price[0] + new_tokens * price[1]) / count / 1000
-    return found
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    if not ordered:
-        return 0.0
-    position = share * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
-
-
 def _scored(
     example: Example, output: Generation, scores: Mapping[str, float], reasons: Mapping[str, str]
 ) -> ScoredExample:
@@ -318,4 +307,8 @@ def _scored(
         slices=example.slices,
         reasons=reasons,
         first_token=output.first_token,
+        fields=output.fields,
+        failure=output.failure,
+        answered_by=output.answered_by,
+        critical=example.critical,
     )

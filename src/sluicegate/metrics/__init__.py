@@ -198,6 +198,8 @@ def _fingerprint(name: str, metric: Metric) -> dict[str, object]:
         "source": digest_file(Path(module.origin)),
         "package": packages,
     }
+    if metric.reads != "text":
+        found["reads"] = metric.reads
     if metric.identity:
         found["identity"] = metric.identity()
     return found

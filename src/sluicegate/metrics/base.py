@@ -64,6 +64,9 @@ class Metric:
         best: source, output and reference that score the good end of the range, for the contract
             test.
         instead: metrics that see more, for the reason of a row without a score.
+        reads: the part of an answer that is scored: its text, or `contexts`, `tool_calls` or
+            `messages`; then output and references are the JSON text of that part, of the answer
+            and of what the row expects.
 
     Raises:
         ValueError: the range is empty or not finite.
@@ -84,6 +87,7 @@ class Metric:
     asks_model: bool | None = False
     best: tuple[str, str, str] = (TEXT, TEXT, TEXT)
     instead: str = ""
+    reads: str = "text"
 
     def __post_init__(self) -> None:
         low, high = self.range

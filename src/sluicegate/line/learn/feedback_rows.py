@@ -137,6 +137,7 @@ def _record(lesson: Lesson, fields: Fields) -> dict[str, Any]:
         fields.id: lesson.id,
         fields.group: lesson.group,
         **inputs,
+        **dict.fromkeys((*fields.expected.values(), *filter(None, [fields.critical]))),
         fields.reference: lesson.answer,
         MARK: lesson.kind,
     }
