@@ -120,7 +120,8 @@ def judge_first(run: Run, registered: Registered, traffic: TrafficChecked) -> De
         releasing.bootstrap(
             project, verdict.candidate, actor=actor(), reason="release zero, judged alone"
         )
-    scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+    means = {**evidence.summaries, **evidence.set_scores}
+    scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
     text += f"  the first release, judged without a champion: {scores}\n"
     return decided(registered, decision, text, markdown, verdict, warnings)
 
