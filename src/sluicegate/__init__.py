@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 _WHERE = {
+    "Answer": "applications.answers",
     "Champion": "records",
     "Decision": "records",
     "Evidence": "records",
@@ -45,6 +46,7 @@ _WHERE = {
     "verify": "releasing",
 }
 __all__ = [
+    "Answer",
     "Champion",
     "Decision",
     "Evidence",
@@ -76,6 +78,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from sluicegate.applications.answers import Answer
     from sluicegate.errors import SluiceError
     from sluicegate.evaluation import evaluate
     from sluicegate.gates import Policy, decide, load_policy

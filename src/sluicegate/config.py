@@ -43,6 +43,9 @@ class ReleaseParams(Strict):
     `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
+
+    `intent`: neutral for a change that is to improve nothing (a refactored prompt, say); the policy
+    has rules of its own for that.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -51,6 +54,7 @@ class ReleaseParams(Strict):
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
+    intent: Literal["improve", "neutral"] = "improve"
 
 
 class PrepareParams(Strict):

@@ -202,6 +202,8 @@ class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
     It was evaluation `look` of the `looks` allowed on this golden set, at error rate `alpha`.
+
+    `way` is `neutral` where the rules for changes that are to improve nothing decided.
     """
 
     decision: Decision
@@ -216,10 +218,13 @@ class Verdict:
     alpha: float = 0.0
     look: int = 1
     looks: int = 0
+    way: str = ""
 
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        """SHA-256; an empty `way` is left out, as in verdicts before it was there."""
+        fields = asdict(self)
+        return digest_value(fields if self.way else {k: fields[k] for k in fields if k != "way"})
 
 
 @dataclass(frozen=True, slots=True)

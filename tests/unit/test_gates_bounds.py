@@ -61,6 +61,31 @@ def test_it_approaches_the_t_interval() -> None:
     assert 1.0 <= (values.mean() - bound) / half < 1.15
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.0035, 1e-6])
+@pytest.mark.parametrize("values", [
+    np.repeat([0.0, 1.0], [1, 59]), np.repeat([-1.0, 0.0, 0.02], [1, 3, 60]),
+    np.linspace(-0.3, 0.4, 501), np.tanh(np.linspace(-0.2, 4.0, 3_000)) ** 9,
+])  # fmt: skip
+def test_the_bound_is_where_plain_bisection_ends(
+    monkeypatch: pytest.MonkeyPatch, values: Any, alpha: float
+) -> None:
+    """To 1e-9, in at most 30 evaluations of p."""
+    asked: list[float] = []
+
+    def counted(sample: Clusters, null: float) -> float:
+        asked.append(null)
+        return p_mean_at_most(sample, null)
+
+    sample = Clusters(np.sort(values), len(values), -1.0, 1.0)
+    low, high = -1.0, float(values.max())
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if p_mean_at_most(sample, middle) < alpha else (low, middle)
+    monkeypatch.setattr(bounds, "p_mean_at_most", counted)
+    assert lower_bound(sample, alpha) == pytest.approx(low, abs=1e-9)
+    assert 0 < len(asked) <= 30
+
+
 def test_p_and_bound_agree_and_p_rises_with_the_null() -> None:
     """The p value crosses alpha exactly at the bound and never falls as the null value rises."""
     sample = alone(np.random.default_rng(2).uniform(-0.3, 0.4, 25).tolist(), -1.0)

@@ -82,11 +82,12 @@ def test_no_number_of_rows_shows_what_is_not_so() -> None:
 def test_what_is_detectable_is_bound_plus_power() -> None:
     """Twice the standard error of the sampling counts: once for the bound, once for the power."""
     found = sample()
-    gap = found.mean - lower_bound(found, 0.05)
-    assert detectable(found, 0.05, 0.8) == pytest.approx(
+    low = lower_bound(found, 0.05)
+    gap = found.mean - low
+    assert detectable(found, low, 0.8) == pytest.approx(
         gap + 0.8416212 * found.standard_error, rel=1e-6
     )
-    assert detectable(found, 0.05, 0.5) == pytest.approx(gap)
+    assert detectable(found, low, 0.5) == pytest.approx(gap)
 
 
 @pytest.mark.parametrize(

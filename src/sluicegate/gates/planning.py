@@ -6,19 +6,18 @@ import math
 from dataclasses import replace
 from statistics import NormalDist
 
-from sluicegate.gates.bounds import Clusters, lower_bound, p_mean_at_most
+from sluicegate.gates.bounds import Clusters, p_mean_at_most
 
 _MOST = 4096.0
 
 
-def detectable(sample: Clusters, alpha: float, power: float) -> float:
+def detectable(sample: Clusters, low: float, power: float) -> float:
     """Smallest true difference that this sample shows to be above zero with probability `power`.
 
-    The distance from the mean to its lower bound, plus the quantile of the sampling error that the
-    power asks for.
+    The distance from the mean to its lower bound `low`, plus the quantile of the sampling error
+    that the power asks for.
     """
-    gap = sample.mean - lower_bound(sample, alpha)
-    return gap + NormalDist().inv_cdf(power) * sample.standard_error
+    return sample.mean - low + NormalDist().inv_cdf(power) * sample.standard_error
 
 
 def more_examples(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -106,6 +106,7 @@ class Call:
 
 
 Send = Callable[[dict[str, Any], Call], Awaitable[Outcome]]
+Ask = Callable[[Request], Awaitable[Reply | Failure]]
 
 
 class Door(Protocol):
@@ -143,6 +144,11 @@ class HostedModel:
         """Of the door."""
         return self._door.identity
 
+    @property
+    def concurrency(self) -> int:
+        """Most requests in the air at once."""
+        return self._spec.concurrency
+
     def count_tokens(self, messages: Messages) -> int:
         """More tokens than `messages` can have: a server does not tell how it splits text."""
         return most_tokens(messages)
@@ -176,7 +182,7 @@ class HostedModel:
         if requests:
             with budget.working():
                 try:
-                    _run_now(lambda: self._all(requests, budget, arrived))
+                    run_now(lambda: self._all(requests, budget, arrived))
                 except Unreachable as error:
                     for place in range(len(requests)):
                         arrived(place, Failure(str(error)))
@@ -200,6 +206,34 @@ class HostedModel:
                 hint="Set its `price: {input: ..., output: ...}`, money per million tokens.",
             )
         return budget
+
+    @asynccontextmanager
+    async def asking(self, budget: Budget) -> AsyncIterator[Ask]:
+        """Inside the block single requests may be made, by any number of tasks of this event loop;
+        otherwise as `generate`. After too many in a row without any answer none is sent.
+
+        Raises:
+            BudgetError: from `ask`, when a limit is reached.
+            ConfigError: see `generate`.
+        """
+        most = self._spec.concurrency
+        budget = self._checked((), budget)
+        run, room = Run(budget, self._requests, self._tokens), asyncio.Semaphore(most)
+        async with self._door.opened(most) as send:
+
+            async def ask(request: Request) -> Reply | Failure:
+                self._checked((request,), budget)
+                async with room:
+                    if run.failed_in_a_row >= max(GIVE_UP, most):
+                        return Failure(f"not asked, as the ones before failed: {run.trouble}")
+                    try:
+                        return await self._one(run, request, send)
+                    except OutOfBudget as error:
+                        run.over = run.over or error
+                        run.settled.set()
+                        raise budget.exceeded(1, run.over.size) from None
+
+            yield ask
 
     async def _all(self, requests: Sequence[Request], budget: Budget, took: Took) -> None:
         most = min(self._spec.concurrency, len(requests))
@@ -299,7 +333,7 @@ def _bounded(reply: Reply, request: Request) -> Reply:
     )
 
 
-def _run_now(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_now(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `job` to its end, also inside a running event loop (a notebook, an async flow)."""
     try:
         asyncio.get_running_loop()
