@@ -60,12 +60,6 @@ def evaluate(
     table = {name: find_metric(name) for name in metrics}
     asks = asks_model(table, asking or {})
     scores, unscored = computed(table, asks, golden, outputs)
-    uses = {one.metric.removeprefix("judge:"): one.use for one in judgements}
-    uses |= {
-        name: JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-        for name in scores
-        if asks[name]
-    }
     whole = corpus_scores(
         scores, [output.text for output in outputs], [example.reference for example in golden]
     )
@@ -88,10 +82,16 @@ def evaluate(
             for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges=uses,
+        judges=_uses(judgements, [name for name in scores if asks.get(name)], len(golden)),
         unscored=unscored,
         set_scores=of_set,
     )
+
+
+def _uses(judgements: Sequence[Judgement], asking: Sequence[str], rows: int) -> dict[str, JudgeUse]:
+    """The judges, and the metrics of the project's own that ask a model."""
+    uses = {one.metric.removeprefix("judge:"): one.use for one in judgements}
+    return uses | {name: JudgeUse(metrics_digest([name]), rows, 0, (OPINION,)) for name in asking}
 
 
 def _rows(

@@ -148,3 +148,13 @@ def _validator(path: str, text: str) -> Callable[[Any], bool]:
             ) from error
 
     return valid
+
+
+_OBJECT = ("", '{"order":{"id":7}}', '{"order":{"id":7}}')
+JSON_ANSWERS = (
+    Metric(
+        "json_valid", "higher", "0 or 1", (0.0, 1.0), json_valid,
+        needs_reference=False, best=_OBJECT,
+    ),
+    Metric("field_match", "higher", "share of fields", (0.0, 1.0), field_match, best=_OBJECT),
+)  # fmt: skip

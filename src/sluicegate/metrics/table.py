@@ -8,7 +8,7 @@ from sluicegate.metrics.base import Metric, Score
 from sluicegate.metrics.bleu import bleu, corpus_bleu
 from sluicegate.metrics.chrf import chrf, corpus_chrf
 from sluicegate.metrics.copied_facts import copied_facts, copied_links, copied_names, copied_numbers
-from sluicegate.metrics.json_answers import field_match, json_valid
+from sluicegate.metrics.json_answers import JSON_ANSWERS
 from sluicegate.metrics.labels import OF_FIELD
 from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
@@ -41,7 +41,7 @@ from sluicegate.metrics.text_length import (
 from sluicegate.metrics.tool_calls import TOOL_CALLS
 from sluicegate.metrics.with_model import ENCODED
 
-_SHARE, OBJECT = (0.0, 1.0), '{"order":{"id":7},"name":"Ana"}'
+_SHARE = (0.0, 1.0)
 _alone = partial(Metric, range=_SHARE, needs_reference=False)
 """A metric in [0, 1] that needs no reference."""
 
@@ -66,13 +66,7 @@ def _rows() -> tuple[Metric, ...]:
         Metric("rougeL_unicode", "higher", longest, _SHARE, rouge_l_unicode),
         Metric("rougeLsum_unicode", "higher", lines, _SHARE, rouge_lsum_unicode),
         *(made("") for made in OF_FIELD.values()),
-        _alone(
-            "json_valid", "higher", "0 or 1", score=json_valid, best=("", OBJECT, OBJECT)
-        ),
-        Metric(
-            "field_match", "higher", "share of fields", _SHARE, field_match,
-            best=("", OBJECT, OBJECT),
-        ),
+        *JSON_ANSWERS,
         *RETRIEVAL,
         *TOOL_CALLS,
         Metric("exact_match", "higher", "share", _SHARE, exact_match, instead="chrf"),
