@@ -31,23 +31,37 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What ships: four digests. `adapter` is None for the bare base model."""
+    """What ships, as digests.
+
+    `base` is of the weights, or of what a hosted model is asked by (address, name, settings that
+    change answers); `adapter` is None without one; `application` is of its code and data, None
+    where the application is a prompt.
+    """
 
     base: str
     adapter: str | None
     prompt: str
     generation: str
+    application: str | None = None
+
+    def content(self) -> dict[str, str | None]:
+        """As it is written and hashed; without the application where there is none."""
+        fields = asdict(self)
+        if self.application is None:
+            del fields["application"]
+        return fields
 
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        return digest_value(self.content())
 
 
 RELEASE_PARTS = {
-    "base": "base model",
+    "base": "model",
     "adapter": "adapter",
     "prompt": "prompt",
     "generation": "generation settings",
+    "application": "application",
 }
 """The fields of `Release`, by their names for people: cards, change detection and serving say them
 alike.
@@ -136,7 +150,7 @@ class Evidence:
     set_scores: Mapping[str, Summary] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """As it is written and hashed; what there is nothing of is left out."""
+        """As it is written and hashed; what is empty and came later is left out."""
         return {**self.head(), "rows": [row.content() for row in self.rows]}
 
     def head(self) -> dict[str, Any]:
