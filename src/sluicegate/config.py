@@ -152,12 +152,13 @@ class EvaluateParams(Strict):
 class ProfileParams(Strict):
     """`metrics`: which text profile to keep as the reference for monitoring.
 
-    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged`
-    (all-MiniLM-L6-v2, extra `metrics`) or a folder; "" for none.
+    `encoder`: also keep embeddings of at most 1,000 rows, and compare them. `auto`: the packaged
+    all-MiniLM-L6-v2 where the extra `metrics` is installed, else none; `packaged`: it has to be
+    installed; or a folder; `none` or "" for none.
     """
 
     metrics: Literal["light"] = "light"
-    encoder: str = ""
+    encoder: str = "auto"
 
 
 class MonitorParams(Strict):

@@ -137,7 +137,10 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden set by one metric configuration, row by row."""
+    """An evaluation of one release on one golden set by one metric configuration, row by row.
+
+    `set_scores` are of metrics that only the whole set has: no rule can decide by them.
+    """
 
     release: str
     golden: str
@@ -147,6 +150,7 @@ class Evidence:
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
+    set_scores: Mapping[str, Summary] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what is empty and came later is left out."""
@@ -157,10 +161,10 @@ class Evidence:
         value: dict[str, Any] = {
             name: getattr(self, name) for name in self.__slots__ if name != "rows"
         }
-        for name in ("summaries", "judges", "unscored"):
+        for name in ("summaries", "judges", "unscored", "set_scores"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        later = ("judges", "unscored")
+        later = ("judges", "unscored", "set_scores")
         return {name: part for name, part in value.items() if part or name not in later}
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
-from sluicegate.gates.checks import Case
+from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
@@ -201,6 +201,7 @@ def _results(case: Case, rules: Sequence[Rule], *, spent: bool) -> tuple[RuleRes
     policy = case.policy
     results = tuple(
         held_without_scores(case, rule)
+        or held_for_a_set(case, rule)
         or with_unusable(case, rule, RULES[rule.kind].check(case, rule))
         for rule in rules
     )
