@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 
 import numpy as np
@@ -137,16 +138,22 @@ def permuted(matrices: Sequence[Sequence[Array]], new: Sequence[int]) -> Compare
     """The test itself, on distances: for each prompt some matrices over the recorded answers and,
     behind them, the `new` ones.
     """
-    chance = np.random.default_rng(0)
     total, single = np.zeros(PERMUTATIONS + 1), []
-    for kinds, count in zip(matrices, new, strict=True):
-        marks = np.zeros((PERMUTATIONS + 1, len(kinds[0])))
-        marks[:, -count:] = 1
-        marks[1:] = chance.permuted(marks[1:], axis=1)
+    for place, (kinds, count) in enumerate(zip(matrices, new, strict=True)):
+        marks = _orders(place, len(kinds[0]), count)
         own = np.sum([_standardised(energy(matrix, marks)) for matrix in kinds], axis=0)
         total += own
         single.append(_p(own))
     return Compared(_p(total), tuple(single))
+
+
+@cache
+def _orders(place: int, answers: int, new: int) -> Array:
+    """The true order first, then the permuted ones; those of each prompt are its own."""
+    marks = np.zeros((PERMUTATIONS + 1, answers))
+    marks[:, -new:] = 1
+    marks[1:] = np.random.default_rng((place, answers, new)).permuted(marks[1:], axis=1)
+    return marks
 
 
 def energy(matrix: Array, marks: Array) -> Array:
@@ -157,12 +164,13 @@ def energy(matrix: Array, marks: Array) -> Array:
         >>> energy(apart, np.array([[0.0, 1.0]]))
         array([2.])
     """
-    new, old = marks, 1 - marks
-    n, m = new.sum(axis=1), old.sum(axis=1)
-    reached = new @ matrix
-    across = (reached * old).sum(axis=1) / (n * m)
-    within = (reached * new).sum(axis=1) / n**2 + ((old @ matrix) * old).sum(axis=1) / m**2
-    found: Array = 2 * across - within
+    n = marks.sum(axis=1)
+    m = marks.shape[1] - n
+    reached = marks @ matrix
+    new = (reached * marks).sum(axis=1)
+    across = reached.sum(axis=1) - new
+    old = matrix.sum() - new - 2 * across
+    found: Array = 2 * across / (n * m) - new / n**2 - old / m**2
     return found
 
 

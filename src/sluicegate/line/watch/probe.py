@@ -6,6 +6,7 @@ sent, the settings, and what the replies said of who made them. Each probe sends
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import time
 from collections import Counter
@@ -28,13 +29,13 @@ from sluicegate.errors import (
     UsageError,
     did_you_mean,
 )
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.generating import Failure, Model, Reply, Request
 from sluicegate.hashing import atomic_file, canonical_json, digest_value, read_json
 from sluicegate.line.run import Probed, Run, actor
 from sluicegate.models import open_model
 from sluicegate.monitoring.probing import ALPHA, Compared, Said, compare_answers
 from sluicegate.prompts import render
-from sluicegate.versioning.seals import seal, sealed
 
 AGAIN = "Look why, then `sluice probe --record --reason ...`."
 Messages = tuple[Mapping[str, str], ...]
@@ -144,7 +145,7 @@ def recorded_path(run: Run, name: str) -> Path:
 
 def probed_model(run: Run, name: str = "") -> str:
     """The name in registry/models.yaml; the release's model by default."""
-    return name or run.params.release.base
+    return name or run.params.release.model
 
 
 def _model(run: Run, name: str) -> tuple[str, Model]:
@@ -302,9 +303,10 @@ def _read(run: Run, name: str, model: Model) -> Recorded:
             f"no answers of {name} are recorded.",
             hint='Record them: `sluice probe --record --reason "first"`.',
         )
-    if not sealed(run.project, "probe", name, [_relative(run, path)]):
-        raise IntegrityError(f"{path} was not written by this project.", hint=AGAIN)
     found = read_json(path)
+    given = str(found.pop("mac", ""))
+    if not hmac.compare_digest(given.encode(), _mac(run, found).encode()):
+        raise IntegrityError(f"{path} was not written by this project.", hint=AGAIN)
     answers = {
         key: tuple(Said(text, tuple(places)) for text, places in said)
         for key, said in found["answers"].items()
@@ -326,13 +328,14 @@ def _write(run: Run, name: str, made: Recorded) -> None:
         key: [[said.text, [dict(place) for place in said.places]] for said in all_said]
         for key, all_said in made.answers.items()
     }
+    content = asdict(made) | {"answers": answers}
+    text = canonical_json(content | {"mac": _mac(run, content)})
     with atomic_file(path, mode=0o600) as stream:  # answers are nobody else's business
-        stream.write(canonical_json(asdict(made) | {"answers": answers}).encode("utf-8"))
-    seal(run.project, "probe", name, [_relative(run, path)])
+        stream.write(text.encode("utf-8"))
 
 
-def _relative(run: Run, path: Path) -> str:
-    return str(path.relative_to(run.project.root))
+def _mac(run: Run, content: Mapping[str, Any]) -> str:
+    return mac(evidence_key(run.project.state), digest_value(content))
 
 
 def _now() -> str:
