@@ -28,7 +28,8 @@ from sluicegate.line import sequence
 from sluicegate.line.progress import told_to
 from sluicegate.line.run import open_run
 from sluicegate.line.watch.check import resource
-from sluicegate.line.watch.probe import probed_model, recorded_path
+from sluicegate.line.watch.probe import probed_model
+from sluicegate.line.watch.recorded import recorded_path
 
 P = ParamSpec("P")
 T = TypeVar("T")

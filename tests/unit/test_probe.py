@@ -27,7 +27,7 @@ from sluicegate.errors import (
     UsageError,
 )
 from sluicegate.line.run import open_run
-from sluicegate.line.watch.probe import recorded_path
+from sluicegate.line.watch.recorded import recorded_path
 from sluicegate.monitoring.probing import ALPHA, Said, compare_answers, distances, permuted
 from sluicegate.project import Project
 from watched_project import examples, watched

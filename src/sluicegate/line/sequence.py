@@ -41,7 +41,7 @@ from sluicegate.line.run import (
 )
 from sluicegate.line.watch.check import alert, check, check_drift
 from sluicegate.line.watch.probe import probe as probe_model
-from sluicegate.line.watch.probe import recorded_path
+from sluicegate.line.watch.recorded import recorded_path
 from sluicegate.records import Decision
 
 P = ParamSpec("P")

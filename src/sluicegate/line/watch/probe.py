@@ -1,18 +1,15 @@
 """Is the model behind the name still the one whose answers were recorded?
 
-Recorded answers lie under `.sluice/probes/`, sealed: one file a model, with the messages that were
-sent, the settings, and what the replies said of who made them. Each probe sends the same messages.
+Each probe sends the recorded messages again, under new seeds; `recorded` keeps them and the answers.
 """
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sluicegate.budget import Budget
@@ -24,42 +21,22 @@ from sluicegate.errors import (
     ConfigError,
     DataError,
     EnvironmentFailure,
-    IntegrityError,
     TrackingError,
     UsageError,
     did_you_mean,
 )
-from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.generating import Failure, Model, Reply, Request
-from sluicegate.hashing import atomic_file, canonical_json, digest_value, read_json
 from sluicegate.line.run import Probed, Run, actor
+from sluicegate.line.watch.recorded import (
+    Messages,
+    Recorded,
+    read_recorded,
+    settings_of,
+    write_recorded,
+)
 from sluicegate.models import open_model
 from sluicegate.monitoring.probing import ALPHA, Compared, Said, compare_answers
 from sluicegate.prompts import render
-
-AGAIN = "Look why, then `sluice probe --record --reason ...`."
-Messages = tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The answers that a model is held to.
-
-    Attributes:
-        identity: of the model that was asked.
-        settings: those that its answers depend on.
-        prompts: id to messages.
-        answers: for each prompt.
-        times: when, by whom and why they were recorded.
-        names: what replies said of who made them, with their number.
-    """
-
-    identity: str
-    settings: Mapping[str, Any]
-    prompts: Mapping[str, Messages]
-    answers: Mapping[str, tuple[Said, ...]]
-    times: tuple[Mapping[str, str], ...]
-    names: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +65,18 @@ def record(
         raise UsageError("recording needs a reason.", hint="Say it with --reason.")
     name, model = _model(run, name)
     params, budget = run.params.probe, budget or Budget()
-    before = _read(run, name, model) if add else None
+    before = read_recorded(run, name, model.identity) if add else None
     prompts = before.prompts if before else _prompts(run)
     asked = _ask(model, name, prompts, params, params.recorded, budget)
     when = {"time": _now(), "actor": actor(), "reason": reason}
-    made = Recorded(model.identity, _settings(params), prompts, asked.answers, (when,), asked.names)
+    made = Recorded(
+        model.identity, settings_of(params), prompts, asked.answers, (when,), asked.names
+    )
     if before is not None:
         answers = {key: (*said, *asked.answers[key]) for key, said in before.answers.items()}
         names = dict(Counter(before.names) + Counter(asked.names))
         made = replace(made, answers=answers, times=(*before.times, when), names=names)
-    _write(run, name, made)
+    write_recorded(run, name, made)
     number = len(next(iter(made.answers.values())))
     text = f"{name}: {number} answers to each of {len(prompts)} prompts are recorded."
     return _outcome(name, made, budget, text=text)
@@ -121,7 +100,7 @@ def probe(run: Run, name: str = "", *, budget: Budget | None = None) -> Probed:
     """
     name, model = _model(run, name)
     params, budget = run.params.probe, budget or Budget()
-    known = _read(run, name, model)
+    known = read_recorded(run, name, model.identity)
     asked = _ask(model, name, known.prompts, params, params.repeats, budget)
     found = compare_answers([*known.answers.values()], [*asked.answers.values()])
     renamed, notes = _told_apart(known.names, asked.names)
@@ -138,11 +117,6 @@ def probe(run: Run, name: str = "", *, budget: Budget | None = None) -> Probed:
         return replace(outcome, warnings=(f"the probe was not kept in MLflow: {error}",))
 
 
-def recorded_path(run: Run, name: str) -> Path:
-    """Where the recorded answers of a model are, or would be."""
-    return run.project.state / "probes" / f"{digest_value(name)[:16]}.json"
-
-
 def probed_model(run: Run, name: str = "") -> str:
     """The name in registry/models.yaml; the release's model by default."""
     return name or run.params.release.model
@@ -157,10 +131,6 @@ def _model(run: Run, name: str) -> tuple[str, Model]:
         )
     spec: ModelSpec = models[name]
     return name, open_model(spec, name, root=run.project.root, dtype=run.params.release.dtype)
-
-
-def _settings(params: ProbeParams) -> dict[str, Any]:
-    return params.model_dump(include={"temperature", "max_tokens", "alternatives"})
 
 
 def _prompts(run: Run) -> dict[str, Messages]:
@@ -293,49 +263,6 @@ def _outcome(
         tokens=spent.tokens,
         cost=spent.cost,
     )
-
-
-def _read(run: Run, name: str, model: Model) -> Recorded:
-    """The recorded answers, checked to be ours, of this model and of these settings."""
-    path = recorded_path(run, name)
-    if not path.is_file():
-        raise UsageError(
-            f"no answers of {name} are recorded.",
-            hint='Record them: `sluice probe --record --reason "first"`.',
-        )
-    found = read_json(path)
-    given = str(found.pop("mac", ""))
-    if not hmac.compare_digest(given.encode(), _mac(run, found).encode()):
-        raise IntegrityError(f"{path} was not written by this project.", hint=AGAIN)
-    answers = {
-        key: tuple(Said(text, tuple(places)) for text, places in said)
-        for key, said in found["answers"].items()
-    }
-    prompts = {key: tuple(messages) for key, messages in found["prompts"].items()}
-    known = Recorded(**(found | {"answers": answers, "prompts": prompts}))
-    if (known.identity, known.settings) != (model.identity, _settings(run.params.probe)):
-        raise UsageError(
-            f"the recorded answers are of another entry {name} of registry/models.yaml, or of "
-            "other settings (params.yaml, probe).",
-            hint="`sluice probe --record --reason ...` starts anew.",
-        )
-    return known
-
-
-def _write(run: Run, name: str, made: Recorded) -> None:
-    path = recorded_path(run, name)
-    answers = {
-        key: [[said.text, [dict(place) for place in said.places]] for said in all_said]
-        for key, all_said in made.answers.items()
-    }
-    content = asdict(made) | {"answers": answers}
-    text = canonical_json(content | {"mac": _mac(run, content)})
-    with atomic_file(path, mode=0o600) as stream:  # answers are nobody else's business
-        stream.write(text.encode("utf-8"))
-
-
-def _mac(run: Run, content: Mapping[str, Any]) -> str:
-    return mac(evidence_key(run.project.state), digest_value(content))
 
 
 def _now() -> str:
