@@ -38,6 +38,7 @@ _IGNORED = """/.venv/
 /build/
 /reports/
 /data/prepared/
+/data/development/
 /data/golden/golden.jsonl
 /data/raw/feedback.jsonl
 __pycache__/
