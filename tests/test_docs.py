@@ -25,7 +25,7 @@ PAGES = [
 ]
 TUTORIAL = DOCS / "tutorial" / "your-own-data.md"
 CODE = re.compile(r"`([^`\n]+)`|^    (.+)$|^(sluice .+)$", re.M)
-COMMAND = re.compile(r"\bsluice ([a-z]+)((?: +[^`;|&()\[\],\s]+)*)")
+COMMAND = re.compile(r"\bsluice ([a-z]+(?:-[a-z]+)*)((?: +[^`;|&()\[\],\s]+)*)")
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.M | re.S)
 OLD = ["asker", "purse", "opponent", "--plain"]
 
@@ -116,6 +116,19 @@ def test_benchmarks_named_exist() -> None:
     for page in PAGES:
         for script in re.findall(r"benchmarks/\w+\.py", page.read_text("utf-8")):
             assert (ROOT / script).is_file(), f"{page.name}: {script}"
+
+
+def test_tests_named_exist() -> None:
+    """Every fault of the table names a test that is there, or the page that stands for it."""
+    page = DOCS / "explanation" / "faults.md"
+    rows = re.findall(r"^\| (\d+) \|.*\| (.+) \|$", page.read_text("utf-8"), re.M)
+    assert [int(number) for number, _ in rows] == list(range(1, 26))
+    for number, shown in rows:
+        named = re.findall(r"`([\w/]+\.py): (test_\w+)`", shown)
+        assert named or re.search(r"\]\(\w+\.md\)", shown), number
+        for file, test in named:
+            text = (ROOT / "tests" / file).read_text("utf-8")
+            assert re.search(rf"^def {test}\(", text, re.M), f"{file}: {test}"
 
 
 @every_page

@@ -162,6 +162,11 @@ COMMANDS = {
         "Stop them.",
         "sluice down",
     ),
+    "demo-model": Command(
+        "sluicegate.cli.servers:demo_model",
+        "Serve rules behind OpenAI's interface: a demo for examples.",
+        "sluice demo-model --latency 50ms",
+    ),
 }
 
 
@@ -262,7 +267,13 @@ def _left_for_pipeline(error: SluiceError) -> bool:
 
     try:
         write_json(
-            Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint}
+            Path(place),
+            {
+                "exit_code": error.exit_code,
+                "kind": type(error).__name__,
+                "message": str(error),
+                "hint": error.hint,
+            },
         )
     except (SluiceError, OSError):
         return False  # a full disk
