@@ -60,13 +60,12 @@ def prepare(
     """Make the sets from the rows of all sources.
 
     Golden rows are those of `golden` sources; where there is none, `golden_fraction` of the `pool`
-    groups. `train` rows never become golden; a group in the golden set never trains. The order of
+    groups. `train` rows never become golden; a group in the golden set is in no other. The order of
     rows does not matter.
 
-    Development rows are those of `development` sources; where there is none,
-    `development_fraction` of the groups that are not golden. Without that either they are the rows
-    that nothing is trained on: the validation rows, or, where nothing is trained, all but the
-    golden ones; train and validation then are as if there were no development set.
+    Development rows are those of `development` sources; else `development_fraction` of the groups
+    that are not golden; else, without moving any row, the validation rows, or where nothing is
+    trained all but the golden ones.
 
     Args:
         rows_by_source: source name -> (role, rows); the roles are ROLES.
@@ -101,27 +100,13 @@ def prepare(
         rest, {row.id for row in by_role["development"]}, params, dropped
     )
     _refuse_small(learn, golden, params, trains=trains)
-    refuse_overlaps(
-        find_overlaps(
-            rest,
-            golden,
-            ngram=params.overlap_ngram,
-            share=params.overlap_share,
-            near=params.near_duplicate,
-        )
-    )
-    chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
-    train = by_id(row for row in learn if row.group not in chosen)
-    validation = by_id(row for row in learn if row.group in chosen)
+    limits = {"share": params.overlap_share, "near": params.near_duplicate}
+    refuse_overlaps(find_overlaps(rest, golden, ngram=params.overlap_ngram, **limits))
+    train, validation = _hold_out_validation(learn, params)
     if not development and params.development_fraction is None:
         development = validation if trains else learn
     say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
-    sets = {
-        "train": train,
-        "validation": validation,
-        "development": development,
-        "golden": golden,
-    }
+    sets = {"train": train, "validation": validation, "development": development, "golden": golden}
     counts = _counts(read, sets, dropped)
     dropped.sort(key=lambda item: (item.source, item.id))
     return Prepared(**sets, counts=counts, redactions=dict(redactions), dropped=dropped)
@@ -206,6 +191,14 @@ def _hold_out_golden(
         if row.group in frozen
     ]
     return by_id(row for row in learn if row.group not in frozen), by_id(golden)
+
+
+def _hold_out_validation(
+    learn: list[Example], params: PrepareParams
+) -> tuple[list[Example], list[Example]]:
+    chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
+    train = by_id(row for row in learn if row.group not in chosen)
+    return train, by_id(row for row in learn if row.group in chosen)
 
 
 def _hold_out_development(
