@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sluicegate.line.pipeline import SEALED
+from sluicegate.line.progress import listening
 from sluicegate.line.run import Reproduced, Run
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
@@ -38,5 +39,6 @@ def reproduce(
         environment=environment,
         until=until,
         sealed=SEALED,
+        listener=listening(),
     )
     return Reproduced(tuple(ran), run.name)
