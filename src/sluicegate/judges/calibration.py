@@ -7,6 +7,7 @@ prompt, settings and code.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError, IntegrityError
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.generating import Model, Progress
 from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
@@ -168,13 +170,13 @@ def calibrate(
 def record(folder: Path, calibration: Calibration) -> Path:
     """Write the calibration below `folder` (`project.judgements`); a digest's last one counts."""
     path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
-    write_json(path, {**value, "seal": digest_value(value)})
+    write_json(path, {**value, "seal": _seal(folder, value)})
     return path
 
 
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
-    """One judge's record as plain values; None where there is none, or it was changed."""
-    return _read(folder / FOLDER / f"{digest}.json")
+    """One judge's record as plain values; None where there is none, or it was not made here."""
+    return _read(folder, folder / FOLDER / f"{digest}.json")
 
 
 def standing(
@@ -209,18 +211,24 @@ def standing(
 
 
 def _passed_before(folder: Path, name: str) -> bool:
-    found = (_read(path) for path in sorted((folder / FOLDER).glob("*.json")))
+    found = (_read(folder, path) for path in sorted((folder / FOLDER).glob("*.json")))
     return any(
         one is not None and one.get("name") == name and one.get("passed") is True for one in found
     )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _seal(folder: Path, value: dict[str, Any]) -> str:
+    """Who could write the file could not make this: see `evidence_key`."""
+    return mac(evidence_key(folder.parent), digest_value(value))
+
+
+def _read(folder: Path, path: Path) -> dict[str, Any] | None:
     try:
         value = read_json(path)
     except IntegrityError:
         return None
-    return value if value.pop("seal", None) == digest_value(value) else None
+    sealed = str(value.pop("seal", ""))
+    return value if hmac.compare_digest(sealed, _seal(folder, value)) else None
 
 
 def _ask(
