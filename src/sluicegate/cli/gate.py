@@ -153,3 +153,30 @@ def _write(files: dict[str, Path | None], run: GateRun, result: dict[str, Any]) 
         write_json(files["json"], as_json(result))
     if files["html"]:
         write_atomic(files["html"], run.page.read_bytes() if run.page else gate_html(run.report))
+
+
+@click.command()
+@click.option("--base", metavar="REF", default=None, help="Branch to merge into, as for `gate`.")
+@click.option("--person", help="Name in the base's approvals.people; yours by default.")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@json_option
+def accept(base: str | None, person: str | None, reason: str, as_json: bool) -> None:
+    """Accept what the checked-out change does to policy, judges, metrics or golden set.
+
+    `sluice gate --base REF` holds such a change until somebody whom the base's policy names, and
+    who wrote none of it, accepts it.
+    """
+    from sluicegate.errors import UsageError
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.judging import accept as record
+    from sluicegate.line.run import open_run
+
+    ref = base_from_environment() if base is None else base
+    if not ref:
+        raise UsageError("accept against which branch?", hint="Add --base origin/main.")
+    found, entry = record(open_run(), ref, person=person or "", reason=reason)
+    if as_json:
+        print_json({"accepted": entry, "parts": found.parts})
+    else:
+        click.echo(f"{entry.actor} accepted: {', '.join(found.parts)}")
+        click.echo(f"next:     sluice gate --base {ref}")

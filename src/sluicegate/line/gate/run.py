@@ -27,11 +27,12 @@ from sluicegate.hashing import as_json
 from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
+from sluicegate.line.gate.judging import Judging, judging
 from sluicegate.line.locks import line_lock
 from sluicegate.line.pipeline.fingerprint import BASELINE
 from sluicegate.line.progress import say
 from sluicegate.line.release.decide import decided as decided_on
-from sluicegate.line.release.decide import links
+from sluicegate.line.release.decide import links, verdict_by
 from sluicegate.line.release.report import report
 from sluicegate.line.run import Decided, Registered, Reported, Run
 from sluicegate.line.sequence import Judged
@@ -73,7 +74,7 @@ class _Found:
     """What a run has found so far; a budget may end it at any point.
 
     `decided` is what there is instead of a verdict, where nothing is to be judged or the run was
-    stopped.
+    stopped; `held` what becomes of a verdict because the change wants to be judged in another way.
     """
 
     budget: Budget
@@ -85,6 +86,8 @@ class _Found:
     reported: Reported | None = None
     decided: Decided | None = None
     stopped: str = ""
+    judging: Judging | None = None
+    held: Decided | None = None
 
 
 def run_gate(
@@ -150,6 +153,12 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
     environment = {BUDGET_FILE: str(found.budget.path)}
     if baseline:
         environment[BASELINE] = baseline
+    own = run
+    if change:
+        found.judging = judging(run, change)
+        if found.judging.policy is not None:
+            run = run.judged_by(found.judging.policy)
+            found.policy = run.policy.digest
     found.judged = judged = sequence.judge(
         run,
         baseline=baseline,
@@ -159,6 +168,30 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         perform=_in_time(found.budget),
     )
     found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
+    if change and found.judging and found.judging.open:
+        found.held = _held(own, change, found.judging, judged)
+
+
+def _held(own: Run, change: Change, found: Judging, judged: Judged) -> Decided:
+    """The verdict by the base's policy, held back where it is PROMOTE, with what the change's own
+    policy would have said.
+    """
+    decided = judged.decide
+    lines = [f"the change also changes how it is judged: {', '.join(found.parts)}"]
+    if found.policy is None:
+        lines.append("the base's policy cannot be read; this verdict is by the change's own")
+    elif decided.verdict is not None and own.policy.digest != decided.verdict.policy:
+        other = verdict_by(own, judged.register, judged.check_drift).decision.value
+        lines.append(f"by the base's policy: {decided.decision.value}; by its own: {other}")
+    lines.append(f"what to do: {found.what_to_do(change.ref)}")
+    decision = Decision.HOLD if decided.decision is Decision.PROMOTE else decided.decision
+    text = f"{decision.value}  {lines[0]}\n" + "".join(f"  {line}\n" for line in lines[1:])
+    return replace(
+        decided,
+        decision=decision,
+        text=f"{text}\n{decided.text}",
+        warnings=(*lines, *decided.warnings),
+    )
 
 
 def _in_time(budget: Budget) -> sequence.Perform:
@@ -227,7 +260,7 @@ def _told(change: Change) -> str:
 
 
 def _ended(run: Run, found: _Found) -> GateRun:
-    decided = found.decided if found.judged is None else found.judged.decide
+    decided = found.held or (found.judged.decide if found.judged else found.decided)
     assert decided is not None, "a run that judged nothing says why"
     verdict, change = decided.verdict, found.change
     metric, worst = _worst(run, verdict) if verdict else ("", [])
@@ -269,6 +302,7 @@ def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
         **stopped,
         "report": as_json(found.reported),
         "change": asdict(found.change) if found.change else None,
+        "judging": as_json(found.judging),
         "against": found.against,
         "policy": found.policy,
         "decision": decided.decision.value,

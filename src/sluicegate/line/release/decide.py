@@ -72,6 +72,13 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
+def verdict_by(run: Run, registered: Registered, traffic: TrafficChecked) -> Verdict:
+    """What this run's policy makes of the evidence that is there; nothing is recorded or spent."""
+    candidate = read_evidence(run.project.evidence / "candidate.parquet")
+    champion = read_evidence(run.project.evidence / "champion.parquet")
+    return _judged(run, candidate, None if registered.first else champion, traffic, spends=False)
+
+
 def decided(
     registered: Registered,
     decision: Decision,
