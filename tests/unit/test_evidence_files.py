@@ -56,6 +56,7 @@ def as_before(evidence: Evidence) -> dict[str, Any]:
     for name in ("judges", "unscored"):
         if not value[name]:
             del value[name]
+    assert not value.pop("set_scores")  # not there yet
     for row in value["rows"]:
         for name in ("slices", "reasons", "first_token"):
             if not row[name]:

@@ -236,6 +236,8 @@ def _check(path: Path, evidence: Evidence) -> None:
                 f"{path}: the mean of {name} covers {summary.n} of {len(ids)} rows."
             )
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
+    for name, summary in evidence.set_scores.items():
+        _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
     for name, part in evidence.unscored.items():
         if name in names or not 0 < part.rows <= len(ids):

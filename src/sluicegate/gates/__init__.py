@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
-from sluicegate.gates.checks import Case
+from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import held_without_scores
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
@@ -199,7 +199,10 @@ def absolute(policy: Policy, way: str = "improve") -> tuple[Rule, ...]:
 def _results(case: Case, rules: Sequence[Rule], *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
     results = tuple(
-        held_without_scores(case, rule) or RULES[rule.kind].check(case, rule) for rule in rules
+        held_without_scores(case, rule)
+        or held_for_a_set(case, rule)
+        or RULES[rule.kind].check(case, rule)
+        for rule in rules
     )
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:

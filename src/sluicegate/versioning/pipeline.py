@@ -15,6 +15,7 @@ from pathlib import Path
 from sluicegate.environment import read_variable
 from sluicegate.errors import (
     BudgetError,
+    IncompleteError,
     IntegrityError,
     SluiceError,
     UsageError,
@@ -56,7 +57,7 @@ def reproduce(
         listener: gets each line that is printed, beside stderr; the error then has the last ones.
 
     Raises:
-        BudgetError: `until` has passed, or a stage has spent its budget.
+        BudgetError, IncompleteError: time is up, or see the stage.
         IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
@@ -167,7 +168,9 @@ def _stage_error(failure: Path, last: Collection[str]) -> SluiceError:
         return VersioningError(f"the pipeline stopped{why}{ended}", hint=f"Then {again}")
     told = read_json(failure)
     if told["exit_code"] == BudgetError.exit_code:
-        return BudgetError(told["message"], hint=told["hint"])
+        incomplete = told.get("kind") == IncompleteError.__name__
+        unfinished = IncompleteError if incomplete else BudgetError
+        return unfinished(told["message"], hint=told["hint"])
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
     hint = told["hint"].removesuffix(", then run again.")
     return kind(
