@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from test_change import edited, git
 
-from reviewed_project import ask, reviewed, with_candidate
 from sluicegate import releasing
 from sluicegate.cli import sluice
 from sluicegate.errors import NotApprovedError, UsageError
@@ -25,6 +25,9 @@ from sluicegate.records import Decision, Verdict
 from sluicegate.releasing.policy_in_git import refuse_uncommitted
 from sluicegate.scaffold import init
 from sluicegate.versioning.history import merge_base
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from reviewed_project import ask, reviewed, with_candidate
 
 PEOPLE = "approvals: {required: 1, role: reviewer, people: {ana: [reviewer], ben: [reviewer]}}\n"
 GATES, PARAMS, SOURCES = "registry/gates.yaml", "params.yaml", "registry/sources.yaml"
