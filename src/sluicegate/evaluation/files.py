@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sluicegate.errors import EvidenceError, IntegrityError
 from sluicegate.hashing import atomic_file
-from sluicegate.records import Evidence, ScoredExample, judged_metric
+from sluicegate.records import MOST_UNUSABLE, Evidence, ScoredExample, judged_metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -248,7 +248,8 @@ def _check(path: Path, evidence: Evidence) -> None:
         if (
             use.failed < 0
             or use.scored + use.failed != len(ids)
-            or (judged_metric(name) in names) is bool(use.failed)
+            or (judged_metric(name) not in names and not use.failed)
+            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * len(ids))
         ):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not "
