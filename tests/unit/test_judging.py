@@ -15,9 +15,8 @@ from sluicegate.cli import sluice
 from sluicegate.errors import NotApprovedError, UsageError
 from sluicegate.gates import Policy
 from sluicegate.line.gate import judging as module
-from sluicegate.line.gate import run as gate_run
 from sluicegate.line.gate.change import Change, compare
-from sluicegate.line.gate.judging import Judging, accept, judging
+from sluicegate.line.gate.judging import Judging, accept, held_back, judging
 from sluicegate.line.release.decide import decided
 from sluicegate.line.run import Decided, Registered, Reproduced, TrafficChecked, open_run
 from sluicegate.line.sequence import Judged
@@ -217,8 +216,8 @@ def test_a_promotion_is_held_and_both_policies_are_told(
     change = weakened(root)
     run = open_run(root)
     other = judged(run.policy, Decision.PROMOTE).decide.verdict
-    monkeypatch.setattr(gate_run, "verdict_by", lambda *_: other)
-    held = gate_run._held(run, change, judging(run, change), judged(base, Decision(by_base)))
+    monkeypatch.setattr(module, "verdict_by", lambda *_: other)
+    held = held_back(run, change, judging(run, change), judged(base, Decision(by_base)))
     assert held.decision is Decision(ends)
     assert f"by the base's policy: {by_base}; by its own: PROMOTE" in held.text
     assert "ana or ben accepts it: sluice accept --base main" in held.text

@@ -27,13 +27,13 @@ from sluicegate.hashing import as_json
 from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
-from sluicegate.line.gate.judging import Judging, judging
+from sluicegate.line.gate.judging import Judging, held_back, judging
 from sluicegate.line.locks import line_lock
 from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.pipeline.fingerprint import BASELINE
 from sluicegate.line.progress import say
 from sluicegate.line.release.decide import decided as decided_on
-from sluicegate.line.release.decide import links, verdict_by
+from sluicegate.line.release.decide import links
 from sluicegate.line.release.report import report
 from sluicegate.line.run import Decided, Registered, Reported, Run
 from sluicegate.line.sequence import Judged
@@ -170,29 +170,7 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
     )
     found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
     if change and found.judging and found.judging.open:
-        found.held = _held(own, change, found.judging, judged)
-
-
-def _held(own: Run, change: Change, found: Judging, judged: Judged) -> Decided:
-    """The verdict by the base's policy, held back where it is PROMOTE, with what the change's own
-    policy would have said.
-    """
-    decided = judged.decide
-    lines = [f"the change also changes how it is judged: {', '.join(found.parts)}"]
-    if found.policy is None:
-        lines.append("the base's policy cannot be read; this verdict is by the change's own")
-    elif decided.verdict is not None and own.policy.digest != decided.verdict.policy:
-        other = verdict_by(own, judged.register, judged.check_drift).decision.value
-        lines.append(f"by the base's policy: {decided.decision.value}; by its own: {other}")
-    lines.append(f"what to do: {found.what_to_do(change.ref)}")
-    decision = Decision.HOLD if decided.decision is Decision.PROMOTE else decided.decision
-    text = f"{decision.value}  {lines[0]}\n" + "".join(f"  {line}\n" for line in lines[1:])
-    return replace(
-        decided,
-        decision=decision,
-        text=f"{text}\n{decided.text}",
-        warnings=(*lines, *decided.warnings),
-    )
+        found.held = held_back(own, change, found.judging, judged)
 
 
 def _in_time(budget: Budget) -> sequence.Perform:
