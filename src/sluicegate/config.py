@@ -66,12 +66,14 @@ class ReleaseParams(Strict):
 
 
 class PrepareParams(Strict):
-    """How data becomes train, validation and golden sets.
+    """How data becomes train, validation, development and golden sets.
 
-    Fractions are of groups, by stable hash.
+    Fractions are of groups, by stable hash. Without `development_fraction` nothing is set apart for
+    the development set: it has the rows that nothing is trained on.
     """
 
     validation_fraction: Fraction = 0.1
+    development_fraction: Fraction | None = None
     golden_fraction: Fraction = 0.4
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
@@ -260,7 +262,7 @@ class SourceSpec(Strict):
 
     kind: str
     path: str
-    role: Literal["pool", "train", "golden"] = "pool"
+    role: Literal["pool", "train", "development", "golden"] = "pool"
     fields: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     optional: bool = False
