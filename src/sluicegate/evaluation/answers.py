@@ -11,12 +11,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError, IncompleteError
-from sluicegate.generating import Failure, Messages, Model, Progress, Reply, all_replies, request_of
+from sluicegate.generating import (
+    Failure,
+    Messages,
+    Model,
+    Progress,
+    Reply,
+    Request,
+    all_replies,
+    request_of,
+)
 from sluicegate.hashing import digest_value
 from sluicegate.models.cache import Cache, open_cache
 from sluicegate.records import Generation, GenerationSettings
@@ -33,20 +42,32 @@ class Questions:
         rendered: (example id, messages) pairs.
         settings: how it generates.
         key: whatever else changes the text: equal keys, settings and messages are one question.
+        repeats: how often each is asked: the second answers come after all first ones, and so on.
+            No repeat is served from another's answers, and each samples with a seed of its own.
     """
 
     open: Callable[[], Model]
     rendered: Sequence[tuple[str, Messages]]
     settings: GenerationSettings
     key: str
+    repeats: int = 1
 
     def digests(self) -> list[str]:
         """The key of each question in the cache."""
-        settings = asdict(self.settings)
+        about = {"key": self.key, "settings": asdict(self.settings)}
         return [
-            digest_value({"key": self.key, "settings": settings, "messages": messages})
+            digest_value({**about, "messages": messages, **({"repeat": repeat} if repeat else {})})
+            for repeat in range(self.repeats)
             for _, messages in self.rendered
         ]
+
+    def requests(self) -> list[Request]:
+        """What the model is asked, in the same order."""
+        settings = [
+            replace(self.settings, seed=self.settings.seed + repeat)
+            for repeat in range(self.repeats)
+        ]
+        return [request_of(messages, one) for one in settings for _, messages in self.rendered]
 
 
 def answer(
@@ -151,9 +172,9 @@ class _Side:
 
     def ask(self, keys: Iterable[str], known: dict[str, _Kept], progress: Progress | None) -> None:
         """Ask for `keys`, each once, and keep what comes."""
-        messages = dict(zip(self.keys, (said for _, said in self.questions.rendered), strict=True))
+        requests = dict(zip(self.keys, self.questions.requests(), strict=True))
         missing = list(dict.fromkeys(keys))
-        total = len(messages)
+        total = len(requests)
         done = total - len(missing)
         if progress and (missing or not self.asked):
             progress(done, total)
@@ -170,8 +191,9 @@ class _Side:
             return
         self.asked |= set(missing)
         self._model = self._model or self.questions.open()
-        requests = [request_of(messages[key], self.questions.settings) for key in missing]
-        replies = self._model.generate(requests, budget=self.budget, took=took)
+        replies = self._model.generate(
+            [requests[key] for key in missing], budget=self.budget, took=took
+        )
         if len(replies) != len(missing):
             raise EvidenceError(
                 f"the model returned {len(replies)} answers to {len(missing)} prompts."

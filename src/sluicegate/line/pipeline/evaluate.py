@@ -164,12 +164,13 @@ def _judgements(
         )
         for name, outputs in answers.items():
             label = f"{criterion.metric} of the {name}"
+            asked = list(golden) * run.params.evaluate.repeats
             judgement = judge_answers(
-                criterion, models, golden, outputs, answers["champion"], progress=counter(label)
+                criterion, models, asked, outputs, answers["champion"], progress=counter(label)
             )
             if judgement.use.failed:
                 say(
-                    f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it "
+                    f"  {label}: failed on {judgement.use.failed} of {len(asked)} answers, so it "
                     "has no scores"
                 )
             found[name].append(judgement)
@@ -200,6 +201,7 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
+        run.params.evaluate.repeats,
     )
 
 
