@@ -15,10 +15,12 @@ from click.testing import CliRunner
 
 from sluicegate import local_services
 from sluicegate.cli import sluice
+from sluicegate.config import Params
 from sluicegate.errors import ConfigError, UsageError, VersioningError
-from sluicegate.scaffold import init, template, upgrade
+from sluicegate.scaffold import HOSTED, Endpoint, init, template, upgrade
 from sluicegate.scaffold.template import RECORD, archive, files, former_text, recorded
 from sluicegate.scaffold.upgrade import due, plan
+from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).parents[1]
 MADE_BY_0_1_0 = ROOT / "tests" / "project_0_1_0.bundle"  # by `sluice init` of its wheel
@@ -123,6 +125,36 @@ def test_a_project_of_0_1_0_with_two_edited_files(
     assert len(flows) >= 4
     load = "import runpy, sys\nfor flow in sys.argv[1:]: runpy.run_path(flow, run_name='flow')"
     subprocess.run([sys.executable, "-c", load, *map(str, flows)], cwd=old, check=True)
+
+
+def test_a_field_that_is_gone_is_told_and_taken_out(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """params.yaml of 0.1.0 has `calibration.length`: whoever reads it is told what stands in its
+    place, the upgrade takes that line out and no other, and what cannot be taken out stays told.
+    """
+    path = old / "params.yaml"
+    before = path.read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"calibration\.length: this field is gone: `favour`"):
+        load(path, Params)
+    path.write_text(before + "# ours\n", "utf-8")
+    with pytest.raises(UsageError, match=r"params\.yaml"):
+        upgrade.upgrade(old)
+    commit(old)
+    monkeypatch.chdir(old)
+    done = CliRunner().invoke(sluice, ["upgrade"], standalone_mode=False)
+    assert "params.yaml" in done.output
+    lines = before.splitlines()
+    [gone] = [line for line in lines if line.startswith("  length: 0.5")]
+    assert path.read_text("utf-8").splitlines() == [
+        *(line.replace("  base:", "  model:") for line in lines if line != gone),
+        "# ours",
+    ]
+    assert load(path, Params).calibration.favour == 0.2
+    path.write_text(before.replace(gone, "  ? length\n  : 0.5") + "calibration: {length: 1}\n")
+    with pytest.raises(ConfigError, match="calibration"):
+        load(path, Params)
+    assert "length" in path.read_text("utf-8")
 
 
 def test_an_old_flow_says_what_to_do(old: Path) -> None:
@@ -318,3 +350,27 @@ def test_every_released_template_is_kept() -> None:
 
 def newest(versions: set[str]) -> str:
     return max(versions, key=lambda version: [int(part) for part in version.split(".")], default="")
+
+
+def test_the_model_has_its_new_name_after_an_upgrade(old: Path) -> None:
+    """`release.base` becomes `release.model`, every other byte of params.yaml stays; once."""
+    before = (old / "params.yaml").read_text("utf-8")
+    assert actions(old)["params.yaml"] in ("rename", "keep")
+    upgrade.upgrade(old)
+    after = (old / "params.yaml").read_text("utf-8")
+    assert after == before.replace("  base:", "  model:", 1)
+    assert load(old / "params.yaml", Params).release.model == "smollm2-135m-instruct"
+    assert not [step for step in plan(old) if step.action == "rename"]
+
+
+def test_a_hosted_project_stays_hosted(tmp_path: Path) -> None:
+    """An upgrade brings no tuning into it, and keeps what `sluice init` was told."""
+    init(tmp_path / "new", HOSTED, Endpoint("https://host.example/v1", "m-2026-01-01", "MY_KEY"))
+    root = tmp_path / "new"
+    assert due(root) == []
+    (root / "dvc.yaml").unlink()
+    git(root, "commit", "-qam", "no pipeline")
+    upgrade.upgrade(root)
+    assert recorded(root).template == HOSTED
+    assert "MY_KEY" in (root / ".github" / "workflows" / "sluice-gate.yml").read_text("utf-8")
+    assert not (root / "data" / "sample" / "support_train.jsonl").exists()

@@ -45,6 +45,10 @@ class Project:
         return self.root / "data" / "prepared"
 
     @property
+    def development(self) -> Path:
+        return self.root / "data" / "development" / "development.jsonl"
+
+    @property
     def golden(self) -> Path:
         return self.root / "data" / "golden" / "golden.jsonl"
 

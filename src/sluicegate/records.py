@@ -85,12 +85,15 @@ class Lineage:
     parent: str | None = None
 
 
+MOST_UNUSABLE = 0.1  # share of rows without a usable answer of a judge; above, no score counts
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
     """How one judge did: `digest` of judge, prompt and settings; rows scored, and failed.
 
-    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be
-    another one's mean. See `judged_metric` for the names of judges.
+    A failed row counts at its worst for the candidate (the champion's answer as good); above
+    `MOST_UNUSABLE`, in evidence of 0.1.0 in any case, the judge has no scores in the evidence.
     """
 
     digest: str

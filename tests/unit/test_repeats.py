@@ -64,7 +64,7 @@ def rendered(count: int) -> list[tuple[str, Messages]]:
 
 
 def asks(model: ScriptedModel, repeats: int) -> Questions:
-    return Questions(lambda: model, rendered(4), GenerationSettings(seed=7), "k", repeats)
+    return Questions(lambda: model, rendered(4), GenerationSettings(seed=7), "k", repeats=repeats)
 
 
 def test_each_repeat_is_a_call_of_its_own(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def calibrate(
     max_cost: float | None,
     as_json: bool,
 ) -> int:
-    """Compare judge NAME with people's labels; record whether it may count in the gate.
+    """Compare judge NAME with people's labels; record for which rules of the gate it may count.
 
     \b
     Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
@@ -128,8 +128,8 @@ def calibrate(
     else:
         click.echo(done.text)
         click.echo(f"report:   {done.page}")
-    failed = {check.name for check in done.record.checks if not check.passed}
-    return 0 if done.record.passed else 4 if failed == {"enough rows"} else 1
+    failed = [check for check in done.record.checks if not check.passed and check.use == "any"]
+    return 0 if done.record.passed else 4 if all(check.more for check in failed) else 1
 
 
 @judge.command(short_help="Try a judge on the answers in a file.")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError, IncompleteError
@@ -41,6 +42,7 @@ class Questions:
         open: opens what answers; called where an answer is missing.
         rendered: (example id, messages) pairs.
         settings: how it generates.
+        response_format: what the answers are to be held to.
         key: whatever else changes the text: equal keys, settings and messages are one question.
         repeats: how often each is asked: the second answers come after all first ones, and so on.
             No repeat is served from another's answers, and each samples with a seed of its own.
@@ -50,13 +52,16 @@ class Questions:
     rendered: Sequence[tuple[str, Messages]]
     settings: GenerationSettings
     key: str
+    response_format: Mapping[str, Any] | None = None
     repeats: int = 1
 
     def digests(self) -> list[str]:
         """The key of each question in the cache."""
-        about = {"key": self.key, "settings": asdict(self.settings)}
+        same: dict[str, Any] = {"key": self.key, "settings": asdict(self.settings)}
+        if self.response_format is not None:
+            same["response_format"] = self.response_format
         return [
-            digest_value({**about, "messages": messages, **({"repeat": repeat} if repeat else {})})
+            digest_value({**same, "messages": messages, **({"repeat": repeat} if repeat else {})})
             for repeat in range(self.repeats)
             for _, messages in self.rendered
         ]
@@ -67,7 +72,11 @@ class Questions:
             replace(self.settings, seed=self.settings.seed + repeat)
             for repeat in range(self.repeats)
         ]
-        return [request_of(messages, one) for one in settings for _, messages in self.rendered]
+        return [
+            request_of(messages, one, self.response_format)
+            for one in settings
+            for _, messages in self.rendered
+        ]
 
 
 def answer(

@@ -45,11 +45,12 @@ def evaluate(
     """Score `outputs[i]` as the answer to `golden[i]`.
 
     Where rows were asked several times, the second answers come after all first ones, and so on:
-    the scores of a row are then the means over its answers. Rows come out sorted by id, so the order given does not matter.
+    the scores of a row are then the means over its answers. Rows come out sorted by id, so the
+    order given does not matter.
 
     `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
-    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives
-    no scores and is only counted. `asking` says which metrics of a project's own ask a model; these
+    `unscored`. `judgements` are of the same answers in the same order; one without scores (too many
+    rows failed) is only counted. `asking` says which metrics of a project's own ask a model; these
     are named among the judges of the evidence. `price` is money per million tokens of prompt and of
     answer; see `operations`.
 
@@ -69,7 +70,7 @@ def evaluate(
     of_set = set_scores({name: table[name] for name in scores}, asked, outputs)
     scores = {name: found for name, found in scores.items() if name not in of_set}
     ranges = {name: table[name].range for name in scores}
-    counted = [one for one in judgements if not one.use.failed]
+    counted = [one for one in judgements if one.scores]
     scores |= {one.metric: list(one.scores) for one in counted}
     ranges |= {one.metric: (0.0, 1.0) for one in counted}
     reasons = {one.metric: one.reasons for one in counted}
@@ -144,7 +145,9 @@ def _check(
             f"{', '.join(metrics)}: no metric scores the rows themselves.",
             hint="Add one that does, accuracy say, to evaluate.metrics.",
         )
-    if any(len(one.scores) != len(outputs) for one in judgements if not one.use.failed):
+    if any(
+        len(one.scores) != len(outputs) for one in judgements if one.scores or not one.use.failed
+    ):
         raise EvidenceError(
             "a judge returned a different number of scores than there are examples."
         )

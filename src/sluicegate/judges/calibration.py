@@ -1,8 +1,9 @@
 """The gate of a judge itself: held against people, recorded under its digest, for a time.
 
-Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a
-verdict, or too few rows, is a judge that has not passed. A record holds for one digest of judge,
-prompt, settings and code.
+It passes for a use: `comparative` (rules that compare two releases) or `absolute` too (rules with a
+threshold of their own). Fails closed: every check has to be shown, 95 % sure, a row without a
+verdict counts as wrong, and too few rows are a judge that has not passed. A record holds for one
+digest of judge, prompt, settings and code.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
 from sluicegate.judges.base import Judged
-from sluicegate.judges.checks import Check, checks_of
+from sluicegate.judges.checks import Check, checks_of, uses_of
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.jury import PRAISE, judge_digest, judge_rows
 from sluicegate.judges.labels import LabelledRow, Labels
@@ -42,10 +43,10 @@ class Calibration:
         digest: `judge_digest` of exactly what was measured.
         made, expires: ISO 8601, UTC.
         labels: digest of the labelled rows; `rows` of them in `groups`, by so many `raters`.
+        passed: for comparative use, at least; `uses` says for which.
         headline: the measure that decides, `accuracy` or `spearman`.
         measures: by name, with 95 % intervals.
-        baselines: the headline measure of trivial judges; `above`: by how much this judge is above
-            each.
+        baselines: the headline measure of trivial judges.
         failed: rows without a verdict, and `failures` why, each once.
         uncalled: rows that were settled without asking the judge.
         missed: known-bad answers that the judge did not notice, of `sentinels` in all.
@@ -56,6 +57,7 @@ class Calibration:
     judges: tuple[str, ...]
     digest: str
     passed: bool
+    uses: tuple[str, ...]
     made: str
     expires: str
     checks: tuple[Check, ...]
@@ -66,7 +68,6 @@ class Calibration:
     headline: str
     measures: Mapping[str, Interval]
     baselines: Mapping[str, Interval]
-    above: Mapping[str, Interval]
     points: tuple[Point, ...]
     failed: int
     failures: tuple[str, ...]
@@ -134,33 +135,34 @@ def calibrate(
             f"there is no labelled row for judge {criterion.name}.",
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
-    runs = _ask(
-        criterion, rows, [row for row in labels.rows if row.sentinel], models, params, progress
-    )
-    data = measuring.sample(criterion, rows, runs.first)
-    measured, own, above = _measured(data, runs, rows, params)
+    bad = [row for row in labels.rows if row.sentinel]
+    runs = _ask(criterion, rows, bad, models, params, progress)
+    data = measuring.sample(criterion, rows, runs.first.scores)
+    asked = runs.first.failed < len(rows)
+    measured = _measured(data, runs, rows, params) if asked else {}
     missed = _missed(criterion, runs)
-    groups, raters = {row.group for row in rows}, {rater for row in rows for rater in row.raters}
-    known = {"groups": len(groups), "failed": runs.first.failed, "sentinels": len(runs.bad_rows)}
-    checks = checks_of(data, measured, above, missed, known, params)
+    known = {"groups": len(set(data.groups)), "rows": len(rows), "failed": runs.first.failed}
+    known["sentinels"] = len(runs.bad_rows)
+    checks = checks_of(data, measured, missed, known, params)
+    uses = uses_of(checks)
     return Calibration(
         name=criterion.name,
         form=criterion.form,
         judges=criterion.judges,
         digest=judge_digest(criterion, models),
-        passed=all(check.passed for check in checks),
+        passed=bool(uses),
+        uses=uses,
         made=now.isoformat(timespec="seconds"),
         expires=(now + timedelta(days=params.expires_days)).isoformat(timespec="seconds"),
         checks=checks,
         labels=labels.digest,
         rows=len(rows),
-        groups=len(groups),
-        raters=len(raters),
+        groups=known["groups"],
+        raters=len(data.raters),
         headline=data.headline,
         measures=measured,
-        baselines=own,
-        above=above,
-        points=measuring.points(data),
+        baselines=measuring.baselines(data, params) if asked else {},
+        points=measuring.points(data) if asked else (),
         missed=missed,
         thresholds=params.model_dump(mode="json"),
         **runs.counts(),
@@ -187,7 +189,10 @@ def standing(
     name: str = "",
     params: CalibrationParams | None = None,
 ) -> str:
-    """Does this judge count: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
+    """Does this judge count: `ok` (for every use), `comparative` (for comparisons alone),
+    `uncalibrated`, `other_digest`, `stale` or `failed`.
+
+    A record made before 0.2.0 does not say for which use it passed: it is stale.
 
     Args:
         folder: `project.judgements`.
@@ -203,11 +208,11 @@ def standing(
         return "failed"
     if params is not None and found.get("thresholds") != params.model_dump(mode="json"):
         return "stale"
-    return (
-        "ok"
-        if datetime.fromisoformat(found["made"]) <= now < datetime.fromisoformat(found["expires"])
-        else "stale"
-    )
+    made, expires = (datetime.fromisoformat(found[name]) for name in ("made", "expires"))
+    uses = found.get("uses", ())
+    if not made <= now < expires or "comparative" not in uses:
+        return "stale"
+    return "ok" if "absolute" in uses else "comparative"
 
 
 def _passed_before(folder: Path, name: str) -> bool:
@@ -258,21 +263,16 @@ def _ask(
 
 def _measured(
     data: Sample, runs: _Runs, rows: Sequence[LabelledRow], params: CalibrationParams
-) -> tuple[dict[str, Interval], dict[str, Interval], dict[str, Interval]]:
-    """Measures, trivial judges, and the differences; nothing where it gave no verdict at all."""
-    if not len(data.judge):
-        return {}, {}, {}
-    found = measuring.measures(data, params) | measuring.position_measures(
-        runs.first, [row.group for row in rows]
-    )
+) -> dict[str, Interval]:
+    """What the report shows beside the checks."""
+    found = measuring.measures(data, params) | measuring.position_measures(runs.first, data.groups)
     places = {row.row.id: place for place, row in enumerate(rows)}
     chosen = [places[row.row.id] for row in runs.repeated]
     before = replace(runs.first, scores=tuple(runs.first.scores[place] for place in chosen))
     same = measuring.consistency(before, runs.again, [row.group for row in runs.repeated])
     people = measuring.raters_agreement(rows, params)
     found |= {"self_consistency": same} if same is not None else {}
-    found |= {"raters_alpha": people} if people is not None else {}
-    return found, *measuring.baselines(data, params)
+    return found | ({"raters_alpha": people} if people is not None else {})
 
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:

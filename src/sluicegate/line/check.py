@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sluicegate.adapters.checks import base_shapes
 from sluicegate.config import ModelsFile, ModelSpec, Params, SourcesFile
 from sluicegate.data import SOURCES, find_source, read_source
+from sluicegate.data.preparing import ROLES
 from sluicegate.data.rows import fields_of
 from sluicegate.drift import DETECTORS
 from sluicegate.errors import (
@@ -157,7 +158,7 @@ def _prompt(found: Found) -> None:
 
 def _sources(found: Found) -> None:
     """Every source, every line; how many golden rows there can be."""
-    counts: dict[str, int | None] = {"golden": 0, "pool": 0, "train": 0}
+    counts: dict[str, int | None] = dict.fromkeys(ROLES, 0)
     for name, spec in (found.sources.sources if found.sources else {}).items():
         rows = None
         with found.told():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
+from sluicegate.errors import ConfigError
 from sluicegate.evaluation import evaluate, find_baseline, write_evidence
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.evaluation.judgement import Judgement
@@ -166,12 +167,18 @@ def _judgements(
             label = f"{criterion.metric} of the {name}"
             asked = list(golden) * run.params.evaluate.repeats
             judgement = judge_answers(
-                criterion, models, asked, outputs, answers["champion"], progress=counter(label)
+                criterion,
+                models,
+                asked,
+                outputs,
+                answers["champion"],
+                role="champion" if name == "champion" else "candidate",
+                progress=counter(label),
             )
             if judgement.use.failed:
+                become = "each counts against the candidate" if judgement.scores else "no scores"
                 say(
-                    f"  {label}: failed on {judgement.use.failed} of {len(asked)} answers, so it "
-                    "has no scores"
+                    f"  {label}: failed on {judgement.use.failed} of {len(asked)} answers: {become}"
                 )
             found[name].append(judgement)
         unanswered += sum(model.unanswered for model in models)
@@ -196,11 +203,18 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     those of weights are the release's own.
     """
     release, dtype = contender.release, run.params.release.dtype
+    if contender.model.base is not None and contender.prompt.response_format is not None:
+        raise ConfigError(
+            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
+            "it.",
+            hint="Ask for the format in words, or name a hosted model as release.model.",
+        )
     return Questions(
         lambda: _open(run, contender),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
+        contender.prompt.response_format,
         run.params.evaluate.repeats,
     )
 
