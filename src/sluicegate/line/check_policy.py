@@ -19,6 +19,7 @@ FACTS = (
     "drift_checked",
     "golden_represents_traffic",
     "meaning_checked",
+    "policy_tested",
 )
 FIRST_TOKEN = ("first_token_p50", "first_token_p95")
 COST = "cost_per_1000"
