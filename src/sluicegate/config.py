@@ -131,10 +131,13 @@ class EvaluateParams(Strict):
     batch.
 
     `own_metrics`: what has to be declared of metrics of the project's own, by `module:attribute`.
+    `repeats`: how often every golden row is answered, each time by a call of its own: for models
+    that do not answer alike twice.
     """
 
     metrics: tuple[str, ...] = Field(min_length=1)
     own_metrics: dict[OwnName, OwnMetric] = Field(default_factory=dict)
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     baselines: tuple[str, ...] = ("lead2",)
     batch_tokens: Positive = 8192
 
