@@ -16,6 +16,7 @@ from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
+from sluicegate.gates.reviews import Reviews
 from sluicegate.gates.rules import RULES, Kind, check_rules
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 from sluicegate.yaml_file import load
@@ -57,6 +58,7 @@ def decide(
     ranges: Mapping[str, tuple[float, float]] | None = None,
     earlier: Sequence[bool] = (),
     baselines: Mapping[str, Evidence] | None = None,
+    reviews: Reviews | None = None,
     alone: bool = False,
     intent: str = "improve",
 ) -> Verdict:
@@ -80,6 +82,7 @@ def decide(
         earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
             `earlier_evaluations`.
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
+        reviews: what people said of pairs of answers, for rules of kind `human_review`.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
         intent: what the change is for. `neutral`: by the rules for changes that are to improve
@@ -99,6 +102,7 @@ def decide(
     case = replace(
         _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier),
         baselines=beside,
+        reviews=reviews or {},
     )
     ways = ("improve",) if alone else _ways(case, intent)
     verdicts = []

@@ -22,6 +22,7 @@ from sluicegate.gates.checks import (
     result,
     share_of_losses,
 )
+from sluicegate.gates.human_review import human_review
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -40,6 +41,7 @@ class Kind:
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
         critical: whether it looks at critical rows alone.
         limits_losses: whether it bounds how many rows lose more than `worst_loss`.
+        understands: whether people who read the answers decide it.
     """
 
     check: Check
@@ -50,6 +52,7 @@ class Kind:
     allows_loss: bool = False
     limits_losses: bool = False
     critical: bool = False
+    understands: bool = False
 
     @property
     def compares(self) -> bool:
@@ -220,6 +223,15 @@ RULES: dict[str, Kind] = {
         ("at_least", "direction"),
         asks="each case ",
         critical=True,
+    ),
+    "human_review": Kind(
+        human_review,
+        ("margin",),
+        ("pairs", "reviewers", "no_unsafe"),
+        asks="loss < ",
+        against="champion",
+        allows_loss=True,
+        understands=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }
