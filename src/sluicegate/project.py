@@ -79,6 +79,11 @@ class Project:
         return self.state / "generations"
 
     @property
+    def self_test(self) -> Path:
+        """What the last self-test of the policy found."""
+        return self.state / "self_test.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.state / "checkpoints"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sluicegate.examples import Example as Example
 from sluicegate.examples import Generation as Generation
+from sluicegate.examples import Repeat as Repeat
 from sluicegate.examples import ScoredExample as ScoredExample
 from sluicegate.hashing import digest_value, digest_with_rows
 
@@ -151,6 +152,11 @@ class Evidence:
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
     set_scores: Mapping[str, Summary] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> int:
+        """How many answers were scored, every repeat counted."""
+        return sum(len(row.outputs) for row in self.rows)
 
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what is empty and came later is left out."""

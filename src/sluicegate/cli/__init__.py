@@ -77,6 +77,11 @@ COMMANDS = {
         "Bring in adapters that another tool trained.",
         'sluice adapter import ../lora --reason "trained on the 2026 tickets"',
     ),
+    "accept": Command(
+        "sluicegate.cli.gate:accept",
+        "Accept a change of policy, judges, metrics or golden set.",
+        'sluice accept --base origin/main --reason "agreed on Monday"',
+    ),
     "approve": Command(
         "sluicegate.cli.release:approve",
         "Approve a release whose policy asks for it.",
@@ -141,6 +146,11 @@ COMMANDS = {
         "sluicegate.cli.watch:monitor",
         "Compare recent traffic with what the champion was judged on.",
         "sluice monitor --hours 24",
+    ),
+    "probe": Command(
+        "sluicegate.cli.watch:probe",
+        "Say whether the model behind a name has changed.",
+        "sluice probe --max-tokens 20000",
     ),
     "retrain": Command(
         "sluicegate.cli.learn:retrain",

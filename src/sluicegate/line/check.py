@@ -26,7 +26,7 @@ from sluicegate.errors import (
 )
 from sluicegate.evaluation import find_baseline
 from sluicegate.evaluation.scoring import asks_model
-from sluicegate.gates import Policy
+from sluicegate.gates import RULES, Policy
 from sluicegate.hashing import read_json
 from sluicegate.judges import Criterion, criterion_path, load_criterion
 from sluicegate.line.check_policy import computed_metrics, policy_problems
@@ -108,13 +108,19 @@ def check_configuration(project: Project) -> list[str]:
 
 def notes(project: Project) -> list[str]:
     """What is not wrong, and good to know: hosted models whose name may stand for another model
-    tomorrow.
+    tomorrow, and answers of chance that are measured once.
     """
     try:
         models = load(project.root / "registry" / "models.yaml", ModelsFile).models
+        params = load(project.root / "params.yaml", Params)
     except ConfigError:
         return []  # told by `check_configuration`
+    temperature = params.release.generation.temperature
+    once = temperature > 0 and params.evaluate.repeats == 1
     return [
+        f"params.yaml: release.generation.temperature: {temperature:g} makes answers differ from "
+        "call to call. evaluate.repeats: 3 measures how much."
+    ] * once + [
         f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
         "change silently. Name a dated one if there is one."
         for name, spec in models.items()
@@ -281,6 +287,9 @@ def _base(found: Found) -> None:
                 "write none, or leave the section out"
             )
         return
+    if found.prompt is not None and found.prompt.response_format is not None:
+        path = f"prompts/{found.prompt.name}.yaml"
+        found.add(f"{path}: response_format: weights here cannot be held to it")
     if tune.quantization != "none" and tune.method == "lora" and not find_spec("bitsandbytes"):
         found.add("params.yaml: tune.quantization: pip install 'sluicegate[quant]'")
     if tune.method == "imported" and found.prompt is not None:
@@ -310,15 +319,22 @@ def _policy(found: Found) -> None:
         return
     for problem in policy_problems(found.policy, found.params, found.golden, found.judged):
         found.add(f"registry/gates.yaml: {problem}")
+    sources = found.sources.sources.values() if found.sources else ()
+    marked = any(spec.role != "train" and spec.fields.get("critical") for spec in sources)
     columns = {
         column
-        for spec in (found.sources.sources.values() if found.sources else ())
+        for spec in sources
         if spec.role != "train" and isinstance(spec.fields.get("slices", ()), list | tuple)
         for column in spec.fields.get("slices", ())
     }
     if any(metric.class_of for metric in computed_metrics(found.params).values()):
         columns.add("label")
     for rule in found.policy.rules:
+        if rule.kind in RULES and RULES[rule.kind].critical and not marked:
+            found.add(
+                f"registry/gates.yaml: rule {rule.name!r}: no source of golden rows says which are "
+                "critical (fields.critical), so it can only hold"
+            )
         if rule.slice and rule.slice not in columns:
             found.add(
                 f"registry/gates.yaml: rule {rule.name!r}: slice: no source of golden rows lists "

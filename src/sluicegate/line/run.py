@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,12 @@ class Run:
         from sluicegate.gates import load_policy  # brings numpy, which not every step needs
 
         return load_policy(self.project.registry / "gates.yaml")
+
+    def judged_by(self, policy: Policy) -> Run:
+        """The same project under another policy than its own."""
+        other = replace(self)
+        other.__dict__["policy"] = policy
+        return other
 
     @cached_property
     def sources(self) -> Mapping[str, SourceSpec]:
@@ -271,6 +277,42 @@ class Watched:
     markdown: str
     html: str
     run_id: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        return self.status != "OK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What a probe of a model found, or what was recorded of it.
+
+    Attributes:
+        status: OK, or CHANGED, which is an alarm.
+        model: its name in registry/models.yaml; `release`: the digest of its identity.
+        p: chance of answers so far from the recorded ones; None where they were recorded.
+        prompts: id to the same for each prompt by itself.
+        recorded: when, by whom and why answers were.
+        notes: what else there is to know, in sentences; `text`: everything, for people.
+        calls, tokens, cost: what it took.
+        run_id: in MLflow.
+        warnings: what could not be done beside it.
+    """
+
+    status: str
+    model: str
+    release: str
+    p: float | None
+    prompts: Mapping[str, float]
+    recorded: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...]
+    text: str
+    calls: int
+    tokens: int
+    cost: float
+    html: str = ""
+    run_id: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
