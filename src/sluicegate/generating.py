@@ -65,6 +65,29 @@ class Failure:
     too_long: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question of an application to a model, and the answer.
+
+    Attributes:
+        role: in which the application asked it; `model`: its name in registry/models.yaml.
+        prompt: the name of the one that made `messages`; empty if the application did.
+        seconds: the model's, whenever it answered.
+        cost: in the currency of its price.
+    """
+
+    role: str
+    model: str
+    prompt: str
+    messages: tuple[Mapping[str, Any], ...]
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finished: bool
+    cost: float = 0.0
+
+
 Messages = list[dict[str, str]]
 Progress = Callable[[int, int], None]
 Took = Callable[[int, Reply | Failure], None]

@@ -15,9 +15,10 @@ from tests.chat_server import Asked, ChatServer, says, send
 from sluicegate.applications import Application, open_application
 from sluicegate.applications.calls import MOST_CALLS, Role
 from sluicegate.applications.running import Answered, Row, answer_rows
+from sluicegate.applications.storing import publish_application, stored_application
 from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec
-from sluicegate.errors import BudgetError, ConfigError, SluiceError
+from sluicegate.errors import BudgetError, ConfigError, IntegrityError, SluiceError
 from sluicegate.models import open_model
 from sluicegate.models.scripted import ScriptedModel
 from sluicegate.prompts import Prompt
@@ -335,3 +336,23 @@ def test_wrong_data(tmp_path: Path, name: str) -> None:
     (root / "app" / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(ConfigError, match=r"did you mean app/index\.jsonl|out of the project"):
         project(root, CHAIN, data=[name])
+
+
+def test_the_store_keeps_an_application(tmp_path: Path) -> None:
+    """What was stored answers later, whatever the project holds by then; damage is noticed."""
+    root, store = tmp_path / "project", tmp_path / "store"
+    root.mkdir()
+    code = 'def answer(inputs, app):\n    return app.prompt("classify").render(text="x")[0]\n'
+    digest = publish_application(project(root, code, settings={"a": [1]}), store)
+    project(root, "def answer(inputs, app): ...\n")
+    stored = stored_application(store, digest)
+    assert publish_application(stored, store) == digest
+    role = Role("fake", ScriptedModel(lambda request: "unused"))
+    (answered,) = run(stored, role, tmp_path / "cache", ROWS[:1])
+    assert json.loads(answered.generation.text)["content"] == "Classify: x"
+    (stored.root / "app" / "triage.py").write_text("changed = True\n")
+    with pytest.raises(IntegrityError, match=r"triage\.py is not what was stored"):
+        stored_application(store, digest)
+    again = project(root, code, settings={"a": [1]})
+    assert publish_application(again, store) == digest
+    assert stored_application(store, digest).content == again.content

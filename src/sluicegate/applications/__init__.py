@@ -15,7 +15,7 @@ from typing import Any
 from sluicegate.applications.code import code_files, data_files
 from sluicegate.errors import EnvironmentFailure, IntegrityError
 from sluicegate.hashing import as_json, digest_file, digest_value
-from sluicegate.prompts import Prompt
+from sluicegate.prompts import Prompt, prompt_from_content
 
 ROW_SECONDS = 60.0
 
@@ -46,12 +46,12 @@ class Application:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What it is, as JSON: all of it but the bytes of its files and prompts."""
+        """What it is, as JSON: all of it but the bytes of its files."""
         return {
             "entry": self.entry,
             "files": dict(self.files),
             "data": list(self.data),
-            "prompts": {name: prompt.digest for name, prompt in self.prompts.items()},
+            "prompts": {name: prompt.content for name, prompt in self.prompts.items()},
             "models": dict(self.models),
             "settings": as_json(self.settings),
             "row_seconds": self.row_seconds,
@@ -112,16 +112,14 @@ def copy_files(application: Application, folder: Path) -> Application:
     )
 
 
-def application_from_content(
-    content: Mapping[str, Any], prompts: Mapping[str, Prompt], root: Path
-) -> Application:
-    """Rebuild a stored application from `Application.content`; its files lie below `root`."""
+def application_from_content(content: Mapping[str, Any], root: Path) -> Application:
+    """Rebuild an application from `Application.content`; its files lie below `root`."""
     return Application(
         content["entry"],
         root,
         content["files"],
         tuple(content["data"]),
-        prompts,
+        {name: prompt_from_content(prompt) for name, prompt in content["prompts"].items()},
         content["models"],
         content["settings"],
         content["row_seconds"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sluicegate.budget import Budget, Price
-from sluicegate.generating import Failure, Model, Reply, Request, request_of
+from sluicegate.generating import Call, Failure, Model, Reply, Request, request_of
 from sluicegate.hashing import digest_value
 from sluicegate.models.cache import Cache, request_key
 from sluicegate.models.hosted import Ask
@@ -25,22 +25,6 @@ class Role:
     name: str
     model: Model
     price: Price = (0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One question to a model and its answer; seconds are those of the model, cached or not."""
-
-    role: str
-    model: str
-    prompt: str
-    messages: tuple[Mapping[str, Any], ...]
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    seconds: float
-    finished: bool
-    cost: float
 
 
 @dataclass(slots=True)
@@ -102,7 +86,7 @@ class Calls:
                 self.failed.append(reply.reason)
             return reply
         if not reply.cached:
-            self._cache.store(key, asdict(reply))
+            self._cache.store(key, {name: getattr(reply, name) for name in reply.__slots__})
         asked.calls.append(_call(question, role, reply))
         return reply
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate.applications import Application, copy_files
-from sluicegate.applications.calls import Asked, Call, Calls, Role
+from sluicegate.applications.calls import Asked, Calls, Role
 from sluicegate.applications.process import Lost, Session, started
 from sluicegate.budget import Budget
 from sluicegate.errors import ConfigError, EnvironmentFailure
-from sluicegate.generating import Progress
+from sluicegate.generating import Call, Progress
 from sluicegate.hashing import digest_value
 from sluicegate.models.asking import asking, at_once
 from sluicegate.models.cache import Cache, open_cache
