@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from sluicegate import __version__
-from sluicegate.scaffold.template import archive, files
+from sluicegate.scaffold.template import TEMPLATES, TUNED, archive, files
 
 TARGET = Path(__file__).parents[1] / "src" / "sluicegate" / "scaffold" / "history"
 
 if __name__ == "__main__":
-    kept = TARGET / f"{__version__}.zip"
-    with kept.open("xb") as stream:  # what was released stays as it was
-        stream.write(archive(files()))
-    print(kept)
+    for kind in TEMPLATES:
+        kept = TARGET / f"{__version__}{'' if kind == TUNED else f'-{kind}'}.zip"
+        with kept.open("xb") as stream:  # what was released stays as it was
+            stream.write(archive(files(kind)))
+        print(kept)

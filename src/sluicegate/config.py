@@ -40,17 +40,29 @@ class PriceParams(Strict):
 class ReleaseParams(Strict):
     """What every stage shares.
 
-    `name`: the model in MLflow; `base`: name in models.yaml, folder or hub name.
+    Attributes:
+        name: of the registered model and the experiment in MLflow.
+        model: what generates: a name in models.yaml, a folder or a hub name; was `base`.
+        application: `prompt` (one prompt on that model), or the project's own `module:function`.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-    base: str
+    model: str
     prompt: str
+    application: Annotated[str, Field(pattern=r"^(prompt|[\w.]+:\w+)$")] = "prompt"
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, given: Any) -> Any:
+        """`base`, as versions before 0.3 called the model: commits of then are still read."""
+        if isinstance(given, dict) and "base" in given and "model" not in given:
+            return {"model" if key == "base" else key: value for key, value in given.items()}
+        return given
 
 
 class PrepareParams(Strict):
@@ -338,6 +350,6 @@ class ModelSpec(Strict):
 
 
 class ModelsFile(Strict):
-    """registry/models.yaml: the base models that a release may be built on."""
+    """registry/models.yaml: the models that a release may be built on, and those of judges."""
 
     models: dict[str, ModelSpec] = Field(min_length=1)

@@ -32,6 +32,7 @@ VERSIONS: dict[str, tuple[str, str, str]] = {
     "numpy": ("2", "3", ""),
     "pandas": ("2.2", "3", "whylogs and LangKit predate pandas 3"),
     "prefect": ("3.6.22", "4", "security fixes up to 3.6.22"),
+    "py3langid": ("0.3", "", ""),
     "safetensors": ("0.6", "", ""),
     "sqlalchemy": (
         "2.0.40",
@@ -54,7 +55,6 @@ EXTRAS: dict[str, tuple[str, str, str, str]] = {
     ),
     "nltk": ("metrics", "3.9", "", "meteor"),
     "POT": ("metrics", "0.9.5", "", "moverscore"),
-    "py3langid": ("metrics", "0.3", "", "same_language, the language column of drift"),
     "syllapy": ("metrics", "0.7", "", "readability"),
     "langkit": ("langkit", "0.0.35", "", "only for whylogs profiles beside ours"),
     "setuptools": ("langkit", "0", "82", "LangKit needs pkg_resources, which is gone in 82"),

@@ -14,7 +14,9 @@ SluiceError                      exit code, hint
 │   ├── IntegrityError           stored bytes are not the bytes recorded
 │   └── BusyError                another process holds the lock
 ├── EvidenceError         3      an evaluation is unusable: never a pass
-├── BudgetError           4      a run's budget is spent: what was made is kept, nothing is judged
+├── UnfinishedError       4      nothing is judged, and what was made is kept: HOLD
+│   ├── BudgetError              a run's budget is spent
+│   └── IncompleteError          a model left a part of the prompts without an answer
 └── ReleaseError          3      the ledger refuses
     ├── StaleEpochError          the champion moved meanwhile
     └── NotApprovedError         no PROMOTE verdict or approval for exactly these digests
@@ -160,12 +162,20 @@ class EvidenceError(SluiceError):
     """An evaluation is empty, incomplete or not finite; it can never be a pass."""
 
 
-class BudgetError(SluiceError):
-    """The seconds, tokens or money given to a run are spent; nothing is concluded from half an
-    evaluation: HOLD.
+class UnfinishedError(SluiceError):
+    """Nothing is concluded from half an evaluation: HOLD. What was made is kept, and a later run
+    goes on from there.
     """
 
     exit_code = 4
+
+
+class BudgetError(UnfinishedError):
+    """The seconds, tokens or money given to a run are spent."""
+
+
+class IncompleteError(UnfinishedError):
+    """A model left a part of the prompts without an answer."""
 
 
 class ReleaseError(SluiceError):

@@ -42,6 +42,8 @@ class Reply:
     """What a model answered.
 
     `alternatives[place]` maps likely tokens to log probabilities; empty if none were given.
+    `answered_by` is what the server says answered, its `model` and `system_fingerprint`; empty
+    where it does not.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Reply:
     alternatives: tuple[Mapping[str, float], ...] = ()
     cached: bool = False
     first_token: float | None = None
+    answered_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,23 +31,37 @@ class GenerationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What ships: four digests. `adapter` is None for the bare base model."""
+    """What ships, as digests.
+
+    `base` is of the weights, or of what a hosted model is asked by (address, name, settings that
+    change answers); `adapter` is None without one; `application` is of its code and data, None
+    where the application is a prompt.
+    """
 
     base: str
     adapter: str | None
     prompt: str
     generation: str
+    application: str | None = None
+
+    def content(self) -> dict[str, str | None]:
+        """As it is written and hashed; without the application where there is none."""
+        fields = asdict(self)
+        if self.application is None:
+            del fields["application"]
+        return fields
 
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        return digest_value(self.content())
 
 
 RELEASE_PARTS = {
-    "base": "base model",
+    "base": "model",
     "adapter": "adapter",
     "prompt": "prompt",
     "generation": "generation settings",
+    "application": "application",
 }
 """The fields of `Release`, by their names for people: cards, change detection and serving say them
 alike.
@@ -120,7 +134,10 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden set by one metric configuration, row by row."""
+    """An evaluation of one release on one golden set by one metric configuration, row by row.
+
+    `answered_by`: what a hosted model's replies say of who made them, with their number.
+    """
 
     release: str
     golden: str
@@ -130,9 +147,10 @@ class Evidence:
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
+    answered_by: Mapping[str, int] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """As it is written and hashed; empty slices, reasons, judges and unscored are left out."""
+        """As it is written and hashed; what is empty and came later is left out."""
         return {**self.head(), "rows": [row.content() for row in self.rows]}
 
     def head(self) -> dict[str, Any]:
@@ -142,8 +160,9 @@ class Evidence:
         }
         for name in ("summaries", "judges", "unscored"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
-        value["operations"] = dict(self.operations)
-        later = ("judges", "unscored")
+        for name in ("operations", "answered_by"):
+            value[name] = dict(value[name])
+        later = ("judges", "unscored", "answered_by")
         return {name: part for name, part in value.items() if part or name not in later}
 
     @property

@@ -27,7 +27,7 @@ def test_release_zero_is_judged_before_it_serves(tmp_path: Path) -> None:
     root = tmp_path / "project"
     init(root)
     params = root / "params.yaml"
-    edit(params, "base: smollm2-135m-instruct", "base: ../tiny", commit=False)
+    edit(params, "model: smollm2-135m-instruct", "model: ../tiny", commit=False)
     edit(params, "dtype: auto", "dtype: float32", commit=False)
     edit(params, "max_new_tokens: 96", "max_new_tokens: 8", commit=False)
     edit(params, "method: lora ", "method: none ")

@@ -32,7 +32,7 @@ rules:
   - {name: kept, kind: not_worse_than_champion, metric: rougeL, margin: 0.9}
 """
 SETTINGS = {
-    "base: smollm2-135m-instruct": "base: models/tiny",
+    "model: smollm2-135m-instruct": "model: models/tiny",
     "dtype: auto": "dtype: float32",
     "max_new_tokens: 96": "max_new_tokens: 6",
     "max_tokens: 1024": "max_tokens: 4000",

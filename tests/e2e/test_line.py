@@ -76,7 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = folder / "project"
     init(root)
     (root / "registry" / "gates.yaml").write_text(OPEN_POLICY, "utf-8")
-    edit(root / "params.yaml", "base: smollm2-135m-instruct", "base: ../tiny", commit=False)
+    edit(root / "params.yaml", "model: smollm2-135m-instruct", "model: ../tiny", commit=False)
     edit(root / "params.yaml", "dtype: auto", "dtype: float32", commit=False)
     edit(root / "params.yaml", "max_new_tokens: 96", "max_new_tokens: 8", commit=False)
     edit(root / "params.yaml", "epochs: 2", "epochs: 1", commit=False)
@@ -229,7 +229,7 @@ def test_detached_shallow_clone(project: Path, tmp_path: Path) -> None:
 
 def test_base_model_not_found(project: Path) -> None:
     """A base that exists nowhere exits with 3 and says where base models are named."""
-    edit(project / "params.yaml", "base: ../tiny", "base: no-such/model", commit=False)
+    edit(project / "params.yaml", "model: ../tiny", "model: no-such/model", commit=False)
     done = sluice(project, "release", "--no-server")
     subprocess.run(["git", "checkout", "-q", "--", "."], cwd=project, check=True)
     assert done.returncode == 3, done.stderr

@@ -36,7 +36,7 @@ rules:
   - {name: good answers, kind: at_least, metric: chrf, threshold: 0.9, compare: mean}
 """
 SETTINGS = {
-    "base: smollm2-135m-instruct": "base: models/tiny",
+    "model: smollm2-135m-instruct": "model: models/tiny",
     "dtype: auto": "dtype: float32",
     "max_new_tokens: 96": "max_new_tokens: 4",
     "max_tokens: 1024": "max_tokens: 4000",

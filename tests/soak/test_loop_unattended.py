@@ -60,7 +60,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]
             text = text.replace(old, new)
         (made.root / name).write_text(text, "utf-8")
     if request.param == "tiny":
-        base = ("base: smollm2-135m-instruct", f"base: {build_tiny_model(tmp_path / 'tiny')}")
+        base = ("model: smollm2-135m-instruct", f"model: {build_tiny_model(tmp_path / 'tiny')}")
         limits = ("max_tokens: 1024", "max_tokens: 4000"), ("dtype: auto", "dtype: float32")
         text = made.params.read_text("utf-8")
         for old, new in (base, *limits):

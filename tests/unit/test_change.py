@@ -78,9 +78,9 @@ def changes(root: Path) -> Change:
         ("params.yaml", "baselines: [lead2]", "baselines: []", ["evaluation"], "baselines"),
         (
             "params.yaml",
-            "base: smollm2-135m-instruct",
-            "base: ../other",
-            ["base model"],
+            "model: smollm2-135m-instruct",
+            "model: ../other",
+            ["model"],
             "../other",
         ),
         (
@@ -100,7 +100,7 @@ def changes(root: Path) -> Change:
             "minimum_groups 50 → 60",
         ),
         ("registry/gates.yaml", "minimum_examples: 50", "minimum_examples: 51", ["policy"], ""),
-        ("registry/models.yaml", "context: 2048", "context: 1024", ["base model"], ""),
+        ("registry/models.yaml", "context: 2048", "context: 1024", ["model"], ""),
         ("dvc.yaml", "always_changed: true", "always_changed: false", ["code"], ""),
         ("flows/release.py", "def ", "def  ", ["code"], ""),
     ],
@@ -115,7 +115,7 @@ def test_one_part(
     assert change.parts[0].before != change.parts[0].after
     assert change.dirty
     # A model that lies nowhere here is a name on a hub: without a revision nobody knows its bytes.
-    assert change.certain is (new != "base: ../other")
+    assert change.certain is (new != "model: ../other")
 
 
 @pytest.mark.parametrize(
@@ -197,15 +197,15 @@ def test_a_base_model_in_git(root: Path) -> None:
     folder = root / "models" / "base"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_text("one")
-    edited(root, "params.yaml", "base: smollm2-135m-instruct", "base: models/base")
+    edited(root, "params.yaml", "model: smollm2-135m-instruct", "model: models/base")
     assert changes(root).certain
     git(root, "add", "-A")
     git(root, "commit", "-qm", "a model")
     git(root, "branch", "-f", "main", "mine")
     (folder / "model.safetensors").write_text("two")
     change = changes(root)
-    assert ([part.name for part in change.parts], change.other) == (["base model"], ())
-    edited(root, "params.yaml", "base: models/base", "base: ..")
+    assert ([part.name for part in change.parts], change.other) == (["model"], ())
+    edited(root, "params.yaml", "model: models/base", "model: ..")
     outside = changes(root)
     assert not outside.certain
     assert "The base model (..)" in outside.notes[0]

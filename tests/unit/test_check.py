@@ -79,8 +79,8 @@ ONE = {
         "params.yaml: release.prompt: there is no prompts/sumarize.yaml (did you mean summarize",
     ),
     "base": (
-        (PARAMS, "base: smollm2-135m-instruct", "base: smolm2-135m-instruct"),
-        "release.base: registry/models.yaml has no 'smolm2-135m-instruct' (did you mean",
+        (PARAMS, "model: smollm2-135m-instruct", "model: smolm2-135m-instruct"),
+        "release.model: registry/models.yaml has no 'smolm2-135m-instruct' (did you mean",
     ),
     "layers": (
         (PARAMS, "layers: upper_half", "layers: [0, 1000]"),
@@ -144,7 +144,7 @@ def test_one_slip_is_told_with_file_and_field(name: str, project: Project) -> No
 def test_target_modules_that_the_base_lacks(project: Project, tmp_path: Path) -> None:
     """Modules are held against the names in the base's own files."""
     build_tiny_model(tmp_path / "tiny")
-    edit(project, PARAMS, "base: smollm2-135m-instruct", f"base: {tmp_path / 'tiny'}")
+    edit(project, PARAMS, "model: smollm2-135m-instruct", f"model: {tmp_path / 'tiny'}")
     assert check_configuration(project) == []
     edit(project, PARAMS, "target_modules: [q_proj,", "target_modules: [q_prj,")
     edit(project, PARAMS, "layers: upper_half", "layers: [2]")

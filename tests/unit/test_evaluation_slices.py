@@ -24,7 +24,7 @@ from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).parents[2]
 FIELDS: dict[str, Any] = {"inputs": {"question": "q"}, "reference": "a"}
-RELEASE = {"name": "n", "base": "b", "prompt": "p"}
+RELEASE = {"name": "n", "model": "b", "prompt": "p"}
 RECORD = {
     "q": "why?",
     "a": "so.",

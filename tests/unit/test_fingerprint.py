@@ -54,7 +54,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (root / "base" / "model.safetensors").write_text("weights")
     write_examples(root / "data" / "golden" / "golden.jsonl", GOLDEN)
     edit(root / "params.yaml", "metrics: [chrf,", 'metrics: ["team_metrics:polite", chrf,')
-    edit(root / "params.yaml", "base: smollm2-135m-instruct", "base: base")
+    edit(root / "params.yaml", "model: smollm2-135m-instruct", "model: base")
     edit(root / "registry" / "sources.yaml", "kind: jsonl\n    path: "
         "data/sample/support_train.jsonl",
          "kind: team_rows:read\n    path: data/sample/support_train.jsonl")  # fmt: skip

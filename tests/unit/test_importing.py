@@ -240,7 +240,7 @@ def project(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proj
     found = Project(tmp_path / "project")
     init(found.root)
     text = found.params.read_text("utf-8")
-    found.params.write_text(text.replace("base: smollm2-135m-instruct", f"base: {base}"))
+    found.params.write_text(text.replace("model: smollm2-135m-instruct", f"model: {base}"))
     monkeypatch.chdir(found.root)
     return found
 

@@ -28,7 +28,7 @@ from sluicegate.records import Evidence, JudgeUse
 
 LABELS, WORTH = pairs(60)
 PARAMS = """
-release: {name: demo, base: fake, prompt: summarize}
+release: {name: demo, model: fake, prompt: summarize}
 evaluate: {metrics: [rouge1, 'judge:better']}
 calibration: {resamples: 100, repeat_rows: 20}
 """

@@ -17,7 +17,7 @@ from sluicegate.releasing import bootstrap, promote, rollback
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from reviewed_project import RULES, decided, entered, reviewed
 
-PARAMS = "release: {name: m, base: b, prompt: p}\n"
+PARAMS = "release: {name: m, model: b, prompt: p}\n"
 EVIL = "\x1b[2Jowned"
 
 

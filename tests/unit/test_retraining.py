@@ -23,7 +23,7 @@ from soak_scale import scaled
 
 PROMPT = "name: p\nvariables: [text]\ntemplate: 'Sum up: {{ text }}'\n"
 PARAMS = (
-    "release: {name: m, base: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: "
+    "release: {name: m, model: b, prompt: p}\nevaluate: {metrics: [rouge1]}\nmonitor: "
     "{cooldown_hours: 1}\n"
 )
 

@@ -39,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("one", "two"):
         build_tiny_model(tmp_path / name, seed=len(name) + (name == "two"))
     release = (
-        "release: {name: demo, base: small, prompt: p, generation: {max_new_tokens: 4}, "
+        "release: {name: demo, model: small, prompt: p, generation: {max_new_tokens: 4}, "
         "dtype: float32}"
     )
     write_atomic(

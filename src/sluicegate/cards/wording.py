@@ -8,7 +8,7 @@ from sluicegate.gates.rules import RULES
 from sluicegate.records import RELEASE_PARTS, Decision, Lineage, Release, RuleResult, Verdict
 
 ABSENT = "-"
-NO_PART = "none (the bare base model)"
+NO_PART = "none (the model as it is)"
 """What stands for a part that a release may lack: today only the adapter."""
 
 
@@ -247,7 +247,7 @@ def made_of(release: Release, lineage: Lineage) -> list[tuple[str, str]]:
     """Name and whole digest of all that a release is made of and came from, in reading order."""
     parts = [
         ("release", release.digest),
-        *((name, getattr(release, part) or NO_PART) for part, name in RELEASE_PARTS.items()),
+        *((RELEASE_PARTS[part], digest or NO_PART) for part, digest in release.content().items()),
         ("training data", lineage.data),
         ("golden set", lineage.golden),
         *((f"source {name}", digest) for name, digest in sorted(lineage.sources.items())),

@@ -262,7 +262,13 @@ def _left_for_pipeline(error: SluiceError) -> bool:
 
     try:
         write_json(
-            Path(place), {"exit_code": error.exit_code, "message": str(error), "hint": error.hint}
+            Path(place),
+            {
+                "exit_code": error.exit_code,
+                "kind": type(error).__name__,
+                "message": str(error),
+                "hint": error.hint,
+            },
         )
     except (SluiceError, OSError):
         return False  # a full disk

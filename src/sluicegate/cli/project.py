@@ -17,13 +17,33 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.option(
+    "--template",
+    type=click.Choice(["tuned", "hosted"]),
+    default="tuned",
+    show_default=True,
+    help="tuned: open weights, tuned here; hosted: a prompt on a model behind an address.",
+)
+@click.option("--endpoint", default="", metavar="URL", help="hosted: up to and with /v1.")
+@click.option("--model", default="", metavar="NAME", help="hosted: the server's name for it.")
+@click.option(
+    "--key-env", default="", metavar="VARIABLE", help="hosted: the variable with the API key."
+)
+def init(folder: Path, template: str, endpoint: str, model: str, key_env: str) -> None:
     """Make a new project in FOLDER: flows, prompts, policy, sample data and its own tests."""
+    from sluicegate.scaffold import Endpoint
     from sluicegate.scaffold import init as make
 
-    files = make(folder)
+    files = make(folder, template, Endpoint(endpoint, model, key_env))
     go = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    click.echo(f"{folder}: {len(files)} files, one commit.\nnext: {go}sluice release --no-server")
+    click.echo(f"{folder}: {len(files)} files, one commit.")
+    if template == "hosted":
+        from sluicegate.line.check import notes
+        from sluicegate.project import Project
+
+        for note in notes(Project(folder.resolve())):
+            click.echo(f"note: {note}")
+    click.echo(f"next: {go}sluice release --no-server")
 
 
 @click.command()
@@ -66,14 +86,17 @@ def check(as_json: bool) -> int:
     `sluice release`, `gate` and `retrain` begin with this. Exit codes: 0 nothing is wrong, 2
     something is.
     """
-    from sluicegate.line.check import check_configuration
+    from sluicegate.line.check import check_configuration, notes
     from sluicegate.project import find_project
 
-    problems = check_configuration(find_project())
+    project = find_project()
+    problems = check_configuration(project)
     if as_json:
         print_json(problems)
     else:
         click.echo("\n".join(problems) or "nothing is wrong")
+        for note in notes(project):
+            click.echo(f"note: {note}")
     return 2 if problems else 0
 
 

@@ -1,24 +1,62 @@
-"""Answers of one release, kept in a cache by content: nothing is generated twice, and a killed run
+"""Answers of releases, kept in a cache by content: nothing is generated twice, and a killed run
 goes on.
+
+What a hosted model's name stands for may change silently. So the cache keeps who answered, and
+answers of somebody who does not answer any more are asked again before they are compared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sluicegate.budget import Budget
-from sluicegate.errors import EvidenceError
+from sluicegate.errors import EvidenceError, IncompleteError
 from sluicegate.generating import Failure, Messages, Model, Progress, Reply, all_replies, request_of
 from sluicegate.hashing import digest_value
 from sluicegate.models.cache import Cache, open_cache
 from sluicegate.records import Generation, GenerationSettings
 
 FILE = "answers.db"
+BY = "answered_by"
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What one release is asked.
+
+    Attributes:
+        open: opens what answers; called where an answer is missing.
+        rendered: (example id, messages) pairs.
+        settings: how it generates.
+        key: whatever else changes the text: equal keys, settings and messages are one question.
+    """
+
+    open: Callable[[], Model]
+    rendered: Sequence[tuple[str, Messages]]
+    settings: GenerationSettings
+    key: str
+
+    def digests(self) -> list[str]:
+        """The key of each question in the cache."""
+        settings = asdict(self.settings)
+        return [
+            digest_value({"key": self.key, "settings": settings, "messages": messages})
+            for _, messages in self.rendered
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One answer per question, in their order, and who gave how many of them, where that is told."""
+
+    generations: list[Generation]
+    answered_by: Mapping[str, int]
 
 
 def answer(
@@ -31,55 +69,156 @@ def answer(
     *,
     budget: Budget | None = None,
 ) -> list[Generation]:
-    """Generate one answer per (example id, messages) pair, in the order given.
+    """Generate one answer per (example id, messages) pair, in the order given; see `answer_all`."""
+    asked = {"": Questions(lambda: model, rendered, settings, key)}
+    found = answer_all(asked, cache, lambda _: progress, budget=budget)
+    return found[""].generations
 
-    Answers are looked up first in `cache` (a folder; one SQLite file) by `key` (the release digest,
-    plus whatever else changes the text, such as the dtype), settings and messages; equal messages
-    are generated once. A new one is written as it arrives, so a killed run loses what was in work
-    at most. `progress(done, total)` counts cached answers as done. With `temperature` above 0 a
-    resumed run may sample other texts than an uninterrupted one. `budget` counts what is made and
-    what was found.
+
+def answer_all(
+    questions: Mapping[str, Questions],
+    cache: Path,
+    progress: Callable[[str], Progress | None] = lambda _: None,
+    *,
+    budget: Budget | None = None,
+) -> dict[str, Answers]:
+    """Answer the questions of releases that are to be compared, by the names of the releases.
+
+    Answers are looked up first in `cache` (a folder; one SQLite file); equal questions are asked
+    once. A new answer is written as it arrives, so a killed run loses what was in work at most.
+    With `temperature` above 0 a resumed run may sample other texts than an uninterrupted one.
+
+    Answers under one key are compared only where they were given by who answers now: a cached one
+    is asked again where somebody else answered in this call, or, where nothing was asked, where the
+    releases do not share who answered.
+
+    Args:
+        progress: makes, for a release, a function of (done, total); cached ones count as done.
+        budget: counts what is made and what was found.
 
     Raises:
         BudgetError: the budget allows no further answer; those made so far are in the cache.
         DataError: a prompt is longer than the model's context.
-        EnvironmentFailure: a prompt got no answer; or the cache cannot be read or written.
-        EvidenceError: an example id occurs twice, or the model returned another number of answers
+        EnvironmentFailure: nothing of a release was answered; or the cache cannot be read or
+            written.
+        EvidenceError: an example id occurs twice, or a model returned another number of answers
             than asked.
+        IncompleteError: a part of a release's prompts got no answer.
     """
-    if len({example for example, _ in rendered}) != len(rendered):
-        raise EvidenceError("an example id occurs twice among the prompts.")
-    keys = [
-        digest_value({"key": key, "settings": asdict(settings), "messages": messages})
-        for _, messages in rendered
-    ]
-    wanted = dict(zip(keys, (messages for _, messages in rendered), strict=True))
+    for one in questions.values():
+        if len({example for example, _ in one.rendered}) != len(one.rendered):
+            raise EvidenceError("an example id occurs twice among the prompts.")
     budget = budget or Budget()
     with budget.working(), open_cache(cache / FILE, "answers") as stored:
-        found = _restored(stored.load(list(wanted)))
-        budget.found(len(found))
-        missing = [digest for digest in wanted if digest not in found]
-        if progress:
-            progress(len(found), len(wanted))
+        sides = {name: _Side(one, stored, budget) for name, one in questions.items()}
+        known: dict[str, _Kept] = {}
+        for name, side in sides.items():
+            side.look_up(known)
+            side.ask([key for key in side.keys if key not in known], known, progress(name))
+        while stale := _stale(sides.values(), known):
+            for name, side in sides.items():
+                side.ask([key for key in side.keys if key in stale], known, progress(name))
+                stale -= side.asked
+        return {name: side.answers(known) for name, side in sides.items()}
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An answer, and who gave it; `fresh`: in this call."""
+
+    generation: Generation
+    by: str
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class _Side:
+    """The questions of one release, while they are answered."""
+
+    questions: Questions
+    stored: Cache
+    budget: Budget
+    keys: list[str] = field(init=False)
+    asked: set[str] = field(default_factory=set)
+    _model: Model | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = self.questions.digests()
+
+    def look_up(self, known: dict[str, _Kept]) -> None:
+        """Fill `known` from the cache; what a version kept in another form is asked again."""
+        wanted = [key for key in dict.fromkeys(self.keys) if key not in known]
+        found = 0
+        for key, row in self.stored.load(wanted).items():
+            with suppress(TypeError):
+                by = str(row.pop(BY, ""))
+                known[key] = _Kept(Generation(**row), by)
+                found += 1
+        self.budget.found(found)
+
+    def ask(self, keys: Iterable[str], known: dict[str, _Kept], progress: Progress | None) -> None:
+        """Ask for `keys`, each once, and keep what comes."""
+        messages = dict(zip(self.keys, (said for _, said in self.questions.rendered), strict=True))
+        missing = list(dict.fromkeys(keys))
+        total = len(messages)
+        done = total - len(missing)
+        if progress and (missing or not self.asked):
+            progress(done, total)
 
         def took(place: int, reply: Reply | Failure) -> None:
+            nonlocal done
             if isinstance(reply, Reply):
-                found[missing[place]] = _kept(stored, missing[place], reply)
+                known[missing[place]] = _keep(self.stored, missing[place], reply)
+                done += 1
             if progress:
-                progress(len(found), len(wanted))
+                progress(done, total)
 
-        if missing:
-            requests = [request_of(wanted[digest], settings) for digest in missing]
-            replies = model.generate(requests, budget=budget, took=took)
-            if len(replies) != len(missing):
-                raise EvidenceError(
-                    f"the model returned {len(replies)} answers to {len(missing)} prompts."
-                )
+        if not missing:
+            return
+        self.asked |= set(missing)
+        self._model = self._model or self.questions.open()
+        requests = [request_of(messages[key], self.questions.settings) for key in missing]
+        replies = self._model.generate(requests, budget=self.budget, took=took)
+        if len(replies) != len(missing):
+            raise EvidenceError(
+                f"the model returned {len(replies)} answers to {len(missing)} prompts."
+            )
+        if any(isinstance(one, Failure) for one in replies):
+            self._refuse(replies, total)
+
+    def _refuse(self, replies: Sequence[Reply | Failure], total: int) -> None:
+        """Say what got no answer: a part of the rows is no error, and no worse release either."""
+        failed = [one for one in replies if isinstance(one, Failure)]
+        if len(failed) == total or any(one.too_long for one in failed):
             all_replies(replies, "evaluation")
-    return [found[digest] for digest in keys]
+        reasons = Counter(one.reason for one in failed).most_common(1)[0]
+        raise IncompleteError(
+            f"{len(failed)} of {total} prompts got no answer, so nothing is compared: {reasons[0]}",
+            hint="Run again when the model works; the answers received so far are kept.",
+        )
+
+    def answers(self, known: Mapping[str, _Kept]) -> Answers:
+        """All of them."""
+        by = Counter(known[key].by for key in self.keys if known[key].by)
+        return Answers([known[key].generation for key in self.keys], dict(sorted(by.items())))
 
 
-def _kept(cache: Cache, key: str, reply: Reply) -> Generation:
+def _stale(sides: Iterable[_Side], known: Mapping[str, _Kept]) -> set[str]:
+    """The cached answers that were given by somebody who does not answer now, as far as it shows."""
+    together: dict[str, list[_Side]] = {}
+    for side in sides:
+        together.setdefault(side.questions.key, []).append(side)
+    stale: set[str] = set()
+    for group in together.values():
+        keys = {key for side in group for key in side.keys}
+        now = {known[key].by for key in keys if known[key].fresh}
+        if not now:
+            now = set.intersection(*({known[key].by for key in side.keys} for side in group))
+        stale |= {key for key in keys if not known[key].fresh and known[key].by not in now}
+    return stale
+
+
+def _keep(cache: Cache, key: str, reply: Reply) -> _Kept:
     """The answer of a release in a reply, written."""
     if not all(map(math.isfinite, (reply.seconds, reply.first_token or 0.0))):
         raise EvidenceError("the model reported a time that is not a finite number.")
@@ -91,16 +230,6 @@ def _kept(cache: Cache, key: str, reply: Reply) -> Generation:
         reply.finished,
         reply.first_token,
     )
-    cache.store(key, asdict(generation))
-    return generation
-
-
-def _restored(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Generation]:
-    """Stored answers, without those of a version that kept other fields: they are generated
-    again.
-    """
-    found = {}
-    for key, row in rows.items():
-        with suppress(TypeError):
-            found[key] = Generation(**row)
-    return found
+    fields: dict[str, Any] = asdict(generation)
+    cache.store(key, fields | ({BY: reply.answered_by} if reply.answered_by else {}))
+    return _Kept(generation, reply.answered_by, fresh=True)

@@ -33,7 +33,7 @@ from sluicegate.line.parts import JUDGED
 from sluicegate.line.pipeline.imported import find_imported
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric, metrics_digest
-from sluicegate.models import MODELS, open_model
+from sluicegate.models import MODELS, floating_name, open_model
 from sluicegate.models.base_models import find_base
 from sluicegate.own_code import use_code_of
 from sluicegate.project import Project, model_cache
@@ -105,6 +105,22 @@ def check_configuration(project: Project) -> list[str]:
     return list(dict.fromkeys(found.problems))
 
 
+def notes(project: Project) -> list[str]:
+    """What is not wrong, and good to know: hosted models whose name may stand for another model
+    tomorrow.
+    """
+    try:
+        models = load(project.root / "registry" / "models.yaml", ModelsFile).models
+    except ConfigError:
+        return []  # told by `check_configuration`
+    return [
+        f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
+        "change silently. Name a dated one if there is one."
+        for name, spec in models.items()
+        if (asked := floating_name(spec))
+    ]
+
+
 def refuse_problems(project: Project) -> None:
     """Stop before anything runs where a file is wrong.
 
@@ -160,7 +176,7 @@ def _variables(found: Found) -> None:
     """What the prompt shows, each source has to fill."""
     if not (found.prompt and found.sources and found.params):
         return
-    trains = found.params.tune.method == "lora"
+    trains = found.params.tune.method == "lora" and not _hosted(found)
     for name, spec in found.sources.sources.items():
         inputs = spec.fields.get("inputs")
         absent = spec.optional and not (found.project.root / spec.path).exists()
@@ -247,16 +263,23 @@ def _base(found: Found) -> None:
     """The base model, and whether the settings of tune fit it."""
     if found.params is None or found.models is None:
         return
-    name, models = found.params.release.base, found.models.models
+    name, models = found.params.release.model, found.models.models
     spec = models.get(name)
     if spec is None and (found.project.root / name).is_dir():
         spec = ModelSpec(path=name)
     if spec is None:
         if near := did_you_mean(name, models):
-            found.add(f"params.yaml: release.base: registry/models.yaml has no {name!r}{near}")
+            found.add(f"params.yaml: release.model: registry/models.yaml has no {name!r}{near}")
         return
     folder = _model(found, name, spec)
     tune = found.params.tune
+    if _hosted(found):
+        if "tune" in found.params.model_fields_set and tune.method != "none":
+            found.add(
+                f"params.yaml: tune.method: {name} is hosted, and nothing of it is tuned here: "
+                "write none, or leave the section out"
+            )
+        return
     if tune.quantization != "none" and tune.method == "lora" and not find_spec("bitsandbytes"):
         found.add("params.yaml: tune.quantization: pip install 'sluicegate[quant]'")
     if tune.method == "imported" and found.prompt is not None:
@@ -273,6 +296,12 @@ def _base(found: Found) -> None:
         for layer in tune.layers if isinstance(tune.layers, tuple) else ():
             if isinstance(layers, int) and not 0 <= layer < layers:
                 found.add(f"params.yaml: tune.layers: {layer}: {name} has 0 to {layers - 1}")
+
+
+def _hosted(found: Found) -> bool:
+    """Whether the release's model is an entry without weights."""
+    spec = found.models and found.params and found.models.models.get(found.params.release.model)
+    return bool(spec and not spec.weights)
 
 
 def _policy(found: Found) -> None:

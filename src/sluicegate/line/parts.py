@@ -56,12 +56,14 @@ def source_value(run: Run, spec: SourceSpec, name: str, bytes_of: Bytes) -> list
 
 
 def base_value(run: Run, bytes_of: Bytes) -> list[Any]:
-    """The base model: its name, its entry, and the bytes of what lies here.
+    """The model: its name, its entry, and the bytes of what lies here, or what a hosted one is asked.
 
     The name itself may be a folder of the project; then it is no entry of registry/models.yaml.
     """
-    name = run.params.release.base
+    name = run.params.release.model
     entry = run.models.models.get(name)
+    if entry is not None and not entry.weights:
+        return [name, model_identity(entry)]
     value = [
         name,
         entry.model_dump(exclude={"notes", "licence", "commercial", "residency"})
@@ -70,7 +72,7 @@ def base_value(run: Run, bytes_of: Bytes) -> list[Any]:
     ]
     if entry is None or entry.path:
         named = entry.path if entry else name
-        value.append(bytes_of("The base model", named, hub=entry is None))
+        value.append(bytes_of("The model", named, hub=entry is None))
     return value
 
 
@@ -129,13 +131,24 @@ def _section(name: str) -> Callable[[Run], Mapping[str, Any]]:
     return lambda run: getattr(run.params, name).model_dump()
 
 
+_APART = {"model", "application", "prompt", "dtype", "generation"}
+"""Settings of `release` that are parts of their own, or go with one."""
+
+
 def _release(run: Run) -> Mapping[str, Any]:
-    return run.params.release.model_dump(exclude={"base", "prompt", "dtype", "generation"})
+    return run.params.release.model_dump(exclude=_APART)
 
 
 def _prompt(run: Run) -> Mapping[str, Any]:
     prompt = run.prompt
     return {"name": prompt.name, "system": prompt.system, "template": prompt.template}
+
+
+def _model(run: Run) -> Mapping[str, Any]:
+    name = run.params.release.model
+    entry = run.models.models.get(name)
+    asked = model_identity(entry) if entry is not None and not entry.weights else {}
+    return {"model": name, **asked}
 
 
 def _tune(run: Run) -> Mapping[str, Any]:
@@ -147,7 +160,10 @@ PARTS = (
     Part("data", _sources("train")),
     Part("golden set", _sources("golden")),
     _settings("preparation", lambda run: run.params.prepare.model_dump()),
-    Part(RELEASE_PARTS["base"], base_value, lambda run: {"base": run.params.release.base}),
+    Part(RELEASE_PARTS["base"], base_value, _model),
+    _settings(
+        RELEASE_PARTS["application"], lambda run: {"application": run.params.release.application}
+    ),
     _settings("tune settings", _tune),
     _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
     _settings("evaluation", lambda run: run.params.evaluate.model_dump()),

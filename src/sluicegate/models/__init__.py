@@ -6,13 +6,14 @@ model.generate([Request(messages)], budget=Budget(seconds=60))
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from sluicegate.budget import Budget
-from sluicegate.config import ModelSpec, PriceParams
+from sluicegate.config import EndpointSpec, ModelSpec, PriceParams
 from sluicegate.engines import BATCH_TOKENS
 from sluicegate.errors import ConfigError
 from sluicegate.generating import (
@@ -41,10 +42,13 @@ MODELS: dict[str, str] = {
     "echo": "sluicegate.models.scripted:open_echo",
 }
 
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}|(?<!\d)\d{3,8}(?!\d)|@|[-:]v\d")
+"""A date, a number of three digits or more (0613, 20250514), or a version in a model's name."""
+
 __all__ = [
     "MODELS", "Budget", "CachedModel", "Entry", "Failure", "LoadedBase", "Messages", "Model",
-    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "open_model", "price_of",
-    "request_of", "resolve_base",
+    "Progress", "Reply", "Request", "Took", "WeightsModel", "all_replies", "floating_name",
+    "open_model", "price_of", "request_of", "resolve_base",
 ]  # fmt: skip
 
 
@@ -113,6 +117,28 @@ def open_model(
     opener = own_code(f"{module}:{function}", f"registry/models.yaml: {name}:")
     model = cast(Model, opener(Entry(spec, name, root, adapter, dtype, batch_tokens, say)))
     return model if cache is None else CachedModel(model, cache)
+
+
+def floating_name(spec: ModelSpec) -> str:
+    """The name that a vendor's model is asked by, where nothing in it fixes a version; else empty.
+
+    A deployment (Azure) and a server of one's own are as fixed as their owner keeps them.
+
+    Example:
+        >>> entry = {"endpoint": {"url": "https://host/v1", "model": "gpt-4o"}}
+        >>> floating_name(ModelSpec.model_validate(entry))
+        'gpt-4o'
+        >>> entry["endpoint"]["model"] = "gpt-4o-2024-08-06"
+        >>> floating_name(ModelSpec.model_validate(entry))
+        ''
+    """
+    settings = spec.other.get(spec.kind) if spec.kind == "litellm" else spec.endpoint
+    if isinstance(settings, EndpointSpec):
+        settings = settings.model_dump()
+    if not isinstance(settings, dict) or settings.get("allow_private"):
+        return ""
+    name = str(settings.get("model", ""))
+    return "" if _VERSION.search(name) else name
 
 
 def price_of(spec: ModelSpec) -> PriceParams | None:

@@ -92,9 +92,8 @@ def find_base(spec: ModelSpec, name: str, cache: Path) -> Path | None:
 def _refuse_hosted(spec: ModelSpec, name: str) -> None:
     if not spec.weights:
         raise ConfigError(
-            f"model {name} has no weights here that a release could be built on.",
-            hint="Name one with package, path or hub as release.base; "
-            "others serve as judges and in `sluice select`.",
+            f"model {name} has no weights here.",
+            hint="Name one with package, path or hub.",
         )
 
 

@@ -87,6 +87,8 @@ class _Answer(_Part):
 
     choices: list[_Choice]
     usage: _Usage | None = None
+    model: Any = None
+    system_fingerprint: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,12 @@ def read_answer(body: bytes, seconds: float, key: Key, max_tokens: int) -> Reply
     choice = answer.choices[0]
     if key.within(choice.message.text):
         return leak
-    usage = answer.usage or _Usage()
-    return _reply(choice, usage, seconds, key, max_tokens)
+    who = " ".join(str(one) for one in (answer.model, answer.system_fingerprint) if one)
+    return _reply(choice, answer.usage or _Usage(), seconds, key, max_tokens, who)
 
 
 def _reply(
-    choice: _Choice, usage: _Usage, seconds: float, key: Key, max_tokens: int
+    choice: _Choice, usage: _Usage, seconds: float, key: Key, max_tokens: int, who: str
 ) -> Reply | Failure:
     reason, message = (choice.finish_reason or "").lower(), choice.message
     if reason in FILTERED:
@@ -177,6 +179,7 @@ def _reply(
         seconds=seconds,
         finished=not cut,
         alternatives=places,
+        answered_by=key.out_of(who),
     )
 
 

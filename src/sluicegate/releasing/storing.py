@@ -1,11 +1,13 @@
 """Where releases are kept: content-addressed files, checked whenever they are read.
 
-store/releases/<digest>.json     the manifest: the four digests, lineage, the base model's name, as
-first registered store/prompts/<digest>.json      what the model is told
-store/generation/<digest>.json   how it samples store/adapters/<digest>/         the adapter
-store/evidence/<digest>.json.gz  an evaluation on which a verdict rests, readable by its owner only
-store/policies/<digest>.json     the policy under which a promotion was made store/ledger.json
-the ledger's last head, see `ledger.witness`
+store/releases/<digest>.json     the manifest as first registered: digests, lineage, the model's name
+store/models/<digest>.json       of a hosted model: whom the release asks, and for what
+store/prompts/<digest>.json      what the model is told
+store/generation/<digest>.json   how it samples
+store/adapters/<digest>/         the adapter
+store/evidence/<digest>.json.gz  an evaluation that a verdict rests on, for its owner only to read
+store/policies/<digest>.json     the policy under which a promotion was made
+store/ledger.json                the ledger's last head, see `ledger.witness`
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ _RESTORE = "Restore .sluice/store from a backup, or release again from the recor
 class StoredRelease:
     """A release with everything needed to serve it; every part of `release` was checked when this
     was made.
+
+    `asked`: of a hosted model, its address, name and the settings that change answers.
     """
 
     release: Release
@@ -44,6 +48,7 @@ class StoredRelease:
     adapter: Path | None
     prompt: Prompt
     generation: GenerationSettings
+    asked: Mapping[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -53,7 +58,7 @@ class StoredRelease:
     def manifest(self) -> dict[str, Any]:
         """What store/releases/<digest>.json holds."""
         return {
-            "release": asdict(self.release),
+            "release": self.release.content(),
             "lineage": asdict(self.lineage),
             "base_name": self.base_name,
         }
@@ -68,12 +73,16 @@ def store_release(
     prompt: Prompt,
     generation: GenerationSettings,
     lineage: Lineage,
+    asked: Mapping[str, Any] | None = None,
 ) -> StoredRelease:
     """Write the parts of a release, then its manifest; what is there already stays, what is
     damaged is written anew.
 
     A release keeps its first lineage: the one it was registered with, wherever that was, else the
         one stored before.
+
+    Args:
+        asked: of a hosted model: what `base_digest` is the digest of.
 
     Raises:
         AdapterError: the adapter is damaged or was made on another base; nothing is stored.
@@ -88,6 +97,8 @@ def store_release(
         adapter_name, _ = publish_adapter(adapter, project.store)
     release = Release(base_digest, adapter_name, prompt.digest, generation.digest)
     _keep(_path(project, "prompts", prompt.digest), prompt.content, prompt.digest)
+    if asked is not None:
+        _keep(_path(project, "models", base_digest), asked, base_digest)
     _keep(_path(project, "generation", generation.digest), asdict(generation), generation.digest)
     known = Ledger(project.ledger_url).entries("register", release.digest)
     path = _path(project, "releases", release.digest)
@@ -95,7 +106,8 @@ def store_release(
         keep_registered(project, known[0])
     elif not path.exists():
         write_json(
-            path, {"release": asdict(release), "lineage": asdict(lineage), "base_name": base_name}
+            path,
+            {"release": release.content(), "lineage": asdict(lineage), "base_name": base_name},
         )
     return load_stored(project, release.digest)
 
@@ -136,7 +148,7 @@ def load_registered(project: Project, digest: str, entries: Sequence[LedgerEntry
 
 
 def load_stored(project: Project, digest: str) -> StoredRelease:
-    """Read a stored release, the four parts that it consists of checked against their digests.
+    """Read a stored release, the parts that it consists of checked against their digests.
 
     Its lineage and base name are what the file says; `load_registered` compares them with the
     ledger.
@@ -161,9 +173,10 @@ def load_stored(project: Project, digest: str) -> StoredRelease:
     prompt = prompt_from_content(_part(project, "prompts", release.prompt))
     settings = _part(project, "generation", release.generation)
     generation = GenerationSettings(**{**settings, "stop": tuple(settings["stop"])})
-    return StoredRelease(
-        release, lineage, base_name, _stored_adapter(project, release), prompt, generation
-    )
+    hosted = _path(project, "models", release.base).exists()
+    asked = _part(project, "models", release.base) if hosted else None
+    adapter = _stored_adapter(project, release)
+    return StoredRelease(release, lineage, base_name, adapter, prompt, generation, asked)
 
 
 def keep_evidence(project: Project, evidence: Evidence) -> str:

@@ -30,9 +30,14 @@ RECORD = ".sluicegate.json"
 DIGESTS = "digests.json"
 UNRECORDED = "0.1.0"
 """The version that made the projects which have no record."""
-_HISTORY = Path(__file__).parent / "history"
+TUNED, HOSTED = "tuned", "hosted"
+TEMPLATES = (TUNED, HOSTED)
+"""What `sluice init` can make; the second differs by the files in the folder of its name here."""
+_HERE = Path(__file__).parent
+_HISTORY = _HERE / "history"
 _OWN = ("params.yaml", "prompts/", "registry/")
 _SAMPLE = "data/sample/"
+_TRAINING = "data/sample/support_train.jsonl"
 _IGNORED = """/.venv/
 /.sluice/
 /build/
@@ -46,10 +51,13 @@ __pycache__/
 
 
 class Record(Strict):
-    """Which version wrote a project's files, and the SHA-256 of each as it was written."""
+    """Which version wrote a project's files, from which template, and the SHA-256 of each as it was
+    written.
+    """
 
     version: str
     files: dict[str, str]
+    template: str = TUNED
 
 
 def template() -> Path:
@@ -58,11 +66,19 @@ def template() -> Path:
     return packaged if packaged.is_dir() else Path(sluicegate.__file__).parents[2]
 
 
-def files() -> dict[str, bytes]:
-    """Every file of the installed version's template, by its path in a project."""
+def files(kind: str = TUNED) -> dict[str, bytes]:
+    """Every file of the installed version's template, by its path in a project.
+
+    Args:
+        kind: one of TEMPLATES.
+    """
     source, found = template(), {".gitignore": _IGNORED.encode()}
     for path in (*map(source.joinpath, FILES), *_inside(source)):
         found[path.relative_to(source).as_posix()] = path.read_bytes()
+    if kind == HOSTED:
+        found.pop(_TRAINING, None)
+        for path in (_HERE / kind).rglob("*.*"):
+            found[path.relative_to(_HERE / kind).as_posix()] = path.read_bytes()
     return dict(sorted(found.items()))
 
 
@@ -76,10 +92,10 @@ def is_own(path: str) -> bool:
     return path.startswith(_OWN)
 
 
-def write_record(root: Path, wrote: Mapping[str, bytes]) -> None:
+def write_record(root: Path, wrote: Mapping[str, bytes], kind: str = TUNED) -> None:
     """Record that the installed version wrote these files."""
     digests = {path: digest_bytes(text) for path, text in wrote.items()}
-    record = {"version": sluicegate.__version__, "files": digests}
+    record = {"version": sluicegate.__version__, "template": kind, "files": digests}
     write_atomic(root / RECORD, json.dumps(record, indent=2) + "\n")
 
 

@@ -7,12 +7,14 @@ policy are the project's: new files are added, the rest is only told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sluicegate.errors import EnvironmentFailure, UsageError
 from sluicegate.hashing import atomic_file, digest_bytes
+from sluicegate.project import MARKER
 from sluicegate.scaffold.template import (
     files,
     former_text,
@@ -28,13 +30,15 @@ MEANINGS = {
     "add": "new in this version",
     "replace": "never edited here",
     "merge": "edited here: both changes are in it",
+    "rename": "release.base is called release.model by this version",
     "remove": "never edited here, and not used by this version",
     "beside": "edited here where this version changed it: merge {path}.new by hand, delete it",
     "open": "{path}.new of an upgrade is still there: merge it by hand, delete it",
     "keep": "yours stays; this version's differs from the one it came from: {template}",
 }
 """What may happen to a file, and why."""
-_WRITTEN = ("add", "replace", "merge", "beside")
+_WRITTEN = ("add", "replace", "merge", "beside", "rename")
+_CHANGING = ("replace", "merge", "remove", "rename")
 _BY_HAND = ("beside", "open")
 
 
@@ -66,10 +70,11 @@ def plan(root: Path) -> list[Step]:
     """
     if template() == root.resolve():
         return []
-    wrote, new = recorded(root).files, files()
+    record = recorded(root)
+    wrote, new = record.files, files(record.template)
     paths = sorted(path for path in wrote.keys() | new.keys() if not is_sample(path))
     steps = [_step(root, path, wrote.get(path), new.get(path)) for path in paths]
-    return [step for step in steps if step is not None]
+    return [*_renamed(root), *(step for step in steps if step is not None)]
 
 
 def due(root: Path) -> list[Step]:
@@ -88,7 +93,7 @@ def upgrade(root: Path) -> list[Step]:
         EnvironmentFailure: a file cannot be read or written.
     """
     steps = plan(root)
-    changed = [step.path for step in steps if step.action in ("replace", "merge", "remove")]
+    changed = [step.path for step in steps if step.action in _CHANGING]
     unsaved = uncommitted(root, changed)
     if unsaved:
         raise UsageError(
@@ -99,7 +104,8 @@ def upgrade(root: Path) -> list[Step]:
     for step in steps:
         _carry_out(root, step)
     if template() != root.resolve():
-        write_record(root, files())
+        kind = recorded(root).template
+        write_record(root, files(kind), kind)
     return steps
 
 
@@ -124,6 +130,19 @@ def _step(root: Path, path: str, wrote: str | None, new: bytes | None) -> Step |
     if merged is None:
         return Step(path, "beside", new)
     return Step(path, "merge", merged) if merged != mine else None
+
+
+def _renamed(root: Path) -> list[Step]:
+    """The one setting of params.yaml that has another name now; every other byte stays."""
+    path = root / MARKER
+    text = _read(path)
+    section = re.search(rb"^release:.*\n(?:[ \t].*\n|[ \t]*#.*\n|\s*\n)*", text, re.M)
+    if section is None:
+        return []
+    new = re.sub(rb"^([ \t]+|.*[{,] *)base:", rb"\1model:", section[0], count=1, flags=re.M)
+    if new == section[0]:
+        return []
+    return [Step(MARKER, "rename", text.replace(section[0], new, 1))]
 
 
 def _carry_out(root: Path, step: Step) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sluicegate.environment import read_variable
 from sluicegate.errors import (
     BudgetError,
+    IncompleteError,
     IntegrityError,
     SluiceError,
     UsageError,
@@ -53,6 +54,7 @@ def reproduce(
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
+        IncompleteError: a model left a part of the prompts without an answer.
         IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
@@ -159,7 +161,9 @@ def _stage_error(failure: Path) -> SluiceError:
         return VersioningError("the pipeline stopped; the reason is above.", hint=f"Then {again}")
     told = read_json(failure)
     if told["exit_code"] == BudgetError.exit_code:
-        return BudgetError(told["message"], hint=told["hint"])
+        incomplete = told.get("kind") == IncompleteError.__name__
+        unfinished = IncompleteError if incomplete else BudgetError
+        return unfinished(told["message"], hint=told["hint"])
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
     hint = told["hint"].removesuffix(", then run again.")
     return kind(

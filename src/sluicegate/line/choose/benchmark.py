@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sluicegate.errors import UsageError
 from sluicegate.evaluation.benchmark_runs import BenchmarkRun, Comparison, compare_runs
@@ -16,6 +17,9 @@ from sluicegate.hashing import digest_value
 from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
+
+if TYPE_CHECKING:
+    from sluicegate.models.base_models import LoadedBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,12 @@ def benchmark(
         MissingExtraError, ConfigError, EvidenceError: see `run_tasks`.
     """
     project = run.project
-    chosen, adapter = _tuned(run, of)
+    chosen, on, adapter = _tuned(run, of)
     dtype = run.params.release.dtype
 
     def measured(digest: str, weights: Path | None) -> BenchmarkRun:
         return run_tasks(
-            chosen.base,
+            on,
             weights,
             tasks,
             digest=digest,
@@ -76,9 +80,9 @@ def benchmark(
             chat=chat,
         )
 
-    say(f"benchmark: {chosen.base.name} as it is")
-    base = measured(digest_value({"base": chosen.base.digest}), None)
-    say(f"benchmark: {chosen.base.name} as tuned ({of} {chosen.release.digest[:12]})")
+    say(f"benchmark: {on.name} as it is")
+    base = measured(digest_value({"base": on.digest}), None)
+    say(f"benchmark: {on.name} as tuned ({of} {chosen.release.digest[:12]})")
     tuned = measured(chosen.release.digest, adapter)
     folder = project.build / "benchmarks"
     for name, made in (("base", base), (of, tuned)):
@@ -87,7 +91,7 @@ def benchmark(
     comparisons = compare_runs(base, tuned)
     return Benchmarked(
         release=chosen.release.digest,
-        base=chosen.base.name,
+        base=on.name,
         comparisons=comparisons,
         left_out={task: tuple(names) for task, names in base.left_out.items() if names},
         worse=any(one.decision == "worse" for one in comparisons),
@@ -95,13 +99,14 @@ def benchmark(
     )
 
 
-def _tuned(run: Run, of: str) -> tuple[Contender, Path]:
+def _tuned(run: Run, of: str) -> tuple[Contender, LoadedBase, Path]:
     chosen = candidate_release(run)
     if of == "champion":
         chosen = champion_release(run, chosen)
-    if chosen.adapter is None:
+    base = chosen.model.base
+    if chosen.adapter is None or base is None:
         raise UsageError(
-            f"the {of} is the bare base model: tuning changed nothing that could break.",
+            f"the {of} is the model as it is: tuning changed nothing that could break.",
             hint="Run `sluice stage tune` with tune.method lora first, or name --release champion.",
         )
-    return chosen, chosen.adapter
+    return chosen, base, chosen.adapter

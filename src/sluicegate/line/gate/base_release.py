@@ -14,7 +14,7 @@ from pathlib import Path
 from sluicegate import releasing
 from sluicegate.errors import BudgetError, SluiceError, UsageError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, read_json, write_json
-from sluicegate.line.pipeline import SEALED, STAGES
+from sluicegate.line.pipeline import STAGES, sealed
 from sluicegate.line.pipeline.base_model import model_spec
 from sluicegate.line.pipeline.evaluate import candidate_release
 from sluicegate.line.pipeline.fingerprint import stage_hash
@@ -123,14 +123,14 @@ def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) ->
         "SLUICE_LEDGER_URL": project.ledger_url,
         "MLFLOW_TRACKING_URI": project.mlflow_url,
     }
-    sealed = {name: SEALED[name] for name in MAKES}
+    makes = {name: outs for name, outs in sealed(there).items() if name in MAKES}
     reproduce(
         there,
         quiet=quiet,
-        targets=MAKES[-1:],
+        targets=list(makes)[-1:],
         environment=environment,
         until=until,
-        sealed=sealed,
+        sealed=makes,
     )
     made, prepared = candidate_release(run), read_json(there.build / "prepare.json")
     lineage = Lineage(
@@ -143,8 +143,9 @@ def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) ->
     )
     stored = releasing.store_release(
         project,
-        base_digest=made.base.digest,
-        base_name=made.base.name,
+        base_digest=made.model.digest,
+        base_name=made.model.name,
+        asked=made.model.asked,
         adapter=made.adapter,
         prompt=made.prompt,
         generation=made.generation,
@@ -169,7 +170,7 @@ def _provide(project: Project, run: Run, folder: Path) -> dict[str, str]:
             f"{folder}.dvc" for folder in folders if (there.root / f"{folder}.dvc").is_file()
         }
     fetch_data(there.root, sorted(pointers))
-    paths += filter(None, (model_spec(run).path, run.params.release.base))
+    paths += filter(None, (model_spec(run).path, run.params.release.model))
     tree = (folder / "tree").resolve()
     outside = [path for path in paths if not _inside(there.root / path, tree)]
     for path in outside:

@@ -20,7 +20,7 @@ from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
 from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
-from sluicegate.errors import BudgetError, UsageError
+from sluicegate.errors import UnfinishedError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import as_json
@@ -28,6 +28,7 @@ from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.locks import line_lock
+from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.pipeline.fingerprint import BASELINE
 from sluicegate.line.progress import say
 from sluicegate.line.release.decide import decided as decided_on
@@ -51,7 +52,7 @@ class GateRun:
     """How a run of the gate ended.
 
     Attributes:
-        decision: of the verdict; HOLD where a budget stopped the run, PROMOTE where there is
+        decision: of the verdict; HOLD where a budget or missing answers stopped the run, PROMOTE where there is
             nothing to judge.
         text: for a terminal.
         report: for the comment and the JUnit file.
@@ -121,7 +122,7 @@ def run_gate(
                 if found.judged is not None:
                     found.spent = _counted(project, Budget.open(kept).spent)
                 return _ended(run, found)
-        except BudgetError as error:
+        except UnfinishedError as error:
             found.spent, found.stopped = Budget.open(kept).spent, str(error)
             text = f"HOLD  Not judged: {error}\n  what to do: {error.hint}\n"
             nothing = replace(NOTHING, unchanged=False)
@@ -184,7 +185,7 @@ def _against(champion: Champion | None, change: Change | None) -> str:
 
 def _opened(run: Run, budget: Budget) -> Budget:
     """The budget as this run's stages find it."""
-    price = run.params.release.price
+    price = price_of_release(run)
     if budget.cost is not None and price is None:
         raise UsageError(
             "--max-cost needs prices, and params.yaml has none.",

@@ -9,10 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sluicegate.errors import UsageError
-from sluicegate.versioning.seals import seal, stage_inputs
+from sluicegate.versioning.seals import PIPELINE, seal, stage_inputs
+from sluicegate.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from sluicegate.line.run import Run
+    from sluicegate.project import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Stage:
         watched: its code is part of what it depends on; False for the stage that says what changed.
         makes: what it writes is part of a release; a merge base's release is made by these stages
             alone.
+        optional: a pipeline may be without it; nothing of what it would write is read then.
         outs: paths that it writes and that count in a verdict: they are sealed, see
             `versioning.seals`.
     """
@@ -32,6 +35,7 @@ class Stage:
     outs: tuple[str, ...] = ()
     watched: bool = True
     makes: bool = False
+    optional: bool = False
 
 
 STAGES = {
@@ -45,6 +49,7 @@ STAGES = {
         "sluicegate.line.pipeline.tune",
         ("build/adapter", "build/tune.json"),
         makes=True,
+        optional=True,
     ),
     "evaluate": Stage("sluicegate.line.pipeline.evaluate", ("build/evidence",)),
     "profile": Stage("sluicegate.line.pipeline.profile", ("build/profile",)),
@@ -53,6 +58,21 @@ STAGES = {
 
 SEALED = {name: stage.outs for name, stage in STAGES.items() if stage.outs}
 """The stages that decide, with what they write."""
+
+
+def has_stage(project: Project, name: str) -> bool:
+    """Whether the project's pipeline has that stage; where there is no dvc.yaml, all stages count."""
+    path = project.root / PIPELINE
+    return not path.is_file() or name in ((read_yaml(path) or {}).get("stages") or {})
+
+
+def sealed(project: Project) -> dict[str, tuple[str, ...]]:
+    """SEALED, without the optional stages that the project's dvc.yaml does not have."""
+    return {
+        name: outs
+        for name, outs in SEALED.items()
+        if not STAGES[name].optional or has_stage(project, name)
+    }
 
 
 def run_stage(run: Run, name: str) -> None:

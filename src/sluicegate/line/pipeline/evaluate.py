@@ -5,31 +5,37 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
-from sluicegate.evaluation import answer, evaluate, find_baseline, write_evidence
+from sluicegate.evaluation import evaluate, find_baseline, write_evidence
+from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.evaluation.scoring import asks_model
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
-from sluicegate.line.pipeline.base_model import resolve
+from sluicegate.line.pipeline.base_model import (
+    ReleaseModel,
+    price,
+    release_model,
+    stored_model,
+    tuned,
+)
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
-from sluicegate.models import WeightsModel
+from sluicegate.models import Model, WeightsModel, open_model
 from sluicegate.prompts import Prompt, render
 from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
 
 if TYPE_CHECKING:
     from sluicegate.judges import Criterion
-    from sluicegate.models.base_models import LoadedBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Contender:
     """A release with everything needed to run it."""
 
     release: Release
-    base: LoadedBase
+    model: ReleaseModel
     adapter: Path | None
     prompt: Prompt
     generation: GenerationSettings
@@ -60,29 +66,39 @@ def stage(run: Run) -> None:
     asking = run.params.evaluate.asking
     asks_model({name: find_metric(name) for name in metrics}, asking)
     chosen = criteria(run.params.evaluate.metrics, project.prompts)
-    answers = {"candidate": _answers(run, candidate, golden, "candidate")}
+    contenders = {"candidate": candidate, "champion": champion}
     same = champion.release == candidate.release
-    answers["champion"] = (
-        answers["candidate"] if same else _answers(run, champion, golden, "champion")
+    found = answer_all(
+        {
+            name: _questions(run, contender, golden)
+            for name, contender in contenders.items()
+            if not (same and name == "champion")
+        },
+        project.generations,
+        counter,
+        budget=Budget.of_this_run(),
     )
+    if same:
+        found["champion"] = found["candidate"]
+    answers = {name: one.generations for name, one in found.items()}
     judgements = _judgements(run, chosen, golden, answers)
-    price = run.params.release.price
+    costs = price(run)
     evidence: dict[str, Evidence] = {}
-    for name, contender in (("candidate", candidate), ("champion", champion)):
-        evidence[name] = (
-            evidence["candidate"]
-            if name == "champion" and same
-            else evaluate(
-                contender.release.digest,
-                golden,
-                digest,
-                answers[name],
-                metrics,
-                price=(price.input, price.output) if price else None,
-                judgements=judgements[name],
-                asking=asking,
-            )
+    for name, contender in contenders.items():
+        if name == "champion" and same:
+            evidence[name] = evidence["candidate"]
+            continue
+        scored = evaluate(
+            contender.release.digest,
+            golden,
+            digest,
+            answers[name],
+            metrics,
+            price=(costs.input, costs.output) if costs else None,
+            judgements=judgements[name],
+            asking=asking,
         )
+        evidence[name] = replace(scored, answered_by=found[name].answered_by)
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
@@ -93,9 +109,10 @@ def stage(run: Run) -> None:
     write_json(
         project.evidence / "release.json",
         {
-            "candidate": asdict(candidate.release),
-            "champion": asdict(champion.release),
-            "base_name": candidate.base.name,
+            "candidate": candidate.release.content(),
+            "champion": champion.release.content(),
+            "base_name": candidate.model.name,
+            "asked": candidate.model.asked,
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
@@ -107,28 +124,21 @@ def candidate_release(run: Run) -> Contender:
     Raises:
         AdapterError: build/adapter/ is damaged.
     """
-    base = resolve(run)
-    adapter = (
-        None
-        if read_json(run.project.build / "tune.json")["method"] == "none"
-        else run.project.adapter
-    )
-    digest = None
-    if adapter is not None:
+    model, digest = release_model(run), None
+    adapter = None
+    if model.base is not None and tuned(run)["method"] != "none":
+        adapter = run.project.adapter
         digest = adapter_digest(adapter)
-        verify_adapter(adapter, expected=digest, base_digest=base.digest, base_path=base.path)
+        verify_adapter(
+            adapter, expected=digest, base_digest=model.digest, base_path=model.base.path
+        )
     settings = run.params.release.generation.settings()
-    return Contender(
-        Release(base.digest, digest, run.prompt.digest, settings.digest),
-        base,
-        adapter,
-        run.prompt,
-        settings,
-    )
+    release = Release(model.digest, digest, run.prompt.digest, settings.digest)
+    return Contender(release, model, adapter, run.prompt, settings)
 
 
 def champion_release(run: Run, candidate: Contender) -> Contender:
-    """The serving release from the store; before the first one, release zero: the bare base model
+    """The serving release from the store; before the first one, release zero: the model as it is
     with the same prompt.
 
     Raises:
@@ -141,32 +151,11 @@ def champion_release(run: Run, candidate: Contender) -> Contender:
         zero = Release(
             candidate.release.base, None, candidate.release.prompt, candidate.release.generation
         )
-        return Contender(zero, candidate.base, None, candidate.prompt, candidate.generation)
+        return Contender(zero, candidate.model, None, candidate.prompt, candidate.generation)
     stored = load_stored(run.project, digest)
-    base = (
-        candidate.base
-        if stored.release.base == candidate.base.digest
-        else resolve_stored(run, stored.base_name, stored.release.base)
-    )
-    return Contender(stored.release, base, stored.adapter, stored.prompt, stored.generation)
-
-
-def resolve_stored(run: Run, name: str, digest: str) -> LoadedBase:
-    """The base model of an older release, by the name it had then.
-
-    Raises:
-        IntegrityError: that name now holds other bytes.
-    """
-    from sluicegate.errors import IntegrityError
-
-    release = run.params.release.model_copy(update={"base": name})
-    base = resolve(Run(run.project, run.params.model_copy(update={"release": release}), run.prompt))
-    if base.digest != digest:
-        raise IntegrityError(
-            f"base model {name} is {base.digest[:12]}, but the champion was made on {digest[:12]}.",
-            hint="Restore the former model under that name.",
-        )
-    return base
+    same = stored.release.base == candidate.model.digest
+    model = candidate.model if same else stored_model(run, stored)
+    return Contender(stored.release, model, stored.adapter, stored.prompt, stored.generation)
 
 
 def _judgements(
@@ -204,22 +193,27 @@ def _judgements(
     return found
 
 
-def _answers(
-    run: Run, contender: Contender, golden: Sequence[Example], label: str
-) -> list[Generation]:
-    params = run.params
-    model = WeightsModel(
-        contender.base,
+def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Questions:
+    """What the release is asked. Releases on one hosted model share the answers to equal requests;
+    those of weights are the release's own.
+    """
+    release, dtype = contender.release, run.params.release.dtype
+    return Questions(
+        lambda: _open(run, contender),
+        [(row.id, render(contender.prompt, row.inputs)) for row in golden],
+        contender.generation,
+        digest_value([release.digest, dtype] if contender.model.base else [release.base]),
+    )
+
+
+def _open(run: Run, contender: Contender) -> Model:
+    """The model of a release, at its own price."""
+    model, params = contender.model, run.params
+    if model.base is None:
+        return open_model(model.spec, model.name, root=run.project.root, say=say)
+    return WeightsModel(
+        model.base,
         contender.adapter,
         dtype=params.release.dtype,
         batch_tokens=params.evaluate.batch_tokens,
-    )
-    return answer(
-        model,
-        [(row.id, render(contender.prompt, row.inputs)) for row in golden],
-        contender.generation,
-        run.project.generations,
-        digest_value([contender.release.digest, params.release.dtype]),
-        counter(label),
-        budget=Budget.of_this_run(),
     )

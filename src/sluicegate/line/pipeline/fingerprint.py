@@ -19,6 +19,7 @@ from sluicegate.hashing import digest_file, digest_folder, digest_value, write_j
 from sluicegate.line.judge.clients import failures
 from sluicegate.line.parts import JUDGED, Bytes, base_value, judges_value, source_value
 from sluicegate.line.pipeline import STAGES
+from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.run import Run
 from sluicegate.metrics import metrics_digest
 from sluicegate.models.base_models import file_digest, folder_digest
@@ -48,7 +49,7 @@ def inputs(run: Run) -> dict[str, Any]:
         MissingExtraError: a metric's package is not installed.
     """
     champion, metrics = run.champion, run.params.evaluate.metrics
-    price, bytes_of = run.params.release.price, _on_disk(run)
+    price, bytes_of = price_of_release(run), _on_disk(run)
     return {
         "sources": {
             name: digest_value(

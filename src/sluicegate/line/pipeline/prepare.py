@@ -10,6 +10,7 @@ from sluicegate.data import read_source
 from sluicegate.data.examples import write_examples
 from sluicegate.data.preparing import prepare
 from sluicegate.hashing import digest_file, write_json
+from sluicegate.line.pipeline.base_model import trains
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 
@@ -21,7 +22,7 @@ def stage(run: Run) -> None:
     prepared = prepare(
         {name: (specs[name].role, list(rows.rows)) for name, rows in read.items()},
         params.prepare,
-        trains=params.tune.method == "lora",
+        trains=trains(run),
     )
     for name, rows in (("train", prepared.train), ("validation", prepared.validation)):
         write_examples(project.prepared / f"{name}.jsonl", rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sluicegate.line.pipeline import SEALED
+from sluicegate.line.pipeline import sealed
 from sluicegate.line.run import Reproduced, Run
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
@@ -27,6 +27,7 @@ def reproduce(
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
+        IncompleteError: a model left a part of the prompts without an answer.
         ConfigError: before anything is run.
         VersioningError: git or DVC is missing, or a stage failed.
     """
@@ -37,6 +38,6 @@ def reproduce(
         quiet=not progress,
         environment=environment,
         until=until,
-        sealed=SEALED,
+        sealed=sealed(run.project),
     )
     return Reproduced(tuple(ran), run.name)

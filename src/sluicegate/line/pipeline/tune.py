@@ -9,7 +9,7 @@ from dataclasses import asdict
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import require_local
 from sluicegate.hashing import digest_file, digest_value, read_json, write_json
-from sluicegate.line.pipeline.base_model import resolve
+from sluicegate.line.pipeline.base_model import model_spec, resolve
 from sluicegate.line.pipeline.imported import put_in_place
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
@@ -21,13 +21,14 @@ from sluicegate.tracking import RunHandle
 def stage(run: Run) -> None:
     """Write build/adapter/ and build/tune.json; without tuning the folder is empty."""
     project = run.project
-    if run.params.tune.method == "none":
+    method = run.params.tune.method
+    if method == "none" or not model_spec(run).weights:
         shutil.rmtree(project.adapter, ignore_errors=True)
         project.adapter.mkdir(parents=True)
         write_json(project.build / "tune.json", {"method": "none"})
-        say("tune: method none: the release is the bare base model")
+        say("tune: nothing to tune: the release is the model as it is")
         return
-    if run.params.tune.method == "imported":
+    if method == "imported":
         put_in_place(run)
         return
     _tune(run)

@@ -15,6 +15,7 @@ from sluicegate.evaluation.judging import measures, plain_metrics
 from sluicegate.gates import absolute, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
 from sluicegate.hashing import digest_file, digest_value, read_json
+from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked, actor
@@ -237,7 +238,7 @@ def links(run: Run, registered: Registered) -> dict[str, str]:
     if registered.champion_version is not None:
         found["parent"] = tracking.ui_link(model=run.name, version=registered.champion_version)
     found |= {"evaluation run": evaluation, "report": f"{evaluation}/artifacts/release.html"}
-    training = read_json(run.project.build / "tune.json").get("run_id")
+    training = tuned(run).get("run_id")
     if training:
         with suppress(TrackingError):  # DVC's cache may bring an adapter that was trained elsewhere
             found["training run"] = tracking.ui_link(run=tracking.open_run(training))

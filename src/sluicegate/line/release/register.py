@@ -17,7 +17,7 @@ from sluicegate.versioning import current_commit
 from sluicegate.versioning.tags import commit_authors
 
 ZERO = (
-    "## Release zero\n\nThe bare base model with the same prompt: the first incumbent, "
+    "## Release zero\n\nThe model as it is with the same prompt: the first incumbent, "
     "recorded without a verdict."
 )
 
@@ -91,6 +91,7 @@ def _store(
         project,
         base_digest=made["candidate"]["base"],
         base_name=made["base_name"],
+        asked=made.get("asked"),
         adapter=adapter,
         prompt=run.prompt,
         generation=run.params.release.generation.settings(),
