@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sluicegate.budget import Budget
@@ -77,6 +77,7 @@ class Call:
         prompt: the name of the one that made `messages`; empty if the application did.
         seconds: the model's, whenever it answered.
         cost: in the currency of its price.
+        answered_by: as in `Reply`; `cached`: not answered now.
     """
 
     role: str
@@ -89,6 +90,8 @@ class Call:
     seconds: float
     finished: bool
     cost: float = 0.0
+    answered_by: str = ""
+    cached: bool = field(default=False, compare=False)
 
 
 Messages = list[dict[str, str]]

@@ -30,7 +30,7 @@ class Application:
         files: SHA-256 of the code that `entry` imports and of the declared data, by path.
         data: the paths among them that are data.
         prompts: by name.
-        models: names of registry/models.yaml by role.
+        models: what each is, by role, as JSON: its name in registry/models.yaml and its identity.
         settings: the project's own, JSON.
         row_seconds: most that one row may take, waiting for models not counted.
     """
@@ -40,7 +40,7 @@ class Application:
     files: Mapping[str, str]
     data: tuple[str, ...] = ()
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     row_seconds: float = ROW_SECONDS
 
@@ -52,14 +52,14 @@ class Application:
             "files": dict(self.files),
             "data": list(self.data),
             "prompts": {name: prompt.content for name, prompt in self.prompts.items()},
-            "models": dict(self.models),
+            "models": as_json(self.models),
             "settings": as_json(self.settings),
             "row_seconds": self.row_seconds,
         }
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `content`; what the models are, their own digests say."""
+        """SHA-256 of `content`."""
         return digest_value(self.content)
 
 
@@ -68,7 +68,7 @@ def open_application(
     root: Path,
     *,
     prompts: Mapping[str, Prompt],
-    models: Mapping[str, str],
+    models: Mapping[str, Any],
     data: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     row_seconds: float = ROW_SECONDS,

@@ -18,6 +18,10 @@ MOST_CALLS = 100
 """Questions of one row: an agent that never ends would spend the whole budget."""
 
 
+Stale = frozenset[tuple[str, str]]
+"""Models by name, each with what it said of itself (`Reply.answered_by`) while it was another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A model in its role. `name`: in registry/models.yaml; `price`: per million tokens."""
@@ -55,9 +59,10 @@ class Calls:
         settings: GenerationSettings,
         cache: Cache,
         budget: Budget,
+        stale: Stale = frozenset(),
     ) -> None:
         self._roles, self._asks, self._settings = roles, asks, settings
-        self._cache, self._budget = cache, budget
+        self._cache, self._budget, self._stale = cache, budget, stale
         self.failed: list[str] = []
 
     async def answer(self, asked: Asked, question: Mapping[str, Any]) -> Reply | Failure:
@@ -74,13 +79,7 @@ class Calls:
         if asked.numbers.total() > MOST_CALLS:
             return Failure(f"one row may ask {MOST_CALLS} times", too_long=True)
         key = digest_value([same, asked.row, asked.repeat, asked.numbers[same]])
-        if (known := self._cache.load([key]).get(key)) is not None:
-            self._budget.found(1)
-            reply: Reply | Failure = Reply(
-                **(known | {"cached": True, "alternatives": tuple(known["alternatives"])})
-            )
-        else:
-            reply = await self._asks[role.name](request)
+        reply = self._known(key, role) or await self._asks[role.name](request)
         if isinstance(reply, Failure):
             if not reply.too_long:
                 self.failed.append(reply.reason)
@@ -89,6 +88,14 @@ class Calls:
             self._cache.store(key, {name: getattr(reply, name) for name in reply.__slots__})
         asked.calls.append(_call(question, role, reply))
         return reply
+
+    def _known(self, key: str, role: Role) -> Reply | None:
+        """The reply that is kept; none of somebody who does not answer any more."""
+        known = self._cache.load([key]).get(key)
+        if known is None or (role.name, known["answered_by"]) in self._stale:
+            return None
+        self._budget.found(1)
+        return Reply(**(known | {"cached": True, "alternatives": tuple(known["alternatives"])}))
 
     def _request(self, question: Mapping[str, Any]) -> Request:
         overrides = dict(question["overrides"])
@@ -109,4 +116,6 @@ def _call(question: Mapping[str, Any], role: Role, reply: Reply) -> Call:
         reply.seconds,
         reply.finished,
         (reply.prompt_tokens * role.price[0] + reply.completion_tokens * role.price[1]) / 1e6,
+        reply.answered_by,
+        reply.cached,
     )

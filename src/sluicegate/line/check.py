@@ -28,6 +28,7 @@ from sluicegate.evaluation.scoring import asks_model
 from sluicegate.gates import Policy
 from sluicegate.hashing import read_json
 from sluicegate.judges import Criterion, criterion_path, load_criterion
+from sluicegate.line.check_application import application_problems
 from sluicegate.line.check_policy import policy_problems
 from sluicegate.line.parts import JUDGED
 from sluicegate.line.pipeline.imported import find_imported
@@ -172,9 +173,20 @@ def _sources(found: Found) -> None:
             )
 
 
+def _application(found: Found) -> None:
+    """Code of the project: what it consists of, and whether it can be imported."""
+    if not (found.params and found.models and found.params.release.is_code):
+        return
+    for name in set(found.params.release.models.values()) & found.models.models.keys():
+        _model(found, name, found.models.models[name])
+    with found.told():
+        for problem in application_problems(found.project, found.params, found.models):
+            found.add(problem)
+
+
 def _variables(found: Found) -> None:
     """What the prompt shows, each source has to fill."""
-    if not (found.prompt and found.sources and found.params):
+    if not (found.prompt and found.sources and found.params) or found.params.release.is_code:
         return
     trains = found.params.tune.method == "lora" and not _hosted(found)
     for name, spec in found.sources.sources.items():
@@ -324,5 +336,5 @@ def _policy(found: Found) -> None:
 
 
 CHECKS: tuple[Callable[[Found], None], ...] = (
-    _prompt, _sources, _variables, _metrics, _kinds, _base, _policy,
+    _prompt, _application, _sources, _variables, _metrics, _kinds, _base, _policy,
 )  # fmt: skip

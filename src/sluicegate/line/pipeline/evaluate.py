@@ -5,11 +5,9 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
 from sluicegate.evaluation import evaluate, find_baseline, write_evidence
@@ -17,36 +15,27 @@ from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.evaluation.scoring import asks_model
-from sluicegate.hashing import digest_file, digest_value, read_json, write_json
+from sluicegate.hashing import digest_file, digest_value, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import (
-    ReleaseModel,
     price,
-    release_model,
-    stored_model,
-    tuned,
+)
+from sluicegate.line.pipeline.code_answers import answer_code, write_calls
+from sluicegate.line.pipeline.contender import (
+    Contender,
+    candidate_release,
+    champion_release,
+    open_contender,
 )
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
-from sluicegate.models import Model, WeightsModel, open_model
-from sluicegate.prompts import Prompt, render
-from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
+from sluicegate.prompts import render
+from sluicegate.records import Evidence, Example, Generation
 
 if TYPE_CHECKING:
     from sluicegate.judges import Criterion
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A release with everything needed to run it."""
-
-    release: Release
-    model: ReleaseModel
-    adapter: Path | None
-    prompt: Prompt
-    generation: GenerationSettings
 
 
 def stage(run: Run) -> None:
@@ -68,16 +57,19 @@ def stage(run: Run) -> None:
     chosen = criteria(run.params.evaluate.metrics, project.prompts)
     contenders = {"candidate": candidate, "champion": champion}
     same = champion.release == candidate.release
+    asked = {name: one for name, one in contenders.items() if not (same and name == "champion")}
     found = answer_all(
         {
-            name: _questions(run, contender, golden)
-            for name, contender in contenders.items()
-            if not (same and name == "champion")
+            name: _questions(run, one, golden)
+            for name, one in asked.items()
+            if one.application is None
         },
         project.generations,
         counter,
         budget=Budget.of_this_run(),
     )
+    code = answer_code(run, asked, golden)
+    found |= {name: one.answers for name, one in code.items()}
     if same:
         found["champion"] = found["candidate"]
     answers = {name: one.generations for name, one in found.items()}
@@ -98,12 +90,19 @@ def stage(run: Run) -> None:
             judgements=judgements[name],
             asking=asking,
         )
-        evidence[name] = replace(scored, answered_by=found[name].answered_by)
+        spent = code[name].cost_per_1000 if name in code else {}
+        evidence[name] = replace(
+            scored,
+            answered_by=found[name].answered_by,
+            operations={**scored.operations, **spent},
+        )
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
             digest_value(baseline), golden, digest, said, metrics, asking=asking
         )
+    if "candidate" in code:
+        write_calls(project, golden, code["candidate"])
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)
     write_json(
@@ -116,46 +115,6 @@ def stage(run: Run) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
-
-
-def candidate_release(run: Run) -> Contender:
-    """The release that the working tree describes; its adapter is verified before it is used.
-
-    Raises:
-        AdapterError: build/adapter/ is damaged.
-    """
-    model, digest = release_model(run), None
-    adapter = None
-    if model.base is not None and tuned(run)["method"] != "none":
-        adapter = run.project.adapter
-        digest = adapter_digest(adapter)
-        verify_adapter(
-            adapter, expected=digest, base_digest=model.digest, base_path=model.base.path
-        )
-    settings = run.params.release.generation.settings()
-    release = Release(model.digest, digest, run.prompt.digest, settings.digest)
-    return Contender(release, model, adapter, run.prompt, settings)
-
-
-def champion_release(run: Run, candidate: Contender) -> Contender:
-    """The serving release from the store; before the first one, release zero: the model as it is
-    with the same prompt.
-
-    Raises:
-        IntegrityError: a stored part does not have its recorded digest.
-    """
-    from sluicegate.releasing import load_stored
-
-    digest = read_json(run.project.build / "inputs.json")["champion"]
-    if digest == "none":
-        zero = Release(
-            candidate.release.base, None, candidate.release.prompt, candidate.release.generation
-        )
-        return Contender(zero, candidate.model, None, candidate.prompt, candidate.generation)
-    stored = load_stored(run.project, digest)
-    same = stored.release.base == candidate.model.digest
-    model = candidate.model if same else stored_model(run, stored)
-    return Contender(stored.release, model, stored.adapter, stored.prompt, stored.generation)
 
 
 def _judgements(
@@ -199,21 +158,8 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     """
     release, dtype = contender.release, run.params.release.dtype
     return Questions(
-        lambda: _open(run, contender),
+        lambda: open_contender(run, contender.model, contender.adapter),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
-    )
-
-
-def _open(run: Run, contender: Contender) -> Model:
-    """The model of a release, at its own price."""
-    model, params = contender.model, run.params
-    if model.base is None:
-        return open_model(model.spec, model.name, root=run.project.root, say=say)
-    return WeightsModel(
-        model.base,
-        contender.adapter,
-        dtype=params.release.dtype,
-        batch_tokens=params.evaluate.batch_tokens,
     )
