@@ -109,8 +109,9 @@ class Rule:
     run.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+    def __init__(self, rng: np.random.Generator, worst: float = -1.0) -> None:
+        """`worst`: the smallest possible difference."""
+        self._rng, self._worst = rng, worst
         self._known: dict[bytes, float] = {}
 
     def shows(self, rows: Floats, null: float, alpha: float | Floats) -> Flags:
@@ -121,7 +122,7 @@ class Rule:
             np.sort(rows.mean(axis=2), axis=1),
             np.broadcast_to(np.asarray(alpha, float), len(rows)),
         )
-        p = approximate(means - null, -1.0 - null)
+        p = approximate(means - null, self._worst - null)
         passed = p < rates
         unclear = (p > rates / _CLEAR) & (p < rates * _CLEAR)
         for index in np.flatnonzero(unclear | (self._rng.random(len(p)) < _CHECKED_SHARE)):
@@ -136,7 +137,7 @@ class Rule:
     def _exact(self, means: Floats, null: float) -> float:
         key = means.tobytes() + np.float64(null).tobytes()
         if key not in self._known:
-            self._known[key] = p_mean_at_most(Clusters(means, len(means), -1.0, 1.0), null)
+            self._known[key] = p_mean_at_most(Clusters(means, len(means), self._worst, 1.0), null)
         return self._known[key]
 
 

@@ -1,8 +1,9 @@
 """Watching production on Prefect: is recent traffic still like what the champion was judged on, and
 does feedback wait?
 
-An alarm is an event. What it starts is said in prefect.yaml (`triggers`), where it may be taken
-out; it never promotes.
+An alarm is an event, and the run's state: Drift and NoData are of the type FAILED, so that a
+dashboard and an automation on failed runs show it. What the event starts is said in prefect.yaml
+(`triggers`), where it may be taken out; it never promotes.
 """
 
 from __future__ import annotations
@@ -13,25 +14,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.events import Event
-from prefect.states import Completed
+from prefect.states import Completed, Failed
 
 from sluicegate.errors import SluiceError
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
+from sluicegate.line.progress import told_to
 from sluicegate.line.run import open_run
 from sluicegate.line.watch.check import resource
 
 P = ParamSpec("P")
 T = TypeVar("T")
-EXIT_CODES = {"OK": 0, "DRIFT": 1, "NO_DATA": 4}
+EXIT_CODES = {"Quiet": 0, "Skipped": 0, "Drift": 1, "NoData": 4}
 STATE_NAMES = {"OK": "Quiet", "DRIFT": "Drift", "NO_DATA": "NoData"}
 EVENTS = {"DRIFT": "sluicegate.drift", "NO_DATA": "sluicegate.no_data"}
 FEEDBACK = "sluicegate.feedback"
+KILLED = "sluicegate.retraining_killed"
 TOLD = ("status", "model", "version", "release", "rows", "window", "moved", "html")
 """What an event says."""
 
@@ -40,13 +43,19 @@ PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run one step of the line as a Prefect task, and again where that may help."""
+    """Run one step of the line as a Prefect task, and again where that may help; what it says is in
+    the task's log.
+    """
+
+    def logged(*args: P.args, **kwargs: P.kwargs) -> T:
+        with told_to(get_run_logger().info):
+            return step(*args, **kwargs)
 
     def again(_task: Any, _run: Any, state: Any) -> bool:
         return sequence.worth_a_retry(name, state.result(raise_on_failure=False))
 
     retry = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": again}
-    return task(step, name=name, **PLAIN, **retry)(*args, **kwargs)
+    return task(logged, name=name, task_run_name=name, **PLAIN, **retry)(*args, **kwargs)
 
 
 @task(name="tell Prefect", retries=4, retry_delay_seconds=2, **PLAIN)
@@ -60,7 +69,17 @@ def emit(event: str, resource: str, payload: dict[str, Any]) -> str:
     return str(made.id)
 
 
-@flow(name="monitor", persist_result=False)
+def run_name() -> str:
+    """E.g. `monitor model version 3`."""
+    try:
+        run = open_run(runtime.flow_run.parameters["root"])
+        champion = run.champion
+    except SluiceError:  # the flow itself tells it
+        return "monitor"
+    return f"monitor {run.name} version {champion.version}" if champion else "monitor"
+
+
+@flow(name="monitor", flow_run_name=run_name, persist_result=False)
 def monitor(root: str = ".", hours: float | None = None, last: int | None = None) -> Any:
     """Look once; the state's name is what was seen, its message the numbers and every warning.
 
@@ -81,13 +100,21 @@ def monitor(root: str = ".", hours: float | None = None, last: int | None = None
     create_markdown_artifact(found.markdown, key="drift", description=found.text.splitlines()[0])
     if waiting.enough:
         events[FEEDBACK] = emit(FEEDBACK, name, told | as_json(waiting))
+    if look.killed:
+        events[KILLED] = emit(KILLED, name, told | {"cause": look.killed})
     lines = [found.text, *look.warnings]
     if waiting.waiting:
         lines.append(
             f"{waiting.waiting} rows of feedback wait; {waiting.wanted} start a retraining."
         )
-    data = {**look.as_json(), "events": events}
-    return Completed(name=STATE_NAMES[found.status], message="\n".join(lines), data=data)
+    log = get_run_logger()
+    log.info(found.text)
+    for warning in look.warnings:
+        log.warning(warning)
+    state, text = STATE_NAMES[found.status], "\n".join(lines)
+    if found.alarm:
+        return Failed(name=state, message=text)
+    return Completed(name=state, message=text, data={**look.as_json(), "events": events})
 
 
 def main() -> int:
@@ -95,14 +122,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Watch production once, recorded by Prefect.")
     parser.add_argument("--root", default=".", help="the project's folder")
     arguments = parser.parse_args()
+    state = monitor(root=str(Path(arguments.root).resolve()), return_state=True)
+    if state.name in EXIT_CODES:
+        return EXIT_CODES[state.name]
     try:
-        outcome = monitor(root=str(Path(arguments.root).resolve()))
+        state.result()
     except SluiceError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
             print(f"  what to do: {error.hint}", file=sys.stderr)
         return error.exit_code
-    return EXIT_CODES[outcome["status"]] if outcome else 0
+    return 3
 
 
 if __name__ == "__main__":

@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from prefect import flow, runtime, suspend_flow_run, task
+from prefect import flow, get_run_logger, runtime, suspend_flow_run, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed, State
 
-from sluicegate.errors import (
-    SluiceError,
-)
+from sluicegate.errors import SluiceError
 from sluicegate.hashing import as_json, write_json
 from sluicegate.line import sequence
 from sluicegate.line.check import refuse_problems
 from sluicegate.line.locks import line_lock
+from sluicegate.line.progress import told_to
 from sluicegate.line.release.approve import waited_for, waiting_tag
 from sluicegate.line.run import Approvals, Run, open_run
+from sluicegate.versioning import checked_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,16 +39,29 @@ PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run one step of the line as a Prefect task, and again where that may help."""
+    """Run one step of the line as a Prefect task, and again where that may help; what it says is in
+    the task's log.
+    """
+
+    def logged(*args: P.args, **kwargs: P.kwargs) -> T:
+        with told_to(get_run_logger().info):
+            return step(*args, **kwargs)
 
     def again(_task: Any, _run: Any, state: Any) -> bool:
         return sequence.worth_a_retry(name, state.result(raise_on_failure=False))
 
     retry = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": again}
-    return task(step, name=name, **PLAIN, **retry)(*args, **kwargs)
+    return task(logged, name=name, task_run_name=name, **PLAIN, **retry)(*args, **kwargs)
 
 
-@flow(name="release", persist_result=False)
+def run_name() -> str:
+    """E.g. `release 0123abc on main`; a run that waited keeps the name that it has."""
+    if waited_for(runtime.flow_run.tags):
+        return str(runtime.flow_run.name)
+    return f"release {checked_out(Path(runtime.flow_run.parameters['root']))}".strip()
+
+
+@flow(name="release", flow_run_name=run_name, persist_result=False)
 def release(root: str = ".", promote: bool = True) -> Any:
     """Run the line once; the state's name is the outcome, its data what the steps returned.
 
@@ -67,12 +80,21 @@ def release(root: str = ".", promote: bool = True) -> Any:
     refuse_problems(run.project)
     with line_lock(run.project):
         done = sequence.release(run, may_promote=promote, perform=as_task)
+    tell(done)
     told = f"{done.name}: the rules and their numbers"
     create_markdown_artifact(done.decide.markdown, key="verdict", description=told)
     if done.approvals is not None and done.waits:
         return wait_for_people(done.approvals, done.as_json())
     message = f"The verdict is {done.decide.decision}."
     return Completed(name=done.name, message=message, data=done.as_json())
+
+
+def tell(done: sequence.Released) -> None:
+    """The verdict and all warnings, in the flow run's log."""
+    log = get_run_logger()
+    log.info(done.decide.text)
+    for warning in done.warnings:
+        log.warning(warning)
 
 
 def go_on(run: Run, release: str) -> State:

@@ -14,21 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from sluicegate.errors import (
-    SluiceError,
-)
+from sluicegate.errors import SluiceError
 from sluicegate.line import sequence
 from sluicegate.line.check import refuse_problems
 from sluicegate.line.learn.cooldown import claim
 from sluicegate.line.locks import line_lock
+from sluicegate.line.progress import told_to
 from sluicegate.line.run import Learned, Run, open_run
 from sluicegate.line.sequence import Released
 from sluicegate.line.watch.check import resource as resource_of
+from sluicegate.versioning import checked_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,16 +37,28 @@ PLAIN = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 def as_task(name: str, step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run one step of the line as a Prefect task, and again where that may help."""
+    """Run one step of the line as a Prefect task, and again where that may help; what it says is in
+    the task's log.
+    """
+
+    def logged(*args: P.args, **kwargs: P.kwargs) -> T:
+        with told_to(get_run_logger().info):
+            return step(*args, **kwargs)
 
     def again(_task: Any, _run: Any, state: Any) -> bool:
         return sequence.worth_a_retry(name, state.result(raise_on_failure=False))
 
     retry = {"retries": 2, "retry_delay_seconds": [2, 10], "retry_condition_fn": again}
-    return task(step, name=name, **PLAIN, **retry)(*args, **kwargs)
+    return task(logged, name=name, task_run_name=name, **PLAIN, **retry)(*args, **kwargs)
 
 
-@flow(name="retrain", persist_result=False)
+def run_name() -> str:
+    """E.g. `retrain 0123abc on main, sluicegate.drift`."""
+    given = runtime.flow_run.parameters
+    return f"retrain {checked_out(Path(given['root']))}, {given['cause']}"
+
+
+@flow(name="retrain", flow_run_name=run_name, persist_result=False)
 def retrain(
     root: str = ".",
     cause: str = "by hand",
@@ -75,6 +87,10 @@ def retrain(
             return Completed(name="Skipped", message=f"No retraining now: {claimed.refused}.")
         learned, done = turn(run, promote and run.params.monitor.promote)
         claimed.outcome = done.name
+    log = get_run_logger()
+    log.info(done.decide.text)
+    for warning in done.warnings:
+        log.warning(warning)
     told = f"{done.name}: the rules and their numbers"
     create_markdown_artifact(done.decide.markdown, key="verdict", description=told)
     data = replace(done, feedback=learned).as_json()

@@ -25,7 +25,7 @@ PAGES = [
 ]
 TUTORIAL = DOCS / "tutorial" / "your-own-data.md"
 CODE = re.compile(r"`([^`\n]+)`|^    (.+)$|^(sluice .+)$", re.M)
-COMMAND = re.compile(r"\bsluice ([a-z]+)((?: +[^`;|&()\[\],\s]+)*)")
+COMMAND = re.compile(r"\bsluice ([a-z]+(?:-[a-z]+)*)((?: +[^`;|&()\[\],\s]+)*)")
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```", re.M | re.S)
 OLD = ["asker", "purse", "opponent", "--plain"]
 

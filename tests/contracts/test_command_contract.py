@@ -17,7 +17,7 @@ from sluicegate.cli import COMMANDS, sluice
 from sluicegate.errors import SluiceError
 
 HEAVY = ("mlflow", "prefect", "torch", "dvc", "pandas", "transformers", "peft", "sqlalchemy")
-WITHOUT_PROJECT = ("init", "doctor", "up", "down")
+WITHOUT_PROJECT = ("init", "doctor", "up", "down", "demo-model")
 every = pytest.mark.parametrize("name", COMMANDS)
 
 

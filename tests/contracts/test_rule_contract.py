@@ -40,6 +40,7 @@ FIELDS: dict[str, Any] = {
     "metrics": ("clarity", "wit"),
     "threshold": 0.5,
     "margin": 0.1,
+    "worst_loss": 0.2,
     "fact": "reviewed",
     "baseline": "lead2",
 }
@@ -225,5 +226,5 @@ def test_the_row_says_how_it_is_shown(kind: str) -> None:
     assert not row.allows_loss or ("margin" in row.needs and row.compares)
     (rule,) = judged(kind, 0.95).rules
     assert isinstance(rule, RuleResult)
-    assert bool(bounds(rule)) == row.compares
+    assert bool(bounds(rule)) == (row.compares and not row.limits_losses)
     assert ('class="margin"' in bounds(rule)) == row.allows_loss

@@ -1,4 +1,6 @@
-"""The first release with `method: none`: judged by the rules that need no champion, then served."""
+"""The first release with `method: none`: judged by the rules that need no champion, then served on
+that verdict.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +47,8 @@ def test_release_zero_is_judged_before_it_serves(tmp_path: Path) -> None:
     champion = ledger.champion()
     assert champion is not None
     assert champion.release == found["release"]
+    kinds = [entry.kind for entry in ledger.entries()]
+    assert kinds == ["register", "verdict", "verdict", "promote"]
     again = sluice(root, "release", "--no-server")
     assert "nothing changed" in again.stdout, again.stdout + again.stderr
     assert sluice(root, "verify").returncode == 0

@@ -94,14 +94,20 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 def test_champion_serves(project: Path) -> None:
-    """After the first run the tuned release is champion, on top of release zero, and its parts are
-    stored.
+    """After the first run the tuned release is champion, promoted on a verdict against release
+    zero, which never serves, and its parts are stored.
     """
     ledger = Ledger(Project(project).ledger_url)
     champion = ledger.champion()
     assert champion is not None
     history = json.loads(sluice(project, "history", "--json").stdout)
     assert len({entry["release"] for entry in history}) == 2
+    assert [entry.kind for entry in ledger.entries()] == [
+        "register",
+        "register",
+        "verdict",
+        "promote",
+    ]
     assert (project / ".sluice" / "store" / "releases" / f"{champion.release}.json").is_file()
     assert "<html" in (project / "reports" / "release.html").read_text("utf-8")
 
@@ -148,8 +154,13 @@ def test_each_change_is_one_more_look_at_the_golden_set(project: Path) -> None:
 
 
 def test_rollback(project: Path) -> None:
-    """Rolling back points at release zero again; an adapter damaged on disk would not be served."""
+    """Before a second release there is nothing to go back to; after it the first one serves again,
+    and an adapter damaged on disk would not be served.
+    """
     ledger = Ledger(Project(project).ledger_url)
+    refused = sluice(project, "rollback")
+    assert (refused.returncode, "before this one" in refused.stderr) == (2, True), refused.stderr
+    assert sluice(project, "release", "--no-server").returncode == 0
     tuned = ledger.champion()
     assert tuned is not None
     assert sluice(project, "rollback").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -35,6 +36,7 @@ SCRIPTED = """
 import runpy, sys
 from sluicegate.errors import DataError, TrackingError
 from sluicegate.line import sequence
+from sluicegate.line.progress import say
 from sluicegate.line.run import (
     Approvals, Decided, Promoted, Registered, Reported, Reproduced, TrafficChecked
 )
@@ -56,6 +58,7 @@ def step(name, found):
     def run(run, *_, **__):
         with open("steps.txt", "a") as stream:
             stream.write(name + " ")
+        say(f"{name} at work")
         if said == "bad-data" and name == "reproduce":
             raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
         tries = open("steps.txt").read().count("register")
@@ -100,6 +103,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def runs(project: Project) -> list[dict[str, Any]]:
     return prefect_api._runs(f"{processes.record(project, 'prefect')['url']}/api")
+
+
+def asked(api: str, what: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the server has of `flow_runs`, `task_runs` or `logs`."""
+    return list(prefect_api._insisting(f"{api}/{what}/filter", query))
 
 
 def eventually(true: Callable[[], bool], seconds: float) -> bool:
@@ -197,6 +205,29 @@ def test_missed_nights_run_once(project: Project) -> None:
     assert "run once" in mine[1]["state"]["message"]
 
 
+def test_a_killed_retraining_is_due_again_once(project: Project) -> None:
+    """Of a retraining that the worker left running a new run with its parameters is made, once, and
+    of a release none: that has its nights.
+    """
+    api = str(servers.api_url(project))
+    for name in (prefect_api.RETRAIN, prefect_api.APPROVALS):
+        deployment = prefect_api.request(f"{api}/deployments/name/{name}")["id"]
+        body = {"state": {"type": "RUNNING"}, "parameters": {"cause": "drift"}, "name": "lost"}
+        assert prefect_api._insisting(f"{api}/deployments/{deployment}/create_flow_run", body)
+    prefect_api.prepare_for_worker(api)
+    prefect_api.prepare_for_worker(api)
+    found = prefect_api._runs(api, prefect_api.RETRAIN)
+    assert {run["name"]: run["state"]["type"] for run in found} == {
+        "lost": "CRASHED",
+        "lost, again": "SCHEDULED",
+    }
+    assert [run["parameters"]["cause"] for run in found] == ["drift", "drift"]
+    (other,) = (
+        run for run in prefect_api._runs(api, prefect_api.APPROVALS) if run["name"] == "lost"
+    )
+    assert other["state"]["type"] == "CRASHED"
+
+
 @pytest.mark.parametrize(
     ("said", "code", "steps"),
     [
@@ -233,7 +264,35 @@ def test_the_shipped_flow(
     assert (root / "steps.txt").read_text().split() == steps.split()
     assert (root / "out.json").exists() is (code != 2)
     if code == 2:
-        assert done.stderr == "error: rows.jsonl, line 3: no text\n  what to do: mend line 3\n"
+        told = "error: rows.jsonl, line 3: no text\n  what to do: mend line 3\n"
+        assert done.stderr == "reproduce at work\n" + told
+    api = str(servers.api_url(project))
+    begun = {"flow_runs": {"start_time": {"is_null_": False}}}
+    (run,) = asked(api, "flow_runs", {**begun, "sort": "START_TIME_DESC", "limit": 1})
+    assert re.fullmatch(r"release [0-9a-f]{7,} on main", run["name"])
+    assert ("rows.jsonl, line 3" in run["state"]["message"]) is (code == 2)
+    mine = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    tasks = asked(api, "task_runs", mine)
+    assert {task["name"].replace(" ", "_") for task in tasks} == set(steps.split())
+    lines = {f"{name} at work" for name in steps.split()}
+    logs = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+    assert eventually(lambda: lines <= {log["message"] for log in asked(api, "logs", logs)}, 30.0)
+
+
+def test_the_shipped_monitor(project: Project, tmp_path: Path) -> None:
+    """Without a champion there is nothing to watch; wrong files are an error of their own."""
+    root = tmp_path / "made"
+    init(root)
+    command = [servers.sys.executable, str(ROOT / "flows" / "monitor.py"), "--root", str(root)]
+    quiet = servers.environment(project) | {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+
+    def ends() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=120)
+
+    assert ends().returncode == 0
+    (root / "params.yaml").write_text("release: 3\n")
+    wrong = ends()
+    assert (wrong.returncode, wrong.stderr.startswith("error: ")) == (2, True), wrong.stderr
 
 
 def test_down_leaves_no_process(project: Project) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from sluicegate.errors import NotApprovedError, ReleaseError, StaleEpochError
+from sluicegate.errors import NotApprovedError, ReleaseError, StaleEpochError, UsageError
+from sluicegate.gates import load_policy
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
-from sluicegate.records import Decision, LedgerEntry
+from sluicegate.records import Decision, LedgerEntry, Verdict
 from sluicegate.releasing import (
     approve,
     bootstrap,
     history,
+    judge,
     moving,
     promote,
     rollback,
@@ -29,6 +32,7 @@ from sluicegate.releasing import (
 from sluicegate.releasing.guard import is_maker, wanted
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from kept_evidence import kept
 from reviewed_project import RULES, ask, decided, entered, reviewed, with_candidate
 
 
@@ -85,6 +89,41 @@ def test_a_promotion_waits_for_its_approval(project: Project, candidate: str) ->
     ]
     verify(project)
     assert [event.reason for event in history(project) if event.kind == "approval"] == ["read it"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_first_release_waits_for_people_as_well(project: Project, alone: bool) -> None:
+    """Nothing serves: a first candidate, and release zero itself, is promoted on its verdict and
+    the approvals that the policy asks for, and `verify` replays both.
+    """
+    zero = entered(project, 1)
+    one = zero if alone else entered(project, 2)
+    verdict = Verdict(
+        decision=Decision.PROMOTE,
+        candidate=one,
+        champion=None if alone else zero,
+        policy=load_policy(project.registry / "gates.yaml").digest,
+        golden="a" * 64,
+        evidence=kept(project),
+        champion_evidence=None if alone else kept(project, "zero"),
+        rules=(),
+        reasons=("good",),
+    )
+    judge(project, verdict, actor="gate", nothing_serves=True)
+    with pytest.raises(NotApprovedError, match="not as the first champion"):
+        promote(project, one, actor="maker")
+    again = replace(verdict, reasons=("better",))
+    judge(project, again, actor="gate", nothing_serves=True, first=True)
+    assert standing(project, one).missing == 1
+    with pytest.raises(NotApprovedError, match="still needs 1 approval"):
+        promote(project, one, actor="maker")
+    assert Ledger(project.ledger_url).champion() is None
+    approve(project, one, person="ana")
+    move = promote(project, one, actor="maker")
+    assert (move.champion.release, move.champion.epoch) == (one, 1)
+    assert verify(project).releases == (1 if alone else 2)
+    with pytest.raises(UsageError, match="before this one"):
+        rollback(project, actor="maker")
 
 
 def test_without_approvals_in_the_policy_nothing_changes(project: Project) -> None:

@@ -208,7 +208,7 @@ def test_a_base_model_in_git(root: Path) -> None:
     edited(root, "params.yaml", "model: models/base", "model: ..")
     outside = changes(root)
     assert not outside.certain
-    assert "The base model (..)" in outside.notes[0]
+    assert "The model (..)" in outside.notes[0]
 
 
 def test_a_file_name_that_is_no_text(root: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sluicegate.versioning import guard
+from sluicegate.errors import VersioningError
+from sluicegate.project import Project
+from sluicegate.versioning import guard, reproduce
 
 STAGE = """
 import json, os, pathlib, signal, subprocess, sys, time
@@ -94,3 +96,37 @@ def test_without_its_guard_nothing_goes_on(tmp_path: Path) -> None:
     left = psutil.wait_procs([member for member in family if member.pid != apart], timeout=10)[1]
     psutil.Process(apart).kill()
     assert left == []
+
+
+TALKER = """
+import sys
+print("loading: 10%\\rloading: 100%\\nrow 3 has no text")
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_stages_print_reaches_who_listens_and_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    """Each line goes to the listener and on to stderr, of one that was written over only its end;
+    the last ones are in the error of a stage that fails.
+    """
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "talk.py").write_text(TALKER, "utf-8")
+    stages = {"stages": {"tune": {"cmd": f"{sys.executable} talk.py {code}"}}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps(stages), "utf-8")
+    heard: list[str] = []
+
+    def run() -> None:
+        reproduce(Project(tmp_path), listener=heard.append)
+
+    if code:
+        with pytest.raises(VersioningError, match=r"The last lines:(.|\n)*row 3 has no text"):
+            run()
+    else:
+        run()
+    assert "loading: 100%" in heard
+    assert "row 3 has no text" in heard
+    said = capsys.readouterr().err.splitlines()
+    assert said == heard

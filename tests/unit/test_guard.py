@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sluicegate.errors import NotApprovedError, ReleaseError
+from sluicegate.errors import NotApprovedError, ReleaseError, UsageError
 from sluicegate.gates.policy import Approvals
 from sluicegate.records import Champion, LedgerEntry
 from sluicegate.releasing import guard
@@ -145,15 +145,42 @@ def test_each_part_of_the_verdict_decides(last: dict[str, Any]) -> None:
     assert promoting(line(("register", WANTED), judged(**last), judged()))
 
 
-def test_nothing_is_promoted_without_registration_verdict_and_champion() -> None:
-    """Each of the three missing is a refusal of its own kind."""
+def test_nothing_is_promoted_without_registration_and_verdict() -> None:
+    """Each of the two missing is a refusal of its own kind."""
     with pytest.raises(ReleaseError, match="not registered"):
         promoting(line(*noise(), judged()))
     with pytest.raises(NotApprovedError, match=r"no verdict on m{12}\.$"):
         promoting(line(*noise(), ("register", WANTED)))
-    with pytest.raises(ReleaseError, match="no champion") as caught:
-        promoting(line(("register", WANTED), judged()), None)
-    assert not isinstance(caught.value, NotApprovedError)
+
+
+FIRST = {"champion": LOW, "judged_epoch": 0, "first": True}
+
+
+def test_the_first_champion_needs_a_verdict_that_judged_it_as_such() -> None:
+    """While nothing serves only a verdict of a first release counts, be it compared with release
+    zero or judged alone; once something serves, that verdict is one about another champion.
+    """
+    for compared in (LOW, None):
+        entries = line(("register", WANTED), judged(**FIRST | {"champion": compared}))
+        assert promoting(entries, None).payload["first"] is True
+        with pytest.raises(NotApprovedError, match="has been replaced"):
+            promoting(entries, Champion(LOW, 1, 1))
+    for other in (
+        judged(champion=LOW, judged_epoch=0),
+        judged(**FIRST | {"first": False}),
+        judged(),
+    ):
+        with pytest.raises(NotApprovedError, match="not as the first champion"):
+            promoting(line(("register", WANTED), other), None)
+    for refused, said in (
+        ({"decision": "HOLD"}, "is HOLD"),
+        ({"policy": "x"}, "policy has changed"),
+        ({"judged_epoch": 3}, "has been replaced"),
+    ):
+        with pytest.raises(NotApprovedError, match=said):
+            promoting(line(("register", WANTED), judged(**FIRST | refused)), None)
+    with pytest.raises(NotApprovedError, match="2 approvals"):
+        promoting(line(("register", WANTED), judged(**FIRST)), None, approvals=APPROVALS)
 
 
 LEFT = ("rollback", SERVES, {"from": WANTED})
@@ -381,9 +408,9 @@ def test_a_rollback_needs_a_champion_and_a_release_that_served() -> None:
         guard.may_roll_back(line(("promote", WANTED)), None, release=WANTED)
 
 
-def test_the_first_champion_needs_no_verdict_but_a_registration_and_an_empty_throne() -> None:
-    """Registered and nobody before: allowed; a champion now, or a move ever, or no registration:
-    refused.
+def test_a_first_champion_of_an_earlier_version_needs_a_registration_and_an_empty_throne() -> None:
+    """Version 0.2.0 and earlier ones recorded it without a verdict: registered and nobody before is
+    allowed; a champion now, or a move ever, or no registration refused.
     """
     guard.may_bootstrap(
         line(("register", WANTED), ("verdict", WANTED), ("approval", LOW)), None, release=WANTED
@@ -428,7 +455,7 @@ def test_a_plain_rollback_goes_one_promotion_back(moves: str, back_to: str | Non
         ]
     entries = line(*steps)
     if back_to is None:
-        with pytest.raises(ReleaseError, match="before this one"):
+        with pytest.raises(UsageError, match="before this one"):
             guard.before_champion(entries)
     else:
         assert guard.before_champion(entries).release == back_to * 64

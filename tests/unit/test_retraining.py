@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults import Child
 from sluicegate.errors import DataError, IntegrityError
-from sluicegate.line.learn.cooldown import TRIES, claim, last_retraining
+from sluicegate.line.learn.cooldown import TRIES, claim, killed, last_retraining
 from sluicegate.line.run import open_run
 from sluicegate.project import Project
 from soak_scale import scaled
@@ -113,6 +113,30 @@ def test_a_killed_one_frees_it_and_one_that_is_always_killed_does_not(project: P
     aged(project, 1.1)
     assert asked(project) == ""
     assert last_retraining(project)["attempt"] == 1
+
+
+def test_one_that_was_killed_is_known_until_it_is_run_again(project: Project) -> None:
+    """While it works it is not said to be killed; after SIGKILL it is, with what had asked for it,
+    until another one has ended or the tries are used up.
+    """
+
+    def dies() -> None:
+        with claim(open_run(project), "sluicegate.drift"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert killed(open_run(project)) == ""
+    with claim(open_run(project)):
+        assert killed(open_run(project)) == ""
+    assert killed(open_run(project)) == ""
+    aged(project, 1.1)
+    assert Child(dies).wait().end == "killed"
+    assert killed(open_run(project)) == "sluicegate.drift"
+    assert asked(project) == ""
+    assert killed(open_run(project)) == ""
+    aged(project, 1.1)
+    for _ in range(TRIES):
+        assert Child(dies).wait().end == "killed"
+    assert killed(open_run(project)) == ""
 
 
 def test_one_that_fails_starts_the_cool_down_and_says_why(project: Project) -> None:

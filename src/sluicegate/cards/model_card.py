@@ -33,7 +33,8 @@ def render_model_card(
     Args:
         template: `registry/model_card.md.jinja`. It runs in Jinja's sandbox, without `*`, `**`, `%`
             and padding, and may write a million characters.
-        base: the model's `name`, `licence`, `notes`, and `asked`: address and name of a hosted one.
+        base: the model's `name`, `licence`, `notes`; of a hosted one `asked`, its address and name, and
+            `answered_by`: what answered, with the number of answers.
         prompt: the prompt's text as the model gets it, variables unfilled.
         sources: for each source its `role`, `licence`, `owner`, `notes`.
 
@@ -44,7 +45,7 @@ def render_model_card(
 
     environment = _environment()
     values = {
-        "model": model, "base": {"asked": "", **base}, "prompt": prompt, "sources": dict(sources or {}),
+        "model": model, "base": {"asked": "", "answered_by": {}, **base}, "prompt": prompt, "sources": dict(sources or {}),
         "context": context,
         "release": context.release, "lineage": context.lineage, "verdict": context.verdict,
         "tune": context.tune,

@@ -180,7 +180,8 @@ def which_evaluation(verdict: Verdict) -> str:
     if not verdict.alpha:
         return f"This golden set has given its {verdict.looks} verdicts and decides nothing more."
     which = f"Evaluation {verdict.look} of {verdict.looks} on this golden set"
-    return f"{which}, alpha {verdict.alpha:.2g}."
+    way = " Judged as a neutral change: it need improve nothing." if verdict.way else ""
+    return f"{which}, alpha {verdict.alpha:.2g}.{way}"
 
 
 def why(rule: RuleResult) -> str:

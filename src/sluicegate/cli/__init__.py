@@ -162,6 +162,11 @@ COMMANDS = {
         "Stop them.",
         "sluice down",
     ),
+    "demo-model": Command(
+        "sluicegate.cli.servers:demo_model",
+        "Serve rules behind OpenAI's interface: a demo for examples.",
+        "sluice demo-model --latency 50ms",
+    ),
 }
 
 

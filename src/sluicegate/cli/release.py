@@ -76,7 +76,7 @@ def finish(outcome: Mapping[str, Any], as_json: bool) -> int:
         )
     elif standing.get("missing"):
         click.echo(f"{'held' if standing['over'] else 'next'}:     {standing['text']}")
-    elif decided["decision"] == "PROMOTE" and not (decided["unchanged"] or decided["first"]):
+    elif decided["decision"] == "PROMOTE" and not decided["unchanged"]:
         click.echo(f"next:     sluice promote {decided['version']}")
     elif decided["decision"] != "PROMOTE":
         serves = decided["champion_version"]

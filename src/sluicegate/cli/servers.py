@@ -1,4 +1,4 @@
-"""`sluice up` and `sluice down`."""
+"""`sluice up`, `sluice down` and `sluice demo-model`."""
 
 from __future__ import annotations
 
@@ -41,3 +41,41 @@ def down(as_json: bool) -> None:
         return
     for status in stopped:
         click.echo(f"{status.name:16} {status.detail}")
+
+
+class Duration(click.ParamType[float]):
+    """`50ms` or `0.05s`, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: object, ctx: object) -> float:
+        import re
+
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no duration; write 50ms or 0.5s.")
+        return float(found[1]) / (1000 if found[2] == "ms" else 1)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8089, show_default=True)
+@click.option(
+    "--latency", type=Duration(), default="0ms", show_default=True, help="Wait before each answer."
+)
+@click.option(
+    "--flips",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Share of answers that are spoilt, by the seed of server and request.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the server.")
+def demo_model(port: int, latency: float, flips: float, seed: int) -> None:
+    """Serve a demo without a model behind OpenAI's interface, on loopback: for examples only.
+
+    Rules answer: labels, JSON, questions on contexts, tool calls, as far as the prompt asks for
+    them. It ends with Ctrl-C, or with the process that started it.
+    """
+    from sluicegate.local_services.demo_model import application, serve
+
+    serve(application(latency=latency, flips=flips, seed=seed), port)

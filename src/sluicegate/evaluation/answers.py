@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError, IncompleteError
@@ -23,7 +22,6 @@ from sluicegate.models.cache import Cache, open_cache
 from sluicegate.records import Generation, GenerationSettings
 
 FILE = "answers.db"
-BY = "answered_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,6 @@ class Questions:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """One answer per question, in their order, and who gave how many of them, where that is told."""
-
-    generations: list[Generation]
-    answered_by: Mapping[str, int]
-
-
 def answer(
     model: Model,
     rendered: Sequence[tuple[str, Messages]],
@@ -72,7 +62,7 @@ def answer(
     """Generate one answer per (example id, messages) pair, in the order given; see `answer_all`."""
     asked = {"": Questions(lambda: model, rendered, settings, key)}
     found = answer_all(asked, cache, lambda _: progress, budget=budget)
-    return found[""].generations
+    return found[""]
 
 
 def answer_all(
@@ -81,8 +71,9 @@ def answer_all(
     progress: Callable[[str], Progress | None] = lambda _: None,
     *,
     budget: Budget | None = None,
-) -> dict[str, Answers]:
-    """Answer the questions of releases that are to be compared, by the names of the releases.
+) -> dict[str, list[Generation]]:
+    """Answer the questions of releases that are to be compared, by the names of the releases, in the
+    order of the questions.
 
     Answers are looked up first in `cache` (a folder; one SQLite file); equal questions are asked
     once. A new answer is written as it arrives, so a killed run loses what was in work at most.
@@ -119,16 +110,19 @@ def answer_all(
             for name, side in sides.items():
                 side.ask([key for key in side.keys if key in stale], known, progress(name))
                 stale -= side.asked
-        return {name: side.answers(known) for name, side in sides.items()}
+        return {name: [known[key].generation for key in side.keys] for name, side in sides.items()}
 
 
 @dataclass(slots=True)
 class _Kept:
-    """An answer, and who gave it; `fresh`: in this call."""
+    """An answer; `fresh`: given in this call."""
 
     generation: Generation
-    by: str
     fresh: bool = False
+
+    @property
+    def by(self) -> str:
+        return self.generation.answered_by
 
 
 @dataclass(slots=True)
@@ -151,8 +145,7 @@ class _Side:
         found = 0
         for key, row in self.stored.load(wanted).items():
             with suppress(TypeError):
-                by = str(row.pop(BY, ""))
-                known[key] = _Kept(Generation(**row), by)
+                known[key] = _Kept(Generation(**row))
                 found += 1
         self.budget.found(found)
 
@@ -197,11 +190,6 @@ class _Side:
             hint="Run again when the model works; the answers received so far are kept.",
         )
 
-    def answers(self, known: Mapping[str, _Kept]) -> Answers:
-        """All of them."""
-        by = Counter(known[key].by for key in self.keys if known[key].by)
-        return Answers([known[key].generation for key in self.keys], dict(sorted(by.items())))
-
 
 def _stale(sides: Iterable[_Side], known: Mapping[str, _Kept]) -> set[str]:
     """The cached answers that were given by somebody who does not answer now, as far as it shows."""
@@ -229,7 +217,7 @@ def _keep(cache: Cache, key: str, reply: Reply) -> _Kept:
         reply.seconds,
         reply.finished,
         reply.first_token,
+        answered_by=reply.answered_by,
     )
-    fields: dict[str, Any] = asdict(generation)
-    cache.store(key, fields | ({BY: reply.answered_by} if reply.answered_by else {}))
-    return _Kept(generation, reply.answered_by, fresh=True)
+    cache.store(key, asdict(generation))
+    return _Kept(generation, fresh=True)

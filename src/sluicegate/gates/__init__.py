@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case
 from sluicegate.gates.judges import held_without_scores
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
-from sluicegate.gates.rules import RULES, Kind, check_rule
+from sluicegate.gates.rules import RULES, Kind, check_rules
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 from sluicegate.yaml_file import load
 
@@ -41,8 +42,7 @@ def load_policy(path: Path) -> Policy:
             rule and field.
     """
     policy = load(path, Policy)
-    for rule in policy.rules:
-        check_rule(rule, str(path))
+    check_rules(policy.rules, str(path))
     return policy
 
 
@@ -57,6 +57,7 @@ def decide(
     earlier: Sequence[bool] = (),
     baselines: Mapping[str, Evidence] | None = None,
     alone: bool = False,
+    intent: str = "improve",
 ) -> Verdict:
     """Judge `candidate` by every rule of `policy`; equal inputs give equal bytes.
 
@@ -80,14 +81,16 @@ def decide(
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
+        intent: what the change is for. `neutral`: by the rules for changes that are to improve
+            nothing. A saving that the policy rewards opens that way, too; then the better of the
+            two verdicts counts.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
             not match.
         ConfigError: the policy was not made by `load_policy` and has an unknown rule.
     """
-    for rule in policy.rules:
-        check_rule(rule, "policy")
+    check_rules(policy.rules, "policy")
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
     left = allowance(earlier, policy)
@@ -96,12 +99,49 @@ def decide(
         _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier),
         baselines=beside,
     )
-    rules = absolute(policy) if alone else policy.rules
-    results = _results(case, rules, spent=left == 0.0)
-    return _verdict(case, results, left, len(earlier))
+    ways = ("improve",) if alone else _ways(case, intent)
+    verdicts = []
+    for way in ways:
+        rules = absolute(policy, way) if alone else policy.on(way)
+        results = _results(case, rules, spent=left == 0.0)
+        verdicts.append(_verdict(case, results, left, len(earlier), way))
+    return max(verdicts, key=lambda each: _BETTER.index(each.decision))
 
 
-def _verdict(case: Case, results: tuple[RuleResult, ...], left: float, given: int) -> Verdict:
+_BETTER = (Decision.REJECT, Decision.HOLD, Decision.PROMOTE)
+
+
+def _ways(case: Case, intent: str) -> tuple[str, ...]:
+    """On which ways the candidate may pass, the first before the others.
+
+    Raises:
+        ConfigError: a neutral change is meant, and the policy has no rule for those.
+    """
+    if intent == "neutral":
+        if not case.policy.neutral:
+            raise ConfigError(
+                "release.intent is neutral, and the policy has no rule with `way: neutral`.",
+                hint="Give gates.yaml one, such as not_worse_than_champion on the main metric.",
+            )
+        return ("neutral",)
+    return ("improve", "neutral") if _rewarded(case) else ("improve",)
+
+
+def _rewarded(case: Case) -> bool:
+    """Whether the candidate saves as much of some operation as the policy rewards."""
+    if case.champion is None or case.obstacle:
+        return False
+    old, new = case.champion.operations, case.candidate.operations
+    return any(
+        name in old and name in new and new[name] <= (1.0 - share) * old[name]
+        for name, share in case.policy.rewards.items()
+        if old.get(name, 0.0) > 0.0
+    )
+
+
+def _verdict(
+    case: Case, results: tuple[RuleResult, ...], left: float, given: int, way: str
+) -> Verdict:
     candidate, champion, policy = case.candidate, case.champion, case.policy
     decision = _overall(results)
     reasons = _reasons(decision, results) if left else (_used_up(given, policy.submissions),)
@@ -118,6 +158,7 @@ def _verdict(case: Case, results: tuple[RuleResult, ...], left: float, given: in
         alpha=left,
         look=given + 1,
         looks=policy.submissions,
+        way=way if way == "neutral" else "",
     )
 
 
@@ -150,9 +191,9 @@ def _used_up(given: int, allowed: int) -> str:
     )
 
 
-def absolute(policy: Policy) -> tuple[Rule, ...]:
+def absolute(policy: Policy, way: str = "improve") -> tuple[Rule, ...]:
     """The rules that need no champion."""
-    return tuple(rule for rule in policy.rules if RULES[rule.kind].against != "champion")
+    return tuple(rule for rule in policy.on(way) if RULES[rule.kind].against != "champion")
 
 
 def _results(case: Case, rules: Sequence[Rule], *, spent: bool) -> tuple[RuleResult, ...]:

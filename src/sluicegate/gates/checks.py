@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sluicegate.gates.bounds import Clusters, lower_bound, p_mean_at_most, upper_bound
+from sluicegate.gates.bounds import Clusters, clusters, lower_bound, p_mean_at_most, upper_bound
 from sluicegate.gates.pairing import effective_size, improvements, sample_of, unpaired
 from sluicegate.gates.planning import detectable, more_examples
 from sluicegate.gates.policy import Policy, Rule
 from sluicegate.records import Decision, Evidence, RuleResult
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,42 @@ def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:
             margin=threshold,
             n=n,
         )
+    values = [row.scores[rule.metric] for row in case.candidate.rows]
     raw = sample_of(case.candidate, rule.metric, case.bounds(rule))
+    return _thresholded(case, rule, raw, values, sign)
+
+
+def share_of_losses(case: Case, rule: Rule) -> RuleResult:
+    """The share of examples that lose more than `worst_loss` against the champion, at most
+    `threshold`.
+    """
+    champion = case.champion
+    if champion is None or case.obstacle:
+        return _held(case, rule, case.obstacle or "there is no champion to compare with")
+    if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
+        return _held(case, rule, f"{rule.metric} was not measured on both sides")
+    sign = 1.0 if case.direction(rule) == "higher" else -1.0
+    most = amount(rule.worst_loss) + _ROUNDING
+    pairs = zip(case.candidate.rows, champion.rows, strict=True)
+    losses = [
+        float(sign * (old.scores[rule.metric] - new.scores[rule.metric]) > most)
+        for new, old in pairs
+    ]
+    raw = clusters(losses, [row.group for row in case.candidate.rows], 0.0, 1.0)
+    found = _thresholded(case, rule, raw, losses, -1.0)
+    lost = int(sum(losses))
+    return replace(found, reason=f"{lost} of {len(losses)} lose more: {found.reason}")
+
+
+def _thresholded(
+    case: Case, rule: Rule, raw: Clusters, values: list[float], sign: float
+) -> RuleResult:
+    """The mean of `values`, of which `raw` are the groups, against `threshold`."""
+    threshold = amount(rule.threshold)
+    word = "at least" if sign > 0 else "at most"
     sample = raw if sign > 0 else raw.mirrored()
     null = sign * threshold
-    numbers = _numbers(
-        case, raw, _variance([row.scores[rule.metric] for row in case.candidate.rows])
-    )
+    numbers = _numbers(case, raw, _variance(values))
     numbers |= {"value": raw.mean, "margin": threshold, "p": p_mean_at_most(sample, null)}
     interval = f"{raw.mean:.4g} [{numbers['low']:.4g}, {numbers['high']:.4g}]"
     if rule.compare == "mean":
@@ -135,16 +167,15 @@ def _against(
     if any(rule.metric not in side.rows[0].scores for side in (case.candidate, other)):
         return _held(case, rule, f"{rule.metric} was not measured on both sides")
     direction = case.direction(rule)
-    sample = improvements(case.candidate, other, rule.metric, case.bounds(rule), direction)
+    limits = case.bounds(rule)
+    sample = improvements(case.candidate, other, rule.metric, limits, direction, rule.worst_loss)
     raw = sample if direction == "higher" else sample.mirrored()
     differences = [
         new.scores[rule.metric] - old.scores[rule.metric]
         for new, old in zip(case.candidate.rows, other.rows, strict=True)
     ]
     numbers = _numbers(case, raw, _variance(differences))
-    means = [
-        sample_of(side, rule.metric, case.bounds(rule)).mean for side in (case.candidate, other)
-    ]
+    means = [sample_of(side, rule.metric, limits).mean for side in (case.candidate, other)]
     numbers |= {
         "value": means[0],
         "champion_value": means[1],
@@ -163,7 +194,9 @@ def _against(
             sample, null, truth, case.next_alpha, case.policy.power
         )
     said = _sentence(decision, null, numbers, who)
-    if means == [case.bounds(rule)[0 if direction == "higher" else 1]] * 2:
+    if rule.worst_loss is not None:
+        said += f"; a row's loss counts as {rule.worst_loss:.4g} at most"
+    if means == [limits[0 if direction == "higher" else 1]] * 2:
         said += f". Both score {means[0]:.3f}, the worst there is: can {rule.metric} see anything?"
     return result(rule, decision, said, **numbers)
 

@@ -95,9 +95,10 @@ def improvements(
     metric: str,
     bounds: tuple[float, float],
     direction: str,
+    worst_loss: float | None = None,
 ) -> Clusters:
     """Candidate against champion, example by example, by group; positive is better, in the metric's
-    unit.
+    unit. With `worst_loss` no example counts as losing more.
 
     Raises:
         EvidenceError: a score lies outside `bounds`.
@@ -105,12 +106,13 @@ def improvements(
     for evidence in (candidate, champion):
         _inside([row.scores[metric] for row in evidence.rows], metric, bounds)
     sign = 1.0 if direction == "higher" else -1.0
+    span = bounds[1] - bounds[0]
+    worst = min(span, worst_loss or span)
     values = [
-        sign * (new.scores[metric] - old.scores[metric])
+        max(-worst, sign * (new.scores[metric] - old.scores[metric]))
         for new, old in zip(candidate.rows, champion.rows, strict=True)
     ]
-    span = bounds[1] - bounds[0]
-    return clusters(values, [row.group for row in candidate.rows], -span, span)
+    return clusters(values, [row.group for row in candidate.rows], -worst, span)
 
 
 def effective_size(sample: Clusters, values_variance: float) -> float:

@@ -20,7 +20,9 @@ class Rule(Strict):
     `direction` overrides the metric's own (higher or lower is better), `range` its smallest and
     largest possible score. `compare: bound` asks the confidence bound to clear an absolute
     threshold, `mean` only the mean. `baseline` names answers that cost nothing, such as `lead2`.
-    `slice` names a column of the golden set: the rule has to hold
+    `worst_loss`: a row's loss counts as so much at most, in the metric's unit; what is promised is
+    about the mean of such differences. `way`: the rule is only for changes that are to improve
+    something, or only for those that are to change nothing. `slice` names a column of the golden set: the rule has to hold
     in each of its values that has `minimum_slice` (default 10) rows.
     """
 
@@ -30,6 +32,7 @@ class Rule(Strict):
     metrics: tuple[str, ...] = ()
     threshold: FiniteFloat | None = None
     margin: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    worst_loss: Annotated[FiniteFloat, Field(gt=0)] | None = None
     fact: str = ""
     baseline: str = ""
     accept: tuple[str, ...] = ()
@@ -39,6 +42,7 @@ class Rule(Strict):
     slice: str = ""
     minimum_slice: Annotated[int, Field(ge=2)] | None = None
     severity: Literal["block", "warn"] = "block"
+    way: Literal["improve", "neutral"] | None = None
 
     @model_validator(mode="after")
     def _range_in_order(self) -> Rule:
@@ -86,6 +90,8 @@ class Policy(Strict):
         minimum_examples: below this nothing is promoted, whatever the scores.
         submissions: how many verdicts one golden set may give before its share of error is used up.
         approvals: whose consent a promotion needs besides the verdict; nobody's where absent.
+        rewards: operation to the share that a candidate has to save of it against the champion, so
+            that it may pass as neutral, too: `{cost_per_1000: 0.1}`.
     """
 
     alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
@@ -93,6 +99,7 @@ class Policy(Strict):
     minimum_examples: Annotated[int, Field(ge=2)] = 20
     submissions: Annotated[int, Field(ge=1, le=1000)] = 20
     approvals: Approvals | None = None
+    rewards: dict[str, Annotated[FiniteFloat, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -100,17 +107,31 @@ class Policy(Strict):
         names = [rule.name for rule in self.rules]
         if len(set(names)) != len(names):
             raise ValueError("rules: two rules have the same name")
-        if all(rule.severity == "warn" for rule in self.rules):
+        if all(rule.severity == "warn" for rule in self.on("improve")):
             raise ValueError("rules: at least one rule must block, or everything would pass")
+        if self.rewards and not self.neutral:
+            raise ValueError("rewards: no rule has `way: neutral`, which is what they open")
         return self
+
+    @property
+    def neutral(self) -> bool:
+        """Whether a change that improves nothing may pass: some rule is for such changes only."""
+        return any(rule.way == "neutral" and rule.severity == "block" for rule in self.rules)
+
+    def on(self, way: str) -> tuple[Rule, ...]:
+        """The rules that hold on one way."""
+        return tuple(rule for rule in self.rules if rule.way in (None, way))
 
     @property
     def content(self) -> dict[str, Any]:
         """What is hashed, and stored with a promotion."""
         content = self.model_dump(mode="json")
         for rule in content["rules"]:
-            if not rule["baseline"]:  # as before the field was there: verdicts stay in force
-                del rule["baseline"]
+            for later in ("baseline", "worst_loss", "way"):
+                if not rule[later]:  # as before the field was there: verdicts stay in force
+                    del rule[later]
+        if not content["rewards"]:
+            del content["rewards"]
         return content
 
     @property

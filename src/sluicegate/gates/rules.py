@@ -6,6 +6,7 @@ is HOLD; only what is shown passes, and only what is shown to be bad is REJECT.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sluicegate.errors import ConfigError
@@ -18,6 +19,7 @@ from sluicegate.gates.checks import (
     against_threshold,
     amount,
     result,
+    share_of_losses,
 )
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
@@ -35,6 +37,7 @@ class Kind:
         against: with whose answers it compares: the champion's or a baseline's; empty for none.
             The metric of a kind that compares orders the examples.
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
+        limits_losses: whether it bounds how many rows lose more than `worst_loss`.
     """
 
     check: Check
@@ -43,6 +46,7 @@ class Kind:
     asks: str = ""
     against: str = ""
     allows_loss: bool = False
+    limits_losses: bool = False
 
     @property
     def compares(self) -> bool:
@@ -69,6 +73,13 @@ def not_worse_than_champion(case: Case, rule: Rule) -> RuleResult:
 def better_than_champion(case: Case, rule: Rule) -> RuleResult:
     """Superiority: the gain over the champion is shown to be larger than `margin` (default 0)."""
     return against_champion(case, rule, amount(rule.margin), planned_truth=None)
+
+
+def share_losing_more_than(case: Case, rule: Rule) -> RuleResult:
+    """At most the share `threshold` of the examples loses more than `worst_loss` against the
+    champion: what a comparison with `worst_loss` does not see.
+    """
+    return share_of_losses(case, rule)
 
 
 def not_worse_than_baseline(case: Case, rule: Rule) -> RuleResult:
@@ -139,7 +150,8 @@ def requires(case: Case, rule: Rule) -> RuleResult:
     return result(rule, Decision.PROMOTE, f"{rule.fact} is {found}")
 
 
-_CHAMPION = ("direction", "range")
+_OWN_RANGE = ("direction", "range")
+_CHAMPION = (*_OWN_RANGE, "worst_loss")
 _SLICE = ("slice", "minimum_slice")
 RULES: dict[str, Kind] = {
     "at_least": Kind(
@@ -169,10 +181,18 @@ RULES: dict[str, Kind] = {
         asks="gain > ",
         against="champion",
     ),
+    "share_losing_more_than": Kind(
+        in_every_slice(share_losing_more_than),
+        ("metric", "worst_loss", "threshold"),
+        ("compare", *_OWN_RANGE, *_SLICE),
+        asks="share <= ",
+        against="champion",
+        limits_losses=True,
+    ),
     "not_worse_than_baseline": Kind(
         not_worse_than_baseline,
         ("metric", "baseline", "margin"),
-        _CHAMPION,
+        _OWN_RANGE,
         asks="loss < ",
         against="baseline",
         allows_loss=True,
@@ -180,7 +200,7 @@ RULES: dict[str, Kind] = {
     "better_than_baseline": Kind(
         better_than_baseline,
         ("metric", "baseline"),
-        ("margin", *_CHAMPION),
+        ("margin", *_OWN_RANGE),
         asks="gain > ",
         against="baseline",
     ),
@@ -195,6 +215,39 @@ RULES: dict[str, Kind] = {
 }
 
 
+def check_rules(rules: Sequence[Rule], where: str) -> None:
+    """Refuse a wrong rule, and a `worst_loss` that hides losses which no other rule limits.
+
+    Raises:
+        ConfigError: names file, rule and field.
+    """
+    for rule in rules:
+        check_rule(rule, where)
+    check_losses(rules, where)
+
+
+def check_losses(rules: Sequence[Rule], where: str) -> None:
+    """Refuse a `worst_loss` that hides losses which no other rule limits.
+
+    Raises:
+        ConfigError: names file, rule and field.
+    """
+    blocking = [rule for rule in rules if rule.severity == "block"]
+    limits = {rule.metric: rule for rule in blocking if RULES[rule.kind].limits_losses}
+    for rule in blocking:
+        if rule.worst_loss is None or RULES[rule.kind].limits_losses:
+            continue
+        for metric in rule.metrics or (rule.metric,):
+            limit = limits.get(metric)
+            if limit is None or amount(limit.worst_loss) > rule.worst_loss:
+                raise ConfigError(
+                    f"{where}: rule {rule.name!r}: worst_loss hides every loss of {metric} "
+                    f"above {rule.worst_loss:g}, and no rule that blocks limits their share.",
+                    hint=f"Add one: {{name: few lose much, kind: share_losing_more_than, metric: "
+                    f"{metric}, worst_loss: {rule.worst_loss:g}, threshold: 0.1}}",
+                )
+
+
 def check_rule(rule: Rule, where: str) -> None:
     """Refuse a rule of unknown kind, one that lacks a field, and one with a field its kind does not
     take.
@@ -206,7 +259,7 @@ def check_rule(rule: Rule, where: str) -> None:
     if kind is None:
         message = f"{where}: rule {rule.name!r}: kind {rule.kind!r} is unknown."
         raise ConfigError(message, hint=f"Kinds: {', '.join(RULES)}.")
-    given = rule.model_fields_set - {"name", "kind", "severity"}
+    given = rule.model_fields_set - {"name", "kind", "severity", "way"}
     for field in kind.needs:
         if field not in given or getattr(rule, field) in ("", None, ()):
             raise ConfigError(f"{where}: rule {rule.name!r}: {field} is missing.")
@@ -216,6 +269,11 @@ def check_rule(rule: Rule, where: str) -> None:
         raise ConfigError(
             f"{where}: rule {rule.name!r}: margin must be above "
             "0: no sample can show that the loss is exactly 0."
+        )
+    if rule.worst_loss is not None and amount(rule.margin) >= rule.worst_loss:
+        raise ConfigError(
+            f"{where}: rule {rule.name!r}: margin must be below worst_loss.",
+            hint="Otherwise a loss of the whole margin in every row would not count as one.",
         )
     if rule.minimum_slice is not None and not rule.slice:
         raise ConfigError(

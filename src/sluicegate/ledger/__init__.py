@@ -173,7 +173,7 @@ class Ledger:
             return self._insert(connection, kind, to, actor, text, epoch + 1)
 
     def champion(self) -> Champion | None:
-        """The release that serves, or None before the first bootstrap."""
+        """The release that serves, or None before the first move."""
         with self._transaction(write=False) as connection:
             return reading.champion(connection)
 

@@ -10,7 +10,7 @@ from sluicegate.config import Params
 from sluicegate.errors import ConfigError, did_you_mean
 from sluicegate.evaluation import operations
 from sluicegate.gates import RULES, Policy, Rule
-from sluicegate.gates.rules import check_rule
+from sluicegate.gates.rules import check_losses, check_rule
 from sluicegate.metrics import METRICS, Metric, find_metric
 
 FACTS = (
@@ -55,6 +55,17 @@ def policy_problems(
             yield str(error).removeprefix(f"{FILE}: ")
             continue
         yield from (where + told for told in _rule(rule, params, metrics, judged))
+    if all(rule.kind in RULES for rule in policy.rules):
+        try:
+            check_losses(policy.rules, FILE)
+        except ConfigError as error:
+            yield str(error).removeprefix(f"{FILE}: ")
+    known = _operations(params, metrics)
+    for name in policy.rewards:
+        if name not in known:
+            yield f"rewards: {name!r} is no operation{did_you_mean(name, known)}"
+    if params.release.intent == "neutral" and not policy.neutral:
+        yield "release.intent is neutral, but no rule that blocks has `way: neutral`"
     yield from _contradictions(policy)
 
 

@@ -133,8 +133,9 @@ class Registered:
         champion: digest of the release that it is compared with.
         champion_version: the number of that one; None where it does not serve.
         unchanged: the candidate is that very release.
-        first: nothing serves, and the candidate is release zero itself: it is judged by the rules
-            that need no champion before it may serve.
+        first: nothing serves: the candidate may become the first champion. It is compared with
+            release zero, the bare base model, or is that itself: then it is judged alone, by the
+            rules that need no champion.
     """
 
     release: str

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, VersioningError
 from sluicegate.hashing import as_json
+from sluicegate.line.learn.cooldown import killed
 from sluicegate.line.learn.feedback_rows import bring, feedback_waiting
 from sluicegate.line.pipeline.reproduce import reproduce
 from sluicegate.line.release.approve import approvals
@@ -220,15 +221,19 @@ def go_on(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at production: what was found, whether people were told, what feedback waits."""
+    """One look at production: what was found, whether people were told, what feedback waits, and
+    what asked for a retraining that was killed.
+    """
 
     found: Watched
     alert: Alerted
     feedback: FeedbackWaiting
+    killed: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        told = (self.alert.warning, self.feedback.warning)
+        again = self.killed and f"the retraining for {self.killed} was killed before it ended"
+        told = (self.alert.warning, self.feedback.warning, again)
         return (*self.found.warnings, *filter(None, told))
 
     def as_json(self) -> dict[str, Any]:
@@ -238,6 +243,7 @@ class Look:
             "alarm": self.found.alarm,
             "told": self.alert.sent,
             "feedback": as_json(self.feedback),
+            "killed": self.killed,
             "warnings": list(self.warnings),
         }
 
@@ -261,7 +267,7 @@ def watch(
     """
     found = perform("check", check, run, hours=hours, last=last, file=file)
     told = perform("alert", alert, run, found) if tell else Alerted()
-    return Look(found, told, perform("feedback", feedback_waiting, run))
+    return Look(found, told, perform("feedback", feedback_waiting, run), killed(run))
 
 
 def _timed(perform: Perform, timings: dict[str, float]) -> Perform:

@@ -51,8 +51,9 @@ def healthy(health: str) -> bool:
 def prepare_for_worker(api: str) -> None:
     """Call while no worker is alive: makes the pool, forgets the last worker, settles its runs.
 
-    What it left running is marked crashed; of all overdue runs of a deployment only the newest
-    stays scheduled, beside those that were suspended and have been resumed.
+    What it left running is marked crashed, and a retraining among it is due again. Of all overdue
+    runs of a deployment only the newest stays scheduled, beside those that were suspended and have
+    been resumed.
     """
     if request(f"{api}/work_pools/{POOL}") is None:
         request(f"{api}/work_pools/", {"name": POOL, "type": "process"})
@@ -63,11 +64,24 @@ def prepare_for_worker(api: str) -> None:
         for run in _runs(api, deployment, state=left):
             why = "The worker had stopped when the servers started again."
             set_state(api, run["id"], "CRASHED", why)
+            if deployment == RETRAIN:
+                start_again(api, run)
         due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": now}}
         runs = [run for run in _runs(api, deployment, **due) if run["state"]["name"] != RESUMING]
         for run in runs[1:]:
             why = "A later one is due as well: missed ones run once."
             set_state(api, run["id"], "CANCELLED", why)
+
+
+def start_again(api: str, run: dict[str, Any]) -> None:
+    """Let a run of a deployment be due again, once, with its parameters."""
+    body = {
+        "name": f"{run['name']}, again",
+        "parameters": run["parameters"],
+        "state": {"type": "SCHEDULED", "message": f"Run {run['name']} was killed."},
+        "idempotency_key": f"again {run['id']}",
+    }
+    request(f"{api}/deployments/{run['deployment_id']}/create_flow_run", body)
 
 
 def pause(api: str, deployment: str, paused: bool) -> None:

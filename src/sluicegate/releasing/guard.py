@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sluicegate.errors import NotApprovedError, ReleaseError
+from sluicegate.errors import NotApprovedError, ReleaseError, UsageError
 from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES
 from sluicegate.records import Champion, Decision, LedgerEntry
@@ -31,7 +31,7 @@ def verdict_in_force(
     entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str, policy: str
 ) -> LedgerEntry:
     """Return the PROMOTE verdict on `release` that holds now, against this champion in this reign,
-    under `policy`.
+    under `policy`; where nothing serves, one that judged it as the first champion.
 
     Args:
         entries: all entries of `release`, in order; others do no harm.
@@ -39,16 +39,12 @@ def verdict_in_force(
 
     Raises:
         NotApprovedError: the latest verdict on `release` is absent, not PROMOTE, about another
-            champion or an
-            earlier reign of the same one, or under another policy.
-        ReleaseError: the release is not registered, or nothing serves yet.
+            champion or an earlier reign of the same one, not about a first champion where nothing
+            serves, or under another policy.
+        ReleaseError: the release is not registered.
     """
     registered_version(entries, release)
     short = release[:12]
-    if champion is None:
-        raise ReleaseError(
-            "There is no champion yet.", hint="`sluice release` records release zero first."
-        )
     verdicts = [entry for entry in entries if entry.kind == "verdict" and entry.release == release]
     if not verdicts:
         raise NotApprovedError(f"There is no verdict on {short}.", hint=_JUDGE)
@@ -62,7 +58,14 @@ def verdict_in_force(
         raise NotApprovedError(
             f"The verdict filed under {short} is about another release.", hint=_JUDGE
         )
-    if found["champion"] != champion.release or found["judged_epoch"] != champion.epoch:
+    if champion is None and not found.get("first"):
+        raise NotApprovedError(
+            f"Nothing serves yet, and {short} was judged against another commit's release, not as "
+            "the first champion.",
+            hint="Run `sluice release`.",
+        )
+    now = (found["champion"], 0) if champion is None else (champion.release, champion.epoch)
+    if (found["champion"], found["judged_epoch"]) != now:
         raise NotApprovedError(
             f"{short} was judged against a champion that has been replaced since.", hint=_JUDGE
         )
@@ -92,7 +95,7 @@ def may_promote(
         NotApprovedError: no PROMOTE verdict is in force (see `verdict_in_force`), approvals of it
             are missing, or the
             release was rolled back since it served.
-        ReleaseError: the release is not registered, or nothing serves yet.
+        ReleaseError: the release is not registered.
     """
     verdict = verdict_in_force(entries, champion, release=release, policy=policy)
     if rolled_back(entries, release) and not again:
@@ -226,7 +229,8 @@ def may_roll_back(
 def may_bootstrap(
     entries: Sequence[LedgerEntry], champion: Champion | None, *, release: str
 ) -> None:
-    """Allow a first champion without a verdict, only while there is none.
+    """Allow a first champion without a verdict, only while there is none: so did version 0.2.0 and
+    earlier ones begin.
 
     Raises:
         ReleaseError: the release is not registered, or a release has served before.
@@ -252,7 +256,7 @@ def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
     takes off what it left).
 
     Raises:
-        ReleaseError: nothing served before the champion of now.
+        UsageError: nothing served before the champion of now.
     """
     pile: list[LedgerEntry] = []
     for entry in entries:
@@ -264,7 +268,7 @@ def before_champion(entries: Sequence[LedgerEntry]) -> LedgerEntry:
         if entry.kind in MOVES:
             pile.append(entry)
     if len(pile) < 2:
-        raise ReleaseError(
+        raise UsageError(
             "No release served before this one.",
             hint="Name a version: `--to`; see `sluice history`.",
         )

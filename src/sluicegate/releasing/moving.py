@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sluicegate.errors import ReleaseError, StaleEpochError, TrackingError
+from sluicegate.errors import StaleEpochError, TrackingError, UsageError
 from sluicegate.gates import load_policy
 from sluicegate.gates.policy import Approvals
 from sluicegate.ledger import MOVES
@@ -157,7 +157,7 @@ def rollback(
         check: called with the verified release, e.g. to load it; what it raises stops the rollback.
 
     Raises:
-        ReleaseError: nothing serves, nothing served before, or version `to` never did.
+        UsageError: nothing serves, nothing served before, or version `to` never did.
         IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
             is known than the one that is there; the champion stays.
         StaleEpochError: somebody else moved the champion meanwhile; nothing was changed.
@@ -165,7 +165,7 @@ def rollback(
     ledger = ledger_to_write(project, tracking, model)
     champion = ledger.champion()
     if champion is None:
-        raise ReleaseError(
+        raise UsageError(
             "There is no champion, so there is nothing to roll back.",
             hint="`sluice release` makes a champion.",
         )
@@ -241,7 +241,7 @@ def _served(moves: list[LedgerEntry], version: int) -> LedgerEntry:
     known = ", ".join(
         str(number) for number in sorted({entry.payload["version"] for entry in moves})
     )
-    raise ReleaseError(f"Version {version} never served.", hint=f"Versions that did: {known}.")
+    raise UsageError(f"Version {version} never served.", hint=f"Versions that did: {known}.")
 
 
 def _project(project: Project, tracking: Tracking | None, model: str) -> tuple[str, ...]:

@@ -176,15 +176,16 @@ def judge(
     model: str = "",
     markdown: str = "",
     nothing_serves: bool = False,
+    first: bool = False,
 ) -> Judgement:
     """Record `verdict` against the champion of now; once in a reign.
 
     Args:
-        tracking: when given, with `model`, the version's description becomes `markdown` and its
-            tags name the verdict.
-        nothing_serves: the verdict compares with a release that never served (the merge base's,
-            where the ledger has no champion yet). It is recorded and counts as an evaluation on the
-            golden set; nothing can be promoted on it.
+        tracking: when given, with `model`, the version gets `markdown` and tags of the verdict.
+        nothing_serves: the verdict compares with a release that never served, or with none, as
+            long as the ledger has no champion. It counts as an evaluation on the golden set.
+        first: of those, one that compares with release zero (the bare base model) or is about it:
+            it may let in the first champion. On one about the merge base nothing can be promoted.
 
     Raises:
         ReleaseError: the candidate is not registered.
@@ -202,25 +203,25 @@ def judge(
         raise StaleEpochError(
             "The champion changed while this verdict was made.", hint="Judge the candidate again."
         )
-    epoch = champion.epoch if champion else 0
     policy = load_policy(project.registry / "gates.yaml")
     approvals = policy.approvals if policy.digest == verdict.policy else None
     payload = {
         **asdict(verdict),
         "verdict": verdict.digest,
-        "judged_epoch": epoch,
+        "judged_epoch": champion.epoch if champion else 0,
         "version": version,
         "required": approvals.required if approvals else 0,
         "kept": True,
+        **({"first": True} if first and compared_with_base else {}),
     }
     entry = ledger.append(
         "verdict", verdict.candidate, actor, payload, unless_same=("verdict", "judged_epoch")
     )
     warnings: tuple[str, ...] = ()
+    if approvals is not None and verdict.decision == Decision.PROMOTE:
+        out = rolled_back(ledger.entries(), verdict.candidate)
+        markdown = f"{invitation(approvals, out)}\n\n{markdown}"
     if tracking is not None:
-        if approvals is not None and verdict.decision == Decision.PROMOTE:
-            out = rolled_back(ledger.entries(), verdict.candidate)
-            markdown = f"{invitation(approvals, out)}\n\n{markdown}"
         try:
             _tell(tracking, model, version, entry, verdict, markdown)
         except TrackingError as error:

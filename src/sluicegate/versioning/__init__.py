@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
-from sluicegate.versioning.commits import Commit, current_commit, git
+from sluicegate.versioning.commits import Commit, checked_out, current_commit, git
 from sluicegate.versioning.dvc_calls import ensure_dvc
 from sluicegate.versioning.locks import pipeline_lock
 from sluicegate.versioning.pipeline import reproduce
 
-__all__ = ["Commit", "current_commit", "ensure_dvc", "git", "pipeline_lock", "reproduce"]
+__all__ = [
+    "Commit",
+    "checked_out",
+    "current_commit",
+    "ensure_dvc",
+    "git",
+    "pipeline_lock",
+    "reproduce",
+]

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,6 +63,36 @@ def child(
     finally:
         os.close(held)
         _ended(process)
+
+
+@contextmanager
+def overheard(listener: Callable[[str], object] | None, last: deque[str]) -> Iterator[int | None]:
+    """A descriptor for a child's `output`: its lines go on to stderr, to `listener` and to `last`;
+    None where nobody listens.
+
+    Of a line that was written over, as bars of progress are, only what stood there in the end.
+    """
+    if listener is None:
+        yield None
+        return
+    read, write = os.pipe()
+
+    def listen() -> None:
+        with os.fdopen(read, "rb") as stream:
+            for line in stream:
+                text = line.decode("utf-8", "replace").rstrip().rpartition("\r")[2]
+                if text.strip():
+                    print(text, file=sys.stderr, flush=True)
+                    last.append(text)
+                    listener(text)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield write
+    finally:
+        os.close(write)
+        thread.join(guard.WAIT)
 
 
 def _ended(process: subprocess.Popen[str]) -> None:

@@ -48,6 +48,16 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def checked_out(root: Path) -> str:
+    """What is checked out, for people: `0123abc on main`; empty where there is no commit."""
+    try:
+        sha = git(root, "rev-parse", "--short=7", "HEAD").strip()
+        branch = git(root, "branch", "--show-current").strip()
+    except VersioningError:
+        return ""
+    return f"{sha} on {branch}" if branch else sha
+
+
 def current_commit(root: Path) -> Commit:
     """The checked-out commit; works on a detached head and in a shallow clone.
 

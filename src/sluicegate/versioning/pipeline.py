@@ -7,7 +7,8 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,9 +24,13 @@ from sluicegate.errors import (
 from sluicegate.hashing import read_json
 from sluicegate.project import Project
 from sluicegate.versioning import seals
-from sluicegate.versioning.children import child
+from sluicegate.versioning.children import child, overheard
 from sluicegate.versioning.dvc_calls import ensure_dvc
 from sluicegate.versioning.locks import pipeline_lock, settle_dvc_locks
+
+DVC = (sys.executable, "-m", "dvc", "repro")
+LAST = 8
+"""Lines of a stage that failed, in the error's message."""
 
 
 def reproduce(
@@ -36,25 +41,23 @@ def reproduce(
     environment: Mapping[str, str] | None = None,
     until: float | None = None,
     sealed: Mapping[str, Sequence[str]] | None = None,
+    listener: Callable[[str], object] | None = None,
 ) -> list[str]:
     """Run the DVC pipeline and return the names of the stages that ran (`fingerprint` always does).
 
-    DVC restores what it or git has of an earlier run. Of the stages in `sealed` only what carries
-    this machine's seal is kept; the others are run again, in their order.
-
-    One process at a time: a second one waits for the lock.
+    Of what DVC restores, for the stages in `sealed`, only what carries this machine's seal is kept;
+    the others are run again, in their order. A second process waits for the lock.
 
     Args:
         quiet: print nothing of DVC's own.
         targets: stages to run, with those they need; by default all.
         environment: variables for the stages, beside those of this process.
-        until: time (seconds since 1970) at which waiting ends, and a stage that still runs is
-            interrupted as by Ctrl-C.
+        until: seconds since 1970: then waiting ends, and a stage is interrupted as by Ctrl-C.
         sealed: stages whose outputs decide, in their order, with the paths of the outputs.
+        listener: gets each line that is printed, beside stderr; the error then has the last ones.
 
     Raises:
-        BudgetError: `until` has passed, or a stage has spent its budget.
-        IncompleteError: a model left a part of the prompts without an answer.
+        BudgetError, IncompleteError: time is up, or see the stage.
         IntegrityError: git tracks `.sluice/`, or a stage ran and its outputs are not its own.
         UsageError: a stage failed on wrong data or configuration.
         VersioningError: DVC is missing, or a stage failed for another reason.
@@ -67,8 +70,7 @@ def reproduce(
     ensure_dvc(project.root)
     with pipeline_lock(project, until=until) as lock:
         settle_dvc_locks(project.root, until=until)
-        # Read here, so that what another run did meanwhile is not told as ours.
-        before = _stage_states(project.root)
+        before = _stage_states(project.root)  # here: what another run did is not ours
         failure = project.state / "failure.json"
         variables = {
             **os.environ,
@@ -80,10 +82,12 @@ def reproduce(
 
         def repro(*what: str) -> None:
             failure.unlink(missing_ok=True)
-            told = ["--quiet"] if quiet else []
-            arguments = [sys.executable, "-m", "dvc", "repro", *told, *what]
-            if _run_until(arguments, project.root, variables, lock, until):
-                raise _stage_error(failure)
+            arguments = [*DVC, "--quiet", *what] if quiet else [*DVC, *what]
+            last: deque[str] = deque(maxlen=LAST)
+            with overheard(listener, last) as output:
+                failed = _run_until(arguments, project.root, variables, lock, until, output)
+            if failed:
+                raise _stage_error(failure, last)
 
         repro(*targets)
         again = _run_unsealed(project, sealed or {}, repro)
@@ -124,10 +128,11 @@ def _run_until(
     variables: Mapping[str, str],
     lock: int,
     until: float | None,
+    output: int | None,
 ) -> int:
     """Exit code of a command that is interrupted at `until`; it inherits the pipeline's lock."""
     left = None if until is None else max(0.0, until - time.time())
-    with child(arguments, root, variables=variables, kept=(lock,)) as process:
+    with child(arguments, root, variables=variables, kept=(lock,), output=output) as process:
         try:
             return process.wait(left)
         except subprocess.TimeoutExpired:
@@ -152,13 +157,15 @@ def _at_work(pid: int) -> str:
     return ""
 
 
-def _stage_error(failure: Path) -> SluiceError:
+def _stage_error(failure: Path, last: Collection[str]) -> SluiceError:
     """The error that stopped a stage, as the stage left it; DVC itself passes on only that it
-    failed.
+    failed. With the last lines that were printed, where somebody listened.
     """
     again = "run again; finished stages are kept."
+    ended = "\n  ".join(("\nThe last lines:", *last)) if last else ""
     if not failure.is_file():
-        return VersioningError("the pipeline stopped; the reason is above.", hint=f"Then {again}")
+        why = "." if last else "; the reason is above."
+        return VersioningError(f"the pipeline stopped{why}{ended}", hint=f"Then {again}")
     told = read_json(failure)
     if told["exit_code"] == BudgetError.exit_code:
         incomplete = told.get("kind") == IncompleteError.__name__
@@ -167,7 +174,7 @@ def _stage_error(failure: Path) -> SluiceError:
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
     hint = told["hint"].removesuffix(", then run again.")
     return kind(
-        f"a stage stopped: {told['message']}",
+        f"a stage stopped: {told['message']}{ended}",
         hint=f"{hint.removesuffix('.')}, then {again}" if hint else f"Then {again}",
     )
 

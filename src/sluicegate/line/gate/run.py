@@ -311,7 +311,7 @@ def _text(page: GateReport, decided: Decided) -> str:
     lines.append(f"against:  {page.against}")
     lines.append(f"answers:  {page.made} generated, {page.cached} from the cache")
     lines += [f"note:     {note}" for note in page.notes]
-    serves = decided.champion_version is not None
-    if page.verdict and page.decision is Decision.PROMOTE and serves:
+    may_follow = decided.champion_version is not None or decided.first
+    if page.verdict and page.decision is Decision.PROMOTE and may_follow:
         lines.append(f"next:     sluice promote {decided.version}")
     return "\n".join(lines) + "\n"

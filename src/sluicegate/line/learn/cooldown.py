@@ -83,6 +83,19 @@ def claim(run: Run, cause: str = "by hand", *, force: bool = False) -> Iterator[
         write_json(_path(project), record | {"ended": time.time(), "outcome": claimed.outcome})
 
 
+def killed(run: Run) -> str:
+    """What asked for a retraining that was killed and may be started again; empty where none was.
+
+    Raises:
+        IntegrityError: the record is damaged.
+    """
+    found, cooldown = last_retraining(run.project), run.params.monitor.cooldown_hours * 3600
+    if not found or found["ended"] is not None or _refused(found, cooldown, time.time()):
+        return ""
+    with held(run.project, "retraining") as got:  # its own process holds it while it works
+        return str(found["cause"]) if got else ""
+
+
 def last_retraining(project: Project) -> dict[str, Any]:
     """`started`, `ended` (seconds since 1970; None: it runs, or was killed), `cause`, `outcome`,
     `error`, `attempt`; or {}.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from sluicegate.applications.process import key_variables
 from sluicegate.applications.running import Answered, Row, answer_rows
 from sluicegate.budget import Budget
 from sluicegate.config import MAIN
-from sluicegate.evaluation.answers import Answers
 from sluicegate.generating import Call
 from sluicegate.hashing import write_atomic
 from sluicegate.line.pipeline.contender import Contender, open_contender
@@ -21,7 +19,7 @@ from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.models import price_of
 from sluicegate.project import Project
-from sluicegate.records import Example
+from sluicegate.records import Example, Generation
 
 FILE = "calls.jsonl"
 
@@ -34,11 +32,9 @@ class CodeAnswers:
     priced: bool
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> list[Generation]:
         """Without what was asked for them."""
-        by = Counter(call.answered_by for row in self.rows for call in row.calls)
-        told = {who: count for who, count in sorted(by.items()) if who}
-        return Answers([row.generation for row in self.rows], told)
+        return [row.generation for row in self.rows]
 
     @property
     def cost_per_1000(self) -> dict[str, float]:

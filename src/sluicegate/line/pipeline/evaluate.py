@@ -5,7 +5,6 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
@@ -20,7 +19,7 @@ from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import (
     price,
 )
-from sluicegate.line.pipeline.code_answers import answer_code, write_calls
+from sluicegate.line.pipeline.code_answers import CodeAnswers, answer_code, write_calls
 from sluicegate.line.pipeline.contender import (
     Contender,
     candidate_release,
@@ -56,28 +55,12 @@ def stage(run: Run) -> None:
     asks_model({name: find_metric(name) for name in metrics}, asking)
     chosen = criteria(run.params.evaluate.metrics, project.prompts)
     contenders = {"candidate": candidate, "champion": champion}
-    same = champion.release == candidate.release
-    asked = {name: one for name, one in contenders.items() if not (same and name == "champion")}
-    found = answer_all(
-        {
-            name: _questions(run, one, golden)
-            for name, one in asked.items()
-            if one.application is None
-        },
-        project.generations,
-        counter,
-        budget=Budget.of_this_run(),
-    )
-    code = answer_code(run, asked, golden)
-    found |= {name: one.answers for name, one in code.items()}
-    if same:
-        found["champion"] = found["candidate"]
-    answers = {name: one.generations for name, one in found.items()}
+    answers, code = _answered(run, contenders, golden)
     judgements = _judgements(run, chosen, golden, answers)
     costs = price(run)
     evidence: dict[str, Evidence] = {}
     for name, contender in contenders.items():
-        if name == "champion" and same:
+        if champion.release == candidate.release and name == "champion":
             evidence[name] = evidence["candidate"]
             continue
         scored = evaluate(
@@ -91,11 +74,7 @@ def stage(run: Run) -> None:
             asking=asking,
         )
         spent = code[name].cost_per_1000 if name in code else {}
-        evidence[name] = replace(
-            scored,
-            answered_by=found[name].answered_by,
-            operations={**scored.operations, **spent},
-        )
+        evidence[name] = replace(scored, operations={**scored.operations, **spent})
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
@@ -150,6 +129,30 @@ def _judgements(
     if unanswered:
         count_failure(run.project)
     return found
+
+
+def _answered(
+    run: Run, contenders: Mapping[str, Contender], golden: Sequence[Example]
+) -> tuple[dict[str, list[Generation]], dict[str, CodeAnswers]]:
+    """The answers of each contender, and more of those by code; those of equal releases are asked
+    for once.
+    """
+    first = {contender.release: name for name, contender in reversed(list(contenders.items()))}
+    asked = {name: one for name, one in contenders.items() if name in first.values()}
+    code = answer_code(run, asked, golden)
+    questions = {
+        name: _questions(run, one, golden) for name, one in asked.items() if name not in code
+    }
+    found = {name: one.answers for name, one in code.items()}
+    if questions:
+        found |= answer_all(
+            questions, run.project.generations, counter, budget=Budget.of_this_run()
+        )
+    whose = {name: first[contender.release] for name, contender in contenders.items()}
+    return (
+        {name: found[one] for name, one in whose.items()},
+        {name: code[one] for name, one in whose.items() if one in code},
+    )
 
 
 def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Questions:

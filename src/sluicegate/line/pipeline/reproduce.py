@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sluicegate.line.pipeline import sealed
+from sluicegate.line.progress import listening
 from sluicegate.line.run import Reproduced, Run
 from sluicegate.versioning import current_commit
 from sluicegate.versioning import reproduce as run_pipeline
@@ -39,5 +40,6 @@ def reproduce(
         environment=environment,
         until=until,
         sealed=sealed(run.project),
+        listener=listening(),
     )
     return Reproduced(tuple(ran), run.name)

@@ -30,6 +30,9 @@ _NOBODY = (
 def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided:
     """Judge the registered candidate; there is nothing to judge where it serves already.
 
+    Where nothing serves a tuned candidate is compared with release zero. Release zero itself is
+    judged by the rules that need no champion; without any that blocks the verdict is HOLD.
+
     Raises:
         EvidenceError: an evaluation is unusable, or it is not of the registered release by today's
             metrics.
@@ -37,19 +40,17 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     """
     if registered.unchanged:
         return _unchanged(registered)
-    if registered.first:
-        return judge_first(run, registered, traffic)
     project = run.project
+    # Release zero itself has nobody to be compared with.
+    alone = registered.first and registered.release == registered.champion
     evidence = read_evidence(project.evidence / "candidate.parquet")
-    champion = read_evidence(project.evidence / "champion.parquet")
-    check_current(run, registered.release, evidence, champion)
-    for kept in (evidence, champion):
+    champion = None if alone else read_evidence(project.evidence / "champion.parquet")
+    check_current(run, registered.release, evidence, champion or evidence)
+    for kept in filter(None, (evidence, champion)):
         releasing.keep_evidence(project, kept)
     verdict = _judged(run, evidence, champion, traffic)
     stored = releasing.load_stored(project, verdict.candidate)
     markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(run, registered))
-    for each in (evidence, champion):
-        releasing.keep_evidence(project, each)
     judged = releasing.judge(
         project,
         verdict,
@@ -58,9 +59,16 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
         model=run.name,
         markdown=markdown,
         nothing_serves=registered.champion_version is None,
+        first=registered.first,
     )
-    warnings = (*judged.warnings, *_unjudged(run, champion, traffic))
-    return decided(registered, verdict.decision, verdict_text(verdict), markdown, verdict, warnings)
+    text, warnings = verdict_text(verdict), list(judged.warnings)
+    if champion is not None:
+        warnings += _unjudged(run, champion, traffic)
+    else:
+        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+        text += f"  the first release, judged without a champion: {scores}\n"
+        warnings += _nothing_to_go_by(run)
+    return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
 def decided(
@@ -87,43 +95,13 @@ def decided(
     )
 
 
-def judge_first(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided:
-    """Judge release zero, which wants to serve as it is, by the rules that need no champion.
-
-    It serves where they hold, or where the policy has none that blocks; else nothing does.
-
-    Raises:
-        EvidenceError: as `decide`.
-    """
-    project = run.project
-    evidence = read_evidence(project.evidence / "candidate.parquet")
-    check_current(run, registered.release, evidence, evidence)
-    releasing.keep_evidence(project, evidence)
-    verdict = _judged(run, evidence, None, traffic)
-    stored = releasing.load_stored(project, verdict.candidate)
-    markdown = verdict_markdown(verdict, stored.release, stored.lineage, links(run, registered))
-    judged = releasing.judge(
-        project,
-        verdict,
-        actor=actor(),
-        tracking=run.tracking,
-        model=run.name,
-        markdown=markdown,
-        nothing_serves=True,
-    )
-    text, decision, warnings = verdict_text(verdict), verdict.decision, list(judged.warnings)
-    if all(rule.severity == "warn" for rule in absolute(run.policy)):
-        decision = Decision.PROMOTE
-        warnings.append(
-            "the policy has no blocking rule that needs no champion: the first one serves unjudged"
-        )
-    if decision is Decision.PROMOTE:
-        releasing.bootstrap(
-            project, verdict.candidate, actor=actor(), reason="release zero, judged alone"
-        )
-    scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
-    text += f"  the first release, judged without a champion: {scores}\n"
-    return decided(registered, decision, text, markdown, verdict, warnings)
+def _nothing_to_go_by(run: Run) -> list[str]:
+    if any(rule.severity == "block" for rule in absolute(run.policy)):
+        return []
+    return [
+        "registry/gates.yaml has no blocking rule that needs no champion, so that nothing can let "
+        "in the first one: add one (at_least, at_most ...)"
+    ]
 
 
 def _unjudged(run: Run, champion: Evidence, traffic: TrafficChecked) -> list[str]:
@@ -174,6 +152,7 @@ def _judged(
         earlier=earlier if spends else (),
         baselines=_baselines(run, evidence),
         alone=champion is None,
+        intent=run.params.release.intent,
     )
 
 

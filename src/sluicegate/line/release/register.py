@@ -1,5 +1,5 @@
-"""Store and register the candidate; the first time also release zero, as the first champion, unless
-it is itself the candidate: then it is judged first.
+"""Store and register the candidate; as long as nothing serves also release zero, the bare base model
+that it is compared with. Release zero serves only as a candidate that was judged.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sluicegate.versioning import current_commit
 from sluicegate.versioning.tags import commit_authors
 
 ZERO = (
-    "## Release zero\n\nThe model as it is with the same prompt: the first incumbent, "
-    "recorded without a verdict."
+    "## Release zero\n\nThe model as it is with the same prompt: what the first candidate is "
+    "compared with."
 )
 
 
@@ -30,8 +30,8 @@ def register(run: Run, baseline: str = "") -> Registered:
 
     Args:
         run: the project.
-        baseline: where nothing serves yet, the stored release to compare with; then nothing becomes
-            champion.
+        baseline: where nothing serves yet, the stored release to compare with; empty compares with
+            release zero.
 
     Raises:
         AdapterError, IntegrityError: a part is damaged; nothing is registered.
@@ -48,31 +48,24 @@ def register(run: Run, baseline: str = "") -> Registered:
         "actor": actor(),
     }
     champion = run.champion
+    first = champion is None and not baseline
     adapter = project.adapter if made["candidate"]["adapter"] else None
-    if champion is None and not baseline:
-        zero = _store(run, made, adapter=None, parent=None)
-        entered = releasing.register(project, zero, **who, description=ZERO)
-        if adapter is None:
-            return Registered(
-                release=zero.digest,
-                version=entered.version,
-                champion=zero.digest,
-                champion_version=None,
-                unchanged=False,
-                first=True,
-            )
-        champion = releasing.bootstrap(project, zero.digest, actor=actor())
-    against = champion.release if champion else baseline
-    candidate = _store(run, made, adapter=adapter, parent=against)
+    zero = _store(run, made, adapter=None, parent=None) if first else None
+    against = zero.digest if zero else champion.release if champion else baseline
     authors = commit_authors(project.root, since=releasing.commit_of(project, against))
-    registration = releasing.register(project, candidate, **who, authors=authors)
+    if zero:
+        registration = releasing.register(project, zero, **who, authors=authors, description=ZERO)
+    if not (zero and adapter is None):
+        candidate = _store(run, made, adapter=adapter, parent=against)
+        registration = releasing.register(project, candidate, **who, authors=authors)
     releasing.reconcile(project, tracking=tracking, model=run.name)
     return Registered(
-        release=candidate.digest,
+        release=registration.release,
         version=registration.version,
         champion=against,
         champion_version=champion.version if champion else None,
-        unchanged=candidate.digest == against,
+        unchanged=registration.release == against and not first,
+        first=first,
     )
 
 

@@ -4,6 +4,7 @@ run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -42,6 +43,7 @@ def report(
     write_atomic(page, report_html(contents))
     spec = model_spec(run)
     base = spec.model_dump(include={"licence", "notes"})
+    by = Counter(row.answered_by for row in contents.candidate.rows if row.answered_by)
     asked = "" if spec.weights else ", ".join(map(str, model_identity(spec).values()))
     write_atomic(
         card,
@@ -49,7 +51,7 @@ def report(
             project.registry / "model_card.md.jinja",
             contents,
             model=run.name,
-            base={"name": run.params.release.model, "asked": asked, **base},
+            base={"name": run.params.release.model, "asked": asked, "answered_by": by, **base},
             prompt=run.prompt.template,
             sources={
                 name: spec.model_dump(include={"role", "licence", "owner", "notes"})
