@@ -5,6 +5,7 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
