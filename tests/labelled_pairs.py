@@ -59,9 +59,8 @@ def scored(count: int, seed: int = 0) -> tuple[Labels, Worth]:
 
 def parts(question: Request) -> dict[str, str]:
     """What a question shows between its marks, by label."""
-    return {
-        label: text.strip() for label, _, text in _PART.findall(question.messages[1]["content"])
-    }
+    told = "\n\n".join(turn["content"] for turn in question.messages if turn["role"] == "user")
+    return {label: text.strip() for label, _, text in _PART.findall(told)}
 
 
 def pick(first: bool) -> str:

@@ -118,6 +118,19 @@ def test_benchmarks_named_exist() -> None:
             assert (ROOT / script).is_file(), f"{page.name}: {script}"
 
 
+def test_tests_named_exist() -> None:
+    """Every fault of the table names a test that is there, or the page that stands for it."""
+    page = DOCS / "explanation" / "faults.md"
+    rows = re.findall(r"^\| (\d+) \|.*\| (.+) \|$", page.read_text("utf-8"), re.M)
+    assert [int(number) for number, _ in rows] == list(range(1, 26))
+    for number, shown in rows:
+        named = re.findall(r"`([\w/]+\.py): (test_\w+)`", shown)
+        assert named or re.search(r"\]\(\w+\.md\)", shown), number
+        for file, test in named:
+            text = (ROOT / "tests" / file).read_text("utf-8")
+            assert re.search(rf"^def {test}\(", text, re.M), f"{file}: {test}"
+
+
 @every_page
 def test_lines_are_at_most_100_wide(page: Path) -> None:
     """Prose breaks at sentences and at 100 columns; rows of a table and long commands cannot."""

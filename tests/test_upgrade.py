@@ -15,10 +15,12 @@ from click.testing import CliRunner
 
 from sluicegate import local_services
 from sluicegate.cli import sluice
+from sluicegate.config import Params
 from sluicegate.errors import ConfigError, UsageError, VersioningError
 from sluicegate.scaffold import init, template, upgrade
 from sluicegate.scaffold.template import RECORD, archive, files, former_text, recorded
 from sluicegate.scaffold.upgrade import due, plan
+from sluicegate.yaml_file import load
 
 ROOT = Path(__file__).parents[1]
 MADE_BY_0_1_0 = ROOT / "tests" / "project_0_1_0.bundle"  # by `sluice init` of its wheel
@@ -123,6 +125,36 @@ def test_a_project_of_0_1_0_with_two_edited_files(
     assert len(flows) >= 4
     load = "import runpy, sys\nfor flow in sys.argv[1:]: runpy.run_path(flow, run_name='flow')"
     subprocess.run([sys.executable, "-c", load, *map(str, flows)], cwd=old, check=True)
+
+
+def test_a_field_that_is_gone_is_told_and_taken_out(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """params.yaml of 0.1.0 has `calibration.length`: whoever reads it is told what stands in its
+    place, the upgrade takes that line out and no other, and what cannot be taken out stays told.
+    """
+    path = old / "params.yaml"
+    before = path.read_text("utf-8")
+    with pytest.raises(ConfigError, match=r"calibration\.length: this field is gone: `favour`"):
+        load(path, Params)
+    path.write_text(before + "# ours\n", "utf-8")
+    with pytest.raises(UsageError, match=r"params\.yaml"):
+        upgrade.upgrade(old)
+    commit(old)
+    monkeypatch.chdir(old)
+    done = CliRunner().invoke(sluice, ["upgrade"], standalone_mode=False)
+    assert "params.yaml" in done.output
+    lines = before.splitlines()
+    [gone] = [line for line in lines if line.startswith("  length: 0.5")]
+    assert path.read_text("utf-8").splitlines() == [
+        *(line.replace("  base:", "  model:") for line in lines if line != gone),
+        "# ours",
+    ]
+    assert load(path, Params).calibration.favour == 0.2
+    path.write_text(before.replace(gone, "  ? length\n  : 0.5") + "calibration: {length: 1}\n")
+    with pytest.raises(ConfigError, match="calibration"):
+        load(path, Params)
+    assert "length" in path.read_text("utf-8")
 
 
 def test_an_old_flow_says_what_to_do(old: Path) -> None:

@@ -23,9 +23,15 @@ from sluicegate.traffic import Feedback, TrafficLog, TrafficRow
 
 
 def watched(root: Path) -> Project:
-    """The shipped sample project, prepared, version 1 serving; its answers are the first two turns."""
+    """The shipped sample project, prepared, version 1 serving; its answers are the first two turns.
+
+    Form alone is watched, which takes no encoder: a hundred checks would load and run one.
+    """
     init(root)
     project = Project(root)
+    text = project.params.read_text("utf-8")
+    assert "encoder: auto" in text
+    project.params.write_text(text.replace("encoder: auto", "encoder: none"), "utf-8")
     prepare.stage(open_run(project))
     enthrone(project, 1)
     return project

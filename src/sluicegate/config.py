@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -195,12 +196,13 @@ class EvaluateParams(Strict):
 class ProfileParams(Strict):
     """`metrics`: which text profile to keep as the reference for monitoring.
 
-    `encoder`: also keep embeddings of at most 1,000 rows, and compare them: `packaged`
-    (all-MiniLM-L6-v2, extra `metrics`) or a folder; "" for none.
+    `encoder`: also keep embeddings of at most 1,000 rows, and compare them. `auto`: the packaged
+    all-MiniLM-L6-v2 where the extra `metrics` is installed, else none; `packaged`: it has to be
+    installed; or a folder; `none` or "" for none.
     """
 
     metrics: Literal["light"] = "light"
-    encoder: str = ""
+    encoder: str = "auto"
 
 
 class MonitorParams(Strict):
@@ -243,31 +245,33 @@ class MonitorParams(Strict):
 
 
 class CalibrationParams(Strict):
-    """What a judge has to show on rows that people labelled before its scores count in a rule; see
-    docs/how-to/judges.md.
+    """What a judge has to show on labelled rows before it counts; see docs/how-to/judges.md.
 
     Attributes:
         minimum_groups: independent labelled rows.
-        accuracy: pairwise: the lower bound of the share of pairs judged as people did; 0.5 is
-            chance.
-        correlation: other forms: the lower bound of the rank correlation with people; 0 is chance.
-        position: pairwise: the upper bound of the share of pairs where the answer shown first
-            decides, or the second.
-        length: the bound of the rank correlation with length that people's labels do not explain,
-            whatever its sign.
+        epsilon: in share of rows, by how much less well than a person it may stand in for one.
+        reliability: assumed agreement of two people, where nobody shares enough rows.
+        accuracy, correlation: of pairs and scores: lower bound, however little people agree.
+        favour: how far its error may depend on length, or on which release answered.
+        level: mean difference from people's level, per row that has room for one.
+        position: upper bound of the share of pairs where the place of an answer decides.
         consistency: the lower bound of agreement with itself under another seed.
         sentinels: the share of known-bad answers that it has to notice.
         made_sentinels: pairwise: how many known-bad answers are made from the labelled ones.
         repeat_rows: most rows that are judged again for `consistency`.
-        expires_days: how long a calibration counts.
-        resamples, seed: of the bootstrap.
+        expires_days: how long it counts. `resamples`, `seed`: of the bootstrap.
     """
 
+    gone: ClassVar[Mapping[str, str]] = {"length": "`favour` bounds what depends on length"}
+
     minimum_groups: Annotated[int, Field(ge=10)] = 50
+    epsilon: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    reliability: Annotated[float, Field(gt=0, le=1)] = 0.8
     accuracy: Annotated[float, Field(ge=0.5, lt=1)] = 0.6
     correlation: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    favour: Annotated[float, Field(gt=0, le=1)] = 0.2
+    level: Annotated[float, Field(gt=0, le=1)] = 0.175
     position: Annotated[float, Field(gt=0, le=1)] = 0.4
-    length: Annotated[float, Field(gt=0, le=1)] = 0.5
     consistency: Annotated[float, Field(ge=0, lt=1)] = 0.7
     sentinels: Annotated[float, Field(gt=0, le=1)] = 1.0
     made_sentinels: Annotated[int, Field(ge=0, le=1000)] = 10

@@ -84,12 +84,15 @@ class Lineage:
     parent: str | None = None
 
 
+MOST_UNUSABLE = 0.1  # share of rows without a usable answer of a judge; above, no score counts
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeUse:
     """How one judge did: `digest` of judge, prompt and settings; rows scored, and failed.
 
-    A judge with a failed row has no scores in the evidence at all: a mean over the rest would be
-    another one's mean. See `judged_metric` for the names of judges.
+    A failed row counts at its worst for the candidate (the champion's answer as good); above
+    `MOST_UNUSABLE`, in evidence of 0.1.0 in any case, the judge has no scores in the evidence.
     """
 
     digest: str
@@ -134,7 +137,10 @@ class Unscored:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An evaluation of one release on one golden set by one metric configuration, row by row."""
+    """An evaluation of one release on one golden set by one metric configuration, row by row.
+
+    `set_scores` are of metrics that only the whole set has: no rule can decide by them.
+    """
 
     release: str
     golden: str
@@ -144,6 +150,7 @@ class Evidence:
     operations: Mapping[str, float] = field(default_factory=dict)
     judges: Mapping[str, JudgeUse] = field(default_factory=dict)
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
+    set_scores: Mapping[str, Summary] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what is empty and came later is left out."""
@@ -154,10 +161,10 @@ class Evidence:
         value: dict[str, Any] = {
             name: getattr(self, name) for name in self.__slots__ if name != "rows"
         }
-        for name in ("summaries", "judges", "unscored"):
+        for name in ("summaries", "judges", "unscored", "set_scores"):
             value[name] = {key: asdict(part) for key, part in value[name].items()}
         value["operations"] = dict(self.operations)
-        later = ("judges", "unscored")
+        later = ("judges", "unscored", "set_scores")
         return {name: part for name, part in value.items() if part or name not in later}
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,6 +29,9 @@ class Strict(BaseModel):
     """Base of all file schemas: frozen, no unknown field, no infinite number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    gone: ClassVar[Mapping[str, str]] = {}
+    """Fields of an earlier version, and what stands in their place; `sluice upgrade` takes them
+    out."""
 
 
 def load(path: Path, schema: type[Schema]) -> Schema:
@@ -60,7 +63,7 @@ def _problem(schema: type[BaseModel], found: ErrorDetails) -> str:
     place = found["loc"]
     said = _IN_WORDS.get(found["type"], found["msg"].removeprefix("Value error, "))
     if found["type"] == "extra_forbidden":
-        said = f"unknown field{did_you_mean(str(place[-1]), _fields_at(schema, place[:-1]))}"
+        said = _unknown(str(place[-1]), _schemas_at(schema, place[:-1]))
     elif found["type"] == "string_type" and (pair := _split_name(found["input"])):
         said = f"a space after the colon makes this a mapping; write and quote it: '{pair}'"
     field = ".".join(str(part) for part in place) or "the whole file"
@@ -76,8 +79,16 @@ def _split_name(value: Any) -> str:
     return ""
 
 
-def _fields_at(schema: type[BaseModel], place: Sequence[int | str]) -> set[str]:
-    """Fields of the schemas that may stand at `place`."""
+def _unknown(name: str, schemas: Sequence[type[BaseModel]]) -> str:
+    for one in schemas:
+        if issubclass(one, Strict) and name in one.gone:
+            return f"this field is gone: {one.gone[name]}; `sluice upgrade` takes it out"
+    fields = {field for one in schemas for field in one.model_fields}
+    return f"unknown field{did_you_mean(name, fields)}"
+
+
+def _schemas_at(schema: type[BaseModel], place: Sequence[int | str]) -> list[type[BaseModel]]:
+    """The schemas that may stand at `place`."""
     here = [schema]
     for part in place:
         inner = [
@@ -87,7 +98,7 @@ def _fields_at(schema: type[BaseModel], place: Sequence[int | str]) -> set[str]:
             for model in _schemas_in(one.model_fields[str(part)].annotation)
         ]
         here = inner or here  # the number of an entry, or a key that people choose
-    return {name for one in here for name in one.model_fields}
+    return here
 
 
 def _schemas_in(annotation: Any) -> list[type[BaseModel]]:

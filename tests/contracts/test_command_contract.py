@@ -112,3 +112,15 @@ def test_outside_a_project_it_says_so(
         assert isinstance(done.exception, SluiceError)
         assert done.exception.exit_code in (2, 3)
         assert done.exception.hint
+
+
+def test_listings_cut_no_sentence() -> None:
+    """What a command does fits into the list of its group."""
+    seen = 0
+    for name in COMMANDS:
+        group = command(name)
+        if isinstance(group, click.Group):
+            for one in group.commands.values():
+                seen += 1
+                assert not one.get_short_help_str(55).endswith("..."), f"{name} {one.name}"
+    assert seen > 10

@@ -36,7 +36,7 @@ every_vector = pytest.mark.parametrize("name", VECTOR_DETECTORS)
 class Counting:
     """An encoder whose vectors are counts of letters, of length 1."""
 
-    identity = "letters"
+    identity, weights = "letters", ""
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         counts = np.array([[text.count(c) + 1 for c in "abcdefgh"] for text in texts], np.float32)
@@ -134,7 +134,7 @@ def test_an_effect_below_the_floor_is_possible(name: str) -> None:
     assert row.bins >= 2
     assert row.floor > 0
     kinds = {column.partition(".")[2] for column in traffic(10, 1).moments}
-    near = {"relevance_to_prompt", "jailbreak_similarity", "refusal_similarity"}
+    near = {"relevance_to_prompt", "jailbreak_similarity", "refusal_similarity", "toxicity"}
     assert {*row.always, *row.instead} <= kinds | near
     assert any(kind.endswith(row.reads) for kind in kinds)
 

@@ -90,7 +90,7 @@ def changes(root: Path) -> Change:
             ["release"],
             "price None → ",
         ),
-        ("params.yaml", 'encoder: ""', "encoder: packaged", ["profile settings"], "encoder"),
+        ("params.yaml", "encoder: auto", "encoder: packaged", ["profile settings"], "encoder"),
         ("params.yaml", "hours: 24", "hours: 12", ["monitor settings"], "hours"),
         (
             "params.yaml",

@@ -15,6 +15,7 @@ import pytest
 
 from sluicegate.drift import VECTOR_DETECTORS, Profile, compare, read_profile, write_profile
 from sluicegate.drift.calibration import scores
+from sluicegate.drift.embedded import ASKED
 from sluicegate.errors import IntegrityError
 from sluicegate.monitoring import check_profile, check_rows, profile_reference, profile_traffic
 from sluicegate.records import DriftScore
@@ -49,7 +50,7 @@ class WordEncoder:
     """A bag of hashed words, of length 1: near where words are shared."""
 
     def __init__(self, identity: str = "words") -> None:
-        self.identity = identity
+        self.identity, self.weights = identity, ""
         self.asked = 0
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
@@ -90,15 +91,14 @@ def made(*arguments: object, **more: object) -> Profile:
 
 def only_vectors(reference: Profile, window: Profile, **more: object) -> list[DriftScore]:
     """The detectors on embeddings alone."""
-    vectors = {
-        (f"{side}.embedding", name): VECTOR_DETECTORS[name]
-        for side in ("prompt", "response")
-        for name in VECTOR_DETECTORS
-    }
+    vectors = {(view, name): row for name, row in VECTOR_DETECTORS.items() for view in row.reads}
     return scores(reference, window, {}, vectors=vectors, **more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", VECTOR_DETECTORS)
+ON_PROMPTS = [name for name, row in VECTOR_DETECTORS.items() if ASKED in row.reads]
+
+
+@pytest.mark.parametrize("name", ON_PROMPTS)
 def test_a_new_topic_of_the_same_length_is_found(name: str) -> None:
     """A fifth of the prompts about something else, as long as the others, moves the embedding."""
     found = compare(made(300, 1), made(200, 2, cooking=0.2))
@@ -112,9 +112,7 @@ def test_a_new_topic_of_the_same_length_is_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", VECTOR_DETECTORS)
 def test_more_of_it_is_further_away(name: str) -> None:
-    """The distance grows with the share that changed, is symmetric and 0 for a side compared with
-    itself.
-    """
+    """The distance grows with the share that changed; without a direction it is symmetric."""
     statistic = VECTOR_DETECTORS[name].statistic
     base = made(300, 1).embedded
     assert base is not None
@@ -125,9 +123,11 @@ def test_more_of_it_is_further_away(name: str) -> None:
         vectors = np.concatenate([base.vectors["prompt"], other.vectors["prompt"]])
         splits = np.arange(500) >= 300
         one, swapped = statistic(vectors, np.stack([splits, ~splits]), np.arange(500))
-        assert one == pytest.approx(swapped, abs=1e-5)
+        if name not in ("unlike", "mixture"):
+            assert one == pytest.approx(swapped, abs=1e-5)
         distances.append(one)
-    assert distances[0] < VECTOR_DETECTORS[name].floor * 2 < distances[1] < distances[2]
+    assert VECTOR_DETECTORS[name].floor < distances[1]
+    assert distances[0] < distances[1] < distances[2]
 
 
 @pytest.mark.parametrize(("count", "each"), [(60, 1), (120, 6)])
@@ -197,7 +197,7 @@ def test_vectors_of_different_encoders_are_never_compared(tmp_path: Path) -> Non
     report, _ = check_rows(traffic(60, 2), reference, encoder=WordEncoder())
     assert {
         score.statistic for score in report.scores if score.column == "prompt.embedding"
-    } == set(VECTOR_DETECTORS)
+    } == set(ON_PROMPTS)
 
 
 def test_merging_different_encoders_drops_the_vectors() -> None:

@@ -5,10 +5,12 @@ a budget.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -104,9 +106,12 @@ def test_scores_and_reasons_of_a_judge_are_in_the_evidence(tmp_path: Path) -> No
     assert "not calibrated" in held(made, made)
 
 
-def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
-    """One unreadable answer of twelve: no score, no mean, the failure counted with its reason, and
-    the rule holds.
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_a_failed_row_counts_at_its_worst_for_the_candidate(
+    tmp_path: Path, direction: Literal["higher", "lower"]
+) -> None:
+    """One unreadable answer of twelve is the worst score of the candidate's, the best of the
+    champion's, and told; a candidate whose answers make the judge fail loses by it.
     """
 
     def once(question: Request) -> str | Failure:
@@ -116,15 +121,50 @@ def test_one_failed_row_is_no_score_at_all(tmp_path: Path) -> None:
             else scores(question)
         )
 
+    criterion = replace(CLEAR, direction=direction)
+    mine = judged(ScriptedModel(once), criterion)
+    theirs = judge_answers(
+        criterion, [ScriptedModel(once)], GOLDEN, said(), said("Late: {}"), role="champion"
+    )
+    assert (mine.scores[7], theirs.scores[7]) == (criterion.worst, 1.0 - criterion.worst)
+    assert mine.scores[:7] == theirs.scores[:7] == (0.5,) * 7
+    made = evidence(mine)
+    use = made.judges["clear"]
+    assert (use.scored, use.failed, use.reasons) == (11, 1, ("the connection failed",))
+    assert "no usable answer" in made.rows[7].reasons["judge:clear"]
+    write_evidence(tmp_path / "e.parquet", made)
+    assert read_evidence(tmp_path / "e.parquet") == made
+    rule = {"name": "r", "kind": "not_worse_than_champion", "metric": "judge:clear", "margin": 0.9}
+    rule["direction"] = direction
+    policy = Policy.model_validate({"rules": [rule], "minimum_examples": 5})
+    facts = {"judge:clear": "comparative"}
+    found = decide(made, evidence(theirs, release="d" * 64), policy, facts=facts).rules[0]
+    assert found.difference == pytest.approx((-1 if direction == "higher" else 1) / 12)
+    assert "1 of 12 rows had no usable answer of judge:clear and count at their" in found.reason
+    assert "1 of 12 rows of the champion had no usable answer" in found.reason
+
+
+def test_many_failed_rows_are_no_score_at_all(tmp_path: Path) -> None:
+    """Two unreadable answers of twelve: no score, no mean, the failures counted with their reason,
+    and the rule holds.
+    """
+
+    def once(question: Request) -> str | Failure:
+        return (
+            Failure("the connection failed")
+            if re.search("Order [67] was", question.messages[-1]["content"])
+            else scores(question)
+        )
+
     made = evidence(judged(ScriptedModel(once)))
     assert "judge:clear" not in made.summaries
     assert all(set(row.scores) == {"rouge1"} and not row.reasons for row in made.rows)
     use = made.judges["clear"]
-    assert (use.scored, use.failed, use.reasons) == (11, 1, ("the connection failed",))
+    assert (use.scored, use.failed, use.reasons) == (10, 2, ("the connection failed",))
     write_evidence(tmp_path / "e.parquet", made)
     assert read_evidence(tmp_path / "e.parquet") == made
     whole = evidence(judged(ScriptedModel(scores)))
-    assert "failed on 1 of 12 rows (the connection failed)" in held(made, whole, judge_clear="ok")
+    assert "failed on 2 of 12 rows (the connection failed)" in held(made, whole, judge_clear="ok")
     assert "of the champion" in held(whole, made, judge_clear="ok")
 
 

@@ -78,18 +78,41 @@ def test_any_other_standing_holds(kind: str, standing: str | None, said: str) ->
 
 
 @pytest.mark.parametrize("kind", RULES)
-def test_a_failed_row_holds(kind: str) -> None:
-    """A judge that failed on some rows, or scored fewer than there are, makes HOLD and says on how
-    many and why.
+def test_a_judge_for_comparisons_has_no_levels(kind: str) -> None:
+    """A judge that is calibrated for comparisons alone decides those, and holds a rule with a
+    threshold of its own, with the reason.
     """
-    found = verdict(
-        kind, "ok", JudgeUse("d" * 64, ROWS - 3, 3, ("the answer is not a JSON object",))
+    found = verdict(kind, "comparative")
+    if kind in ("at_least", "at_most"):
+        assert found.decision is Decision.HOLD
+        assert "calibrated for comparisons only" in found.rules[0].reason
+    else:
+        assert found.decision is Decision.PROMOTE
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_failed_rows(kind: str) -> None:
+    """A tenth of the rows without a usable answer is told and no more; above that, or where a judge
+    scored fewer rows than there are, the rule holds and says on how many and why.
+    """
+    why = ("the answer is not a JSON object",)
+    few = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 10, 10, why))
+    assert few.decision is Decision.PROMOTE
+    assert few.rules[0].reason.endswith(
+        "10 of 100 rows had no usable answer of judge:coherence and count at their worst for the "
+        "candidate"
     )
+    found = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 11, 11, why))
     assert found.decision is Decision.HOLD
     assert (
         found.rules[0].reason
-        == "judge coherence failed on 3 of 100 rows (the answer is not a JSON object)"
+        == "judge coherence failed on 11 of 100 rows (the answer is not a JSON object)"
     )
+    bare = evidence([0.9] * ROWS, "c" * 64)
+    old = replace(bare, judges={"coherence": JudgeUse("d" * 64, ROWS - 1, 1, why)})
+    rules = policy({"name": "judged", "kind": kind, **RULES[kind]})
+    without = decide(old, judged_evidence(0.6, "b" * 64), rules, facts={JUDGE: "ok"})
+    assert "failed on 1 of 100 rows" in without.rules[0].reason
     assert verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 1, 0)).decision is Decision.HOLD
 
 

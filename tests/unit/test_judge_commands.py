@@ -212,3 +212,9 @@ def test_a_model_that_cannot_be_opened_is_listed_as_such(good: Project) -> None:
     (row,) = stage.listing(open_run(good))
     assert row.standing.startswith("cannot be opened")
     assert row.digest == ""
+    criterion = good.prompts / "judge_better.yaml"
+    text = criterion.read_text("utf-8").replace("name: better", "name: nicer")
+    (good.prompts / "judge_nicer.yaml").write_text(text, "utf-8")
+    told = call("judge", "list")
+    assert told.stdout.count("cannot be opened") == 2
+    assert told.stderr.count("not opened: ") == 1

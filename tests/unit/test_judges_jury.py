@@ -4,6 +4,7 @@ one median.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -120,13 +121,11 @@ def test_sentinels_are_asked_like_rows() -> None:
     [
         ("", "blank"), (" \n\t", "blank"), ("\u200b\u2060", "blank"), ("... !", "blank"),
         ("\ud800", "blank"),
-        ("The source number 9.", "echo"), ("the SOURCE   number 9", "echo"), ("The source number "
-            "9. !", "echo"),
         ("Solution:", "announces"), ("x" * 20_001, "20,001 characters"),
     ],
 )  # fmt: skip
 def test_what_is_no_answer_costs_no_call(output: str, reason: str) -> None:
-    """Blank, echoed, announced and over-long answers score the worst without a call, in either
+    """Blank, announced and over-long answers score the worst without a call, in either
     direction.
     """
     for direction, worst in (("higher", 0.0), ("lower", 1.0)):
@@ -145,6 +144,42 @@ def test_answers_that_need_more_words() -> None:
     )
     assert (result.scores, result.calls) == ((0.0,), 0)
     assert "3 words, 5 are needed" in result.reasons[0]
+
+
+@pytest.mark.parametrize("output", ["The source number 9.", "the SOURCE   number 9"])
+@pytest.mark.parametrize("form", ["direct", "pairwise", "claims"])
+def test_an_echo_is_shown_apart_and_judged(form: str, output: str) -> None:
+    """A good extract of a short source is no flaw: the judge sees source and answer in turns of
+    their own, is told of the echo, and decides; the reason says so.
+    """
+    said = {"direct": "score", "pairwise": "better", "claims": "claims"}[form]
+    values = {
+        "direct": 3,
+        "pairwise": "first",
+        "claims": [{"claim": 1, "supported": True, "sentence": 1}],
+    }
+    model = by_row(
+        {},
+        json.dumps(
+            {"reason": "r", said: values[form]} if form != "claims" else {said: values[form]}
+        ),
+    )
+    scale = CRITERION.scale if form == "direct" else (0, 1)
+    criterion = replace(CRITERION, form=form, scale=scale)
+    other = "Something else." if form == "pairwise" else ""
+    row = JudgeRow("r", "The source number 9.", output, (), other)
+    result = judge_rows(criterion, [row], [model])
+    assert (result.failed, result.uncalled, result.echoes) == (0, 0, 1)
+    assert result.reasons[0].startswith("echo of the source, shown apart: ")
+    plain = judge_rows(criterion, [replace(row, output="Quite another text.")], [model])
+    assert plain.echoes == 0
+    apart, usual = model.asked[0].messages, model.asked[-1].messages
+    assert [turn["role"] for turn in usual] == ["system", "user"]
+    assert [turn["role"] for turn in apart][:4] == ["system", "user", "assistant", "user"]
+    assert all(turn["content"].count("[BEGIN ") == 1 for turn in apart if turn["role"] == "user")
+    assert "an answer repeats its source" in apart[-1]["content"]
+    asked = [turns[-1]["content"].rpartition(" are above. ")[2] for turns in (apart, usual)]
+    assert asked[0] == asked[1] != ""
 
 
 def test_a_quote_of_the_source_is_no_echo() -> None:
@@ -187,7 +222,6 @@ def test_what_is_not_canned() -> None:
         ("", "Fine answer here.", 0.0),
         ("Fine answer here.", " ", 1.0),
         ("", "", 0.5),
-        ("Source.", "A fine answer.", 0.0),
     ],
 )
 def test_pairs_with_no_answer_are_settled(output: str, other: str, score: float) -> None:

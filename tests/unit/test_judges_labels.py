@@ -183,14 +183,18 @@ def test_rows_go_out_to_people_and_come_back(tmp_path: Path, ending: str) -> Non
     """
     nasty = ["=SUM(1,2)", "'=x", 'a,b\n"c"', "-1", "@me", "+", "'quoted'", "plain", "é 👩‍🚀"]
     rows = [
-        (JudgeRow(f"r{n}", f"{text} task", text, (f"{text} ref",), "", {"q": text}), f"g{n % 3}")
+        (
+            JudgeRow(f"r{n}", f"{text} task", text, (f"{text} ref",), "", {"q": text}),
+            f"g{n % 3}",
+            "",
+        )
         for n, text in enumerate(nasty)
     ]
     path = tmp_path / f"rows{ending}"
     path.write_bytes(blank_rows(rows, DIRECT, as_csv=ending == ".csv").encode())
     assert read_labels(path, DIRECT).rows == ()
     assert read_labels(path, DIRECT).unlabelled == len(nasty)
-    assert read_rows(path, DIRECT) == [row for row, _ in rows]
+    assert read_rows(path, DIRECT) == [row for row, *_ in rows]
     text = path.read_bytes().decode()
     if ending == ".csv":
         filled = text.replace("\r\n,,r", "\r\n5,ana,r")
@@ -200,9 +204,9 @@ def test_rows_go_out_to_people_and_come_back(tmp_path: Path, ending: str) -> Non
         filled = text.replace('"label": "", "rater": ""', '"label": 5, "rater": "ana"')
     path.write_bytes(filled.encode())
     found = read_labels(path, DIRECT)
-    assert [row.row for row in found.rows] == [row for row, _ in rows]
+    assert [row.row for row in found.rows] == [row for row, *_ in rows]
     assert {row.labels for row in found.rows} == {(1.0,)}
-    assert [row.group for row in found.rows] == [group for _, group in rows]
+    assert [row.group for row in found.rows] == [group for _, group, _ in rows]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -220,7 +224,7 @@ def test_labels_from_any_spreadsheet_are_read(tmp_path: Path, delimiter: str) ->
 def test_every_reference_goes_out_and_comes_back(tmp_path: Path, as_csv: bool) -> None:
     """A row with several references keeps them all, beside rows with one and with none."""
     right = [("one", "=two", "three"), ("only",), (), ("a", "b")]
-    rows = [(JudgeRow(f"r{n}", "task", "answer", given), "g") for n, given in enumerate(right)]
+    rows = [(JudgeRow(f"r{n}", "task", "answer", given), "g", "") for n, given in enumerate(right)]
     path = tmp_path / ("rows.csv" if as_csv else "rows.jsonl")
     path.write_bytes(blank_rows(rows, DIRECT, as_csv=as_csv).encode())
     assert [row.references for row in read_rows(path, DIRECT)] == right
@@ -230,11 +234,11 @@ def test_the_place_of_an_answer_tells_nothing(tmp_path: Path) -> None:
     """In a pairwise file about half of the pairs are turned, by their digest, and a turned pair has
     another id.
     """
-    rows = [(row.row, row.group) for row in pairs(200)[0].rows]
+    rows = [(row.row, row.group, "") for row in pairs(200)[0].rows]
     path = tmp_path / "rows.jsonl"
     path.write_text(blank_rows(rows, PAIRWISE, as_csv=False), "utf-8")
     found = read_rows(path, PAIRWISE)
-    turned = [new for (old, _), new in zip(rows, found, strict=True) if new.output == old.other]
+    turned = [new for (old, *_), new in zip(rows, found, strict=True) if new.output == old.other]
     assert 70 < len(turned) < 130
     assert all(row.id.endswith("-turned") for row in turned)
     assert path.read_text("utf-8") == blank_rows(rows, PAIRWISE, as_csv=False)

@@ -123,29 +123,32 @@ def test_judges_that_count_and_those_that_do_not() -> None:
     """
     whole, failed = (
         JudgeUse("1" * 64, 60, 0, ("not weighted",)),
-        JudgeUse("2" * 64, 57, 3, (f"cut off {EVIL}",)),
+        JudgeUse("2" * 64, 50, 10, (f"cut off {EVIL}",)),
     )
     judges = [
         JudgeShown("clear", whole, whole, "ok", ("clear enough",), RECORD),
         JudgeShown("grounded", failed, whole, "ok"),
         JudgeShown("helpful", whole, failed, "ok"),
+        JudgeShown("kind", JudgeUse("3" * 64, 58, 2), whole, "comparative", (), RECORD),
         JudgeShown("polite", whole, whole, "stale"),
         JudgeShown("short", whole, None, "uncalibrated"),
     ]
-    assert [judge.counts for judge in judges] == [True, False, False, False, False]
+    assert [judge.counts for judge in judges] == [True, False, False, True, False, False]
     page = report_html(context(judges=judges))
     Page(page)
     for words in (
         "calibrated against people, until 2026-04-02",
         "not weighted",
         "clear enough",
-        "failed on 3 of 60 answers of the candidate (cut off &lt;script&gt;",
-        "failed on 3 of 60 answers of the champion",
+        "failed on 10 of 60 answers of the candidate (cut off &lt;script&gt;",
+        "failed on 10 of 60 answers of the champion",
+        "for comparisons only",
+        "2 answers of the candidate without a usable verdict count at their worst",
         "its calibration has expired",
         "not calibrated against people",
     ):
         assert words in page, words
-    assert page.count('aria-label="People over judge"') == 1
+    assert page.count('aria-label="People over judge"') == 2
     assert "Judges" not in report_html(context())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from sluicegate.errors import ConfigError, IntegrityError
+from sluicegate.evidence_key import RUNNERS, VARIABLE, key_id
+from sluicegate.hashing import digest_bytes
 from sluicegate.line.pipeline import STAGES
+from sluicegate.models.cache import open_cache
 from sluicegate.project import Project
 from sluicegate.versioning import reproduce, seals
 from sluicegate.yaml_file import read_yaml
@@ -114,18 +118,61 @@ def test_without_seals_all_runs_once(project: Project, capsys: pytest.CaptureFix
 
 def test_a_seal_of_another_key_is_none(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seals count for the key that made them; one from the environment goes before the file."""
-    monkeypatch.setenv(seals.VARIABLE, "a" * 32)
+    listed = "\n".join(f"  {sign}: {key_id((sign * 32).encode())}" for sign in "ab")
+    (project.root / "registry").mkdir()
+    (project.root / RUNNERS).write_text(f"runners:\n{listed}\n", "utf-8")
+    monkeypatch.setenv(VARIABLE, "a" * 32)
     reproduce(project, quiet=True, sealed=SEALED)
     assert reproduce(project, quiet=True, sealed=SEALED) == []
     assert not (project.state / "seals" / "key").exists()
-    monkeypatch.setenv(seals.VARIABLE, "b" * 32)
+    monkeypatch.setenv(VARIABLE, "b" * 32)
     assert reproduce(project, quiet=True, sealed=SEALED) == ["double"]
-    monkeypatch.setenv(seals.VARIABLE, " ")  # a secret that a fork does not have
+    monkeypatch.setenv(VARIABLE, " ")  # a secret that a fork does not have
     assert reproduce(project, quiet=True, sealed=SEALED) == ["double"]
     assert (project.state / "seals" / "key").stat().st_mode & 0o777 == 0o600
-    monkeypatch.setenv(seals.VARIABLE, "short")
+    monkeypatch.setenv(VARIABLE, "short")
     with pytest.raises(ConfigError, match="shorter than 16"):
         reproduce(project, quiet=True, sealed=SEALED)
+
+
+def test_a_key_that_the_registry_does_not_list_makes_all_anew(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its seals do not count, and a line says which id to list; once that is there, its new ones
+    do.
+    """
+    key = "c" * 32
+    listed = f"runners: {{ci: {key_id(key.encode())}}}\n"
+    (project.root / "registry").mkdir()
+    (project.root / RUNNERS).write_text(listed, "utf-8")
+    monkeypatch.setenv(VARIABLE, key)
+    reproduce(project, quiet=True, sealed=SEALED)
+    (project.root / RUNNERS).write_text("runners: {other: 0123456789abcdef}\n", "utf-8")
+    assert reproduce(project, quiet=True, sealed=SEALED) == ["double"]
+    assert f"ci: {key_id(key.encode())}" in capsys.readouterr().err
+    (project.root / RUNNERS).write_text(listed, "utf-8")
+    assert reproduce(project, quiet=True, sealed=SEALED) == ["double"]
+    assert reproduce(project, quiet=True, sealed=SEALED) == []
+    assert runs(project) == 3
+
+
+def test_answers_that_were_not_kept_here_are_not_there(tmp_path: Path) -> None:
+    """A row with a digest that anybody can compute, and a cache of another machine, bring none."""
+    path = tmp_path / ".sluice" / "judgements" / "replies.db"
+    with open_cache(path, "replies") as cache:
+        cache.store("mine", {"text": "4"})
+        assert cache.load(["mine"]) == {"mine": {"text": "4"}}
+    forged = '{"text":"5"}'
+    with sqlite3.connect(path) as database:
+        row = ("theirs", forged, digest_bytes(f"theirs\n{forged}".encode()))
+        database.execute("INSERT INTO replies VALUES (?, ?, ?)", row)
+    with open_cache(path, "replies") as cache:
+        assert cache.load(["mine", "theirs"]) == {"mine": {"text": "4"}}
+    other = tmp_path / "clone" / ".sluice" / "judgements" / "replies.db"
+    other.parent.mkdir(parents=True)
+    shutil.copy(path, other)
+    with open_cache(other, "replies") as cache:
+        assert cache.load(["mine"]) == {}
 
 
 def test_outputs_that_change_after_their_seal_stop_the_line(project: Project) -> None:

@@ -35,7 +35,7 @@ def calibration_text(record: Record) -> str:
     """What a calibration found, for a terminal; `record` as `judges.calibration` writes it."""
     lines = [_headline(record), *(f"  {line}" for line in _facts(record)), ""]
     checks = [
-        ("pass" if one["passed"] else "FAIL", one["name"], one["said"]) for one in record["checks"]
+        ("pass" if one["passed"] else "FAIL", one["name"], _said(one)) for one in record["checks"]
     ]
     lines += columns(checks)
     if record["measures"]:
@@ -44,17 +44,8 @@ def calibration_text(record: Record) -> str:
             [(spoken(name), _figures(found), _MEANING[name]) for name, found in _measures(record)]
         )
     if record["baselines"]:
-        lines += [
-            "",
-            f"  {record['headline']} of judges that read nothing, and how far this one is above "
-            "them",
-        ]
-        lines += columns(
-            [
-                (name, _figures(found), _figures(record["above"][name], signed=True))
-                for name, found in record["baselines"].items()
-            ]
-        )
+        lines += ["", f"  {record['headline']} of judges that read nothing"]
+        lines += columns([(name, _figures(found)) for name, found in record["baselines"].items()])
     lines += [f"  {line}" for line in _wrong(record)]
     return "\n".join(lines) + "\n"
 
@@ -63,9 +54,9 @@ def calibration_html(record: Record) -> str:
     """The same as a page that needs nothing else: no script, no address, every value escaped."""
     return html_page(
         "judge_report.html.jinja",
-        {"spoken": spoken, "figures": _figures},
+        {"spoken": spoken, "figures": _figures, "said": _said},
         record=record,
-        title=f"Judge {record['name']}: {'passed' if record['passed'] else 'refused'}",
+        title=f"Judge {record['name']}: {'passed' if record['passed'] else 'refused'}{_for(record)}",
         consequence=_consequence(record),
         facts=_facts(record),
         measures=_measures(record),
@@ -137,16 +128,31 @@ def _beside(record: Record) -> Markup:
 
 def _headline(record: Record) -> str:
     return (
-        f"judge {record['name']} {'passed' if record['passed'] else 'is refused'}: "
+        f"judge {record['name']} {'passed' if record['passed'] else 'is refused'}{_for(record)}: "
         f"{_consequence(record)}"
     )
 
 
+def _for(record: Record) -> str:
+    uses = " and ".join(record.get("uses", ()))
+    return f" for {uses} use" if uses else ""
+
+
 def _consequence(record: Record) -> str:
+    failed = [one for one in record["checks"] if not one["passed"]]
+    names = ", ".join(one["name"] for one in failed)
+    until = f"until {record['expires'][:10]}"
+    if not failed:
+        return f"rules of every kind may use its scores {until}."
+    mores = [one.get("more") for one in failed]
+    needed = [more for more in mores if more is not None]
+    settled = f" About {max(needed)} more labelled rows would show it." if all(mores) else ""
     if record["passed"]:
-        return f"rules of gates.yaml may use its scores until {record['expires'][:10]}."
-    failed = [one["name"] for one in record["checks"] if not one["passed"]]
-    return f"a rule that uses its scores holds. Not shown: {', '.join(failed)}."
+        return (
+            f"rules that compare releases may use its scores {until}; a rule with a threshold of "
+            f"its own (at_least, at_most) holds. Not shown: {names}.{settled}"
+        )
+    return f"a rule that uses its scores holds. Not shown: {names}.{settled}"
 
 
 def _facts(record: Record) -> list[str]:
@@ -167,6 +173,12 @@ def _facts(record: Record) -> list[str]:
     return facts
 
 
-def _figures(found: Mapping[str, Any], *, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    return f"{found['value']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+def _said(check: Mapping[str, Any]) -> str:
+    """The figures of a check; for what use it is asked, and how many labels more would show it."""
+    use = " (absolute use only)" if check.get("use") == "absolute" else ""
+    more = f"; about {check['more']} more labelled rows would show it" if check.get("more") else ""
+    return f"{check['said']}{use}{more}"
+
+
+def _figures(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"

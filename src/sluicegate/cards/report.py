@@ -117,12 +117,12 @@ def _metrics(context: ReportContext) -> list[tuple[str, list[tuple[str, str, Sum
         (
             name,
             [
-                (label, style, e.summaries[name])
+                (label, style, summary)
                 for label, style, e in contenders
-                if name in e.summaries
+                if (summary := e.summaries.get(name) or e.set_scores.get(name))
             ],
         )
-        for name in context.candidate.summaries
+        for name in (*context.candidate.summaries, *context.candidate.set_scores)
     ]
 
 
@@ -132,7 +132,7 @@ def _forests(context: ReportContext) -> list[tuple[str, str, Any, Any]]:
 
     spread = spreads(context.candidate, context.champion)
     return [
-        (name, _direction(context, name), charts.forest(rows), spread[name])
+        (name, _direction(context, name), charts.forest(rows), spread.get(name, ""))
         for name, rows in _metrics(context)
     ]
 

@@ -12,13 +12,14 @@ from markupsafe import Markup
 from sluicegate.cards.charts import ticks
 from sluicegate.cards.judge_report import calibration_plot
 from sluicegate.cards.svg import box, path, svg, text
-from sluicegate.records import Evidence, JudgeUse, Summary
+from sluicegate.records import MOST_UNUSABLE, Evidence, JudgeUse, Summary
 
 BINS = 24
 FEWEST = 10
 """A slice with fewer examples is not called the worst one where another has more."""
 STANDING = {
     "ok": "calibrated against people",
+    "comparative": "calibrated against people, for comparisons",
     "uncalibrated": "not calibrated against people",
     "stale": "its calibration has expired",
     "failed": "it failed its calibration",
@@ -76,18 +77,28 @@ class JudgeShown:
     def problem(self) -> str:
         """Why it does not count; empty where it does."""
         for use, whose in ((self.candidate, "candidate"), (self.champion, "champion")):
-            if use is not None and use.failed:
+            if use is not None and use.failed > MOST_UNUSABLE * (use.scored + use.failed):
                 why = f" ({use.reasons[0]})" if use.reasons else ""
                 return (
                     f"failed on {use.failed} of {use.scored + use.failed} answers of the "
                     f"{whose}{why}"
                 )
-        return "" if self.standing == "ok" else STANDING.get(self.standing, self.standing)
+        counted = self.standing in ("ok", "comparative")
+        return "" if counted else STANDING.get(self.standing, self.standing)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What else it said of itself."""
-        return () if self.candidate.failed else self.candidate.reasons
+        """What else is known of it: what it is calibrated for, and what it said of itself."""
+        if self.problem:
+            return ()
+        use = ("for comparisons only",) if self.standing == "comparative" else ()
+        failed = (
+            f"{one.failed} answers of the {whose} without a usable verdict count at their worst "
+            "for the candidate"
+            for one, whose in ((self.candidate, "candidate"), (self.champion, "champion"))
+            if one is not None and one.failed
+        )
+        return (*use, *failed, *self.candidate.reasons)
 
     @property
     def plot(self) -> Markup:

@@ -20,7 +20,7 @@ def adapter() -> None:
     """
 
 
-@adapter.command("import")
+@adapter.command("import", short_help="Check it, put it in tuning's place.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--reason", required=True, help="Why it is brought in, for the record.")
 @click.option("--tool", default="", help="What trained it, where the folder does not tell.")

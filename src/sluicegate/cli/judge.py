@@ -78,15 +78,19 @@ def list_command(as_json: bool) -> None:
                 ", ".join(row.judges),
                 row.digest[:12],
                 "yes" if row.used else "no",
-                row.standing,
+                row.standing.partition(":")[0],
                 row.until,
             )
             for row in found
         ],
     )
+    # One model that is not there concerns all judges that ask it: its reason is told once.
+    for why in dict.fromkeys(row.standing.partition(": ")[2] for row in found):
+        if why:
+            click.echo(f"not opened: {why}", err=True)
 
 
-@judge.command()
+@judge.command(short_help="Let a judge pass its own gate.")
 @click.argument("name")
 @click.option(
     "--labels", type=FILE, help="A .jsonl, .json or .csv file; default data/labels/NAME.jsonl."
@@ -109,7 +113,7 @@ def calibrate(
     max_cost: float | None,
     as_json: bool,
 ) -> int:
-    """Compare judge NAME with people's labels; record whether it may count in the gate.
+    """Compare judge NAME with people's labels; record for which rules of the gate it may count.
 
     \b
     Exit codes: 0 passed, 1 refused, 4 too few labels or the budget is spent, 2 and 3 errors
@@ -124,11 +128,11 @@ def calibrate(
     else:
         click.echo(done.text)
         click.echo(f"report:   {done.page}")
-    failed = {check.name for check in done.record.checks if not check.passed}
-    return 0 if done.record.passed else 4 if failed == {"enough rows"} else 1
+    failed = [check for check in done.record.checks if not check.passed and check.use == "any"]
+    return 0 if done.record.passed else 4 if all(check.more for check in failed) else 1
 
 
-@judge.command()
+@judge.command(short_help="Try a judge on the answers in a file.")
 @click.argument("name")
 @click.argument("file", type=FILE)
 @_fields
@@ -174,7 +178,7 @@ def run(
     return 3 if found.failed else 0
 
 
-@judge.group()
+@judge.group(short_help="Rows out to people, labels back in.")
 def labels() -> None:
     """What people say about answers: rows out to them, labels back in."""
 

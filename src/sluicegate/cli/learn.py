@@ -58,7 +58,7 @@ def feedback() -> None:
     """
 
 
-@feedback.command()
+@feedback.command(short_help="Import reviews from MLflow.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

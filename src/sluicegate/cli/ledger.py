@@ -148,7 +148,7 @@ def ledger() -> None:
     """The record of who let which release serve."""
 
 
-@ledger.command()
+@ledger.command(short_help="Go on though another ledger is known.")
 @click.option("--reason", required=True, help="Why; recorded with your name, for good.")
 @json_option
 def new(reason: str, as_json: bool) -> None:

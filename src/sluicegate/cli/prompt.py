@@ -18,7 +18,7 @@ def prompt() -> None:
     """Prompts are files in prompts/; their identity is the digest of what the model sees."""
 
 
-@prompt.command("list")
+@prompt.command("list", short_help="All prompts, with their digests.")
 @json_option
 def list_command(as_json: bool) -> int:
     """All prompts with digest, variables and owner (criteria of judges: `sluice judge list`).
@@ -44,7 +44,7 @@ def list_command(as_json: bool) -> int:
     return 2 if found.wrong else 0
 
 
-@prompt.command()
+@prompt.command(short_help="One prompt, by name or digest.")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
@@ -59,7 +59,7 @@ def show(name: str, as_json: bool) -> None:
     )
 
 
-@prompt.command()
+@prompt.command(short_help="What the model sees differently.")
 @click.argument("old")
 @click.argument("new")
 def diff(old: str, new: str) -> None:

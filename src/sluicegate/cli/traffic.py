@@ -54,7 +54,7 @@ def traffic() -> None:
     """What was asked and answered in production, and what people said about it."""
 
 
-@traffic.command("import")
+@traffic.command("import", short_help="Add rows of a file or of MLflow.")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--mlflow",
@@ -133,7 +133,7 @@ def export(
     click.echo(f"{rows} rows in {file}")
 
 
-@traffic.command()
+@traffic.command(short_help="The newest rows.")
 @click.option("--key", default="", help="One row, in full.")
 @window_options
 @json_option
@@ -208,7 +208,7 @@ def forget(user: str, before: datetime | None) -> None:
     click.echo(f"{_log().forget(user=user or None, before=before)} rows erased")
 
 
-@traffic.command()
+@traffic.command(short_help="Take rows and feedback over HTTP.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, help="Port to listen on.")
 @click.option(

@@ -13,6 +13,7 @@ from sluicegate.drift.chi_square import chi_square
 from sluicegate.drift.classifier import classifier
 from sluicegate.drift.detectors import Detector, VectorDetector
 from sluicegate.drift.embedded import (
+    GIVEN,
     JAILBREAK,
     REFUSAL,
     RELEVANCE,
@@ -20,6 +21,7 @@ from sluicegate.drift.embedded import (
     TextEncoder,
     embed,
     smallest,
+    view,
 )
 from sluicegate.drift.evidence import Null
 from sluicegate.drift.hellinger import hellinger
@@ -27,10 +29,13 @@ from sluicegate.drift.jensen_shannon import jensen_shannon
 from sluicegate.drift.ks import ks
 from sluicegate.drift.length_trend import length_trend
 from sluicegate.drift.mean_shift import mean_shift
+from sluicegate.drift.mixture import mixture
 from sluicegate.drift.mmd import mmd
 from sluicegate.drift.profile import Moments, Profile, block_numbers, measured, merge, profile_rows
 from sluicegate.drift.profile_file import read_profile, write_profile
 from sluicegate.drift.psi import psi
+from sluicegate.drift.topics import topics
+from sluicegate.drift.unlike import unlike
 from sluicegate.errors import DataError
 from sluicegate.records import DriftScore
 
@@ -39,7 +44,7 @@ __all__ = [
     "Detector", "Embedded", "Moments", "Profile", "TextEncoder", "VectorDetector",
     "block_numbers", "comparable_vectors", "compare", "embed", "measured", "merge", "profile_rows",
     "read_profile",
-    "smallest", "write_profile",
+    "smallest", "unlike", "view", "write_profile",
 ]  # fmt: skip
 
 
@@ -70,12 +75,20 @@ DETECTORS: dict[str, Detector] = {
         floor=0.2,
         null=Null("normal", power=1),
         always=("vader_sentiment", "prompt_overlap"),
-        instead=("injection_score", *(_kind(name) for name in (RELEVANCE, JAILBREAK, REFUSAL))),
+        instead=(
+            "injection_score",
+            "negations",
+            "toxicity",
+            *(_kind(name) for name in (RELEVANCE, JAILBREAK, REFUSAL)),
+        ),
     ),
 }
 VECTOR_DETECTORS: dict[str, VectorDetector] = {
     "mmd": VectorDetector(mmd, floor=0.05, null=Null("normal")),
     "classifier": VectorDetector(classifier, floor=0.1, null=Null("normal", power=1)),
+    "mixture": VectorDetector(mixture, floor=0.1, null=Null("centred"), reads=(GIVEN,)),
+    "unlike": VectorDetector(unlike, floor=0.01, null=Null("normal", power=1)),
+    "topics": VectorDetector(topics, floor=0.05, null=Null("centred")),
 }
 SCARCE = Detector(
     hellinger,
@@ -88,7 +101,10 @@ SCARCE = Detector(
 
 Square roots keep a share of 1 % as comparable as one of 50 %.
 """
-OPTIONAL = ("prompt.tokens", "response.tokens", "response.latency", "response.prompt_overlap")
+OPTIONAL = (
+    "prompt.tokens", "response.tokens", "response.latency", "response.prompt_overlap",
+    "response.negations",
+)  # fmt: skip
 """Columns that are compared only where both sides have them."""
 
 
@@ -121,17 +137,18 @@ def compare(
     rare = SCARCE.statistic.__name__
     family |= {(name, rare): SCARCE for name in reference.labels if name.startswith(side)}
     vectors = {}
-    if comparable_vectors(reference, window):
-        sides = [one for one in ("prompt", "response") if one.startswith(side)]
+    both = comparable_vectors(reference, window)
+    if both is not None:
         vectors = {
-            (f"{one}.embedding", name): VECTOR_DETECTORS[name]
-            for one in sides
-            for name in VECTOR_DETECTORS
+            (name, key): row
+            for key, row in VECTOR_DETECTORS.items()
+            for name in row.reads
+            if name.startswith(side)
         }
         family |= {
             (name, key): row
-            for name in (RELEVANCE, JAILBREAK, REFUSAL)
-            if name.startswith(side)
+            for name in both[0].numbers
+            if name in both[1].numbers and name.startswith(side)
             for key, row in _detectors(_kind(name), detector).items()
         }
     return scores(reference, window, family, vectors=vectors, alpha=alpha, seed=seed)
@@ -147,12 +164,12 @@ def _detectors(kind: str, chosen: str) -> dict[str, Detector]:
     return found | {name: row for name, row in DETECTORS.items() if kind in row.always}
 
 
-def comparable_vectors(reference: Profile, window: Profile) -> bool:
-    """Do both sides have vectors, of the same encoder, and two rows of them at least?"""
-    both = reference.embedded, window.embedded
-    if both[0] is None or both[1] is None:
-        return False
-    return both[0].encoder == both[1].encoder and min(len(both[0].blocks), len(both[1].blocks)) > 1
+def comparable_vectors(reference: Profile, window: Profile) -> tuple[Embedded, Embedded] | None:
+    """The vectors of both sides, if they have two rows of them at least, of the same encoder."""
+    left, right = reference.embedded, window.embedded
+    if left is None or right is None or left.encoder != right.encoder:
+        return None
+    return (left, right) if min(len(left.blocks), len(right.blocks)) > 1 else None
 
 
 def _comparable(reference: Profile, window: Profile, side: str) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sluicegate.drift.detectors import Detector, VectorDetector
+from sluicegate.drift.embedded import view
 from sluicegate.drift.evidence import Scale
 from sluicegate.drift.profile import Moments, Profile
 from sluicegate.drift.tables import Array, binned, labelled
@@ -201,8 +202,7 @@ def _distances(
     if isinstance(detector, VectorDetector):
         assert left.embedded is not None
         assert right.embedded is not None
-        side = column.partition(".")[0]
-        vectors = np.concatenate([left.embedded.vectors[side], right.embedded.vectors[side]])
+        vectors = view(column, left.embedded, right.embedded)
         sides = deal.chosen[:, deal.embedded]
         after = int(sides[0].sum())
         return detector.statistic(vectors, sides, deal.embedded), (len(vectors) - after, after), 2

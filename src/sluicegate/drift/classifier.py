@@ -31,6 +31,21 @@ def classifier(
         >>> classifier(vectors, (np.arange(40) < 20)[None], np.arange(40)).round(2).tolist()
         [1.0]
     """
+    scores = held_out(vectors, splits, blocks)
+    labels = splits.T.astype(np.float64)
+    ranks = _ranks(scores)
+    n = splits.sum(axis=1).astype(np.float64)
+    m = splits.shape[1] - n
+    enough = (n > 0) & (m > 0)
+    inside = (ranks * labels).sum(axis=0) - n * (n + 1) / 2
+    area = inside / np.where(enough, n * m, 1.0)
+    return np.where(enough, np.maximum(2 * area - 1, 0.0), 0.0)
+
+
+def held_out(
+    vectors: NDArray[np.float32], splits: NDArray[np.bool_], blocks: NDArray[np.intp]
+) -> Array:
+    """(row, split): how much each row looks like one of the window's, from the other folds."""
     labels = splits.T.astype(np.float64)
     folds = np.random.default_rng(0).permutation(int(blocks.max(initial=0)) + 1)[blocks] % FOLDS
     scores = np.zeros(labels.shape)
@@ -40,13 +55,7 @@ def classifier(
             scores[tested] = _scores(
                 vectors[fitted].astype(np.float64), labels[fitted], vectors[tested]
             )
-    ranks = _ranks(scores)
-    n = splits.sum(axis=1).astype(np.float64)
-    m = splits.shape[1] - n
-    enough = (n > 0) & (m > 0)
-    inside = (ranks * labels).sum(axis=0) - n * (n + 1) / 2
-    area = inside / np.where(enough, n * m, 1.0)
-    return np.where(enough, np.maximum(2 * area - 1, 0.0), 0.0)
+    return scores
 
 
 def _scores(known: Array, labels: Array, tested: NDArray[np.float32]) -> Array:

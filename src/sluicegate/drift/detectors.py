@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sluicegate.drift.embedded import ANSWERED, ASKED
 from sluicegate.drift.evidence import Null
 from sluicegate.drift.tables import Array
 
@@ -40,7 +41,8 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class VectorDetector:
-    """`statistic` compares embeddings (vectors, splits, blocks): one distance per split.
+    """`statistic` compares embeddings (vectors, splits, blocks): one distance per split; `reads`
+    names the views of `embedded.view` that it compares.
 
     `statistic` gets vectors (one row per text, both sides together), splits (split, row; True for
     the window's side) and the number of each row's block. Otherwise as `Detector`.
@@ -49,3 +51,4 @@ class VectorDetector:
     statistic: Callable[[NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]], Array]
     floor: float
     null: Null
+    reads: tuple[str, ...] = (ASKED, ANSWERED)

@@ -8,7 +8,7 @@ deviates are too large (conversations, ties) is scaled down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,10 +25,11 @@ class Null:
 
     n is the effective number of rows, r w / (r + w), or with `total` all of them, r + w.
     `kolmogorov` is for the largest gap of two distribution functions; `normal` for the size of a
-    difference, d**`power`, whose spread is measured.
+    difference, d**`power`, whose spread is measured; `centred` for the largest of several, whose
+    mean and spread are.
     """
 
-    kind: Literal["kolmogorov", "chi2", "normal"]
+    kind: Literal["kolmogorov", "chi2", "normal", "centred"]
     power: float = 2.0
     factor: float = 1.0
     total: bool = False
@@ -36,12 +37,16 @@ class Null:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Distances to deviates and back; `rows` is n (or the measured spread), `spread` divides."""
+    """Distances to deviates and back; `rows` is n (or the measured spread), `spread` divides.
+
+    `middle` is the measured mean where the law is `centred`.
+    """
 
     null: Null
     rows: float
     degrees: int
     spread: float = 1.0
+    middle: float = 0.0
 
     @classmethod
     def of(
@@ -51,16 +56,21 @@ class Scale:
         rows = reference + window if null.total else reference * window / max(reference + window, 1)
         if null.kind == "normal":
             scale = cls(null, max(float(np.sqrt(np.mean(distances ** (2 * null.power)))), 1e-12), 1)
+        elif null.kind == "centred":
+            scale = cls(null, max(float(distances.std()), 1e-12), 1, middle=float(distances.mean()))
         else:
             scale = cls(null, max(rows, 1e-12), max(bins - 1, 1))
         deviates = scale.deviates(distances)
         spread = max(1.0, float(np.quantile(deviates, 0.95)) / _NORMAL_95)
-        return cls(null, scale.rows, scale.degrees, spread), deviates / spread
+        return replace(scale, spread=spread), deviates / spread
 
     def deviates(self, distances: Array) -> Array:
         """The normal deviates of distances; 0 for a distance of 0, rising with it."""
         from scipy.special import chdtrc, kolmogorov, ndtri
 
+        if self.null.kind == "centred":
+            above: Array = np.maximum(distances - self.middle, 0.0) / self.rows / self.spread
+            return above
         if self.null.kind == "normal":
             found: Array = distances**self.null.power / self.rows / self.spread
             return found
@@ -75,6 +85,8 @@ class Scale:
         """The distance that has this deviate."""
         from scipy.special import chdtri, kolmogi, ndtr
 
+        if self.null.kind == "centred":
+            return self.middle + deviate * self.spread * self.rows
         if self.null.kind == "normal":
             return float((deviate * self.spread * self.rows) ** (1 / self.null.power))
         chance = min(1.0, 2 * float(ndtr(-deviate * self.spread)))

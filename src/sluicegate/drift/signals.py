@@ -115,6 +115,11 @@ def _hostile() -> frozenset[str]:
 
 
 @cache
+def _denying() -> frozenset[str]:
+    return frozenset(word for line in word_list("denying.txt") for word in line.split())
+
+
+@cache
 def _commanding() -> frozenset[str]:
     return frozenset(word for line in word_list("commanding.txt") for word in line.split())
 
@@ -213,6 +218,16 @@ def refusal(text: str) -> str:
     return "refusal" if _REFUSAL.search(text[:_EXAMINED].lower().replace("\u2019", "'")) else ""
 
 
+def negations(words: Sequence[str]) -> float:
+    """How many words deny: not, no, never, `n't` and the like; English, German, French, Spanish.
+
+    Example:
+        >>> negations(["we", "can't", "find", "it", "nor", "do", "you"])
+        2.0
+    """
+    return float(sum(word in _denying() or word.endswith("n't") for word in words))
+
+
 def overlap(prompt: Sequence[str], response: Sequence[str]) -> float:
     """Share of the response's different words of four letters and more that the prompt has; or NaN.
 
@@ -238,7 +253,7 @@ def signals(
 
     Returns:
         numbers `<side>.hostile_words`, `<side>.pii_count`, `prompt.injection_score`,
-        `response.prompt_overlap`; labels `<side>.language`, `<side>.given` (yes, blank or, for a
+        `response.negations`, `response.prompt_overlap`; labels `<side>.language`, `<side>.given` (yes, blank or, for a
         missing text, no), `response.refusal`.
     """
     numbers: dict[str, Array] = {}
@@ -271,6 +286,10 @@ def signals(
     )
     labels["response.refusal"] = _labels(
         [None if text is None else refusal(text) for text in responses]
+    )
+    numbers["response.negations"] = _numbers(
+        None if text is None else negations(own)
+        for text, own in zip(responses, words["response"], strict=True)
     )
     numbers["response.prompt_overlap"] = _numbers(map(overlap, words["prompt"], words["response"]))
     return numbers, labels

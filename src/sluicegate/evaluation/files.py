@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sluicegate.errors import EvidenceError, IntegrityError
 from sluicegate.hashing import atomic_file
-from sluicegate.records import Evidence, ScoredExample, judged_metric
+from sluicegate.records import MOST_UNUSABLE, Evidence, ScoredExample, judged_metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -236,6 +236,8 @@ def _check(path: Path, evidence: Evidence) -> None:
                 f"{path}: the mean of {name} covers {summary.n} of {len(ids)} rows."
             )
         _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
+    for name, summary in evidence.set_scores.items():
+        _finite(path, name, {"mean": summary.mean, "low": summary.low, "high": summary.high})
     _finite(path, "operations", evidence.operations)
     for name, part in evidence.unscored.items():
         if name in names or not 0 < part.rows <= len(ids):
@@ -246,7 +248,8 @@ def _check(path: Path, evidence: Evidence) -> None:
         if (
             use.failed < 0
             or use.scored + use.failed != len(ids)
-            or (judged_metric(name) in names) is bool(use.failed)
+            or (judged_metric(name) not in names and not use.failed)
+            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * len(ids))
         ):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not "

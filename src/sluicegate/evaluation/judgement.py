@@ -15,7 +15,8 @@ class Judgement:
         metric: `judge:<name>`.
         digest: of judge, prompt and settings; for a pairwise judge also of the answers compared
             with.
-        scores: one in [0, 1] for each row, in the order asked; empty where any row failed.
+        scores: one in [0, 1] for each row, in the order asked, the worst for the candidate where
+            the judge failed; empty where too many rows did.
         reasons: the judge's words, likewise.
         use: how many rows were scored, how many failed and why.
         calls, prompt_tokens, completion_tokens: what it took; answers from the cache count.

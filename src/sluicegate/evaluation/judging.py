@@ -1,5 +1,5 @@
-"""Judges in an evaluation: the metric `judge:<name>` becomes scores, or a counted failure and no
-score at all.
+"""Judges in an evaluation: the metric `judge:<name>` becomes scores; a row without a usable answer
+counts at its worst for the candidate, and many of them are no scores at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sluicegate.judges import (
     load_criterion,
 )
 from sluicegate.metrics import find_metric
-from sluicegate.records import Example, Generation, JudgeUse
+from sluicegate.records import MOST_UNUSABLE, Example, Generation, JudgeUse
 
 PREFIX = "judge:"
 REASONS_KEPT = 5
@@ -95,12 +95,15 @@ def judge_answers(
     outputs: Sequence[Generation],
     champion: Sequence[Generation],
     *,
+    role: Literal["candidate", "champion"] = "candidate",
     progress: Callable[[int, int], None] | None = None,
 ) -> Judgement:
     """Judge `outputs[i]` as the answer to `golden[i]`.
 
     A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without
-    a call. `outputs is champion` says that it is the champion that is judged.
+    a call. `outputs is champion` says that it is the champion that is judged. `role` says which way
+    a row without a usable answer counts: the worst for the candidate is the worst score of its own
+    answer and the best one of the champion's.
 
     Raises:
         EvidenceError: lengths differ, or the criterion needs references and an example has none.
@@ -133,23 +136,33 @@ def judge_answers(
         )
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
-    return _judgement(criterion, digest, bound, judge_rows(criterion, rows, models, progress))
+    missing = criterion.worst if role == "candidate" else 1.0 - criterion.worst
+    judged = judge_rows(criterion, rows, models, progress)
+    return _judgement(criterion, digest, bound, judged, missing)
 
 
-def _judgement(criterion: Criterion, digest: str, bound: str, judged: Judged) -> Judgement:
-    """No score at all where a row failed."""
+def _judgement(
+    criterion: Criterion, digest: str, bound: str, judged: Judged, missing: float
+) -> Judgement:
+    """`missing` is the score of a row that failed; no score at all where too many did."""
     notes = tuple(
         reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT)
     )
     if judged.weighted is False and not judged.failed:
         notes = (UNWEIGHTED,)
-    scores = tuple(score for score in judged.scores if score is not None)
-    whole = not judged.failed and len(scores) == len(judged.scores)
+    if judged.echoes:
+        notes += (f"{judged.echoes} answers repeat their source: shown to the judge apart",)
+    whole = judged.failed <= MOST_UNUSABLE * len(judged.scores)
+    scores = tuple(missing if score is None else score for score in judged.scores)
+    reasons = tuple(
+        f"no usable answer, so {missing:g}: {failure}" if failure else reason
+        for reason, failure in zip(judged.reasons, judged.failures, strict=True)
+    )
     return Judgement(
         metric=criterion.metric,
         digest=bound,
         scores=scores if whole else (),
-        reasons=judged.reasons if whole else (),
+        reasons=reasons if whole else (),
         use=JudgeUse(digest, len(judged.scores) - judged.failed, judged.failed, notes),
         calls=judged.calls,
         prompt_tokens=judged.prompt_tokens,

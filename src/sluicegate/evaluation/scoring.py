@@ -7,15 +7,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from sluicegate.errors import ConfigError, EvidenceError
+from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.computing import asks_model as asks_model
+from sluicegate.evaluation.computing import class_slices, computed, set_scores
+from sluicegate.evaluation.computing import source_text as source_text
 from sluicegate.evaluation.corpus import corpus_scores
 from sluicegate.evaluation.judgement import Judgement
-from sluicegate.evaluation.metered import RunModel
 from sluicegate.evaluation.operations import operations
-from sluicegate.examples import TEXT_PART
 from sluicegate.gates.bounds import clusters
 from sluicegate.hashing import digest_value
-from sluicegate.metrics import Metric, find_metric, metrics_digest, score_many
+from sluicegate.metrics import find_metric, metrics_digest
 from sluicegate.records import (
     Evidence,
     Example,
@@ -23,7 +24,6 @@ from sluicegate.records import (
     JudgeUse,
     ScoredExample,
     Summary,
-    Unscored,
 )
 
 OPINION = "a scorer of the project's own that asks a model; nobody can calibrate it"
@@ -46,8 +46,8 @@ def evaluate(
     Rows come out sorted by id, so the order given does not matter.
 
     `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
-    `unscored`. `judgements` are of the same answers in the same order; one with a failed row gives
-    no scores and is only counted. `asking` says which metrics of a project's own ask a model; these
+    `unscored`. `judgements` are of the same answers in the same order; one without scores (too many
+    rows failed) is only counted. `asking` says which metrics of a project's own ask a model; these
     are named among the judges of the evidence. `price` is money per million tokens of prompt and of
     answer; see `operations`.
 
@@ -59,22 +59,18 @@ def evaluate(
     _check(golden, outputs, metrics, judgements)
     table = {name: find_metric(name) for name in metrics}
     asks = asks_model(table, asking or {})
-    scores, unscored = _computed(table, asks, golden, outputs)
-    uses = {one.metric.removeprefix("judge:"): one.use for one in judgements}
-    uses |= {
-        name: JudgeUse(metrics_digest([name]), len(golden), 0, (OPINION,))
-        for name in scores
-        if asks[name]
-    }
+    scores, unscored = computed(table, asks, golden, outputs)
     whole = corpus_scores(
         scores, [output.text for output in outputs], [example.reference for example in golden]
     )
+    of_set = set_scores({name: table[name] for name in scores}, golden, outputs)
+    scores = {name: found for name, found in scores.items() if name not in of_set}
     ranges = {name: table[name].range for name in scores}
-    counted = [one for one in judgements if not one.use.failed]
+    counted = [one for one in judgements if one.scores]
     scores |= {one.metric: list(one.scores) for one in counted}
     ranges |= {one.metric: (0.0, 1.0) for one in counted}
     reasons = {one.metric: one.reasons for one in counted}
-    rows = _rows(golden, outputs, scores, reasons)
+    rows = _rows(golden, outputs, scores, reasons, class_slices(table, golden))
     groups = [row.group for row in rows]
     return Evidence(
         release=release_digest,
@@ -86,9 +82,16 @@ def evaluate(
             for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges=uses,
+        judges=_uses(judgements, [name for name in scores if asks.get(name)], len(golden)),
         unscored=unscored,
+        set_scores=of_set,
     )
+
+
+def _uses(judgements: Sequence[Judgement], asking: Sequence[str], rows: int) -> dict[str, JudgeUse]:
+    """The judges, and the metrics of the project's own that ask a model."""
+    uses = {one.metric.removeprefix("judge:"): one.use for one in judgements}
+    return uses | {name: JudgeUse(metrics_digest([name]), rows, 0, (OPINION,)) for name in asking}
 
 
 def _rows(
@@ -96,6 +99,7 @@ def _rows(
     outputs: Sequence[Generation],
     scores: Mapping[str, Sequence[float]],
     reasons: Mapping[str, Sequence[str]],
+    slices: Sequence[Mapping[str, str]],
 ) -> list[ScoredExample]:
     rows = [
         _scored(
@@ -103,101 +107,11 @@ def _rows(
             output,
             {name: values[place] for name, values in scores.items()},
             {name: said[place] for name, said in reasons.items() if said[place]},
+            slices[place],
         )
         for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
     ]
     return sorted(rows, key=lambda row: row.id)
-
-
-def asks_model(table: Mapping[str, Metric], asking: Mapping[str, bool]) -> dict[str, bool]:
-    """Which of the metrics ask a model, by their own word or by `evaluate.own_metrics`.
-
-    Raises:
-        ConfigError: nobody says whether a metric does.
-    """
-    found = {name: asking.get(name, metric.asks_model) for name, metric in table.items()}
-    for name, asks in found.items():
-        if asks is None:
-            raise ConfigError(
-                f"params.yaml does not say whether the metric {name!r} asks a model.",
-                hint=f"{_declare(name)} Write false if it only computes.",
-            )
-    return {name: bool(asks) for name, asks in found.items()}
-
-
-def _declare(name: str) -> str:
-    return f"Under evaluate in params.yaml: own_metrics: {{{name!r}: {{asks_model: true}}}}."
-
-
-def _blind(metric: Metric, row: Example) -> str:
-    if expects(metric, row) is None:
-        return f"example {row.id} does not say which {metric.reads} are expected"
-    instead = f"; {metric.instead} may" if metric.instead else ""
-    return f"it sees no word in the answer or in the references of example {row.id}{instead}"
-
-
-def _computed(
-    table: Mapping[str, Metric],
-    asks: Mapping[str, bool],
-    golden: Sequence[Example],
-    outputs: Sequence[Generation],
-) -> tuple[dict[str, list[float]], dict[str, Unscored]]:
-    """The scores of each computed metric, and those that saw nothing in some rows."""
-    sources = [source_text(example.inputs) for example in golden]
-    names = [f"example {example.id}" for example in golden]
-    scores: dict[str, list[float]] = {}
-    unscored: dict[str, Unscored] = {}
-    for name, metric in table.items():
-        before = RunModel.asked
-        found = _scores(metric, sources, golden, outputs, names)
-        if RunModel.asked > before and not asks[name]:
-            message = f"metric {name!r} asked a model while it scored."
-            raise ConfigError(message, hint=_declare(name))
-        seen = [value for value in found if value is not None]
-        if len(seen) == len(found):
-            scores[name] = seen
-        else:
-            blind = _blind(metric, golden[found.index(None)])
-            unscored[name] = Unscored(len(found) - len(seen), blind)
-    return scores, unscored
-
-
-def _scores(
-    metric: Metric,
-    sources: Sequence[str],
-    golden: Sequence[Example],
-    outputs: Sequence[Generation],
-    names: Sequence[str],
-) -> list[float | None]:
-    """The score of each row: the worst where the candidate's own code failed, None where a part of
-    the answer is to be scored of which the row does not say what is right.
-    """
-    found: list[float | None] = [metric.worst if one.failure else None for one in outputs]
-    wanted = [expects(metric, example) for example in golden]
-    rows = [
-        place
-        for place, output in enumerate(outputs)
-        if not output.failure and (wanted[place] is not None or not metric.needs_reference)
-    ]
-    scored = score_many(
-        metric,
-        [sources[place] for place in rows],
-        [outputs[place].part(metric.reads) for place in rows],
-        [wanted[place] or () for place in rows],
-        [names[place] for place in rows],
-    )
-    for place, value in zip(rows, scored, strict=True):
-        found[place] = value
-    return found
-
-
-def expects(metric: Metric, example: Example) -> tuple[str, ...] | None:
-    """What is right, of the part of the answer that the metric reads; None where the row does not
-    say.
-    """
-    if metric.reads == TEXT_PART:
-        return example.reference
-    return (example.expected[metric.reads],) if metric.reads in example.expected else None
 
 
 def _check(
@@ -218,7 +132,14 @@ def _check(
             "the list of metrics is empty or names one twice.",
             hint="At least one metric has to be computed, not judged.",
         )
-    if any(len(one.scores) != len(golden) for one in judgements if not one.use.failed):
+    if all(find_metric(name).of_set for name in metrics):
+        raise EvidenceError(
+            f"{', '.join(metrics)}: no metric scores the rows themselves.",
+            hint="Add one that does, accuracy say, to evaluate.metrics.",
+        )
+    if any(
+        len(one.scores) != len(golden) for one in judgements if one.scores or not one.use.failed
+    ):
         raise EvidenceError(
             "a judge returned a different number of scores than there are examples."
         )
@@ -237,17 +158,6 @@ def configuration(metrics: Sequence[str], judges: Mapping[str, str]) -> str:
     """
     computed = metrics_digest(metrics)
     return digest_value({"metrics": computed, "judges": dict(judges)}) if judges else computed
-
-
-def source_text(inputs: Mapping[str, str]) -> str:
-    """What a metric sees as the source: the values of all inputs, in the order of their names, a
-    line apart.
-
-    Example:
-        >>> source_text({"b": "second", "a": "first"})
-        'first\\nsecond'
-    """
-    return "\n".join(inputs[name] for name in sorted(inputs))
 
 
 def summarise(
@@ -293,7 +203,11 @@ def summarise(
 
 
 def _scored(
-    example: Example, output: Generation, scores: Mapping[str, float], reasons: Mapping[str, str]
+    example: Example,
+    output: Generation,
+    scores: Mapping[str, float],
+    reasons: Mapping[str, str],
+    slices: Mapping[str, str],
 ) -> ScoredExample:
     return ScoredExample(
         id=example.id,
@@ -304,7 +218,7 @@ def _scored(
         prompt_tokens=output.prompt_tokens,
         completion_tokens=output.completion_tokens,
         finished=output.finished,
-        slices=example.slices,
+        slices=slices,
         reasons=reasons,
         first_token=output.first_token,
         fields=output.fields,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
-from sluicegate.gates.checks import Case
-from sluicegate.gates.judges import held_without_scores
+from sluicegate.gates.checks import Case, held_for_a_set
+from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rules
@@ -28,6 +28,7 @@ __all__ = [
     "Rule",
     "absolute",
     "allowance",
+    "covers",
     "decide",
     "earlier_evaluations",
     "load_policy",
@@ -72,8 +73,8 @@ def decide(
         champion: evidence on the one that does, on the same golden and metrics digests; None holds
             all comparisons with it.
         facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
-            metric `judge:<name>` holds unless the fact of that name is `ok` and the judge answered
-            for every row.
+            metric `judge:<name>` holds unless the fact of that name is `ok` (or `comparative`, for
+            a rule that compares) and the judge answered for nine rows in ten.
         directions: metric name to `higher` or `lower` (which is better); higher where absent.
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
         earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
@@ -199,7 +200,10 @@ def absolute(policy: Policy, way: str = "improve") -> tuple[Rule, ...]:
 def _results(case: Case, rules: Sequence[Rule], *, spent: bool) -> tuple[RuleResult, ...]:
     policy = case.policy
     results = tuple(
-        held_without_scores(case, rule) or RULES[rule.kind].check(case, rule) for rule in rules
+        held_without_scores(case, rule)
+        or held_for_a_set(case, rule)
+        or with_unusable(case, rule, RULES[rule.kind].check(case, rule))
+        for rule in rules
     )
     missing = policy.minimum_examples - len(case.candidate.rows)
     if missing > 0:

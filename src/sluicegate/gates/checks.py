@@ -52,7 +52,21 @@ class Case:
         return rule.direction or self.directions.get(rule.metric, "higher")
 
 
+OF_SET = (
+    "{} is one number for the whole set, and no bound on it is sure at small numbers: a rule on "
+    "accuracy with `slice: label` looks at every class"
+)
+"""Why such a metric decides nothing."""
+
 Check = Callable[[Case, Rule], RuleResult]
+
+
+def held_for_a_set(case: Case, rule: Rule) -> RuleResult | None:
+    """HOLD, where a metric of `rule` is one number for the whole set; else None."""
+    for metric in (rule.metric, *rule.metrics):
+        if metric in case.candidate.set_scores:
+            return result(rule, Decision.HOLD, OF_SET.format(metric), n=len(case.candidate.rows))
+    return None
 
 
 def against_threshold(case: Case, rule: Rule, sign: float) -> RuleResult:

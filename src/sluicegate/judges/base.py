@@ -55,7 +55,8 @@ class Judged:
         weighted: whether token probabilities weighted every score; None where none were asked for.
         picks: pairwise only, see `Opinion.picks`; a jury's are joined. Rows settled without a call
             have none.
-        uncalled: rows that were scored without a call (blank, echo, over-long, canned).
+        uncalled: rows that were scored without a call (blank, over-long, canned).
+        echoes: rows whose answer repeats the source, so that the judge was shown both apart.
     """
 
     scores: tuple[float | None, ...]
@@ -67,6 +68,7 @@ class Judged:
     weighted: bool | None
     picks: tuple[str, ...] = ()
     uncalled: int = 0
+    echoes: int = 0
 
     @property
     def failed(self) -> int:

@@ -1,12 +1,14 @@
 """The gate of a judge itself: held against people, recorded under its digest, for a time.
 
-Fails closed: every check has to be shown, with the bound of a 95 % interval, and a row without a
-verdict, or too few rows, is a judge that has not passed. A record holds for one digest of judge,
-prompt, settings and code.
+It passes for a use: `comparative` (rules that compare two releases) or `absolute` too (rules with a
+threshold of their own). Fails closed: every check has to be shown, 95 % sure, a row without a
+verdict counts as wrong, and too few rows are a judge that has not passed. A record holds for one
+digest of judge, prompt, settings and code.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,12 +17,13 @@ from typing import Any
 
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError, IntegrityError
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.generating import Model, Progress
 from sluicegate.hashing import as_json, digest_value, read_json, write_json
 from sluicegate.judges import measuring
 from sluicegate.judges.agreement import Interval
 from sluicegate.judges.base import Judged
-from sluicegate.judges.checks import Check, checks_of
+from sluicegate.judges.checks import Check, checks_of, uses_of
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.jury import PRAISE, judge_digest, judge_rows
 from sluicegate.judges.labels import LabelledRow, Labels
@@ -40,10 +43,10 @@ class Calibration:
         digest: `judge_digest` of exactly what was measured.
         made, expires: ISO 8601, UTC.
         labels: digest of the labelled rows; `rows` of them in `groups`, by so many `raters`.
+        passed: for comparative use, at least; `uses` says for which.
         headline: the measure that decides, `accuracy` or `spearman`.
         measures: by name, with 95 % intervals.
-        baselines: the headline measure of trivial judges; `above`: by how much this judge is above
-            each.
+        baselines: the headline measure of trivial judges.
         failed: rows without a verdict, and `failures` why, each once.
         uncalled: rows that were settled without asking the judge.
         missed: known-bad answers that the judge did not notice, of `sentinels` in all.
@@ -54,6 +57,7 @@ class Calibration:
     judges: tuple[str, ...]
     digest: str
     passed: bool
+    uses: tuple[str, ...]
     made: str
     expires: str
     checks: tuple[Check, ...]
@@ -64,7 +68,6 @@ class Calibration:
     headline: str
     measures: Mapping[str, Interval]
     baselines: Mapping[str, Interval]
-    above: Mapping[str, Interval]
     points: tuple[Point, ...]
     failed: int
     failures: tuple[str, ...]
@@ -132,33 +135,34 @@ def calibrate(
             f"there is no labelled row for judge {criterion.name}.",
             hint=f"`sluice judge labels export {criterion.name}` writes rows for people to label.",
         )
-    runs = _ask(
-        criterion, rows, [row for row in labels.rows if row.sentinel], models, params, progress
-    )
-    data = measuring.sample(criterion, rows, runs.first)
-    measured, own, above = _measured(data, runs, rows, params)
+    bad = [row for row in labels.rows if row.sentinel]
+    runs = _ask(criterion, rows, bad, models, params, progress)
+    data = measuring.sample(criterion, rows, runs.first.scores)
+    asked = runs.first.failed < len(rows)
+    measured = _measured(data, runs, rows, params) if asked else {}
     missed = _missed(criterion, runs)
-    groups, raters = {row.group for row in rows}, {rater for row in rows for rater in row.raters}
-    known = {"groups": len(groups), "failed": runs.first.failed, "sentinels": len(runs.bad_rows)}
-    checks = checks_of(data, measured, above, missed, known, params)
+    known = {"groups": len(set(data.groups)), "rows": len(rows), "failed": runs.first.failed}
+    known["sentinels"] = len(runs.bad_rows)
+    checks = checks_of(data, measured, missed, known, params)
+    uses = uses_of(checks)
     return Calibration(
         name=criterion.name,
         form=criterion.form,
         judges=criterion.judges,
         digest=judge_digest(criterion, models),
-        passed=all(check.passed for check in checks),
+        passed=bool(uses),
+        uses=uses,
         made=now.isoformat(timespec="seconds"),
         expires=(now + timedelta(days=params.expires_days)).isoformat(timespec="seconds"),
         checks=checks,
         labels=labels.digest,
         rows=len(rows),
-        groups=len(groups),
-        raters=len(raters),
+        groups=known["groups"],
+        raters=len(data.raters),
         headline=data.headline,
         measures=measured,
-        baselines=own,
-        above=above,
-        points=measuring.points(data),
+        baselines=measuring.baselines(data, params) if asked else {},
+        points=measuring.points(data) if asked else (),
         missed=missed,
         thresholds=params.model_dump(mode="json"),
         **runs.counts(),
@@ -168,13 +172,13 @@ def calibrate(
 def record(folder: Path, calibration: Calibration) -> Path:
     """Write the calibration below `folder` (`project.judgements`); a digest's last one counts."""
     path, value = folder / FOLDER / f"{calibration.digest}.json", as_json(calibration)
-    write_json(path, {**value, "seal": digest_value(value)})
+    write_json(path, {**value, "seal": _seal(folder, value)})
     return path
 
 
 def recorded(folder: Path, digest: str) -> dict[str, Any] | None:
-    """One judge's record as plain values; None where there is none, or it was changed."""
-    return _read(folder / FOLDER / f"{digest}.json")
+    """One judge's record as plain values; None where there is none, or it was not made here."""
+    return _read(folder, folder / FOLDER / f"{digest}.json")
 
 
 def standing(
@@ -185,7 +189,10 @@ def standing(
     name: str = "",
     params: CalibrationParams | None = None,
 ) -> str:
-    """Does this judge count: `ok`, `uncalibrated`, `other_digest`, `stale` or `failed`.
+    """Does this judge count: `ok` (for every use), `comparative` (for comparisons alone),
+    `uncalibrated`, `other_digest`, `stale` or `failed`.
+
+    A record made before 0.2.0 does not say for which use it passed: it is stale.
 
     Args:
         folder: `project.judgements`.
@@ -201,26 +208,32 @@ def standing(
         return "failed"
     if params is not None and found.get("thresholds") != params.model_dump(mode="json"):
         return "stale"
-    return (
-        "ok"
-        if datetime.fromisoformat(found["made"]) <= now < datetime.fromisoformat(found["expires"])
-        else "stale"
-    )
+    made, expires = (datetime.fromisoformat(found[name]) for name in ("made", "expires"))
+    uses = found.get("uses", ())
+    if not made <= now < expires or "comparative" not in uses:
+        return "stale"
+    return "ok" if "absolute" in uses else "comparative"
 
 
 def _passed_before(folder: Path, name: str) -> bool:
-    found = (_read(path) for path in sorted((folder / FOLDER).glob("*.json")))
+    found = (_read(folder, path) for path in sorted((folder / FOLDER).glob("*.json")))
     return any(
         one is not None and one.get("name") == name and one.get("passed") is True for one in found
     )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _seal(folder: Path, value: dict[str, Any]) -> str:
+    """Who could write the file could not make this: see `evidence_key`."""
+    return mac(evidence_key(folder.parent), digest_value(value))
+
+
+def _read(folder: Path, path: Path) -> dict[str, Any] | None:
     try:
         value = read_json(path)
     except IntegrityError:
         return None
-    return value if value.pop("seal", None) == digest_value(value) else None
+    sealed = str(value.pop("seal", ""))
+    return value if hmac.compare_digest(sealed, _seal(folder, value)) else None
 
 
 def _ask(
@@ -250,21 +263,16 @@ def _ask(
 
 def _measured(
     data: Sample, runs: _Runs, rows: Sequence[LabelledRow], params: CalibrationParams
-) -> tuple[dict[str, Interval], dict[str, Interval], dict[str, Interval]]:
-    """Measures, trivial judges, and the differences; nothing where it gave no verdict at all."""
-    if not len(data.judge):
-        return {}, {}, {}
-    found = measuring.measures(data, params) | measuring.position_measures(
-        runs.first, [row.group for row in rows]
-    )
+) -> dict[str, Interval]:
+    """What the report shows beside the checks."""
+    found = measuring.measures(data, params) | measuring.position_measures(runs.first, data.groups)
     places = {row.row.id: place for place, row in enumerate(rows)}
     chosen = [places[row.row.id] for row in runs.repeated]
     before = replace(runs.first, scores=tuple(runs.first.scores[place] for place in chosen))
     same = measuring.consistency(before, runs.again, [row.group for row in runs.repeated])
     people = measuring.raters_agreement(rows, params)
     found |= {"self_consistency": same} if same is not None else {}
-    found |= {"raters_alpha": people} if people is not None else {}
-    return found, *measuring.baselines(data, params)
+    return found | ({"raters_alpha": people} if people is not None else {})
 
 
 def _missed(criterion: Criterion, runs: _Runs) -> tuple[str, ...]:

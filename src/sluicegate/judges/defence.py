@@ -1,4 +1,5 @@
-"""Why a judge is not talked round: marks that data cannot end, and answers that need no judge.
+"""Why a judge is not talked round: marks that data cannot end, answers that need no judge, and
+answers that it is shown apart from their source.
 
 The marks hold a key, the digest of everything that is shown: a text that names its own key would
 have to contain its own SHA-256. Equal rows have equal keys, so that the cache works anywhere.
@@ -126,7 +127,7 @@ def settled(
 
 
 def no_answer(criterion: Criterion, row: JudgeRow, output: str, canned: frozenset[str]) -> str:
-    """What makes `output` no answer to `row` (blank, echo, over-long, canned ...), or nothing."""
+    """What makes `output` no answer to `row` (blank, over-long, canned ...), or nothing."""
     words = _words(output)
     if not words:
         return "blank answer"
@@ -136,14 +137,31 @@ def no_answer(criterion: Criterion, row: JudgeRow, output: str, canned: frozense
         return f"answer of {len(words)} words, {criterion.min_words} are needed"
     if len(output) > criterion.max_characters:
         return f"answer of {len(output):,} characters, {criterion.max_characters:,} are allowed"
-    if any(_echoes(output, text) for text in (row.source, *row.inputs.values())):
-        return "echo of the source"
     if criterion.repeats == "worst" and " ".join(words) in canned:
         return (
             "canned answer, the same for many sources (`repeats: judged` in the criterion "
             "allows it)"
         )
     return ""
+
+
+def echoes(row: JudgeRow) -> str:
+    """Whether an answer repeats its source, in words; or nothing.
+
+    That is no flaw by itself (a good extract of a short source is one), but a judge may take the
+    source's merits for the answer's: it is shown both apart.
+
+    Example:
+        >>> echoes(JudgeRow("r", "The lamp was broken.", "the lamp was broken"))
+        'echo of the source'
+    """
+    given = (row.source, *row.inputs.values())
+    said = [
+        name
+        for name, text in (("echo of the source", row.output), ("champion's echo", row.other))
+        if any(_echoes(text, one) for one in given)
+    ]
+    return " and ".join(said)
 
 
 def canned_answers(rows: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -14,16 +14,16 @@ from sluicegate.generating import Failure, Model, Progress, Reply, Request, coun
 from sluicegate.hashing import digest_file, digest_value
 from sluicegate.judges.base import Judged, JudgeRow, Opinion
 from sluicegate.judges.criteria import PARTS, Criterion
-from sluicegate.judges.defence import canned_answers, settled
+from sluicegate.judges.defence import canned_answers, echoes, settled
 from sluicegate.judges.forms import FORMS
 from sluicegate.judges.parsing import Unreadable
-from sluicegate.judges.wording import Unjudgeable
+from sluicegate.judges.wording import Unjudgeable, apart
 
 PRAISE = 0.5
 """A judge that gives a known-bad answer more than this, 1 being best, has failed."""
 _APART = (
-    "__init__", "agreement", "calibration", "checks", "label_files", "labels", "measuring",
-    "trulens_door",
+    "__init__", "agreement", "annotators", "calibration", "checks", "differential", "label_files",
+    "labels", "measuring", "trulens_door",
 )  # fmt: skip
 """Files that hold judges against people: all others of this folder make scores."""
 
@@ -62,7 +62,8 @@ def judge_rows(
 ) -> Judged:
     """Judge every row by `criterion`; the scores of several judges are their median.
 
-    Blank, over-long, echoed and canned answers are scored without a call. The sentinels of the
+    Blank, over-long and canned answers are scored without a call; where an answer repeats its
+    source, the judge is shown both apart, and the reason begins with that. The sentinels of the
     criterion are asked about first: a judge that praises one, or does not answer, has failed; then
     no row is asked about, and none has a score.
 
@@ -96,7 +97,9 @@ def judge_rows(
     final = list(done)
     for place, views in zip(left, zip(*opinions, strict=True), strict=True):
         final[place] = _together(criterion, views)
-    return _judged([view for view in final if view is not None], run.bill, len(rows) - len(left))
+    repeated = sum(bool(echoes(row)) for row in run.rows)
+    judged = _judged([view for view in final if view is not None], run.bill)
+    return replace(judged, uncalled=len(rows) - len(left), echoes=repeated)
 
 
 def judge_digest(criterion: Criterion, models: Sequence[Model]) -> str:
@@ -182,9 +185,10 @@ def _opinions(
 
 def _questions(criterion: Criterion, row: JudgeRow, seed: int) -> tuple[Request, ...] | Opinion:
     try:
-        return FORMS[criterion.form].questions(criterion, row, seed)
+        asked = FORMS[criterion.form].questions(criterion, row, seed)
     except Unjudgeable as error:
         return Opinion(None, failure=str(error))
+    return tuple(map(apart, asked)) if echoes(row) else asked
 
 
 def _opinion(criterion: Criterion, row: JudgeRow, answers: Sequence[Reply | Failure]) -> Opinion:
@@ -198,9 +202,11 @@ def _opinion(criterion: Criterion, row: JudgeRow, answers: Sequence[Reply | Fail
             )
         replies.append(answer)
     try:
-        return FORMS[criterion.form].opinion(criterion, row, replies)
+        view = FORMS[criterion.form].opinion(criterion, row, replies)
     except Unreadable as error:
         return Opinion(None, failure=str(error))
+    flaw = echoes(row)
+    return replace(view, reason=f"{flaw}, shown apart: {view.reason}") if flaw else view
 
 
 def _caught(criterion: Criterion, opinions: Sequence[Opinion]) -> str:
@@ -232,7 +238,7 @@ def _together(criterion: Criterion, views: Sequence[Opinion]) -> Opinion:
     )
 
 
-def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
+def _judged(opinions: Sequence[Opinion], bill: _Bill) -> Judged:
     checked = [_finite(view) for view in opinions]
     weights = {view.weighted for view in checked if view.weighted is not None}
     return Judged(
@@ -244,7 +250,6 @@ def _judged(opinions: Sequence[Opinion], bill: _Bill, uncalled: int) -> Judged:
         completion_tokens=bill.completion_tokens,
         weighted=None if not weights else weights == {True},
         picks=tuple(view.picks for view in checked),
-        uncalled=uncalled,
     )
 
 

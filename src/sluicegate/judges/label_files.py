@@ -2,7 +2,7 @@
 
 A file has one line a label. Columns: `output` and `label`; `other` for a pairwise criterion; `id`,
 `group`, `rater`, `source`, `reference` (or `references`, a list; in CSV `references.1`,
-`references.2`, ...), `sentinel`, `judge`, and `inputs` (an object; in CSV `inputs.<name>`). Lines
+`references.2`, ...), `sentinel`, `judge`, `release`, and `inputs` (an object; in CSV `inputs.<name>`). Lines
 of the same `id` are labels of several people for the same answer. A line without a label is one
 that nobody has labelled yet; one whose `judge` is another criterion is not read.
 """
@@ -21,11 +21,18 @@ from sluicegate.errors import DataError
 from sluicegate.hashing import digest_value
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import METRIC, Criterion
-from sluicegate.judges.labels import LabelledRow, Labels, label_value, same_answer, spoken_label
+from sluicegate.judges.labels import (
+    TURNED,
+    LabelledRow,
+    Labels,
+    label_value,
+    same_answer,
+    spoken_label,
+)
 
 COLUMNS = ("id", "group", "source", "output", "other", "reference", "references", "inputs",
 "label", "rater", "sentinel",
-           "judge")  # fmt: skip
+           "judge", "release")  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LARGEST_CELL = 16 * 1024 * 1024
 
@@ -54,7 +61,8 @@ def read_labels(
             continue
         value = criterion.worst if sentinel else label_value(found["label"], criterion, where)
         rater = _text(found["rater"], "rater", where)
-        new = LabelledRow(row, group, (value,), (rater,), sentinel)
+        release = _text(found["release"], "release", where)
+        new = LabelledRow(row, group, (value,), (rater,), sentinel, release)
         grouped[row.id] = _joined(grouped[row.id], new, where) if row.id in grouped else new
     return Labels(tuple(grouped.values()), blank)
 
@@ -82,7 +90,7 @@ def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
     lines = []
     for one in sorted(rows, key=lambda row: row.row.id):
         for rater, value in sorted(zip(one.raters, one.labels, strict=True)):
-            record = _record(one.row, one.group)
+            record = _record(one.row, one.group, one.release)
             record |= (
                 {"sentinel": True}
                 if one.sentinel
@@ -92,17 +100,19 @@ def write_labels(rows: Sequence[LabelledRow], criterion: Criterion) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def blank_rows(rows: Sequence[tuple[JudgeRow, str]], criterion: Criterion, *, as_csv: bool) -> str:
-    """(row, group) pairs as a file for people: the same columns, `label` and `rater` empty.
+def blank_rows(
+    rows: Sequence[tuple[JudgeRow, str, str]], criterion: Criterion, *, as_csv: bool
+) -> str:
+    """(row, group, release) as a file for people: the same columns, `label` and `rater` empty.
 
     In a pairwise file the digest of the row decides which answer stands first. In CSV a cell that a
     spreadsheet would run as a formula gets an apostrophe in front, which reading takes off again.
     """
     records = []
-    for row, group in rows:
+    for row, group, release in rows:
         if criterion.compares and int(digest_value([row.id, row.output, row.other])[:2], 16) % 2:
-            row = replace(row, id=f"{row.id}-turned", output=row.other, other=row.output)
-        records.append({**_record(row, group), "label": "", "rater": ""})
+            row = replace(row, id=f"{row.id}{TURNED}", output=row.other, other=row.output)
+        records.append({**_record(row, group, release), "label": "", "rater": ""})
     if not as_csv:
         return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     flat = [_flat(record) for record in records]
@@ -275,13 +285,14 @@ def _joined(before: LabelledRow, new: LabelledRow, where: str) -> LabelledRow:
     return replace(before, labels=before.labels + new.labels, raters=before.raters + new.raters)
 
 
-def _record(row: JudgeRow, group: str) -> dict[str, Any]:
+def _record(row: JudgeRow, group: str, release: str) -> dict[str, Any]:
     found = {
         "id": row.id,
         "group": group,
         "source": row.source,
         "output": row.output,
         "other": row.other,
+        "release": release,
     }
     listed = {"references": list(row.references), "inputs": dict(row.inputs)}
     return {name: value for name, value in {**found, **listed}.items() if value}

@@ -11,6 +11,8 @@ from sluicegate.hashing import digest_value
 from sluicegate.judges.base import JudgeRow
 from sluicegate.judges.criteria import Criterion
 
+TURNED = "-turned"
+"""Ending of the name of a pair that is shown the other way round."""
 _BETTER = {"1": 1.0, "output": 1.0, "first": 1.0, "2": 0.0, "0": 0.0, "other": 0.0, "second": 0.0}
 _EQUAL = {"0.5": 0.5, "tie": 0.5, "equal": 0.5, "=": 0.5}
 
@@ -25,6 +27,7 @@ class LabelledRow:
             `output` is better.
         raters: who gave them, in the same order.
         sentinel: known to be bad; it measures whether the judge notices, not agreement.
+        release: which one answered, where a file says so.
     """
 
     row: JudgeRow
@@ -32,6 +35,7 @@ class LabelledRow:
     labels: tuple[float, ...]
     raters: tuple[str, ...]
     sentinel: bool = False
+    release: str = ""
 
     @property
     def human(self) -> float:

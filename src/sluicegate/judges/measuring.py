@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,33 +17,55 @@ from sluicegate.judges.agreement import Floats, Interval, bootstrap, mean_interv
 from sluicegate.judges.base import Judged, JudgeRow, depends_on_order
 from sluicegate.judges.criteria import Criterion
 from sluicegate.judges.forms import FORMS
-from sluicegate.judges.labels import LabelledRow
+from sluicegate.judges.labels import TURNED, LabelledRow
 
 FEWEST_WORDS = 6
+WORSE = 0.5
+"""Below this people's mean is nearer to the low end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rows that people and the judge both scored, side by side.
+    """Labelled rows as people and the judge scored them, side by side.
 
     Attributes:
-        human, judge: scores in [0, 1].
+        human, judge: scores in [0, 1]; where the judge gave none, what is farthest from people's.
         length: logarithm of the answer's length; pairwise, of output over other.
+        longer: 1 where the answer is the longer one (scores: longer than most), else -1.
+        side: 1 where one release answered (pairwise: `output` is the candidate's), -1 where another
+            one did, 0 where the labels do not say; `side_name` is the first.
+        close: pairwise: share of words that the two answers have in common.
         levels: the values that a label can take, for measures on levels.
         pairwise: whether scores are preferences.
+        table, raters: every label, one line a rater; NaN where there is none.
     """
 
     human: Floats
     judge: Floats
     length: Floats
+    longer: Floats
+    side: Floats
+    side_name: str
+    close: Floats
     groups: tuple[str, ...]
     levels: tuple[float, ...]
     pairwise: bool
+    table: Floats
+    raters: tuple[str, ...]
 
     @property
     def headline(self) -> str:
         """The measure that decides: `accuracy` for preferences, else `spearman`."""
         return "accuracy" if self.pairwise else "spearman"
+
+    @property
+    def aligned(self) -> Floats:
+        """The judge's scores on people's levels, without what it gives more or less on average: a
+        comparison does not see that.
+        """
+        if self.pairwise:
+            return self.judge
+        return _rounded(self.judge - float(np.mean(self.judge - self.human)), self.levels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +76,31 @@ class Point:
     human: Interval
 
 
-def sample(criterion: Criterion, rows: Sequence[LabelledRow], judged: Judged) -> Sample:
-    """The rows that the judge scored; failed ones (which stop the calibration) are left out."""
-    kept = [
-        (row, score) for row, score in zip(rows, judged.scores, strict=True) if score is not None
+def sample(
+    criterion: Criterion, rows: Sequence[LabelledRow], scores: Sequence[float | None]
+) -> Sample:
+    """The labelled rows beside the judge's scores; one without a usable answer counts as wrong."""
+    human = np.array([row.human for row in rows], float)
+    judge = [
+        float(people < WORSE) if score is None else score
+        for score, people in zip(scores, human, strict=True)
     ]
+    length = np.array([_length(row.row, criterion) for row in rows], float)
+    side, side_name = _sides(criterion, rows)
+    raters = sorted({rater for row in rows for rater in row.raters})
     return Sample(
-        human=np.array([row.human for row, _ in kept], float),
-        judge=np.array([score for _, score in kept], float),
-        length=np.array([_length(row.row, criterion) for row, _ in kept], float),
-        groups=tuple(row.group for row, _ in kept),
+        human=human,
+        judge=np.array(judge, float),
+        length=length,
+        longer=np.sign(length - (0.0 if criterion.compares else np.median(length))),
+        side=side,
+        side_name=side_name,
+        close=np.array([_alike(row.row) for row in rows], float),
+        groups=tuple(row.group for row in rows),
         levels=levels_of(criterion),
         pairwise=criterion.compares,
+        table=_table(rows, raters),
+        raters=tuple(raters),
     )
 
 
@@ -112,26 +148,18 @@ def measures(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
     return {"accuracy": mean_interval(exact, data.groups), **found}
 
 
-def baselines(
-    data: Sample, params: CalibrationParams
-) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """The headline measure of judges that read nothing, and how far above them this judge is.
+def baselines(data: Sample, params: CalibrationParams) -> dict[str, Interval]:
+    """The headline measure of judges that read nothing.
 
     `longer` and `shorter` go by length, `constant` always says what people say most, `first` takes
     the answer shown first (which in both orders is a half).
     """
     statistic = agreement.accuracy if data.pairwise else agreement.spearman
     draw: dict[str, Any] = {"seed": params.seed, "resamples": params.resamples}
-    own, above = {}, {}
-    for name, said in _trivial(data).items():
-        own[name] = bootstrap(statistic, (said, data.human), data.groups, **draw)
-        above[name] = bootstrap(
-            lambda judge, trivial, human: statistic(judge, human) - statistic(trivial, human),
-            (data.judge, said, data.human),
-            data.groups,
-            **draw,
-        )
-    return own, above
+    return {
+        name: bootstrap(statistic, (said, data.human), data.groups, **draw)
+        for name, said in _trivial(data).items()
+    }
 
 
 def position_measures(judged: Judged, groups: Sequence[str]) -> dict[str, Interval]:
@@ -167,11 +195,7 @@ def raters_agreement(rows: Sequence[LabelledRow], params: CalibrationParams) -> 
     shared = [row for row in rows if len(row.labels) > 1]
     if not shared:
         return None
-    names = sorted({rater for row in shared for rater in row.raters})
-    table = np.full((len(names), len(shared)), np.nan)
-    for place, row in enumerate(shared):
-        for rater, label in zip(row.raters, row.labels, strict=True):
-            table[names.index(rater), place] = label
+    table = _table(shared, sorted({rater for row in shared for rater in row.raters}))
     return bootstrap(
         lambda *lines: agreement.krippendorff_alpha(lines),
         tuple(table),
@@ -239,6 +263,32 @@ def _trivial(data: Sample) -> Mapping[str, Floats]:
         "constant": np.full(len(half), constant),
         "first": half,
     }
+
+
+def _table(rows: Sequence[LabelledRow], raters: Sequence[str]) -> Floats:
+    table = np.full((len(raters), len(rows)), np.nan)
+    for place, row in enumerate(rows):
+        for rater, label in zip(row.raters, row.labels, strict=True):
+            table[raters.index(rater), place] = label
+    return table
+
+
+def _sides(criterion: Criterion, rows: Sequence[LabelledRow]) -> tuple[Floats, str]:
+    """Which release answered: of a pair the name of the row says it, else the column `release`."""
+    if criterion.compares:
+        turned = [-1.0 if row.row.id.endswith(TURNED) else 1.0 for row in rows]
+        return np.array(turned), "the candidate"
+    known = Counter(row.release for row in rows if row.release)
+    most = sorted(known, key=lambda name: (-known[name], name))[:2]
+    if len(most) < 2:
+        return np.zeros(len(rows)), ""
+    worth = {most[0]: 1.0, most[1]: -1.0}
+    return np.array([worth.get(row.release, 0.0) for row in rows]), f"release {most[0]}"
+
+
+def _alike(row: JudgeRow) -> float:
+    one, two = set(row.output.casefold().split()), set(row.other.casefold().split())
+    return len(one & two) / max(len(one | two), 1)
 
 
 def _length(row: JudgeRow, criterion: Criterion) -> float:

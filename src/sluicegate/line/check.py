@@ -29,7 +29,7 @@ from sluicegate.gates import Policy
 from sluicegate.hashing import read_json
 from sluicegate.judges import Criterion, criterion_path, load_criterion
 from sluicegate.line.check_application import application_problems
-from sluicegate.line.check_policy import policy_problems
+from sluicegate.line.check_policy import computed_metrics, policy_problems
 from sluicegate.line.parts import JUDGED
 from sluicegate.line.pipeline.imported import find_imported
 from sluicegate.line.run import Run
@@ -327,6 +327,8 @@ def _policy(found: Found) -> None:
         if spec.role != "train" and isinstance(spec.fields.get("slices", ()), list | tuple)
         for column in spec.fields.get("slices", ())
     }
+    if any(metric.class_of for metric in computed_metrics(found.params).values()):
+        columns.add("label")
     for rule in found.policy.rules:
         if rule.slice and rule.slice not in columns:
             found.add(

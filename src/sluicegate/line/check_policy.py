@@ -10,6 +10,7 @@ from sluicegate.config import Params
 from sluicegate.errors import ConfigError, did_you_mean
 from sluicegate.evaluation import operations
 from sluicegate.gates import RULES, Policy, Rule
+from sluicegate.gates.checks import OF_SET
 from sluicegate.gates.rules import check_losses, check_rule
 from sluicegate.metrics import METRICS, Metric, find_metric
 
@@ -42,7 +43,7 @@ def policy_problems(
             f"minimum_examples: {policy.minimum_examples}, but the sources have at most {golden} "
             "golden rows: no release could ever pass"
         )
-    metrics = _found(params)
+    metrics = computed_metrics(params)
     for rule in policy.rules:
         where = f"rule {rule.name!r}: "
         if rule.kind not in RULES:
@@ -69,7 +70,7 @@ def policy_problems(
     yield from _contradictions(policy)
 
 
-def _found(params: Params) -> dict[str, Metric]:
+def computed_metrics(params: Params) -> dict[str, Metric]:
     """The computed metrics that can be found; those that cannot are told elsewhere."""
     found = {}
     for name in params.evaluate.metrics:
@@ -90,6 +91,9 @@ def _rule(
     compares = RULES[rule.kind].compares
     operating = () if compares else _operations(params, metrics)
     for name in filter(None, (rule.metric, *rule.metrics)):
+        if name in metrics and metrics[name].of_set:
+            yield f"metric: {OF_SET.format(name)}"
+            continue
         if name in evaluated or name in operating:
             continue
         if name == COST and not compares:

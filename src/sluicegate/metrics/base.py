@@ -43,6 +43,12 @@ Whole = Callable[[Sequence[float], Sequence[str], Sequence[Sequence[str]]], floa
 """One score of a whole set, from the scores of its rows, its outputs and its references."""
 
 
+SetScore = Callable[
+    [Sequence[str], Sequence[Sequence[str]], Sequence[str]], tuple[float, float, float]
+]
+"""One score of a whole set and its 95 % interval, from outputs, references and groups."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric.
@@ -67,6 +73,9 @@ class Metric:
         reads: the part of an answer that is scored: its text, or `contexts`, `tool_calls` or
             `messages`; then output and references are the JSON text of that part, of the answer
             and of what the row expects.
+        of_set: scores a whole set, and only that: no row has a score, and no rule can decide by it.
+        class_of: the class of a row by its references; where there are few, they become the slice
+            `label`.
 
     Raises:
         ValueError: the range is empty or not finite.
@@ -88,6 +97,8 @@ class Metric:
     best: tuple[str, str, str] = (TEXT, TEXT, TEXT)
     instead: str = ""
     reads: str = "text"
+    of_set: SetScore | None = None
+    class_of: Callable[[Sequence[str]], str] | None = None
 
     def __post_init__(self) -> None:
         low, high = self.range

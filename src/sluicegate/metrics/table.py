@@ -8,6 +8,8 @@ from sluicegate.metrics.base import Metric, Score
 from sluicegate.metrics.bleu import bleu, corpus_bleu
 from sluicegate.metrics.chrf import chrf, corpus_chrf
 from sluicegate.metrics.copied_facts import copied_facts, copied_links, copied_names, copied_numbers
+from sluicegate.metrics.json_answers import JSON_ANSWERS
+from sluicegate.metrics.labels import OF_FIELD
 from sluicegate.metrics.language import same_language
 from sluicegate.metrics.length_ratio import length_ratio
 from sluicegate.metrics.meteor import meteor
@@ -17,6 +19,7 @@ from sluicegate.metrics.profanity import profanity
 from sluicegate.metrics.readability import readability
 from sluicegate.metrics.refusal import refusal
 from sluicegate.metrics.repetition import repetition
+from sluicegate.metrics.retrieval import RETRIEVAL
 from sluicegate.metrics.rouge import (
     rouge1,
     rouge1_unicode,
@@ -35,6 +38,7 @@ from sluicegate.metrics.text_length import (
     length_sentences,
     length_words,
 )
+from sluicegate.metrics.tool_calls import TOOL_CALLS
 from sluicegate.metrics.with_model import ENCODED
 
 _SHARE = (0.0, 1.0)
@@ -61,6 +65,10 @@ def _rows() -> tuple[Metric, ...]:
         Metric("rouge2_unicode", "higher", pairs, _SHARE, rouge2_unicode),
         Metric("rougeL_unicode", "higher", longest, _SHARE, rouge_l_unicode),
         Metric("rougeLsum_unicode", "higher", lines, _SHARE, rouge_lsum_unicode),
+        *(made("") for made in OF_FIELD.values()),
+        *JSON_ANSWERS,
+        *RETRIEVAL,
+        *TOOL_CALLS,
         Metric("exact_match", "higher", "share", _SHARE, exact_match, instead="chrf"),
         Metric("token_f1", "higher", "word F1", _SHARE, token_f1, instead="chrf"),
         Metric(

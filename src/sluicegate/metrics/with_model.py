@@ -1,7 +1,9 @@
-"""Metrics named with a model's folder: `bertscore:models/encoder`, `perplexity:models/base`.
+"""Metrics named with what they need: `bertscore:models/encoder`, `perplexity:models/base`,
+`json_schema:schemas/ticket.json`, `accuracy:category`.
 
-Relative folders begin where the command runs. The digest of such a metric covers every file of the
-model. `WITH_MODEL` is the table: a name before the colon to what makes the metric of a folder.
+Relative folders and files begin where the command runs. The digest of such a metric covers every
+file of the model, or the schema. `WITH_MODEL` is the table: a name before the colon to what makes
+the metric of what comes after it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from sluicegate.metrics.base import Metric, ScoreMany, alone
 from sluicegate.metrics.bertscore import bertscore_many
 from sluicegate.metrics.embedding_cosine import embedding_cosine_many
 from sluicegate.metrics.encoder import encoder_digest
+from sluicegate.metrics.json_answers import json_schema_of
+from sluicegate.metrics.labels import OF_FIELD
 from sluicegate.metrics.likelihood import open_likelihood
 from sluicegate.metrics.moverscore import moverscore_many, moverscore_sentence_many
 from sluicegate.metrics.perplexity import (
@@ -93,6 +97,8 @@ def bits_per_byte_of(folder: str) -> Metric:
 
 WITH_MODEL: dict[str, Callable[[str], Metric]] = {
     **{name: partial(with_encoder, metric) for name, metric in ENCODED.items()},
+    **OF_FIELD,
+    "json_schema": json_schema_of,
     "perplexity": perplexity_of,
     "bits_per_byte": bits_per_byte_of,
 }

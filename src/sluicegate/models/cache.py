@@ -1,7 +1,11 @@
-"""Answers by digest in one SQLite file, and a model that never generates a thing twice."""
+"""Answers by digest in one SQLite file, and a model that never generates a thing twice.
+
+Each row carries an HMAC (`evidence_key`): one that this machine did not keep is not there.
+"""
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import sqlite3
@@ -13,8 +17,9 @@ from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EnvironmentFailure
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.generating import Failure, Model, Reply, Request, Took, Wrapped
-from sluicegate.hashing import canonical_json, digest_bytes, digest_value
+from sluicegate.hashing import canonical_json, digest_value
 
 FILE = "replies.db"
 _UNSET = {"top_p": 1.0, "repetition_penalty": 1.0, "stop": (), "response_format": None}
@@ -26,34 +31,40 @@ hold.
 class Cache:
     """An open cache; made by `open_cache`. Keys are SHA-256 of who was asked and what."""
 
-    def __init__(self, database: sqlite3.Connection, table: str) -> None:
-        self._database, self._table = database, table
+    def __init__(self, database: sqlite3.Connection, table: str, key: bytes) -> None:
+        self._database, self._table, self._key = database, table, key
 
     def load(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The fields under those `keys` that are there; a row whose bytes changed is not."""
+        """The fields under those `keys` that are there; a row that was not kept here is not."""
         query = f"SELECT value, digest FROM {self._table} WHERE key = ?"
         rows = {key: self._database.execute(query, (key,)).fetchone() for key in keys}
         return {
             key: json.loads(row[0])
             for key, row in rows.items()
-            if row is not None and _digest(key, row[0]) == row[1]
+            if row is not None and hmac.compare_digest(self._mac(key, row[0]), str(row[1]))
         }
 
     def store(self, key: str, fields: Mapping[str, Any]) -> None:
         """Keep one answer; when this returns, the death of the process no longer matters."""
         value = canonical_json(fields)
-        row = (key, value, _digest(key, value))
+        row = (key, value, self._mac(key, value))
         self._database.execute(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?, ?)", row)
+
+    def _mac(self, key: str, value: str) -> str:
+        return mac(self._key, f"{key}\n{value}")
 
 
 @contextmanager
 def open_cache(path: Path, table: str) -> Iterator[Cache]:
     """The cache in the file `path`, made if need be; several processes may have it open.
 
+    Its folder lies in a project's `.sluice/`, whose key signs the rows.
+
     Raises:
         EnvironmentFailure: it cannot be read or written (disk full, not a database), then or inside
             the block.
     """
+    key = evidence_key(path.parent.parent)
     schema = "(key TEXT PRIMARY KEY, value TEXT NOT NULL, digest TEXT NOT NULL)"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +83,7 @@ def open_cache(path: Path, table: str) -> Iterator[Cache]:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")
             database.execute(f"CREATE TABLE IF NOT EXISTS {table} {schema}")
-            yield Cache(database, table)
+            yield Cache(database, table, key)
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -140,7 +151,3 @@ def request_key(identity: str, request: Request) -> str:
             fields[name] = value
     messages = [dict(message) for message in request.messages]
     return digest_value({"who": identity, "messages": messages, **fields})
-
-
-def _digest(key: str, value: str) -> str:
-    return digest_bytes(f"{key}\n{value}".encode("utf-8", "surrogatepass"))

@@ -18,7 +18,9 @@ from sluicegate.drift import (
     compare,
     merge,
     read_profile,
+    unlike,
 )
+from sluicegate.drift.unlike import USUAL
 from sluicegate.errors import ConfigError, DataError, IntegrityError
 from sluicegate.monitoring.rows import Row
 from sluicegate.monitoring.windows import profile_traffic
@@ -104,7 +106,11 @@ def check_profile(
     moved = list(dict.fromkeys(score.column for score in scores if score.alarm))
     columns = len({score.column for score in scores})
     notes = (
-        (f"{len(moved)} of {columns} columns moved: {', '.join(moved)}.", *_changes(scores))
+        (
+            f"{len(moved)} of {columns} columns moved: {', '.join(moved)}.",
+            *_changes(scores),
+            *_strange(scores),
+        )
         if moved
         else ()
     )
@@ -115,10 +121,21 @@ def check_profile(
 
 def _absent(window: Profile, reference: Profile) -> tuple[str, ...]:
     """What could not be compared because the window holds none of it."""
-    absent = [name for name in OPTIONAL if reference.moments[name].n and not window.moments[name].n]
+    absent = [
+        name
+        for name in OPTIONAL
+        if name in reference.moments
+        and reference.moments[name].n
+        and not (name in window.moments and window.moments[name].n)
+    ]
     if reference.embedded is not None and not comparable_vectors(reference, window):
         absent.append("embeddings of the same encoder")
-    return (f"not in the window, so not compared: {', '.join(absent)}.",) if absent else ()
+    notes = [f"not in the window, so not compared: {', '.join(absent)}."] if absent else []
+    if window.embedded is not None and reference.embedded is None:
+        notes.append(
+            "the reference was made without embeddings, so form is compared and meaning is not."
+        )
+    return tuple(notes)
 
 
 def _known(detector: str) -> None:
@@ -130,6 +147,17 @@ def _known(detector: str) -> None:
 
 def _constant(profile: Profile) -> bool:
     return all(moments.low == moments.high for moments in profile.moments.values())
+
+
+def _strange(scores: Sequence[DriftScore]) -> list[str]:
+    """How many rows are far from all of the reference."""
+    found = {
+        score.column: f"{score.value + 1 - USUAL:.0%} of {score.column.partition('.')[0]}s are "
+        f"unlike any reference row ({1 - USUAL:.0%} would be usual)."
+        for score in reversed(scores)
+        if score.alarm and score.statistic.partition(" ")[0] == unlike.__name__
+    }
+    return list(found.values())
 
 
 def _changes(scores: Sequence[DriftScore]) -> list[str]:

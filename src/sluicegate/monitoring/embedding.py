@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from sluicegate.drift import Embedded, TextEncoder, block_numbers, embed, smallest
 from sluicegate.drift.embedded import MOST
-from sluicegate.metrics.encoder import encoder_digest, open_encoder
+from sluicegate.hashing import digest_file
+from sluicegate.metrics.encoder import MODULE, encoder_digest, encoder_folder, open_encoder
 from sluicegate.monitoring.rows import Row
 
-PACKAGED = "packaged"
+AUTO, PACKAGED = "auto", "packaged"
+_NONE = ("", "none")
 _LONGEST = 4_000  # characters; encoders read a few hundred tokens
 
 
@@ -23,6 +26,7 @@ class SentenceEncoder:
 
     folder: str
     identity: str
+    weights: str
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One vector of length 1 for each text, of its first 4,000 characters."""
@@ -31,16 +35,27 @@ class SentenceEncoder:
 
 
 def text_encoder(name: str) -> TextEncoder | None:
-    """The encoder that params.yaml names: "" for none, `packaged`, or a folder.
+    """The encoder that params.yaml names: `none` or "", `packaged`, a folder, or `auto`, which is
+    the packaged one where the extra `metrics` is installed and else none.
 
     Raises:
-        MissingExtraError: the packaged one is not installed.
+        MissingExtraError: `packaged`, which is not installed.
         ModelError: the folder holds no encoder.
+
+    Example:
+        >>> text_encoder("none") is None
+        True
     """
-    if not name:
+    if name in _NONE or (name == AUTO and not _installed()):
         return None
-    folder = "" if name == PACKAGED else name
-    return SentenceEncoder(folder, encoder_digest(folder))
+    folder = "" if name in (AUTO, PACKAGED) else name
+    files = list(encoder_folder(folder).glob("*.safetensors"))
+    weights = digest_file(files[0]) if len(files) == 1 else ""
+    return SentenceEncoder(folder, encoder_digest(folder), weights)
+
+
+def _installed() -> bool:
+    return all(importlib.util.find_spec(module) for module in (MODULE, "sentence_transformers"))
 
 
 class Kept:
@@ -60,13 +75,17 @@ class Kept:
         self.blocks = np.concatenate([self.blocks, block_numbers(rows, start)])[places]
         self.texts = [self.texts[place] for place in places.tolist()]
 
-    def embedded(self, encoder: TextEncoder) -> Embedded:
-        """Encode what was kept; rows that lack a text are left out."""
-        whole = [
+    def whole(self) -> list[int]:
+        """Places of the rows that have both texts."""
+        return [
             place
             for place, (asked, answered) in enumerate(self.texts)
             if asked is not None and answered is not None
         ]
+
+    def embedded(self, encoder: TextEncoder) -> Embedded:
+        """Encode what was kept; rows that lack a text are left out."""
+        whole = self.whole()
         prompts, responses = ([self.texts[place][side] or "" for place in whole] for side in (0, 1))
         return embed(encoder, prompts, responses, self.blocks[whole], self.cut)
 

@@ -2,16 +2,18 @@
 
 Flows, pipeline, workflows and the shipped tests are the engine's: untouched ones are replaced,
 edited ones merged three ways; on a collision the new one lies beside. Parameters, prompts and
-policy are the project's: new files are added, the rest is only told.
+policy are the project's: new files are added, fields of params.yaml that are gone are taken out,
+the rest is only told.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.config import CalibrationParams
 from sluicegate.errors import EnvironmentFailure, UsageError
 from sluicegate.hashing import atomic_file, digest_bytes
 from sluicegate.project import MARKER
@@ -25,12 +27,13 @@ from sluicegate.scaffold.template import (
     write_record,
 )
 from sluicegate.versioning.merge import merge, uncommitted
+from sluicegate.yaml_file import Strict
 
 MEANINGS = {
     "add": "new in this version",
     "replace": "never edited here",
     "merge": "edited here: both changes are in it",
-    "rename": "release.base is called release.model by this version",
+    "rename": "release.base is release.model in this version, and fields that are gone are out",
     "remove": "never edited here, and not used by this version",
     "beside": "edited here where this version changed it: merge {path}.new by hand, delete it",
     "open": "{path}.new of an upgrade is still there: merge it by hand, delete it",
@@ -39,6 +42,8 @@ MEANINGS = {
 """What may happen to a file, and why."""
 _WRITTEN = ("add", "replace", "merge", "beside", "rename")
 _CHANGING = ("replace", "merge", "remove", "rename")
+_SECTIONS: Mapping[str, type[Strict]] = {"calibration": CalibrationParams}
+"""Sections of params.yaml from which fields have gone."""
 _BY_HAND = ("beside", "open")
 
 
@@ -74,7 +79,7 @@ def plan(root: Path) -> list[Step]:
     wrote, new = record.files, files(record.template)
     paths = sorted(path for path in wrote.keys() | new.keys() if not is_sample(path))
     steps = [_step(root, path, wrote.get(path), new.get(path)) for path in paths]
-    return [*_renamed(root), *(step for step in steps if step is not None)]
+    return [*_fields(root), *(step for step in steps if step is not None)]
 
 
 def due(root: Path) -> list[Step]:
@@ -132,17 +137,44 @@ def _step(root: Path, path: str, wrote: str | None, new: bytes | None) -> Step |
     return Step(path, "merge", merged) if merged != mine else None
 
 
-def _renamed(root: Path) -> list[Step]:
-    """The one setting of params.yaml that has another name now; every other byte stays."""
-    path = root / MARKER
-    text = _read(path)
+def _fields(root: Path) -> list[Step]:
+    """What has another name now in params.yaml, and what is gone; every other byte stays."""
+    text = _read(root / MARKER)
+    new = _without_gone(_renamed(text))
+    return [Step(MARKER, "rename", new)] if new != text else []
+
+
+def _renamed(text: bytes) -> bytes:
     section = re.search(rb"^release:.*\n(?:[ \t].*\n|[ \t]*#.*\n|\s*\n)*", text, re.M)
     if section is None:
-        return []
+        return text
     new = re.sub(rb"^([ \t]+|.*[{,] *)base:", rb"\1model:", section[0], count=1, flags=re.M)
-    if new == section[0]:
-        return []
-    return [Step(MARKER, "rename", text.replace(section[0], new, 1))]
+    return text.replace(section[0], new, 1)
+
+
+def _without_gone(text: bytes) -> bytes:
+    """A params.yaml without the fields that are gone, where each is a line of its own."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    lines = text.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    try:
+        sections = YAML().load("".join(lines))
+    except (YAMLError, ValueError):
+        return text  # whoever reads it next says what is wrong
+    if not isinstance(sections, dict):
+        return text
+    places = [
+        values.lc.key(name)
+        for section, schema in _SECTIONS.items()
+        if isinstance(values := sections.get(section), CommentedMap) and not values.fa.flow_style()
+        for name in schema.gone
+        if name in values and not isinstance(values[name], dict | list)
+    ]
+    for line, _ in sorted(places, reverse=True):
+        del lines[line]
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _carry_out(root: Path, step: Step) -> None:

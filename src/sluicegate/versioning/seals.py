@@ -2,29 +2,24 @@
 
 DVC restores a stage's outputs for whoever commits a `dvc.lock` and a cache entry. So each stage that
 counts leaves a seal when it has run: an HMAC over its inputs and outputs, in `.sluice/seals/`, which
-neither git nor DVC carries. The key is `SLUICE_EVIDENCE_KEY`, else a file made at first use.
+neither git nor DVC carries; see `evidence_key`.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sluicegate.environment import read_variable
-from sluicegate.errors import ConfigError, EnvironmentFailure, IntegrityError, VersioningError
+from sluicegate.errors import IntegrityError, VersioningError
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.hashing import atomic_file, digest_file, digest_value
 from sluicegate.project import MARKER, Project
 from sluicegate.versioning.commits import git
 from sluicegate.yaml_file import read_yaml
 
-VARIABLE = "SLUICE_EVIDENCE_KEY"
-SHORTEST = 16
-"""Characters of a key that nobody guesses."""
 PIPELINE = "dvc.yaml"
 
 
@@ -67,20 +62,20 @@ def seal(project: Project, stage: str, inputs: str, outs: Sequence[str]) -> None
     """Say that this machine made `outs` (paths) by running `stage` on these `inputs`."""
     name = _name(project, stage, inputs, outs)
     with atomic_file(_folder(project) / name, mode=0o600) as stream:
-        stream.write(_mac(_key(project), name).encode())
+        stream.write(mac(evidence_key(project.state), name).encode())
 
 
 def first_unsealed(project: Project, stages: Mapping[str, Sequence[str]]) -> str:
     """The first of `stages` (name to outputs) whose outputs have no valid seal; empty for none."""
     read: dict[Path, Any] = {}
-    key = _key(project)
+    key = evidence_key(project.state)
     for stage, outs in stages.items():
         name = _name(project, stage, stage_inputs(project, stage, read), outs)
         try:
             found = (_folder(project) / name).read_text("ascii")
         except (OSError, ValueError):
             return stage
-        if not hmac.compare_digest(found, _mac(key, name)):
+        if not hmac.compare_digest(found, mac(key, name)):
             return stage
     return ""
 
@@ -102,52 +97,6 @@ def _folder(project: Project) -> Path:
 
 def _name(project: Project, stage: str, inputs: str, outs: Sequence[str]) -> str:
     return digest_value([stage, inputs, _digests(project.root, outs)])
-
-
-def _mac(key: bytes, name: str) -> str:
-    return hmac.new(key, name.encode(), "sha256").hexdigest()
-
-
-def _key(project: Project) -> bytes:
-    """The key, made where there is none.
-
-    Raises:
-        ConfigError: the variable holds a key that could be guessed.
-        EnvironmentFailure: the file cannot be read or made.
-    """
-    if given := read_variable(VARIABLE):
-        if len(given) < SHORTEST:
-            raise ConfigError(
-                f"{VARIABLE} is shorter than {SHORTEST} characters.",
-                hint="Make one with `openssl rand -hex 32`.",
-            )
-        return given.encode()
-    path = _folder(project) / "key"
-    try:
-        if not path.is_file():
-            _make(path)
-        return path.read_bytes()
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"{path}: {error.strerror}", hint="Fix permissions, then run again."
-        ) from error
-
-
-def _make(path: Path) -> None:
-    """Write a new key; of two processes at once both end with the first one's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"key.{os.getpid()}")
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(secrets.token_hex(32).encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(new, path)
-    except FileExistsError:
-        return
-    finally:
-        new.unlink()
 
 
 def _read(path: Path, known: dict[Path, Any]) -> Any:

@@ -22,11 +22,8 @@ from sluicegate.judges import (
     load_criterion,
 )
 from sluicegate.judges.label_files import blank_rows, read_labels, read_rows, write_labels
-from sluicegate.judges.labels import Labels, merged
+from sluicegate.judges.labels import TURNED, Labels, merged
 from sluicegate.project import Project
-
-TURNED = "-turned"
-"""Ending of the name of a pair that is shown the other way round."""
 
 
 def find_criterion(project: Project, name: str) -> Criterion:
@@ -109,7 +106,7 @@ def export_rows(
         {row.row.id for row in read_labels(target, criterion).rows} if target.is_file() else set()
     )
     found = (
-        [(row, row.id) for row in read_rows(rows, criterion)]
+        [(row, row.id, "") for row in read_rows(rows, criterion)]
         if rows
         else _evaluated(project, criterion)
     )
@@ -125,35 +122,30 @@ def export_rows(
     return ExportedRows(str(out), len(chosen), len(left) - len(chosen))
 
 
-def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, str]]:
-    """The answers of the last evaluation with their groups; pairs that are equal have nothing to
-    tell.
+def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, str, str]]:
+    """The answers of the last evaluation with their groups, and which release answered; pairs that
+    are equal have nothing to tell, and one of two equal answers is enough.
     """
     examples = {example.id: example for example in read_examples(project.golden)}
     candidate = read_evidence(project.evidence / "candidate.parquet")
-    champion = {
-        row.id: row.output for row in read_evidence(project.evidence / "champion.parquet").rows
-    }
+    champion = read_evidence(project.evidence / "champion.parquet")
+    theirs = {row.id: row.output for row in champion.rows}
     found = []
     for scored in candidate.rows:
         example = examples.get(scored.id)
         if example is None:
             raise DataError(f"{project.golden}: the evaluated example {scored.id!r} is not in it.")
-        other = champion[scored.id] if criterion.compares else ""
-        if (
-            not scored.output.strip()
-            or scored.output == other
-            or (criterion.compares and not other.strip())
-        ):
-            continue
-        name = f"{scored.id}-{digest_value([scored.output, other])[:8]}"
-        row = JudgeRow(
-            name,
-            source_text(example.inputs),
-            scored.output,
-            example.reference,
-            other,
-            example.inputs,
-        )
-        found.append((row, scored.group))
+        output, other = scored.output, theirs[scored.id]
+        if criterion.compares:
+            shown = [(output, other, "")] if output.strip() and other.strip() else []
+            shown = shown if output != other else []
+        else:
+            both = {other: champion.release, output: candidate.release}
+            shown = [(text, "", made[:12]) for text, made in both.items() if text.strip()]
+        for text, beside, release in shown:
+            name = f"{scored.id}-{digest_value([text, beside])[:8]}"
+            row = JudgeRow(
+                name, source_text(example.inputs), text, example.reference, beside, example.inputs
+            )
+            found.append((row, scored.group, release))
     return found

@@ -118,13 +118,17 @@ def _judgements(
         for name, outputs in answers.items():
             label = f"{criterion.metric} of the {name}"
             judgement = judge_answers(
-                criterion, models, golden, outputs, answers["champion"], progress=counter(label)
+                criterion,
+                models,
+                golden,
+                outputs,
+                answers["champion"],
+                role="champion" if name == "champion" else "candidate",
+                progress=counter(label),
             )
             if judgement.use.failed:
-                say(
-                    f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows, so it "
-                    "has no scores"
-                )
+                become = "each counts against the candidate" if judgement.scores else "no scores"
+                say(f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows: {become}")
             found[name].append(judgement)
         unanswered += sum(model.unanswered for model in models)
     if unanswered:

@@ -47,7 +47,7 @@ def track(run: Run, evidence: Mapping[str, Evidence], golden: Sequence[Example])
         for name, record in evidence.items():
             values |= {
                 _metric_name(name, metric): summary.mean
-                for metric, summary in record.summaries.items()
+                for metric, summary in (*record.summaries.items(), *record.set_scores.items())
             }
             values |= {
                 _metric_name(name, metric): number for metric, number in record.operations.items()

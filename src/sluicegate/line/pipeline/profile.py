@@ -39,6 +39,7 @@ def stage(run: Run) -> None:
     if kept:
         langkit_door.write_whylogs(project.profile / "whylogs.bin", texts)
     say(
-        f"profile: {len(rows)} prompt and answer "
-        f"pairs{', also as a whylogs profile' if kept else ''}"
+        f"profile: {len(rows)} prompt and answer pairs, "
+        f"{'with' if encoder else 'without'} embeddings"
+        f"{', also as a whylogs profile' if kept else ''}"
     )

@@ -12,7 +12,7 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
-from sluicegate.gates import absolute, earlier_evaluations
+from sluicegate.gates import absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
 from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
@@ -196,8 +196,9 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     lacks = "; ".join(traffic.missing)
     represents = traffic.golden_represents_traffic
     judges = judge_facts(run, evidence)
-    blocking = {rule.metric for rule in run.policy.rules if rule.severity == "block"}
-    understood = run.policy.approvals or any(judges.get(name) == "ok" for name in blocking)
+    blocking = [rule for rule in run.policy.rules if rule.severity == "block"]
+    judged = any(covers(judges.get(rule.metric, ""), rule) for rule in blocking)
+    understood = run.policy.approvals or judged
     return {
         "contamination_checked": "ok" if checked else "stale",
         "drift_checked": traffic.status.lower(),

@@ -20,6 +20,7 @@ from sluicegate.line.run import Run
 from sluicegate.line.watch.window import champion_reference
 from sluicegate.monitoring import (
     Row,
+    findings,
     golden_represents_traffic,
     likely_cause,
     moved_columns,
@@ -98,10 +99,13 @@ def _page(
         return page
     status, missing = golden_represents_traffic(window, reference)
     moved = moved_columns(report, reference, window)
-    shown = samples(moved, reference, window, reference_rows(run), rows()) if moved else ()
+    known = reference_rows(run) if moved else []
+    shown = samples(moved, reference, window, known, rows()) if moved else ()
+    found = findings(report, reference, window, known, rows()) if moved else ()
+    shown += tuple(sample for finding in found for sample in finding.samples)
     return replace(
         page,
-        cause=likely_cause(moved),
+        cause=" ".join([likely_cause(moved), *(finding.text for finding in found)]),
         moved=moved,
         samples=tuple(_clean(sample) for sample in shown),
         missing=missing if status == "drift" else (),
@@ -136,6 +140,7 @@ def reference_rows(run: Run) -> list[Row]:
                 {
                     "prompt": shown_input(prompt, example.inputs),
                     "response": outputs[example.id],
+                    "group": example.group,
                 }
                 for example in read_examples(project.golden)
             ]

@@ -17,6 +17,7 @@ from sluicegate.evaluation import read_evidence
 from sluicegate.hashing import digest_file
 from sluicegate.line.run import Run
 from sluicegate.monitoring import (
+    AUTO,
     Row,
     check_rows,
     profile_reference,
@@ -30,6 +31,10 @@ from sluicegate.records import Champion, DriftReport, Evidence
 from sluicegate.traffic import TrafficLog
 
 DEFAULT_HOURS = 24.0
+FORM_ONLY = (
+    "form was compared and meaning was not: embeddings need the extra `metrics` "
+    "(pip install 'sluicegate[metrics]')."
+)
 _SQLITE = "sqlite:///"
 
 
@@ -191,7 +196,7 @@ def look(run: Run, window: Window, reference: Path) -> tuple[DriftReport, Profil
     if late:
         return DriftReport("NO_DATA", sum(1 for _ in window.rows()), notes=(late,)), None
     encoder = encoder_of(run)
-    return check_rows(
+    report, profile = check_rows(
         window.rows(),
         reference,
         detector=params.detector,
@@ -199,6 +204,9 @@ def look(run: Run, window: Window, reference: Path) -> tuple[DriftReport, Profil
         recent=recent_profiles(run, window, encoder),
         encoder=encoder,
     )
+    if encoder is None and run.params.profile.encoder == AUTO:
+        report = replace(report, notes=(*report.notes, FORM_ONLY))
+    return report, profile
 
 
 def recent_profiles(run: Run, window: Window, encoder: TextEncoder | None = None) -> list[Profile]:
