@@ -17,7 +17,7 @@ from sluicegate import local_services
 from sluicegate.cli import sluice
 from sluicegate.config import Params
 from sluicegate.errors import ConfigError, UsageError, VersioningError
-from sluicegate.scaffold import init, template, upgrade
+from sluicegate.scaffold import HOSTED, Endpoint, init, template, upgrade
 from sluicegate.scaffold.template import RECORD, archive, files, former_text, recorded
 from sluicegate.scaffold.upgrade import due, plan
 from sluicegate.yaml_file import load
@@ -350,3 +350,27 @@ def test_every_released_template_is_kept() -> None:
 
 def newest(versions: set[str]) -> str:
     return max(versions, key=lambda version: [int(part) for part in version.split(".")], default="")
+
+
+def test_the_model_has_its_new_name_after_an_upgrade(old: Path) -> None:
+    """`release.base` becomes `release.model`, every other byte of params.yaml stays; once."""
+    before = (old / "params.yaml").read_text("utf-8")
+    assert actions(old)["params.yaml"] in ("rename", "keep")
+    upgrade.upgrade(old)
+    after = (old / "params.yaml").read_text("utf-8")
+    assert after == before.replace("  base:", "  model:", 1)
+    assert load(old / "params.yaml", Params).release.model == "smollm2-135m-instruct"
+    assert not [step for step in plan(old) if step.action == "rename"]
+
+
+def test_a_hosted_project_stays_hosted(tmp_path: Path) -> None:
+    """An upgrade brings no tuning into it, and keeps what `sluice init` was told."""
+    init(tmp_path / "new", HOSTED, Endpoint("https://host.example/v1", "m-2026-01-01", "MY_KEY"))
+    root = tmp_path / "new"
+    assert due(root) == []
+    (root / "dvc.yaml").unlink()
+    git(root, "commit", "-qam", "no pipeline")
+    upgrade.upgrade(root)
+    assert recorded(root).template == HOSTED
+    assert "MY_KEY" in (root / ".github" / "workflows" / "sluice-gate.yml").read_text("utf-8")
+    assert not (root / "data" / "sample" / "support_train.jsonl").exists()

@@ -167,7 +167,11 @@ class Wrapped:
         return self.model.count_tokens(messages)
 
 
-def request_of(messages: Messages, settings: GenerationSettings) -> Request:
+def request_of(
+    messages: Messages,
+    settings: GenerationSettings,
+    response_format: Mapping[str, Any] | None = None,
+) -> Request:
     """The request for an answer under the settings of a release."""
     return Request(
         tuple(messages),
@@ -177,6 +181,7 @@ def request_of(messages: Messages, settings: GenerationSettings) -> Request:
         top_p=settings.top_p,
         repetition_penalty=settings.repetition_penalty,
         stop=settings.stop,
+        response_format=response_format,
     )
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import ChatServer
 from hosted_model import BLOCKED, Hosted
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KEY = "sk-this-key-must-be-nowhere-0123456789"
 
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from chat_server import ChatServer, completion, sends
 from sluicegate.config import ModelSpec
-from sluicegate.errors import EnvironmentFailure, IncompleteError, IntegrityError, UsageError
+from sluicegate.errors import (
+    DataError,
+    EnvironmentFailure,
+    IncompleteError,
+    IntegrityError,
+    UsageError,
+)
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.generating import Failure, Messages, Reply, Request
 from sluicegate.hashing import digest_value
 from sluicegate.line.check import check_configuration, notes
 from sluicegate.line.pipeline.base_model import ReleaseModel, release_model, stored_model
 from sluicegate.line.run import open_run
+from sluicegate.models import open_model
 from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
 from sluicegate.records import GenerationSettings, Lineage, Release
@@ -258,13 +267,6 @@ def test_the_templates_share_all_but_what_differs() -> None:
     assert read_yaml(ROOT / "src/sluicegate/scaffold/hosted/dvc.yaml")["stages"] == wanted
 
 
-@pytest.fixture(autouse=True)
-def _path() -> Iterator[None]:
-    before = list(sys.path)
-    yield
-    sys.path[:] = before
-
-
 def test_own_kinds_of_models_are_named_by_their_settings() -> None:
     """Also a model kind of the project's own can carry a release."""
     spec = ModelSpec.model_validate({"my_models:open_it": {"voice": "calm"}})
@@ -272,3 +274,45 @@ def test_own_kinds_of_models_are_named_by_their_settings() -> None:
     from sluicegate.line.judge.clients import model_identity
 
     assert digest_value(model_identity(spec)) != digest_value(model_identity(other))
+
+
+FAILURES: dict[str, tuple[bytes, int, str]] = {
+    "refused key": (b'{"error": {"message": "bad key"}}', 401, "API key was refused"),
+    "no such model": (b'{"error": {"message": "gone"}}', 404, "no such path or model"),
+    "down": (b'{"error": {"message": "overloaded"}}', 503, "503"),
+    "a web page": (b"<html>Welcome</html>", 200, "web page"),
+    "no choices": (b'{"choices": []}', 200, "no choices"),
+    "content filter": (completion("x", finish_reason="content_filter"), 200, "content filter"),
+    "half a body": (b'{"choices": [{"mess', 200, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failing_provider_is_told_in_a_line(name: str, tmp_path: Path) -> None:
+    """Where nothing of a release is answered the environment failed (exit code 3), with the reason
+    and what to do; nothing is recorded.
+    """
+    body, status, reason = FAILURES[name]
+    with ChatServer(sends(body, status)) as server:
+        entry = {"url": server.url, "model": "m", "allow_private": True, "tries": 1, "timeout": 5}
+        spec = ModelSpec.model_validate({"endpoint": entry})
+        one = Questions(
+            lambda: open_model(spec, "main", root=tmp_path), asked(3), GenerationSettings(), "k"
+        )
+        with pytest.raises(EnvironmentFailure, match=reason) as caught:
+            answer_all({"candidate": one}, tmp_path)
+    assert (caught.value.exit_code, bool(caught.value.hint)) == (3, True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_prompt_longer_than_the_context_is_wrong_use(tmp_path: Path) -> None:
+    """Trying again would not help: exit code 2, with the hint."""
+    body = b'{"error": {"message": "maximum context length is 10", "code": "context_length"}}'
+    with ChatServer(sends(body, 400)) as server:
+        entry = {"url": server.url, "model": "m", "allow_private": True, "tries": 1}
+        spec = ModelSpec.model_validate({"endpoint": entry})
+        one = Questions(
+            lambda: open_model(spec, "main", root=tmp_path), asked(2), GenerationSettings(), "k"
+        )
+        with pytest.raises(DataError, match="context"):
+            answer_all({"candidate": one}, tmp_path)

@@ -201,3 +201,27 @@ def test_digest_is_what_the_model_sees(tmp_path: Path) -> None:
     assert first.digest == same.digest != other.digest
     assert diff(first, same) == ""
     assert "+Tell" in diff(first, other)
+
+
+def test_examples_and_the_answers_format_are_part_of_a_prompt(tmp_path: Path) -> None:
+    """Few-shot examples are turns before the question, sent as they are; they and the format of the
+    answer count in the digest, survive the store, and a prompt without them hashes as before.
+    """
+    path = tmp_path / "triage.yaml"
+    plain = "name: triage\nsystem: Sort.\nvariables: [text]\ntemplate: '{{ text }}'\n"
+    path.write_text(plain, "utf-8")
+    before = load_prompt(path)
+    assert set(before.content) == {"name", "system", "template", "variables"}
+    shots = "examples:\n  - {user: 'a {{ brace }}', assistant: '{\"label\": 1}'}\n"
+    path.write_text(plain + shots + "response_format: {type: json_object}\n", "utf-8")
+    prompt = load_prompt(path)
+    assert render(prompt, {"text": "new"}) == [
+        {"role": "system", "content": "Sort."},
+        {"role": "user", "content": "a {{ brace }}"},
+        {"role": "assistant", "content": '{"label": 1}'},
+        {"role": "user", "content": "new"},
+    ]
+    assert prompt.digest != before.digest
+    again = prompt_from_content(json.loads(json.dumps(prompt.content)))
+    assert again.digest == prompt.digest
+    assert "json_object" in diff(before, prompt)

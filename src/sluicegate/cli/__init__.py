@@ -14,7 +14,7 @@ import click
 
 from sluicegate import __version__
 from sluicegate.environment import read_variable
-from sluicegate.errors import SluiceError, local_packages, without_credentials
+from sluicegate.errors import SluiceError, UnfinishedError, local_packages, without_credentials
 
 
 class Command(NamedTuple):
@@ -229,7 +229,7 @@ def _main() -> None:
         sys.exit(130)
     except SluiceError as error:
         if not _left_for_pipeline(error):
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"{_told_as(error)}: {error}", err=True)
             if error.hint:
                 click.echo(f"  what to do: {error.hint}", err=True)
         sys.exit(error.exit_code)
@@ -252,6 +252,11 @@ def _main() -> None:
             err=True,
         )
         sys.exit(3)
+
+
+def _told_as(error: SluiceError) -> str:
+    """What is unfinished is held, and no error."""
+    return "HOLD" if isinstance(error, UnfinishedError) else "error"
 
 
 def _left_for_pipeline(error: SluiceError) -> bool:

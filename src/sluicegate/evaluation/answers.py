@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError, IncompleteError
@@ -32,6 +33,7 @@ class Questions:
         open: opens what answers; called where an answer is missing.
         rendered: (example id, messages) pairs.
         settings: how it generates.
+        response_format: what the answers are to be held to.
         key: whatever else changes the text: equal keys, settings and messages are one question.
     """
 
@@ -39,14 +41,14 @@ class Questions:
     rendered: Sequence[tuple[str, Messages]]
     settings: GenerationSettings
     key: str
+    response_format: Mapping[str, Any] | None = None
 
     def digests(self) -> list[str]:
         """The key of each question in the cache."""
-        settings = asdict(self.settings)
-        return [
-            digest_value({"key": self.key, "settings": settings, "messages": messages})
-            for _, messages in self.rendered
-        ]
+        same: dict[str, Any] = {"key": self.key, "settings": asdict(self.settings)}
+        if self.response_format is not None:
+            same["response_format"] = self.response_format
+        return [digest_value({**same, "messages": messages}) for _, messages in self.rendered]
 
 
 def answer(
@@ -170,7 +172,10 @@ class _Side:
             return
         self.asked |= set(missing)
         self._model = self._model or self.questions.open()
-        requests = [request_of(messages[key], self.questions.settings) for key in missing]
+        asked = self.questions
+        requests = [
+            request_of(messages[key], asked.settings, asked.response_format) for key in missing
+        ]
         replies = self._model.generate(requests, budget=self.budget, took=took)
         if len(replies) != len(missing):
             raise EvidenceError(

@@ -148,8 +148,7 @@ def _release(run: Run) -> Mapping[str, Any]:
 
 
 def _prompt(run: Run) -> Mapping[str, Any]:
-    prompt = run.prompt
-    return {"name": prompt.name, "system": prompt.system, "template": prompt.template}
+    return {name: part for name, part in run.prompt.content.items() if name != "variables"}
 
 
 def _model(run: Run) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sluicegate.errors import ConfigError, PromptError
-from sluicegate.hashing import digest_value
+from sluicegate.hashing import canonical_json, digest_value
 from sluicegate.yaml_file import Strict, load
 
 JUDGES = "judge_"
@@ -24,23 +24,46 @@ JUDGES = "judge_"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
+class Shot(Strict):
+    """One example of how to answer; both texts are sent as they are, they are no templates."""
+
+    user: Annotated[str, Field(min_length=1, max_length=100_000)]
+    assistant: Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
 class PromptFile(Strict):
-    """The schema of prompts/*.yaml."""
+    """The schema of prompts/*.yaml.
+
+    Attributes:
+        name: the file's name without its ending.
+        template: the last message of the chat, that of the user.
+        variables: what system text and template are filled with.
+        system: the first message of the chat.
+        examples: questions and good answers, sent as turns before the template.
+        response_format: what a server is to hold the answer to, such as a JSON schema, in the words
+            of OpenAI's interface.
+        owner, notes: for people.
+    """
 
     name: str
     template: Annotated[str, Field(min_length=1, max_length=100_000)]
     variables: tuple[str, ...] = ()
     system: Annotated[str, Field(max_length=100_000)] = ""
+    examples: Annotated[tuple[Shot, ...], Field(max_length=100)] = ()
+    response_format: dict[str, Any] | None = None
     owner: str = ""
     notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A validated prompt; `digest` covers what the model sees (name, system, template, variables).
+    """A validated prompt; `digest` covers what the model sees: name, system, examples, template,
+    variables and the format of the answer.
 
     Attributes:
         system_template: the system text is a template as well.
+        examples: (question, answer) pairs, sent as turns before the template.
+        response_format: what a server is to hold the answer to.
     """
 
     name: str
@@ -50,6 +73,8 @@ class Prompt:
     owner: str
     notes: str
     system_template: bool = False
+    examples: tuple[tuple[str, str], ...] = ()
+    response_format: Mapping[str, Any] | None = None
 
     @property
     def digest(self) -> str:
@@ -57,14 +82,22 @@ class Prompt:
 
     @property
     def content(self) -> dict[str, object]:
-        """The canonical content that is hashed and stored with a release."""
+        """The canonical content that is hashed and stored with a release; what came later is left
+        out where it is not used.
+        """
         found: dict[str, object] = {
             "name": self.name,
             "system": self.system,
             "template": self.template,
             "variables": sorted(self.variables),
         }
-        return {**found, "system_template": True} if self.system_template else found
+        if self.system_template:
+            found["system_template"] = True
+        if self.examples:
+            found["examples"] = [list(pair) for pair in self.examples]
+        if self.response_format is not None:
+            found["response_format"] = dict(self.response_format)
+        return found
 
 
 def load_prompt(path: Path) -> Prompt:
@@ -97,6 +130,8 @@ def load_prompt(path: Path) -> Prompt:
         file.owner,
         file.notes,
         is_template(file.system),
+        tuple((shot.user, shot.assistant) for shot in file.examples),
+        file.response_format,
     )
     _check_variables(prompt, path)
     return prompt
@@ -104,8 +139,11 @@ def load_prompt(path: Path) -> Prompt:
 
 def prompt_from_content(content: Mapping[str, object]) -> Prompt:
     """Rebuild a stored prompt from `Prompt.content`."""
-    variables = content["variables"]
+    variables, examples = content["variables"], content.get("examples", [])
+    shape = content.get("response_format")
     assert isinstance(variables, list)
+    assert isinstance(examples, list)
+    assert shape is None or isinstance(shape, dict)
     return Prompt(
         str(content["name"]),
         str(content["system"]),
@@ -114,6 +152,8 @@ def prompt_from_content(content: Mapping[str, object]) -> Prompt:
         "",
         "",
         content.get("system_template") is True,
+        tuple((str(question), str(said)) for question, said in examples),
+        shape,
     )
 
 
@@ -175,7 +215,12 @@ def render(prompt: Prompt, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
             system = template.render(system, values)
     except PromptError as error:
         raise PromptError(f"prompt {prompt.name}: {error}", hint=error.hint) from error
-    messages = [{"role": "user", "content": text}]
+    messages = [
+        {"role": role, "content": said}
+        for pair in prompt.examples
+        for role, said in zip(("user", "assistant"), pair, strict=True)
+    ]
+    messages.append({"role": "user", "content": text})
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
@@ -195,9 +240,12 @@ def diff(old: Prompt, new: Prompt) -> str:
     """Unified diff of what the model sees; empty when equal."""
 
     def lines(prompt: Prompt) -> list[str]:
+        shape = prompt.response_format
+        told = "".join(f"user: {said}\nassistant: {answer}\n" for said, answer in prompt.examples)
+        held = f"response_format: {canonical_json(shape)}\n" if shape is not None else ""
         return (
-            f"system: {prompt.system}\nvariables: "
-            f"{', '.join(prompt.variables)}\n---\n{prompt.template}\n"
+            f"system: {prompt.system}\nvariables: {', '.join(prompt.variables)}\n{held}{told}"
+            f"---\n{prompt.template}\n"
         ).splitlines(True)
 
     name = f"{old.name}@{old.digest[:12]}", f"{new.name}@{new.digest[:12]}"
