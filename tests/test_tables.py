@@ -19,6 +19,7 @@ PACKAGE = ROOT / "src" / "sluicegate"
 TABLES = {
     "BASELINES": "contracts/test_evaluation_contract.py",
     "COMMANDS": "contracts/test_command_contract.py",
+    "DAMAGES": "contracts/test_damage_contract.py",
     "DETECTORS": "contracts/test_detector_contract.py",
     "DIALECTS": "contracts/test_dialect_contract.py",
     "ENGINES": "contracts/test_engine_contract.py",

@@ -110,12 +110,14 @@ class ReleaseParams(Strict):
 
 
 class PrepareParams(Strict):
-    """How data becomes train, validation and golden sets.
+    """How data becomes train, validation, development and golden sets.
 
-    Fractions are of groups, by stable hash.
+    Fractions are of groups, by stable hash. Without `development_fraction` nothing is set apart for
+    the development set: it has the rows that nothing is trained on.
     """
 
     validation_fraction: Fraction = 0.1
+    development_fraction: Fraction | None = None
     golden_fraction: Fraction = 0.4
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
@@ -180,10 +182,13 @@ class EvaluateParams(Strict):
     batch.
 
     `own_metrics`: what has to be declared of metrics of the project's own, by `module:attribute`.
+    `repeats`: how often every golden row is answered, each time by a call of its own: for models
+    that do not answer alike twice.
     """
 
     metrics: tuple[str, ...] = Field(min_length=1)
     own_metrics: dict[OwnName, OwnMetric] = Field(default_factory=dict)
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     baselines: tuple[str, ...] = ("lead2",)
     batch_tokens: Positive = 8192
 
@@ -304,7 +309,7 @@ class SourceSpec(Strict):
 
     kind: str
     path: str
-    role: Literal["pool", "train", "golden"] = "pool"
+    role: Literal["pool", "train", "development", "golden"] = "pool"
     fields: dict[str, Any] = Field(default_factory=dict)
     options: dict[str, Any] = Field(default_factory=dict)
     optional: bool = False

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 TEXT_PART = "text"
@@ -62,13 +62,26 @@ class Generation:
         return self.text if name == TEXT_PART else self.fields.get(name, "[]")
 
 
-_WHERE_SET = ("slices", "reasons", "fields", "failure", "answered_by", "critical")
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One of several answers to a row: its text, its scores, and how it failed."""
+
+    output: str
+    scores: Mapping[str, float]
+    failure: str = ""
+
+
+_WHERE_SET = ("slices", "reasons", "fields", "failure", "answered_by", "critical", "repeats")
 """Of a scored row: what counts in its digest only where it says something."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredExample:
-    """One golden row, answered: one finite score per metric, and in `reasons` a judge's words."""
+    """One golden row, answered: one finite score per metric, and in `reasons` a judge's words.
+
+    Where it was answered several times, `repeats` holds every answer, the scores and the time are
+    their means, and all else is the first one's; it is `finished` where all are.
+    """
 
     id: str
     group: str
@@ -85,6 +98,16 @@ class ScoredExample:
     failure: str = ""
     answered_by: str = ""
     critical: bool = False
+    repeats: tuple[Repeat, ...] = ()
+
+    def each(self, metric: str) -> list[float]:
+        """The score of every answer."""
+        return [one.scores[metric] for one in self.repeats] or [self.scores[metric]]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every answer."""
+        return [one.output for one in self.repeats] or [self.output]
 
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what a row has nothing of is left out."""
@@ -93,4 +116,6 @@ class ScoredExample:
             part = getattr(self, name)
             if part or (part is not None and name not in _WHERE_SET):
                 found[name] = dict(part) if isinstance(part, Mapping) else part
+        if self.repeats:
+            found["repeats"] = [asdict(one) for one in self.repeats]
         return found

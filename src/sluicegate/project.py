@@ -45,6 +45,10 @@ class Project:
         return self.root / "data" / "prepared"
 
     @property
+    def development(self) -> Path:
+        return self.root / "data" / "development" / "development.jsonl"
+
+    @property
     def golden(self) -> Path:
         return self.root / "data" / "golden" / "golden.jsonl"
 
@@ -73,6 +77,11 @@ class Project:
     def generations(self) -> Path:
         """Cache of generated answers, by content digest."""
         return self.state / "generations"
+
+    @property
+    def self_test(self) -> Path:
+        """What the last self-test of the policy found."""
+        return self.state / "self_test.json"
 
     @property
     def checkpoints(self) -> Path:

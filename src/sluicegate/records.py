@@ -9,6 +9,7 @@ from typing import Any
 
 from sluicegate.examples import Example as Example
 from sluicegate.examples import Generation as Generation
+from sluicegate.examples import Repeat as Repeat
 from sluicegate.examples import ScoredExample as ScoredExample
 from sluicegate.hashing import digest_value, digest_with_rows
 

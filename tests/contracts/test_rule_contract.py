@@ -67,7 +67,9 @@ def evidence(level: float, *, rows: int = ROWS, metrics: tuple[str, ...] = METRI
     """Rows with the same few scores around `level`."""
     values = [level + 0.02 * (place % 5 - 2) for place in range(rows)]
     scored = tuple(
-        ScoredExample(f"e{n:03d}", f"g{n}", "text", dict.fromkeys(metrics, value), 0.1, 9, 5)
+        ScoredExample(
+            f"e{n:03d}", f"g{n}", "text", dict.fromkeys(metrics, value), 0.1, 9, 5, critical=n < 9
+        )
         for n, value in enumerate(values)
     )
     mean = math.fsum(values) / max(rows, 1)

@@ -270,7 +270,7 @@ def test_two_runs_at_once(project: Path) -> None:
     ]
     told = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
-    assert sum(b"is at work; waiting" in errors for _, errors in told) == 1
+    assert sum(b"is running; waiting" in errors for _, errors in told) == 1
     assert sluice(project, "verify").returncode == 0
 
 

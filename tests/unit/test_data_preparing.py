@@ -14,10 +14,11 @@ import pytest
 from sluicegate.config import PrepareParams
 from sluicegate.data import prepare, read_examples, write_examples
 from sluicegate.data.duplicates import remove_duplicates
+from sluicegate.data.examples import _plain
 from sluicegate.data.overlap import find_overlaps, refuse_overlaps
 from sluicegate.data.splitting import held_out
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure
-from sluicegate.hashing import digest_file
+from sluicegate.hashing import digest_file, digest_value
 from sluicegate.records import Example
 
 WORDS = [
@@ -286,3 +287,76 @@ def test_only_their_owner_reads_the_sets(tmp_path: Path) -> None:
     path = tmp_path / "golden.jsonl"
     write_examples(path, [row(1)])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def pools() -> dict[str, tuple[str, list[Example]]]:
+    """Rows to train on and golden ones."""
+    return {
+        "t": ("train", [row(n, f"g{n // 2}") for n in range(60)]),
+        "g": ("golden", [row(n) for n in range(100, 105)]),
+    }
+
+
+def test_without_being_asked_for_a_development_set_moves_no_row() -> None:
+    """The other sets are as version 0.2.0 made them; it is what nothing is trained on."""
+    made = prepare(pools(), PARAMS)
+    none = prepare(pools(), PARAMS.model_copy(update={"development_fraction": 0.0}))
+    assert none.development == []
+    assert made.development == made.validation != []
+    assert (made.train, made.validation) == (none.train, none.validation)
+    assert [
+        digest_value([_plain(item) for item in part])[:16] for part in (made.train, made.golden)
+    ] == [
+        "0b31ebe6e7518f97",
+        "7fa6974109ec0b8e",
+    ]
+    untrained = prepare(pools(), PARAMS, trains=False)
+    assert untrained.train == made.train
+    assert ids(untrained.development) == ids([*made.train, *made.validation])
+
+
+def test_a_development_fraction_is_set_apart_by_groups() -> None:
+    """It is in no other set, and a group that comes in moves no other."""
+    params = PARAMS.model_copy(update={"development_fraction": 0.3})
+    made = prepare(pools(), params)
+    sets = [made.train, made.validation, made.development, made.golden]
+    groups = [{item.group for item in part} for part in sets]
+    assert all(groups)
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert sum(map(len, sets)) == made.counts["read"]
+    more = pools()
+    more["more"] = ("train", [row(n) for n in range(200, 240)])
+    later = prepare(more, params)
+    assert ids(made.development) <= ids(later.development)
+
+
+def test_development_sources_are_the_development_set() -> None:
+    """Their groups are not trained on, and groups of the golden set are not in it."""
+    rows = pools()
+    rows["d"] = (
+        "development",
+        [row(300, "g1"), row(301), row(302, "g100"), replace(row(301), id="z")],
+    )
+    made = prepare(rows, PARAMS.model_copy(update={"development_fraction": 0.5}))
+    assert ids(made.development) == {"r300", "r301"}
+    assert "g1" not in {item.group for item in [*made.train, *made.validation]}
+    assert made.counts["group_in_development"] == 2
+    assert made.counts["group_in_golden"] == 1
+    assert made.counts["duplicate"] == 1
+
+
+def test_a_development_row_that_copies_a_golden_one_is_refused() -> None:
+    """What one tries things on would otherwise tell of what decides."""
+    rows = pools()
+    rows["d"] = ("development", [row(301, text=f"{row(102).inputs['text']} and more")])
+    with pytest.raises(DataError, match="golden r102 ~ train r301"):
+        prepare(rows, PARAMS)
+
+
+def test_golden_rows_alone_make_no_development_set() -> None:
+    """It is empty; where it is asked for, the error says how to get one."""
+    golden = {"g": pools()["g"]}
+    assert prepare(golden, PARAMS, trains=False).development == []
+    with pytest.raises(DataError) as caught:
+        prepare(golden, PARAMS.model_copy(update={"development_fraction": 0.2}), trains=False)
+    assert "role development" in caught.value.hint

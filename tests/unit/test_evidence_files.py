@@ -61,7 +61,7 @@ def as_before(evidence: Evidence) -> dict[str, Any]:
         for name in ("slices", "reasons", "first_token"):
             if not row[name]:
                 del row[name]
-        for name in ("fields", "failure", "answered_by", "critical"):  # not there yet
+        for name in ("fields", "failure", "answered_by", "critical", "repeats"):  # not yet
             assert not row.pop(name)
     return value
 

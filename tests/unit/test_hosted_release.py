@@ -253,7 +253,6 @@ def test_the_templates_share_all_but_what_differs() -> None:
         hosted.keys() - tuned.keys()
     )
     assert different == {
-        "data/sample/support_train.jsonl",
         "dvc.yaml",
         "params.yaml",
         "registry/models.yaml",

@@ -11,6 +11,7 @@ from sluicegate.cards import wording
 from sluicegate.cards.examples import ExamplePair, counts, paired, primary_metric, shown_text
 from sluicegate.cards.page import html_page
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow, spreads, worst_slices
+from sluicegate.gates.repeats import Noise
 from sluicegate.records import (
     DriftReport,
     Evidence,
@@ -43,6 +44,7 @@ class ReportContext:
         version, champion_version: MLflow versions.
         slices: every metric on every slice.
         judges: the judges of the evaluation, and whether they counted.
+        noise: of each metric, where rows were answered several times.
     """
 
     verdict: Verdict
@@ -64,6 +66,7 @@ class ReportContext:
     champion_version: int | None = None
     slices: Sequence[SliceRow] = ()
     judges: Sequence[JudgeShown] = ()
+    noise: Sequence[Noise] = ()
 
 
 def report_html(context: ReportContext) -> str:

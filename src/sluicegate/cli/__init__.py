@@ -72,6 +72,11 @@ COMMANDS = {
         "Bring in adapters that another tool trained.",
         'sluice adapter import ../lora --reason "trained on the 2026 tickets"',
     ),
+    "accept": Command(
+        "sluicegate.cli.gate:accept",
+        "Accept a change of policy, judges, metrics or golden set.",
+        'sluice accept --base origin/main --reason "agreed on Monday"',
+    ),
     "approve": Command(
         "sluicegate.cli.release:approve",
         "Approve a release whose policy asks for it.",

@@ -46,6 +46,12 @@ OUT = click.Path(dir_okay=False, path_type=Path)
     type=click.FloatRange(min=0, min_open=True),
     help="The same in money; needs release.price.",
 )
+@click.option(
+    "--self-test",
+    "testing",
+    is_flag=True,
+    help="Judge nothing: show what the policy would let through, by answers broken on purpose.",
+)
 @json_option
 def gate(
     base: str | None,
@@ -56,12 +62,14 @@ def gate(
     max_seconds: float | None,
     max_tokens: int | None,
     max_cost: float | None,
+    testing: bool,
     as_json: bool,
 ) -> int:
     """Evaluate and judge what is checked out; the exit code is the answer and nothing is promoted.
 
     \b
     In a pull request:  sluice gate --base origin/main --comment comment.md --junit gate.xml
+    Test the policy:    sluice gate --self-test
     Exit codes:         0 PROMOTE, 1 REJECT, 4 HOLD (not enough evidence, or a budget is spent), 2
     and 3 errors
     """
@@ -75,6 +83,8 @@ def gate(
     files = {"junit": junit, "comment": comment, "json": json_out, "html": html}
     _clear(files)
     refuse_problems(find_project())
+    if testing:
+        return _self_test(as_json=as_json)
     run = run_gate(
         open_run(),
         base=base_from_environment() if base is None else base,
@@ -93,6 +103,22 @@ def gate(
     if run.page is not None and html is None:
         click.echo(f"report:   {run.page}")
     return EXIT_CODES[run.decision]
+
+
+def _self_test(*, as_json: bool) -> int:
+    from sluicegate.cards.self_test import self_test_text
+    from sluicegate.hashing import as_json as jsonable
+    from sluicegate.line.gate.self_test import self_test
+    from sluicegate.line.run import open_run
+
+    run = open_run()
+    found = self_test(run)
+    if as_json:
+        print_json(jsonable(found))
+    else:
+        click.echo(self_test_text(found), nl=False)
+        click.echo(f"page:  {run.project.reports / 'self_test.html'}")
+    return 0
 
 
 def _clear(files: dict[str, Path | None]) -> None:
@@ -127,3 +153,30 @@ def _write(files: dict[str, Path | None], run: GateRun, result: dict[str, Any]) 
         write_json(files["json"], as_json(result))
     if files["html"]:
         write_atomic(files["html"], run.page.read_bytes() if run.page else gate_html(run.report))
+
+
+@click.command()
+@click.option("--base", metavar="REF", default=None, help="Branch to merge into, as for `gate`.")
+@click.option("--person", help="Name in the base's approvals.people; yours by default.")
+@click.option("--reason", default="", help="Why, for the ledger.")
+@json_option
+def accept(base: str | None, person: str | None, reason: str, as_json: bool) -> None:
+    """Accept what the checked-out change does to policy, judges, metrics or golden set.
+
+    `sluice gate --base REF` holds such a change until somebody whom the base's policy names, and
+    who wrote none of it, accepts it.
+    """
+    from sluicegate.errors import UsageError
+    from sluicegate.line.gate.base_ref import base_from_environment
+    from sluicegate.line.gate.judging import accept as record
+    from sluicegate.line.run import open_run
+
+    ref = base_from_environment() if base is None else base
+    if not ref:
+        raise UsageError("accept against which branch?", hint="Add --base origin/main.")
+    found, entry = record(open_run(), ref, person=person or "", reason=reason)
+    if as_json:
+        print_json({"accepted": entry, "parts": found.parts})
+    else:
+        click.echo(f"{entry.actor} accepted: {', '.join(found.parts)}")
+        click.echo(f"next:     sluice gate --base {ref}")

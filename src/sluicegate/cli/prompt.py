@@ -74,7 +74,7 @@ def diff(old: str, new: str) -> None:
 @click.option("--example", "example_id", help="Id of a golden row (default: the first).")
 @json_option
 def render(name: str, example_id: str | None, as_json: bool) -> None:
-    """The chat messages that the model receives for one golden row."""
+    """The messages that the model receives for a golden row."""
     from sluicegate.data.examples import read_examples
     from sluicegate.project import find_project
     from sluicegate.prompts import render as fill

@@ -87,7 +87,7 @@ def refuse_overlaps(overlaps: Sequence[Overlap], *, shown: int = 10) -> None:
     )
     more = f"\n  and {len(overlaps) - shown} more" if len(overlaps) > shown else ""
     raise DataError(
-        f"{len(overlaps)} golden row(s) overlap with the training rows:{pairs}{more}",
+        f"{len(overlaps)} golden row(s) overlap with training or development rows:{pairs}{more}",
         hint="Remove one of each pair, or give both the same group. "
         "Limits: prepare.overlap_share and prepare.near_duplicate in params.yaml.",
     )

@@ -1,4 +1,6 @@
-"""Raw rows to train, validation and golden sets: redacted, without duplicates or contamination."""
+"""Raw rows to train, validation, development and golden sets: redacted, without duplicates or
+contamination.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,15 @@ from sluicegate.data.splitting import held_out
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.records import Example
 
-ROLES = ("pool", "train", "golden")
+ROLES = ("pool", "train", "development", "golden")
+
+
+REASONS = ("duplicate", "near_duplicate", "group_in_golden", "group_in_development")
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A row left out. `reason`: duplicate, near_duplicate, group_in_golden; `other`: kept."""
+    """A row left out; `reason` is one of REASONS, `other` was kept."""
 
     id: str
     source: str
@@ -31,10 +36,14 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The three sets (sorted by id), the counts, what was redacted, what was left out and why."""
+    """The sets (sorted by id), the counts, what was redacted, what was left out and why.
+
+    Without `development_fraction` and rows of that role, `development` has the rows of other sets.
+    """
 
     train: list[Example]
     validation: list[Example]
+    development: list[Example]
     golden: list[Example]
     counts: dict[str, int]
     redactions: dict[str, int]
@@ -48,21 +57,25 @@ def prepare(
     trains: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
-    """Make the three sets from the rows of all sources.
+    """Make the sets from the rows of all sources.
 
     Golden rows are those of `golden` sources; where there is none, `golden_fraction` of the `pool`
-    groups. `train` rows never become golden; a group in the golden set never trains. The order of
+    groups. `train` rows never become golden; a group in the golden set is in no other. The order of
     rows does not matter.
 
+    Development rows are those of `development` sources; else `development_fraction` of the groups
+    that are not golden; else, without moving any row, the validation rows, or where nothing is
+    trained all but the golden ones.
+
     Args:
-        rows_by_source: source name -> (role, rows); roles are pool, train and golden.
+        rows_by_source: source name -> (role, rows); the roles are ROLES.
         params: the `prepare` section of params.yaml.
         trains: rows to train on are needed; without it golden rows alone are enough.
         progress: called with one line per step.
 
     Raises:
-        DataError: no rows, an id used twice, one group only, too few golden rows, or overlap of
-            golden and training.
+        DataError: no rows, an id used twice, one group only, too few golden rows, overlap of golden
+            and other rows, or none left for the development set that is asked for.
         ConfigError: an unknown role.
     """
     say = progress or _silent
@@ -76,31 +89,27 @@ def prepare(
     dropped: list[Dropped] = []
     golden_rows, repeats = remove_duplicates(by_role["golden"], params.near_duplicate)
     learn_rows, more_repeats = remove_duplicates(
-        [*by_role["pool"], *by_role["train"]], params.near_duplicate
+        [*by_role["pool"], *by_role["train"], *by_role["development"]], params.near_duplicate
     )
     dropped += [_dropped(repeat) for repeat in (*repeats, *more_repeats)]
     say(f"{len(repeats) + len(more_repeats)} duplicates left out")
-    learn, golden = _hold_out_golden(
+    rest, golden = _hold_out_golden(
         learn_rows, golden_rows, {row.id for row in by_role["pool"]}, params, dropped
     )
-    _refuse_small(learn, golden, params, trains=trains)
-    refuse_overlaps(
-        find_overlaps(
-            learn,
-            golden,
-            ngram=params.overlap_ngram,
-            share=params.overlap_share,
-            near=params.near_duplicate,
-        )
+    learn, development = _hold_out_development(
+        rest, {row.id for row in by_role["development"]}, params, dropped
     )
-    chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
-    train = by_id(row for row in learn if row.group not in chosen)
-    validation = by_id(row for row in learn if row.group in chosen)
+    _refuse_small(learn, golden, params, trains=trains)
+    limits = {"share": params.overlap_share, "near": params.near_duplicate}
+    refuse_overlaps(find_overlaps(rest, golden, ngram=params.overlap_ngram, **limits))
+    train, validation = _hold_out_validation(learn, params)
+    if not development and params.development_fraction is None:
+        development = validation if trains else learn
     say(f"{len(train)} train, {len(validation)} validation, {len(golden)} golden rows; no overlap")
-    sets = {"train": train, "validation": validation, "golden": golden}
+    sets = {"train": train, "validation": validation, "development": development, "golden": golden}
     counts = _counts(read, sets, dropped)
     dropped.sort(key=lambda item: (item.source, item.id))
-    return Prepared(train, validation, golden, counts, dict(redactions), dropped)
+    return Prepared(**sets, counts=counts, redactions=dict(redactions), dropped=dropped)
 
 
 def _counts(read: int, sets: Mapping[str, list[Example]], dropped: list[Dropped]) -> dict[str, int]:
@@ -109,9 +118,7 @@ def _counts(read: int, sets: Mapping[str, list[Example]], dropped: list[Dropped]
         "read": read,
         **{name: len(rows) for name, rows in sets.items()},
         **{f"{name}_groups": len({row.group for row in rows}) for name, rows in sets.items()},
-        **{
-            reason: reasons[reason] for reason in ("duplicate", "near_duplicate", "group_in_golden")
-        },
+        **{reason: reasons[reason] for reason in REASONS},
     }
 
 
@@ -184,6 +191,44 @@ def _hold_out_golden(
         if row.group in frozen
     ]
     return by_id(row for row in learn if row.group not in frozen), by_id(golden)
+
+
+def _hold_out_validation(
+    learn: list[Example], params: PrepareParams
+) -> tuple[list[Example], list[Example]]:
+    chosen = held_out((row.group for row in learn), params.validation_fraction, "validation")
+    train = by_id(row for row in learn if row.group not in chosen)
+    return train, by_id(row for row in learn if row.group in chosen)
+
+
+def _hold_out_development(
+    rest: list[Example], given: set[str], params: PrepareParams, dropped: list[Dropped]
+) -> tuple[list[Example], list[Example]]:
+    """Return (rows to learn from, development rows), with no group in both; `given` are the ids of
+    rows of that role.
+    """
+    held = {row.group for row in rest if row.id in given}
+    if not held and params.development_fraction:
+        held = set(
+            held_out((row.group for row in rest), params.development_fraction, "development")
+        )
+        if not held:
+            raise DataError(
+                "prepare.development_fraction asks for development rows, and "
+                f"{len({row.group for row in rest})} groups are left beside the golden set.",
+                hint="Give registry/sources.yaml a source of role development (or pool); golden "
+                "rows are never used to try things on.",
+            )
+        return [row for row in rest if row.group not in held], [
+            row for row in rest if row.group in held
+        ]
+    dropped += [
+        Dropped(row.id, row.source, "group_in_development", row.group)
+        for row in rest
+        if row.group in held and row.id not in given
+    ]
+    development = [row for row in rest if row.id in given]
+    return [row for row in rest if row.group not in held], development
 
 
 def _refuse_small(

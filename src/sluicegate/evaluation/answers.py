@@ -11,13 +11,22 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sluicegate.budget import Budget
 from sluicegate.errors import EvidenceError, IncompleteError
-from sluicegate.generating import Failure, Messages, Model, Progress, Reply, all_replies, request_of
+from sluicegate.generating import (
+    Failure,
+    Messages,
+    Model,
+    Progress,
+    Reply,
+    Request,
+    all_replies,
+    request_of,
+)
 from sluicegate.hashing import digest_value
 from sluicegate.models.cache import Cache, open_cache
 from sluicegate.records import Generation, GenerationSettings
@@ -35,6 +44,8 @@ class Questions:
         settings: how it generates.
         response_format: what the answers are to be held to.
         key: whatever else changes the text: equal keys, settings and messages are one question.
+        repeats: how often each is asked: the second answers come after all first ones, and so on.
+            No repeat is served from another's answers, and each samples with a seed of its own.
     """
 
     open: Callable[[], Model]
@@ -42,13 +53,30 @@ class Questions:
     settings: GenerationSettings
     key: str
     response_format: Mapping[str, Any] | None = None
+    repeats: int = 1
 
     def digests(self) -> list[str]:
         """The key of each question in the cache."""
         same: dict[str, Any] = {"key": self.key, "settings": asdict(self.settings)}
         if self.response_format is not None:
             same["response_format"] = self.response_format
-        return [digest_value({**same, "messages": messages}) for _, messages in self.rendered]
+        return [
+            digest_value({**same, "messages": messages, **({"repeat": repeat} if repeat else {})})
+            for repeat in range(self.repeats)
+            for _, messages in self.rendered
+        ]
+
+    def requests(self) -> list[Request]:
+        """What the model is asked, in the same order."""
+        settings = [
+            replace(self.settings, seed=self.settings.seed + repeat)
+            for repeat in range(self.repeats)
+        ]
+        return [
+            request_of(messages, one, self.response_format)
+            for one in settings
+            for _, messages in self.rendered
+        ]
 
 
 def answer(
@@ -153,9 +181,9 @@ class _Side:
 
     def ask(self, keys: Iterable[str], known: dict[str, _Kept], progress: Progress | None) -> None:
         """Ask for `keys`, each once, and keep what comes."""
-        messages = dict(zip(self.keys, (said for _, said in self.questions.rendered), strict=True))
+        requests = dict(zip(self.keys, self.questions.requests(), strict=True))
         missing = list(dict.fromkeys(keys))
-        total = len(messages)
+        total = len(requests)
         done = total - len(missing)
         if progress and (missing or not self.asked):
             progress(done, total)
@@ -172,11 +200,9 @@ class _Side:
             return
         self.asked |= set(missing)
         self._model = self._model or self.questions.open()
-        asked = self.questions
-        requests = [
-            request_of(messages[key], asked.settings, asked.response_format) for key in missing
-        ]
-        replies = self._model.generate(requests, budget=self.budget, took=took)
+        replies = self._model.generate(
+            [requests[key] for key in missing], budget=self.budget, took=took
+        )
         if len(replies) != len(missing):
             raise EvidenceError(
                 f"the model returned {len(replies)} answers to {len(missing)} prompts."

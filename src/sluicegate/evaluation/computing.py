@@ -69,7 +69,8 @@ def computed(
             scores[name] = seen
         else:
             blind = _blind(metric, golden[found.index(None)])
-            unscored[name] = Unscored(len(found) - len(seen), blind)
+            without = {row.id for row, value in zip(golden, found, strict=True) if value is None}
+            unscored[name] = Unscored(len(without), blind)
     return scores, unscored
 
 
@@ -122,7 +123,8 @@ def set_scores(
             answers = ["" if one.failure else one.part(metric.reads) for one in outputs]
             wanted = [expects(metric, example) or () for example in golden]
             bounds = metric.of_set(answers, wanted, groups)
-            found[name] = Summary(*bounds, n=len(golden), groups=len(set(groups)))
+            rows = {example.id for example in golden}
+            found[name] = Summary(*bounds, n=len(rows), groups=len(set(groups)))
     return found
 
 

@@ -2,7 +2,7 @@
 finite.
 
 Columns: id, group, output, seconds, prompt_tokens, completion_tokens, finished; `first_token`,
-`failure`, `answered_by`, `critical` where a row has one; `score.<metric>`, `slice.<column>`,
+`failure`, `answered_by`, `critical`, `repeats` (JSON) where a row has them; `score.<metric>`, `slice.<column>`,
 `reason.<judge>` and `field.<part of the answer>`; null where a row has nothing of the kind. All
 that is not per example, and the digest of the whole, is JSON under the key `sluicegate.evidence` of
 the schema's metadata. Any tool that reads Parquet reads the rows.
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from sluicegate.errors import EvidenceError, IntegrityError
-from sluicegate.hashing import atomic_file
-from sluicegate.records import MOST_UNUSABLE, Evidence, ScoredExample, judged_metric
+from sluicegate.hashing import atomic_file, canonical_json
+from sluicegate.records import MOST_UNUSABLE, Evidence, Repeat, ScoredExample, judged_metric
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +43,7 @@ _MAYBE = {
     "failure": "string",
     "answered_by": "string",
     "critical": "bool",
+    "repeats": "string",
 }
 _PREFIXES = {"score.": "double", "slice.": "string", "reason.": "string", "field.": "string"}
 _HELD = {"score": "scores", "slice": "slices", "reason": "reasons", "field": "fields"}
@@ -144,7 +145,7 @@ def _optional(name: str) -> bool:
 
 def _known(value: Any) -> bool:
     """Whether a row says something, rather than that there is nothing of the kind."""
-    return not (value is None or value is False or value == "")
+    return not (value is None or value is False or value in ("", ()))
 
 
 def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
@@ -154,6 +155,8 @@ def _table(rows: Sequence[ScoredExample], schema: pa.Schema) -> pa.Table:
         kind, _, key = name.partition(".")
         if name in _PLAIN:
             return getattr(row, name)
+        if name == "repeats":
+            return canonical_json(row.content()[name]) if row.repeats else None
         if name in _MAYBE:
             return value if _known(value := getattr(row, name)) else None
         return getattr(row, _HELD[kind]).get(key)
@@ -202,6 +205,8 @@ def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
             for prefix in _PREFIXES
         }
         own = [name for name in (*_PLAIN, *_MAYBE) if name in columns]
+        if "repeats" in columns:
+            columns["repeats"] = [_repeats(path, text) for text in columns["repeats"]]
         for place in range(batch.num_rows):
             scores, slices, reasons, fields = (
                 {name: values[place] for name, values in part if values[place] is not None}
@@ -216,6 +221,13 @@ def _rows(path: Path, file: Any) -> Iterator[ScoredExample]:
             )
 
 
+def _repeats(path: Path, text: str | None) -> tuple[Repeat, ...] | None:
+    try:
+        return tuple(Repeat(**one) for one in json.loads(text)) if text else None
+    except (TypeError, ValueError) as error:
+        raise EvidenceError(f"{path}: repeats: {error}", hint=_AGAIN) from error
+
+
 def _check(path: Path, evidence: Evidence) -> None:
     names = set(evidence.summaries)
     ids = [row.id for row in evidence.rows]
@@ -223,7 +235,11 @@ def _check(path: Path, evidence: Evidence) -> None:
         raise EvidenceError(f"{path}: the evidence has no rows or no metrics.")
     if len(set(ids)) != len(ids):
         raise EvidenceError(f"{path}: an example id occurs twice.")
+    times = len(evidence.rows[0].repeats)
+    answers = len(ids) * max(times, 1)
     for row in evidence.rows:
+        if len(row.repeats) != times or any(set(one.scores) != names for one in row.repeats):
+            raise EvidenceError(f"{path}: example {row.id} was not repeated like the others.")
         if set(row.scores) != names:
             raise EvidenceError(f"{path}: example {row.id} lacks a score, or has one too many.")
         first = 0.0 if row.first_token is None else row.first_token
@@ -247,9 +263,9 @@ def _check(path: Path, evidence: Evidence) -> None:
     for name, use in evidence.judges.items():
         if (
             use.failed < 0
-            or use.scored + use.failed != len(ids)
+            or use.scored + use.failed != answers
             or (judged_metric(name) not in names and not use.failed)
-            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * len(ids))
+            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * answers)
         ):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not "

@@ -22,6 +22,7 @@ from sluicegate.records import (
     Example,
     Generation,
     JudgeUse,
+    Repeat,
     ScoredExample,
     Summary,
 )
@@ -43,7 +44,9 @@ def evaluate(
 ) -> Evidence:
     """Score `outputs[i]` as the answer to `golden[i]`.
 
-    Rows come out sorted by id, so the order given does not matter.
+    Where rows were asked several times, the second answers come after all first ones, and so on:
+    the scores of a row are then the means over its answers. Rows come out sorted by id, so the
+    order given does not matter.
 
     `metrics` are computed here. One that sees nothing in a row gives no scores and is counted in
     `unscored`. `judgements` are of the same answers in the same order; one without scores (too many
@@ -57,13 +60,14 @@ def evaluate(
         ConfigError: a metric is unknown, or asks a model and nobody declared it.
     """
     _check(golden, outputs, metrics, judgements)
+    asked = list(golden) * (len(outputs) // len(golden))
     table = {name: find_metric(name) for name in metrics}
     asks = asks_model(table, asking or {})
-    scores, unscored = computed(table, asks, golden, outputs)
+    scores, unscored = computed(table, asks, asked, outputs)
     whole = corpus_scores(
-        scores, [output.text for output in outputs], [example.reference for example in golden]
+        scores, [output.text for output in outputs], [example.reference for example in asked]
     )
-    of_set = set_scores({name: table[name] for name in scores}, golden, outputs)
+    of_set = set_scores({name: table[name] for name in scores}, asked, outputs)
     scores = {name: found for name, found in scores.items() if name not in of_set}
     ranges = {name: table[name].range for name in scores}
     counted = [one for one in judgements if one.scores]
@@ -82,7 +86,7 @@ def evaluate(
             for name, bounds in ranges.items()
         },
         operations=operations(outputs, price) | whole,
-        judges=_uses(judgements, [name for name in scores if asks.get(name)], len(golden)),
+        judges=_uses(judgements, [name for name in scores if asks.get(name)], len(asked)),
         unscored=unscored,
         set_scores=of_set,
     )
@@ -101,15 +105,19 @@ def _rows(
     reasons: Mapping[str, Sequence[str]],
     slices: Sequence[Mapping[str, str]],
 ) -> list[ScoredExample]:
+    count = len(golden)
     rows = [
         _scored(
             example,
-            output,
-            {name: values[place] for name, values in scores.items()},
+            outputs[place::count],
+            [
+                {name: values[one] for name, values in scores.items()}
+                for one in range(place, len(outputs), count)
+            ],
             {name: said[place] for name, said in reasons.items() if said[place]},
             slices[place],
         )
-        for place, (example, output) in enumerate(zip(golden, outputs, strict=True))
+        for place, example in enumerate(golden)
     ]
     return sorted(rows, key=lambda row: row.id)
 
@@ -123,7 +131,7 @@ def _check(
     """Refuse what `evaluate` cannot score as a whole."""
     if not golden:
         raise EvidenceError("the golden set is empty: there is nothing to judge by.")
-    if len(outputs) != len(golden):
+    if not outputs or len(outputs) % len(golden):
         raise EvidenceError(f"{len(outputs)} answers to {len(golden)} golden examples.")
     if len({example.id for example in golden}) != len(golden):
         raise EvidenceError("an example id occurs twice in the golden set.")
@@ -138,7 +146,7 @@ def _check(
             hint="Add one that does, accuracy say, to evaluate.metrics.",
         )
     if any(
-        len(one.scores) != len(golden) for one in judgements if one.scores or not one.use.failed
+        len(one.scores) != len(outputs) for one in judgements if one.scores or not one.use.failed
     ):
         raise EvidenceError(
             "a judge returned a different number of scores than there are examples."
@@ -204,25 +212,31 @@ def summarise(
 
 def _scored(
     example: Example,
-    output: Generation,
-    scores: Mapping[str, float],
+    outputs: Sequence[Generation],
+    scores: Sequence[Mapping[str, float]],
     reasons: Mapping[str, str],
     slices: Mapping[str, str],
 ) -> ScoredExample:
+    first, times = outputs[0], len(outputs)
+    repeats = [
+        Repeat(output.text, found, output.failure)
+        for output, found in zip(outputs, scores, strict=True)
+    ]
     return ScoredExample(
         id=example.id,
         group=example.group,
-        output=output.text,
-        scores=dict(scores),
-        seconds=output.seconds,
-        prompt_tokens=output.prompt_tokens,
-        completion_tokens=output.completion_tokens,
-        finished=output.finished,
+        output=first.text,
+        scores={name: math.fsum(one[name] for one in scores) / times for name in scores[0]},
+        seconds=math.fsum(output.seconds for output in outputs) / times,
+        prompt_tokens=first.prompt_tokens,
+        completion_tokens=first.completion_tokens,
+        finished=all(output.finished for output in outputs),
         slices=slices,
         reasons=reasons,
-        first_token=output.first_token,
-        fields=output.fields,
-        failure=output.failure,
-        answered_by=output.answered_by,
+        first_token=first.first_token,
+        fields=first.fields,
+        failure=next((output.failure for output in outputs if output.failure), ""),
+        answered_by=", ".join(dict.fromkeys(filter(None, (one.answered_by for one in outputs)))),
         critical=example.critical,
+        repeats=tuple(repeats) if times > 1 else (),
     )

@@ -41,6 +41,7 @@ def checked(evidence: Evidence, who: str) -> Evidence:
             )
         for name, value in row.scores.items():
             _finite(value, f"{who}: example {row.id!r}: {name}")
+        _repeated(row, len(rows[0].repeats), who)
     for name, value in evidence.operations.items():
         _finite(value, f"{who}: {name}")
     for name, summary in evidence.summaries.items():
@@ -53,6 +54,20 @@ def checked(evidence: Evidence, who: str) -> Evidence:
                 f"{who}: the summary of {name} does not match its rows.", hint=_AGAIN
             )
     return replace(evidence, rows=rows)
+
+
+def _repeated(row: ScoredExample, times: int, who: str) -> None:
+    """Refuse a row whose scores are not the means of those of its answers."""
+    same = len(row.repeats) == times and all(
+        one.scores.keys() == row.scores.keys() for one in row.repeats
+    )
+    for name, value in row.scores.items() if same else ():
+        mean = math.fsum(row.each(name)) / len(row.each(name))
+        same = same and math.isclose(mean, value, rel_tol=1e-9, abs_tol=1e-9)
+    if not same:
+        raise EvidenceError(
+            f"{who}: example {row.id!r}: its scores are not the means of its repeats.", hint=_AGAIN
+        )
 
 
 def unpaired(candidate: Evidence, champion: Evidence) -> str:

@@ -17,6 +17,7 @@ class Rule(Strict):
 
     Which fields a kind takes is in `gates.RULES`; a field that it does not take is an error.
 
+    `at_least`: how many of the repeats of a critical row have to be right; all where it is absent.
     `direction` overrides the metric's own (higher or lower is better), `range` its smallest and
     largest possible score. `compare: bound` asks the confidence bound to clear an absolute
     threshold, `mean` only the mean. `baseline` names answers that cost nothing, such as `lead2`.
@@ -39,6 +40,7 @@ class Rule(Strict):
     compare: Literal["bound", "mean"] | None = None
     direction: Literal["higher", "lower"] | None = None
     range: tuple[FiniteFloat, FiniteFloat] | None = None
+    at_least: Annotated[int, Field(ge=1)] | None = None
     slice: str = ""
     minimum_slice: Annotated[int, Field(ge=2)] | None = None
     severity: Literal["block", "warn"] = "block"
@@ -127,7 +129,7 @@ class Policy(Strict):
         """What is hashed, and stored with a promotion."""
         content = self.model_dump(mode="json")
         for rule in content["rules"]:
-            for later in ("baseline", "worst_loss", "way"):
+            for later in ("baseline", "worst_loss", "way", "at_least"):
                 if not rule[later]:  # as before the field was there: verdicts stay in force
                     del rule[later]
         if not content["rewards"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import holm
+from sluicegate.gates.cases import every_case
 from sluicegate.gates.checks import (
     Case,
     Check,
@@ -37,6 +38,7 @@ class Kind:
         against: with whose answers it compares: the champion's or a baseline's; empty for none.
             The metric of a kind that compares orders the examples.
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
+        critical: whether it looks at critical rows alone.
         limits_losses: whether it bounds how many rows lose more than `worst_loss`.
     """
 
@@ -47,6 +49,7 @@ class Kind:
     against: str = ""
     allows_loss: bool = False
     limits_losses: bool = False
+    critical: bool = False
 
     @property
     def compares(self) -> bool:
@@ -210,6 +213,13 @@ RULES: dict[str, Kind] = {
         ("margin", *_CHAMPION),
         asks="gain > ",
         against="champion",
+    ),
+    "every_case": Kind(
+        every_case,
+        ("metric", "threshold"),
+        ("at_least", "direction"),
+        asks="each case ",
+        critical=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sluicegate.adapters.checks import base_shapes
 from sluicegate.config import ModelsFile, ModelSpec, Params, SourcesFile
 from sluicegate.data import SOURCES, find_source, read_source
+from sluicegate.data.preparing import ROLES
 from sluicegate.data.rows import fields_of
 from sluicegate.drift import DETECTORS
 from sluicegate.errors import (
@@ -25,7 +26,7 @@ from sluicegate.errors import (
 )
 from sluicegate.evaluation import find_baseline
 from sluicegate.evaluation.scoring import asks_model
-from sluicegate.gates import Policy
+from sluicegate.gates import RULES, Policy
 from sluicegate.hashing import read_json
 from sluicegate.judges import Criterion, criterion_path, load_criterion
 from sluicegate.line.check_application import application_problems
@@ -108,13 +109,19 @@ def check_configuration(project: Project) -> list[str]:
 
 def notes(project: Project) -> list[str]:
     """What is not wrong, and good to know: hosted models whose name may stand for another model
-    tomorrow.
+    tomorrow, and answers of chance that are measured once.
     """
     try:
         models = load(project.root / "registry" / "models.yaml", ModelsFile).models
+        params = load(project.root / "params.yaml", Params)
     except ConfigError:
         return []  # told by `check_configuration`
+    temperature = params.release.generation.temperature
+    once = temperature > 0 and params.evaluate.repeats == 1
     return [
+        f"params.yaml: release.generation.temperature: {temperature:g} makes answers differ from "
+        "call to call. evaluate.repeats: 3 measures how much."
+    ] * once + [
         f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
         "change silently. Name a dated one if there is one."
         for name, spec in models.items()
@@ -152,7 +159,7 @@ def _prompt(found: Found) -> None:
 
 def _sources(found: Found) -> None:
     """Every source, every line; how many golden rows there can be."""
-    counts: dict[str, int | None] = {"golden": 0, "pool": 0, "train": 0}
+    counts: dict[str, int | None] = dict.fromkeys(ROLES, 0)
     for name, spec in (found.sources.sources if found.sources else {}).items():
         rows = None
         with found.told():
@@ -321,15 +328,22 @@ def _policy(found: Found) -> None:
         return
     for problem in policy_problems(found.policy, found.params, found.golden, found.judged):
         found.add(f"registry/gates.yaml: {problem}")
+    sources = found.sources.sources.values() if found.sources else ()
+    marked = any(spec.role != "train" and spec.fields.get("critical") for spec in sources)
     columns = {
         column
-        for spec in (found.sources.sources.values() if found.sources else ())
+        for spec in sources
         if spec.role != "train" and isinstance(spec.fields.get("slices", ()), list | tuple)
         for column in spec.fields.get("slices", ())
     }
     if any(metric.class_of for metric in computed_metrics(found.params).values()):
         columns.add("label")
     for rule in found.policy.rules:
+        if rule.kind in RULES and RULES[rule.kind].critical and not marked:
+            found.add(
+                f"registry/gates.yaml: rule {rule.name!r}: no source of golden rows says which are "
+                "critical (fields.critical), so it can only hold"
+            )
         if rule.slice and rule.slice not in columns:
             found.add(
                 f"registry/gates.yaml: rule {rule.name!r}: slice: no source of golden rows lists "

@@ -19,6 +19,7 @@ FACTS = (
     "drift_checked",
     "golden_represents_traffic",
     "meaning_checked",
+    "policy_tested",
 )
 FIRST_TOKEN = ("first_token_p50", "first_token_p95")
 COST = "cost_per_1000"
@@ -105,6 +106,11 @@ def _rule(
         else:
             near = did_you_mean(name, {*evaluated, *operating, *METRICS})
             yield f"metric: {name!r} is unknown{near}"
+    if rule.at_least and rule.at_least > params.evaluate.repeats:
+        yield (
+            f"at_least: {rule.at_least} of evaluate.repeats: {params.evaluate.repeats} can never "
+            "be right"
+        )
     yield from _out_of_range(rule, metrics, judged)
 
 

@@ -41,11 +41,13 @@ class Part:
         name: for people.
         value: what is digested, JSON-able; equal values are the same part.
         shown: settings that can be shown in words, by name; or nothing.
+        judges: it decides how a release is judged, not what the release is.
     """
 
     name: str
     value: Callable[[Run, Bytes], Any]
     shown: Callable[[Run], Mapping[str, Any]] = lambda run: {}
+    judges: bool = False
 
 
 def source_value(run: Run, spec: SourceSpec, name: str, bytes_of: Bytes) -> list[Any]:
@@ -127,9 +129,9 @@ def _sources(role: str) -> Callable[[Run, Bytes], Any]:
     return value
 
 
-def _settings(name: str, read: Callable[[Run], Mapping[str, Any]]) -> Part:
+def _settings(name: str, read: Callable[[Run], Mapping[str, Any]], *, judges: bool = False) -> Part:
     """A part that consists of settings: what is shown is what is digested."""
-    return Part(name, lambda run, _: dict(read(run)), read)
+    return Part(name, lambda run, _: dict(read(run)), read, judges)
 
 
 def _section(name: str) -> Callable[[Run], Mapping[str, Any]]:
@@ -212,8 +214,8 @@ def _application_settings(run: Run) -> Mapping[str, Any]:
 PARTS = (
     Part(RELEASE_PARTS["prompt"], lambda run, _: run.prompt.digest, _prompt),
     Part("data", _sources("train")),
-    Part("golden set", _sources("golden")),
-    _settings("preparation", lambda run: run.params.prepare.model_dump()),
+    Part("golden set", _sources("golden"), judges=True),
+    _settings("preparation", lambda run: run.params.prepare.model_dump(), judges=True),
     Part(RELEASE_PARTS["base"], base_value, _model),
     Part(RELEASE_PARTS["application"], application_value, _application),
     Part("application's prompts", prompts_value),
@@ -222,11 +224,11 @@ PARTS = (
     _settings("application's settings", _application_settings),
     _settings("tune settings", _tune),
     _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
-    _settings("evaluation", lambda run: run.params.evaluate.model_dump()),
+    _settings("evaluation", lambda run: run.params.evaluate.model_dump(), judges=True),
     _settings("release", _release),
-    *(_settings(f"{name} settings", _section(name)) for name in REST),
-    Part("judges", judges_value, judges_shown),
-    Part("policy", lambda run, _: run.policy.digest),
+    *(_settings(f"{name} settings", _section(name), judges=name == "calibration") for name in REST),
+    Part("judges", judges_value, judges_shown, judges=True),
+    Part("policy", lambda run, _: run.policy.digest, judges=True),
 )
 """All that a change can do to a release or its verdict, but for code: what of the files is code,
 git has to say.

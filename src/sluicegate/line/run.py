@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,12 @@ class Run:
         from sluicegate.gates import load_policy  # brings numpy, which not every step needs
 
         return load_policy(self.project.registry / "gates.yaml")
+
+    def judged_by(self, policy: Policy) -> Run:
+        """The same project under another policy than its own."""
+        other = replace(self)
+        other.__dict__["policy"] = policy
+        return other
 
     @cached_property
     def sources(self) -> Mapping[str, SourceSpec]:

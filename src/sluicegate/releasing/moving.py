@@ -22,6 +22,7 @@ from sluicegate.releasing.guard import (
     registered_version,
     rolled_back,
 )
+from sluicegate.releasing.policy_in_git import refuse_uncommitted
 from sluicegate.releasing.restoring import restore_versions
 from sluicegate.releasing.storing import StoredRelease, keep_policy, load_registered
 from sluicegate.tracking import Tracking
@@ -68,7 +69,7 @@ def promote(
 
     Raises:
         NotApprovedError: there is no such verdict, or an approval is missing; see
-            `guard.may_promote`.
+            `guard.may_promote`. Or the policy has changes that are not committed.
         StaleEpochError: somebody else moved the champion or judged meanwhile; nothing was changed.
         IntegrityError, AdapterError: the stored bytes are not those registered, or another ledger
             is known than the one that is there; the champion stays.
@@ -82,6 +83,7 @@ def promote(
     load_registered(project, release, seen)
     version = registered_version(seen, release)
     policy = load_policy(project.registry / "gates.yaml")
+    refuse_uncommitted(project, policy)
     payload, given = _promotion(seen, champion, policy.approvals, reason)
     keep_policy(project, policy)
     payload |= {"policy": policy.digest, "again": again and rolled_back(ledger.entries(), release)}

@@ -42,13 +42,18 @@ def is_maker(entries: Sequence[LedgerEntry], release: str, person: str) -> bool:
 
     Capitals and what follows an @ make no difference, except for the accounts in `NOBODY`.
     """
-    made = _forms(
+    made = (
         name
         for entry in entries
         if entry.kind == "register" and entry.release == release
         for name in (entry.actor, *entry.payload.get("authors", ()), *entry.payload.get("by", ()))
     )
-    return bool(made & _forms([person]))
+    return same_person(made, [person])
+
+
+def same_person(names: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether one of `names` may be the name of one of `others`; see `is_maker`."""
+    return bool(_forms(names) & _forms(others))
 
 
 def _forms(names: Iterable[str]) -> set[str]:

@@ -37,12 +37,12 @@ _HERE = Path(__file__).parent
 _HISTORY = _HERE / "history"
 _OWN = ("params.yaml", "prompts/", "registry/")
 _SAMPLE = "data/sample/"
-_TRAINING = "data/sample/support_train.jsonl"
 _IGNORED = """/.venv/
 /.sluice/
 /build/
 /reports/
 /data/prepared/
+/data/development/
 /data/golden/golden.jsonl
 /data/raw/feedback.jsonl
 __pycache__/
@@ -76,7 +76,6 @@ def files(kind: str = TUNED) -> dict[str, bytes]:
     for path in (*map(source.joinpath, FILES), *_inside(source)):
         found[path.relative_to(source).as_posix()] = path.read_bytes()
     if kind == HOSTED:
-        found.pop(_TRAINING, None)
         for path in (_HERE / kind).rglob("*.*"):
             found[path.relative_to(_HERE / kind).as_posix()] = path.read_bytes()
     return dict(sorted(found.items()))

@@ -27,6 +27,7 @@ from sluicegate.hashing import as_json
 from sluicegate.line import sequence
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
+from sluicegate.line.gate.judging import Judging, held_back, judging
 from sluicegate.line.locks import line_lock
 from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.pipeline.fingerprint import BASELINE
@@ -74,7 +75,7 @@ class _Found:
     """What a run has found so far; a budget may end it at any point.
 
     `decided` is what there is instead of a verdict, where nothing is to be judged or the run was
-    stopped.
+    stopped; `held` what becomes of a verdict because the change wants to be judged in another way.
     """
 
     budget: Budget
@@ -86,6 +87,8 @@ class _Found:
     reported: Reported | None = None
     decided: Decided | None = None
     stopped: str = ""
+    judging: Judging | None = None
+    held: Decided | None = None
 
 
 def run_gate(
@@ -151,6 +154,12 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
     environment = {BUDGET_FILE: str(found.budget.path)}
     if baseline:
         environment[BASELINE] = baseline
+    own = run
+    if change:
+        found.judging = judging(run, change)
+        if found.judging.policy is not None:
+            run = run.judged_by(found.judging.policy)
+            found.policy = run.policy.digest
     found.judged = judged = sequence.judge(
         run,
         baseline=baseline,
@@ -160,6 +169,8 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         perform=_in_time(found.budget),
     )
     found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
+    if change and found.judging and found.judging.open:
+        found.held = held_back(own, change, found.judging, judged)
 
 
 def _in_time(budget: Budget) -> sequence.Perform:
@@ -228,7 +239,7 @@ def _told(change: Change) -> str:
 
 
 def _ended(run: Run, found: _Found) -> GateRun:
-    decided = found.decided if found.judged is None else found.judged.decide
+    decided = found.held or (found.judged.decide if found.judged else found.decided)
     assert decided is not None, "a run that judged nothing says why"
     verdict, change = decided.verdict, found.change
     metric, worst = _worst(run, verdict) if verdict else ("", [])
@@ -270,6 +281,7 @@ def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
         **stopped,
         "report": as_json(found.reported),
         "change": asdict(found.change) if found.change else None,
+        "judging": as_json(found.judging),
         "against": found.against,
         "policy": found.policy,
         "decision": decided.decision.value,

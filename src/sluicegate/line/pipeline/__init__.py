@@ -42,7 +42,12 @@ STAGES = {
     "fingerprint": Stage("sluicegate.line.pipeline.fingerprint", watched=False),
     "prepare": Stage(
         "sluicegate.line.pipeline.prepare",
-        ("data/prepared", "data/golden/golden.jsonl", "build/prepare.json"),
+        (
+            "data/prepared",
+            "data/development/development.jsonl",
+            "data/golden/golden.jsonl",
+            "build/prepare.json",
+        ),
         makes=True,
     ),
     "tune": Stage(

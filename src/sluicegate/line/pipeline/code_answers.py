@@ -26,7 +26,10 @@ FILE = "calls.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class CodeAnswers:
-    """One answer per row, in their order. `priced`: all of its models have a price."""
+    """One answer per row and repeat, in their order, all rows of a repeat together.
+
+    `priced`: all of its models have a price.
+    """
 
     rows: Sequence[Answered]
     priced: bool
@@ -84,7 +87,11 @@ def _answered(
         roles[role] = Role(model.name, opened, money)
     rows = answer_rows(
         contender.application,
-        [Row(example.id, example.inputs) for example in golden],
+        [
+            Row(example.id, example.inputs, repeat)
+            for repeat in range(run.params.evaluate.repeats)
+            for example in golden
+        ],
         roles,
         contender.generation,
         cache=run.project.generations,
@@ -117,10 +124,10 @@ def _stale(sides: Iterable[CodeAnswers]) -> Stale:
 
 
 def write_calls(project: Project, golden: Sequence[Example], code: CodeAnswers) -> None:
-    """Keep what the candidate asked, row by row, for traces and for people."""
+    """Keep what the candidate asked the first time, row by row, for traces and for people."""
     lines = [
         json.dumps({"id": example.id, "calls": [asdict(call) for call in row.calls]})
-        for example, row in zip(golden, code.rows, strict=True)
+        for example, row in zip(golden, code.rows, strict=False)
     ]
     write_atomic(project.evidence / FILE, "".join(f"{line}\n" for line in lines), mode=0o600)
 

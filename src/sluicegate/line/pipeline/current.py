@@ -35,17 +35,21 @@ def check_current(run: Run, release: str, evidence: Evidence, champion: Evidence
             "registered.",
             hint=_HINT,
         )
+    times = run.params.evaluate.repeats
+    if any(len(row.outputs) != times for row in (*evidence.rows, *champion.rows)):
+        raise EvidenceError(f"the rows were not answered {times} times each.", hint=_HINT)
     names, project = run.params.evaluate.metrics, run.project
     wanted = judged_metrics(names)
     judged = {judged_metric(name): use.digest for name, use in evidence.judges.items()}
     current = set(wanted) == set(judged_metrics(list(judged)))
     if current:
-        texts = {row.id: row.output for row in champion.rows}
-        against = (
-            [texts.get(example.id, "") for example in read_examples(project.golden)]
-            if wanted
-            else []
-        )
+        texts = {row.id: row.outputs for row in champion.rows}
+        golden = read_examples(project.golden) if wanted else []
+        against = [
+            texts[example.id][repeat] if example.id in texts else ""
+            for repeat in range(times)
+            for example in golden
+        ]
         digests = {
             one.metric: judgement_digest(one, judged[one.metric], against)
             for one in criteria(names, project.prompts)

@@ -118,10 +118,11 @@ def _judgements(
         )
         for name, outputs in answers.items():
             label = f"{criterion.metric} of the {name}"
+            asked = list(golden) * run.params.evaluate.repeats
             judgement = judge_answers(
                 criterion,
                 models,
-                golden,
+                asked,
                 outputs,
                 answers["champion"],
                 role="champion" if name == "champion" else "candidate",
@@ -129,7 +130,9 @@ def _judgements(
             )
             if judgement.use.failed:
                 become = "each counts against the candidate" if judgement.scores else "no scores"
-                say(f"  {label}: failed on {judgement.use.failed} of {len(golden)} rows: {become}")
+                say(
+                    f"  {label}: failed on {judgement.use.failed} of {len(asked)} answers: {become}"
+                )
             found[name].append(judgement)
         unanswered += sum(model.unanswered for model in models)
     if unanswered:
@@ -178,4 +181,5 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
         contender.prompt.response_format,
+        run.params.evaluate.repeats,
     )

@@ -26,6 +26,8 @@ _NOBODY = (
     "block, or people approve"
 )
 
+_UNTESTED = "stale (`sluice gate --self-test` shows what this policy lets through)"
+
 
 def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided:
     """Judge the registered candidate; there is nothing to judge where it serves already.
@@ -69,6 +71,13 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
+
+
+def verdict_by(run: Run, registered: Registered, traffic: TrafficChecked) -> Verdict:
+    """What this run's policy makes of the evidence that is there; nothing is recorded or spent."""
+    candidate = read_evidence(run.project.evidence / "candidate.parquet")
+    champion = read_evidence(run.project.evidence / "champion.parquet")
+    return _judged(run, candidate, None if registered.first else champion, traffic, spends=False)
 
 
 def decided(
@@ -187,7 +196,7 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     training rows, `judge:<name>` only where that judge, as it scored this evidence, has passed its
     calibration and not outlived it; `golden_represents_traffic` says what the golden set lacks
     where it is not ok. `meaning_checked` is ok where a calibrated judge has a rule that blocks, or
-    people have to approve.
+    people have to approve. For `policy_tested` see the function of that name.
     """
     from sluicegate.line.judge.calibrate import judge_facts  # brings scipy.stats
 
@@ -206,8 +215,22 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
         if represents == "drift"
         else represents,
         "meaning_checked": "ok" if understood else _NOBODY,
+        "policy_tested": policy_tested(run, evidence.golden, understood=bool(understood)),
         **judges,
     }
+
+
+def policy_tested(run: Run, golden: str, *, understood: bool) -> str:
+    """What the last self-test found: ok where every kind of broken answers is caught.
+
+    What only somebody who understands an answer can see is caught where somebody does
+    (`understood`). Stale, with what to run: this policy was not tested on this golden set.
+    """
+    found = read_json(run.project.self_test) if run.project.self_test.is_file() else {}
+    if (found.get("policy"), found.get("golden")) != (run.policy.digest, golden):
+        return _UNTESTED
+    passed = [*found["unseen"], *([] if understood else found["meaning"])]
+    return f"lets through: {', '.join(passed)}" if passed else "ok"
 
 
 def links(run: Run, registered: Registered) -> dict[str, str]:

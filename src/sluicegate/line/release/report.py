@@ -18,7 +18,7 @@ from sluicegate.line.judge.clients import model_identity
 from sluicegate.line.pipeline.base_model import model_spec, tuned
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
 from sluicegate.line.release.decide import links
-from sluicegate.line.release.report_evidence import judges_shown, slice_rows
+from sluicegate.line.release.report_evidence import judges_shown, noise_shown, slice_rows
 from sluicegate.line.run import Decided, Reported, Run, TrafficChecked
 from sluicegate.records import TuneSummary, Verdict
 
@@ -98,4 +98,5 @@ def _contents(
         champion_version=decided.champion_version,
         slices=slice_rows(candidate, champion, known),
         judges=judges_shown(run, candidate, champion, verdict),
+        noise=noise_shown(candidate, champion, known),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sluicegate.cards.report_evidence import JudgeShown, SliceRow
 from sluicegate.evaluation.judging import PREFIX, Measure
 from sluicegate.evaluation.scoring import summarise
+from sluicegate.gates.repeats import Noise, noise
 from sluicegate.line.run import Run
 from sluicegate.records import Evidence, ScoredExample, Summary, Verdict, judged_metric
 
@@ -28,6 +29,18 @@ def slice_rows(
                 pairs = [(row, others.get(row.id)) for row in rows]
                 found.append(_row(column, value, metric, pairs, measures[metric]))
     return found
+
+
+def noise_shown(
+    candidate: Evidence, champion: Evidence | None, measures: Mapping[str, Measure]
+) -> list[Noise]:
+    """The noise of every metric, where rows were answered several times."""
+    found = [
+        noise(candidate, champion, metric, measures[metric].range)
+        for metric in candidate.summaries
+        if metric in measures
+    ]
+    return [one for one in found if one is not None]
 
 
 def judges_shown(
