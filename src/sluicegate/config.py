@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 RoleName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 MAIN = "main"
 """The role of a release's model."""
+Redacted = Literal["secret", "email", "iban", "card", "ip", "phone", "handle"]
 
 
 class GenerationParams(Strict):
@@ -122,15 +123,7 @@ class PrepareParams(Strict):
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
     overlap_share: Fraction = 0.5
-    redact: tuple[Literal["secret", "email", "iban", "card", "ip", "phone", "handle"], ...] = (
-        "secret",
-        "email",
-        "iban",
-        "card",
-        "ip",
-        "phone",
-        "handle",
-    )
+    redact: tuple[Redacted, ...] = get_args(Redacted)
     minimum_golden: Positive = 20
 
 
@@ -286,6 +279,18 @@ class CalibrationParams(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class ProbeParams(Strict):
+    """What `sluice probe` asks, `recorded` times once and `repeats` times every day."""
+
+    prompts: Annotated[int, Field(ge=1, le=100)] = 8
+    file: str = ""
+    recorded: Annotated[int, Field(ge=2, le=100)] = 12
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    max_tokens: Positive = 64
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    alternatives: Annotated[int, Field(ge=0, le=20)] = 0
+
+
 class Params(Strict):
     """The whole of params.yaml: one section per stage, plus what they share."""
 
@@ -296,6 +301,7 @@ class Params(Strict):
     profile: ProfileParams = ProfileParams()
     calibration: CalibrationParams = CalibrationParams()
     monitor: MonitorParams = MonitorParams()
+    probe: ProbeParams = ProbeParams()
 
 
 class SourceSpec(Strict):

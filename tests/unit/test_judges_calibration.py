@@ -32,7 +32,7 @@ from labelled_pairs import (
 from sluicegate.config import CalibrationParams
 from sluicegate.errors import DataError
 from sluicegate.generating import Failure, Reply, Request
-from sluicegate.hashing import as_json, digest_value, write_json
+from sluicegate.hashing import as_json
 from sluicegate.judges import Criterion, JudgeRow, judge_digest
 from sluicegate.judges.calibration import (
     Calibration,
@@ -309,11 +309,9 @@ def test_a_record_stands_for_one_digest_and_for_a_time(tmp_path: Path) -> None:
     other = judge_digest(
         replace(PAIRWISE, text="Which is longer?"), [ScriptedModel(lambda question: "")]
     )
-    value = {**as_json(found), "uses": ["comparative"]}
-    write_json(path, {**value, "seal": digest_value(value)})
+    record(tmp_path, replace(found, uses=("comparative",)))
     assert standing(tmp_path, found.digest, NOW, params=QUICK) == "comparative"
-    del value["uses"]  # as 0.1.0 wrote it
-    write_json(path, {**value, "seal": digest_value(value)})
+    record(tmp_path, replace(found, uses=()))  # 0.1.0 wrote none
     assert standing(tmp_path, found.digest, NOW) == "stale"
     record(tmp_path, found)
     assert standing(tmp_path, other, NOW) == "uncalibrated"

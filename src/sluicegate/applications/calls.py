@@ -73,7 +73,7 @@ class Calls:
             ConfigError, ModelError: see `Model.generate`.
         """
         role = self._roles[question["role"]]
-        request = self._request(question)
+        request = self._request(question, asked.repeat)
         same = request_key(role.model.identity, request)
         asked.numbers[same] += 1
         if asked.numbers.total() > MOST_CALLS:
@@ -97,11 +97,13 @@ class Calls:
         self._budget.found(1)
         return Reply(**(known | {"cached": True, "alternatives": tuple(known["alternatives"])}))
 
-    def _request(self, question: Mapping[str, Any]) -> Request:
+    def _request(self, question: Mapping[str, Any], repeat: int) -> Request:
+        """As asked; each repeat samples with a seed of its own."""
         overrides = dict(question["overrides"])
         if "stop" in overrides:
             overrides["stop"] = tuple(overrides["stop"])
-        return replace(request_of(question["messages"], self._settings), **overrides)
+        settings = replace(self._settings, seed=self._settings.seed + repeat)
+        return replace(request_of(question["messages"], settings), **overrides)
 
 
 def _call(question: Mapping[str, Any], role: Role, reply: Reply) -> Call:
