@@ -116,12 +116,11 @@ def notes(project: Project) -> list[str]:
         params = load(project.root / "params.yaml", Params)
     except ConfigError:
         return []  # told by `check_configuration`
-    temperature = params.release.generation.temperature
-    once = temperature > 0 and params.evaluate.repeats == 1
+    temperature, times = params.release.generation.temperature, params.evaluate.repeats
     return [
         f"params.yaml: release.generation.temperature: {temperature:g} makes answers differ from "
         "call to call. evaluate.repeats: 3 measures how much."
-    ] * once + [
+    ] * (temperature > 0 and times == 1) + [
         f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
         "change silently. Name a dated one if there is one."
         for name, spec in models.items()
@@ -172,8 +171,7 @@ def _sources(found: Found) -> None:
     if counts["golden"] is not None:
         found.golden = counts["golden"] or counts["pool"]
     if found.params and found.golden is not None:
-        wanted = found.params.prepare.minimum_golden
-        if found.golden < wanted:
+        if found.golden < (wanted := found.params.prepare.minimum_golden):
             found.add(
                 f"params.yaml: prepare.minimum_golden: {wanted}, but the sources have at most "
                 f"{found.golden} golden rows"
@@ -182,13 +180,9 @@ def _sources(found: Found) -> None:
 
 def _application(found: Found) -> None:
     """Code of the project: what it consists of, and whether it can be imported."""
-    if not (found.params and found.models and found.params.release.is_code):
-        return
-    for name in set(found.params.release.models.values()) & found.models.models.keys():
-        _model(found, name, found.models.models[name])
-    with found.told():
-        for problem in application_problems(found.project, found.params, found.models):
-            found.add(problem)
+    if found.params and found.models and found.params.release.is_code:
+        with found.told():
+            list(map(found.add, application_problems(found.project, found.params, found.models)))
 
 
 def _variables(found: Found) -> None:

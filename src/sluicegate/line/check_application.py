@@ -11,6 +11,7 @@ from sluicegate.errors import did_you_mean
 from sluicegate.line.pipeline import watches_application
 from sluicegate.line.pipeline.application import application_of
 from sluicegate.line.run import Run
+from sluicegate.models import open_model
 from sluicegate.project import Project
 from sluicegate.prompts import load_prompt, prompt_names
 
@@ -32,6 +33,8 @@ def application_problems(project: Project, params: Params, models: ModelsFile) -
         if name not in models.models and name != release.model:
             near = did_you_mean(name, models.models)
             yield f"params.yaml: release.models.{role}: registry/models.yaml has no {name!r}{near}"
+        elif name in models.models and not models.models[name].weights:
+            open_model(models.models[name], name, root=project.root)
     if not watches_application(project):
         yield "dvc.yaml: the stage evaluate does not watch application: run `sluice upgrade`"
     if not missing:
