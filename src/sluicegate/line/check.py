@@ -170,12 +170,12 @@ def _sources(found: Found) -> None:
         counts[spec.role] = None if rows is None or known is None else known + rows
     if counts["golden"] is not None:
         found.golden = counts["golden"] or counts["pool"]
-    if found.params and found.golden is not None:
-        if found.golden < (wanted := found.params.prepare.minimum_golden):
-            found.add(
-                f"params.yaml: prepare.minimum_golden: {wanted}, but the sources have at most "
-                f"{found.golden} golden rows"
-            )
+    wanted = found.params.prepare.minimum_golden if found.params else 0
+    if found.golden is not None and found.golden < wanted:
+        found.add(
+            f"params.yaml: prepare.minimum_golden: {wanted}, but the sources have at most "
+            f"{found.golden} golden rows"
+        )
 
 
 def _application(found: Found) -> None:
