@@ -24,7 +24,8 @@ from sluicegate.errors import (
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.generating import Failure, Messages, Reply, Request
 from sluicegate.hashing import digest_value
-from sluicegate.line.check import check_configuration, notes
+from sluicegate.line.check import check_configuration
+from sluicegate.line.check_notes import notes
 from sluicegate.line.pipeline.base_model import ReleaseModel, release_model, stored_model
 from sluicegate.line.run import open_run
 from sluicegate.models import open_model

@@ -35,7 +35,7 @@ from sluicegate.line.parts import JUDGED
 from sluicegate.line.pipeline.imported import find_imported
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric, metrics_digest
-from sluicegate.models import MODELS, floating_name, open_model
+from sluicegate.models import MODELS, open_model
 from sluicegate.models.base_models import find_base
 from sluicegate.own_code import use_code_of
 from sluicegate.project import Project, model_cache
@@ -105,27 +105,6 @@ def check_configuration(project: Project) -> list[str]:
     for check in CHECKS:
         check(found)
     return list(dict.fromkeys(found.problems))
-
-
-def notes(project: Project) -> list[str]:
-    """What is not wrong, and good to know: hosted models whose name may stand for another model
-    tomorrow, and answers of chance that are measured once.
-    """
-    try:
-        models = load(project.root / "registry" / "models.yaml", ModelsFile).models
-        params = load(project.root / "params.yaml", Params)
-    except ConfigError:
-        return []  # told by `check_configuration`
-    temperature, times = params.release.generation.temperature, params.evaluate.repeats
-    return [
-        f"params.yaml: release.generation.temperature: {temperature:g} makes answers differ from "
-        "call to call. evaluate.repeats: 3 measures how much."
-    ] * (temperature > 0 and times == 1) + [
-        f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
-        "change silently. Name a dated one if there is one."
-        for name, spec in models.items()
-        if (asked := floating_name(spec))
-    ]
 
 
 def refuse_problems(project: Project) -> None:
