@@ -23,9 +23,8 @@ def application_of(run: Run, models: Mapping[str, Any]) -> Application:
         PromptError: a prompt is wrong.
     """
     release, project = run.params.release, run.project
-    prompts = {
-        name: load_prompt(project.prompts / f"{name}.yaml")
-        for name in dict.fromkeys([release.prompt, *release.prompts])
+    prompts = {name: load_prompt(project.prompts / f"{name}.yaml") for name in release.prompts} | {
+        release.prompt: run.prompt
     }
     return open_application(
         release.application,

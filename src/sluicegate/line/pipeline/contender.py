@@ -70,6 +70,15 @@ def champion_release(run: Run, candidate: Contender) -> Contender:
     if digest == "none":
         zero = replace(candidate.release, adapter=None)
         return replace(candidate, release=zero, adapter=None)
+    return stored_release(run, candidate, digest)
+
+
+def stored_release(run: Run, candidate: Contender, digest: str) -> Contender:
+    """A release of the store, on the candidate's model where it is the same.
+
+    Raises:
+        IntegrityError: a stored part does not have its recorded digest.
+    """
     stored = load_stored(run.project, digest)
     same = stored.release.base == candidate.model.digest
     model = candidate.model

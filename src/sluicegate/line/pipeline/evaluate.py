@@ -33,7 +33,7 @@ from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
 from sluicegate.prompts import render
-from sluicegate.records import Evidence, Example, Generation
+from sluicegate.records import Evidence, Example, Generation, Release
 
 if TYPE_CHECKING:
     from sluicegate.judges import Criterion
@@ -52,31 +52,9 @@ def stage(run: Run) -> None:
         f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
         f"champion {champion.release.digest[:12]}"
     )
-    metrics = plain_metrics(run.params.evaluate.metrics)
-    asking = run.params.evaluate.asking
-    asks_model({name: find_metric(name) for name in metrics}, asking)
-    chosen = criteria(run.params.evaluate.metrics, project.prompts)
     contenders = {"candidate": candidate, "champion": champion}
-    answers, code = _answered(run, contenders, golden)
-    judgements = _judgements(run, chosen, golden, answers)
-    costs = price(run)
-    evidence: dict[str, Evidence] = {}
-    for name, contender in contenders.items():
-        if champion.release == candidate.release and name == "champion":
-            evidence[name] = evidence["candidate"]
-            continue
-        scored = evaluate(
-            contender.release.digest,
-            golden,
-            digest,
-            answers[name],
-            metrics,
-            price=(costs.input, costs.output) if costs else None,
-            judgements=judgements[name],
-            asking=asking,
-        )
-        spent = code[name].cost_per_1000 if name in code else {}
-        evidence[name] = replace(scored, operations={**scored.operations, **spent})
+    evidence, code = measured(run, contenders, golden, digest)
+    metrics, asking = plain_metrics(run.params.evaluate.metrics), run.params.evaluate.asking
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
@@ -96,6 +74,56 @@ def stage(run: Run) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
+
+
+def compared(
+    run: Run,
+    contenders: Mapping[str, Contender],
+    rows: Sequence[Example],
+    digest: str,
+    metrics: Sequence[str] = (),
+) -> dict[str, Evidence]:
+    """Evidence on each contender, on the same rows; equal releases share it.
+
+    Args:
+        contenders: the `candidate` and, where there is one, the `champion`.
+        rows, digest: a set, and the SHA-256 of its file.
+        metrics: by default those of evaluate.metrics.
+    """
+    return measured(run, contenders, rows, digest, metrics)[0]
+
+
+def measured(
+    run: Run,
+    contenders: Mapping[str, Contender],
+    rows: Sequence[Example],
+    digest: str,
+    metrics: Sequence[str] = (),
+) -> tuple[dict[str, Evidence], dict[str, CodeAnswers]]:
+    """As `compared`, and what code of the project asked for its answers."""
+    names, asking = metrics or run.params.evaluate.metrics, run.params.evaluate.asking
+    plain, costs = plain_metrics(names), price(run)
+    asks_model({name: find_metric(name) for name in plain}, asking)  # before anything is asked
+    chosen = criteria(names, run.project.prompts)
+    answers, code = _answered(run, contenders, rows)
+    judgements = _judgements(run, chosen, rows, answers)
+    found: dict[Release, Evidence] = {}
+    for name, contender in contenders.items():
+        if contender.release in found:
+            continue
+        scored = evaluate(
+            contender.release.digest,
+            rows,
+            digest,
+            answers[name],
+            plain,
+            price=(costs.input, costs.output) if costs else None,
+            judgements=judgements[name],
+            asking=asking,
+        )
+        spent = code[name].cost_per_1000 if name in code else {}
+        found[contender.release] = replace(scored, operations={**scored.operations, **spent})
+    return {name: found[contender.release] for name, contender in contenders.items()}, code
 
 
 def _judgements(
@@ -124,7 +152,7 @@ def _judgements(
                 models,
                 asked,
                 outputs,
-                answers["champion"],
+                answers.get("champion", outputs),
                 role="champion" if name == "champion" else "candidate",
                 progress=counter(label),
             )
