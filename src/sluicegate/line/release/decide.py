@@ -67,7 +67,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     if champion is not None:
         warnings += _unjudged(run, champion, traffic)
     else:
-        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+        means = {**evidence.summaries, **evidence.set_scores}
+        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
