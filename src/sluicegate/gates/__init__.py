@@ -56,6 +56,7 @@ def decide(
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     earlier: Sequence[bool] = (),
+    inherited: float = 0.0,
     baselines: Mapping[str, Evidence] | None = None,
     alone: bool = False,
     intent: str = "improve",
@@ -79,6 +80,7 @@ def decide(
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
         earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
             `earlier_evaluations`.
+        inherited: how many evaluations its rows saw in earlier golden sets; see `budget.inherited`.
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
@@ -94,10 +96,12 @@ def decide(
     check_rules(policy.rules, "policy")
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
-    left = allowance(earlier, policy)
+    left = allowance(earlier, policy, inherited)
     beside = {name: checked(found, name) for name, found in (baselines or {}).items()}
     case = replace(
-        _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier),
+        _case(
+            candidate, champion, policy, facts, directions or {}, ranges or {}, earlier, inherited
+        ),
         baselines=beside,
     )
     ways = ("improve",) if alone else _ways(case, intent)
@@ -171,10 +175,11 @@ def _case(
     directions: Mapping[str, str],
     ranges: Mapping[str, tuple[float, float]],
     earlier: Sequence[bool],
+    inherited: float,
 ) -> Case:
     obstacle = unpaired(candidate, champion) if champion is not None else ""
     alpha, following = (
-        allowance(before, policy) or allowance((), policy)
+        allowance(before, policy, inherited) or allowance((), policy)
         for before in (earlier, (*earlier, False))
     )
     return Case(
