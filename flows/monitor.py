@@ -21,12 +21,15 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event
 from prefect.states import Completed, Failed
 
+from sluicegate.budget import Budget
 from sluicegate.errors import SluiceError
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
 from sluicegate.line.progress import told_to
 from sluicegate.line.run import open_run
 from sluicegate.line.watch.check import resource
+from sluicegate.line.watch.probe import probed_model
+from sluicegate.line.watch.recorded import recorded_path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,6 +118,29 @@ def monitor(root: str = ".", hours: float | None = None, last: int | None = None
     if found.alarm:
         return Failed(name=state, message=text)
     return Completed(name=state, message=text, data={**look.as_json(), "events": events})
+
+
+@flow(name="probe", persist_result=False)
+def probe(root: str = ".", model: str = "", max_cost: float | None = None) -> Any:
+    """Ask a model what it was asked before; the state's name is whether the same one answers.
+
+    Args:
+        root: the project's folder.
+        model: a name in registry/models.yaml; the release's by default.
+        max_cost: most money that it may cost.
+    """
+    run = open_run(root)
+    name = probed_model(run, model)
+    if not recorded_path(run, name).is_file():
+        return Completed(name="Skipped", message=f"No answers of {name} are recorded.")
+    found, told = sequence.probe(run, name, budget=Budget(cost=max_cost), perform=as_task)
+    data = as_json(found) | {"alarm": found.alarm, "told": told.sent}
+    if found.alarm:
+        emit("sluicegate.model_changed", resource(run), data)
+    lines = [found.text, *found.warnings, *filter(None, (told.warning,))]
+    return Completed(
+        name="Changed" if found.alarm else "Quiet", message="\n".join(lines), data=data
+    )
 
 
 def main() -> int:

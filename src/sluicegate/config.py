@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from sluicegate.records import GenerationSettings
 from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Redacted = Literal["secret", "email", "iban", "card", "ip", "phone", "handle"]
 
 
 class GenerationParams(Strict):
@@ -78,15 +79,7 @@ class PrepareParams(Strict):
     near_duplicate: Fraction = 0.85
     overlap_ngram: Positive = 8
     overlap_share: Fraction = 0.5
-    redact: tuple[Literal["secret", "email", "iban", "card", "ip", "phone", "handle"], ...] = (
-        "secret",
-        "email",
-        "iban",
-        "card",
-        "ip",
-        "phone",
-        "handle",
-    )
+    redact: tuple[Redacted, ...] = get_args(Redacted)
     minimum_golden: Positive = 20
 
 
@@ -242,6 +235,18 @@ class CalibrationParams(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class ProbeParams(Strict):
+    """What `sluice probe` asks, `recorded` times once and `repeats` times every day."""
+
+    prompts: Annotated[int, Field(ge=1, le=100)] = 8
+    file: str = ""
+    recorded: Annotated[int, Field(ge=2, le=100)] = 12
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    max_tokens: Positive = 64
+    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
+    alternatives: Annotated[int, Field(ge=0, le=20)] = 0
+
+
 class Params(Strict):
     """The whole of params.yaml: one section per stage, plus what they share."""
 
@@ -252,6 +257,7 @@ class Params(Strict):
     profile: ProfileParams = ProfileParams()
     calibration: CalibrationParams = CalibrationParams()
     monitor: MonitorParams = MonitorParams()
+    probe: ProbeParams = ProbeParams()
 
 
 class SourceSpec(Strict):

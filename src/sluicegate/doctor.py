@@ -15,9 +15,12 @@ from importlib import metadata
 import psutil
 from packaging.version import Version
 
+from sluicegate.config import ModelsFile
+from sluicegate.environment import read_variable
 from sluicegate.errors import SluiceError
 from sluicegate.hashing import read_json
 from sluicegate.project import Project, model_cache
+from sluicegate.yaml_file import load
 
 GIB = 1 << 30
 NEEDED_DISK = 2 * GIB
@@ -219,6 +222,25 @@ def _files(project: Project) -> Check:
     return Check("project files", not missing, detail, fix)
 
 
+def _keys(project: Project) -> Check:
+    """Whether the variables with the keys of hosted models are set; their values are not shown."""
+    try:
+        models = load(project.registry / "models.yaml", ModelsFile).models
+    except SluiceError as error:
+        return Check("model keys", False, str(error), "sluice check", False)
+    asked = [spec.endpoint.key_env for spec in models.values() if spec.endpoint]
+    for spec in models.values():
+        settings = spec.other.get(spec.kind)
+        asked.append(settings.get("key_env", "") if isinstance(settings, dict) else "")
+    names = sorted(set(filter(None, asked)))
+    missing = [name for name in names if not read_variable(name).strip()]
+    if missing:
+        fix = f"export {missing[0]}=..."
+        return Check("model keys", False, f"not set: {', '.join(missing)}", fix, False)
+    told = f"set: {', '.join(names)}" if names else "none is needed"
+    return Check("model keys", True, told, required=False)
+
+
 def _servers(project: Project) -> Check:
     """Only whether the recorded processes live: `sluice release --no-server` needs none of them."""
     path = project.state / "servers.json"
@@ -244,4 +266,6 @@ def _same(entry: dict[str, object]) -> bool:
         return False
 
 
-PROJECT_CHECKS: tuple[Callable[[Project], Check], ...] = (_files, _disk, _writable, _tree, _servers)
+PROJECT_CHECKS: tuple[Callable[[Project], Check], ...] = (
+    _files, _disk, _writable, _tree, _keys, _servers,
+)  # fmt: skip

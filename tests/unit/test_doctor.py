@@ -145,3 +145,21 @@ def test_the_doctor_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_missing_key_of_a_hosted_model_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the name of its variable; once it is set its value is not shown."""
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "registry" / "models.yaml").write_text(
+        "models:\n  a: {endpoint: {url: 'https://h/v1', model: m, key_env: KEY_ONE}}\n"
+        "  b: {litellm: {model: v/m, key_env: KEY_TWO}}\n",
+        "utf-8",
+    )
+    monkeypatch.setenv("KEY_ONE", "secret-of-one")
+    monkeypatch.delenv("KEY_TWO", raising=False)
+    found = named(doctor.diagnose(Project(tmp_path)))["model keys"]
+    assert (found.ok, found.detail, found.fix) == (False, "not set: KEY_TWO", "export KEY_TWO=...")
+    monkeypatch.setenv("KEY_TWO", "x")
+    assert named(doctor.diagnose(Project(tmp_path)))["model keys"].detail == "set: KEY_ONE, KEY_TWO"

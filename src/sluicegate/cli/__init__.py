@@ -147,6 +147,11 @@ COMMANDS = {
         "Compare recent traffic with what the champion was judged on.",
         "sluice monitor --hours 24",
     ),
+    "probe": Command(
+        "sluicegate.cli.watch:probe",
+        "Say whether the model behind a name has changed.",
+        "sluice probe --max-tokens 20000",
+    ),
     "retrain": Command(
         "sluicegate.cli.learn:retrain",
         "Add feedback to the data, then run the line.",

@@ -284,6 +284,42 @@ class Watched:
         return self.status != "OK"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What a probe of a model found, or what was recorded of it.
+
+    Attributes:
+        status: OK, or CHANGED, which is an alarm.
+        model: its name in registry/models.yaml; `release`: the digest of its identity.
+        p: chance of answers so far from the recorded ones; None where they were recorded.
+        prompts: id to the same for each prompt by itself.
+        recorded: when, by whom and why answers were.
+        notes: what else there is to know, in sentences; `text`: everything, for people.
+        calls, tokens, cost: what it took.
+        run_id: in MLflow.
+        warnings: what could not be done beside it.
+    """
+
+    status: str
+    model: str
+    release: str
+    p: float | None
+    prompts: Mapping[str, float]
+    recorded: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...]
+    text: str
+    calls: int
+    tokens: int
+    cost: float
+    html: str = ""
+    run_id: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def alarm(self) -> bool:
+        return self.status != "OK"
+
+
 @dataclass(frozen=True, slots=True)
 class Alerted:
     """Whether a message went out, and what hindered it ("" if nothing)."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from sluicegate.budget import Budget
 from sluicegate.errors import AdapterError, EnvironmentFailure, IntegrityError, VersioningError
 from sluicegate.hashing import as_json
 from sluicegate.line.learn.cooldown import killed
@@ -29,6 +30,7 @@ from sluicegate.line.run import (
     Decided,
     FeedbackWaiting,
     Learned,
+    Probed,
     Promoted,
     Registered,
     Reported,
@@ -38,12 +40,14 @@ from sluicegate.line.run import (
     Watched,
 )
 from sluicegate.line.watch.check import alert, check, check_drift
+from sluicegate.line.watch.probe import probe as probe_model
+from sluicegate.line.watch.recorded import recorded_path
 from sluicegate.records import Decision
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ONCE = ("reproduce", "decide", "alert")
+ONCE = ("reproduce", "decide", "alert", "probe")
 """Steps that are not worth a second try when the environment fails: each has told its reason, or
 taken its time.
 """
@@ -268,6 +272,26 @@ def watch(
     found = perform("check", check, run, hours=hours, last=last, file=file)
     told = perform("alert", alert, run, found) if tell else Alerted()
     return Look(found, told, perform("feedback", feedback_waiting, run), killed(run))
+
+
+def probe(
+    run: Run,
+    name: str = "",
+    *,
+    budget: Budget | None = None,
+    tell: bool = True,
+    perform: Perform = plainly,
+) -> tuple[Probed, Alerted]:
+    """Ask a model what it was asked before, and tell people if another one answers.
+
+    Args:
+        run, name, budget: see `watch.probe.probe`.
+        tell: False sends nothing.
+        perform: runs a step.
+    """
+    found = perform("probe", probe_model, run, name, budget=budget)
+    file = f"alarm-{recorded_path(run, found.model).name}"
+    return found, perform("alert", alert, run, found, file) if tell else Alerted()
 
 
 def _timed(perform: Perform, timings: dict[str, float]) -> Perform:

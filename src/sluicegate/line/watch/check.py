@@ -10,14 +10,13 @@ from typing import Any
 from sluicegate.drift import read_profile
 from sluicegate.errors import EnvironmentFailure, IntegrityError, TrackingError, UsageError
 from sluicegate.hashing import digest_bytes, read_json, write_json
-from sluicegate.line.run import Alerted, Run, TrafficChecked, Watched
+from sluicegate.line.run import Alerted, Probed, Run, TrafficChecked, Watched
 from sluicegate.line.watch.alert import send
 from sluicegate.line.watch.report import Published, publish, reference_path
 from sluicegate.line.watch.window import Window, champion_reference, look, window_of
 from sluicegate.monitoring import golden_represents_traffic
 from sluicegate.records import Champion, DriftReport
 
-ALARMS = ("DRIFT", "NO_DATA")
 _TITLES = {"OK": "back to normal", "DRIFT": "drift", "NO_DATA": "no data"}
 
 
@@ -100,18 +99,18 @@ def check_drift(run: Run) -> TrafficChecked:
     )
 
 
-def alert(run: Run, found: Watched) -> Alerted:
+def alert(run: Run, found: Watched | Probed, file: str = "alarm.json") -> Alerted:
     """Send an alarm to the webhook, and once more that it is over; a failure to do so is a warning,
     never an error.
 
     The same alarm about the same release is sent again after `monitor.repeat_hours`; one that could
-    not be sent, next time.
+    not be sent, next time. `file` keeps what was told.
     """
-    params, path = run.params.monitor, run.project.state / "alarm.json"
+    params, path = run.params.monitor, run.project.state / file
     before = _told(path)
     same = (before.get("status"), before.get("release")) == (found.status, found.release)
     age = time.time() - float(before.get("time", 0.0))
-    over = not found.alarm and before.get("status") in ALARMS
+    over = not found.alarm and before.get("status", "OK") != "OK"
     if not over and (not found.alarm or (same and 0 <= age < params.repeat_hours * 3600)):
         return Alerted()
     where = f"\nreport: {found.html}" if found.html and found.alarm else ""
