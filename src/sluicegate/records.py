@@ -153,6 +153,11 @@ class Evidence:
     unscored: Mapping[str, Unscored] = field(default_factory=dict)
     set_scores: Mapping[str, Summary] = field(default_factory=dict)
 
+    @property
+    def answers(self) -> int:
+        """How many answers were scored, every repeat counted."""
+        return sum(len(row.outputs) for row in self.rows)
+
     def content(self) -> dict[str, Any]:
         """As it is written and hashed; what is empty and came later is left out."""
         return {**self.head(), "rows": [row.content() for row in self.rows]}

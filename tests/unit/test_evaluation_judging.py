@@ -21,7 +21,7 @@ from sluicegate.budget import Budget
 from sluicegate.errors import BudgetError, ConfigError, EvidenceError
 from sluicegate.evaluation import evaluate, read_evidence, write_evidence
 from sluicegate.evaluation.judgement import Judgement
-from sluicegate.evaluation.judging import judge_answers, measures
+from sluicegate.evaluation.judging import judge_answers, judge_row, measures
 from sluicegate.gates import Policy, decide
 from sluicegate.generating import Failure, Reply, Request
 from sluicegate.judges import Criterion
@@ -140,8 +140,8 @@ def test_a_failed_row_counts_at_its_worst_for_the_candidate(
     facts = {"judge:clear": "comparative"}
     found = decide(made, evidence(theirs, release="d" * 64), policy, facts=facts).rules[0]
     assert found.difference == pytest.approx((-1 if direction == "higher" else 1) / 12)
-    assert "1 of 12 rows had no usable answer of judge:clear and count at their" in found.reason
-    assert "1 of 12 rows of the champion had no usable answer" in found.reason
+    assert "1 of 12 answers had no usable score of judge:clear and count at their" in found.reason
+    assert "1 of 12 answers of the champion had no usable score" in found.reason
 
 
 def test_many_failed_rows_are_no_score_at_all(tmp_path: Path) -> None:
@@ -383,3 +383,44 @@ def test_money_needs_a_price(project: Project) -> None:
     assert budget.spent.cost == pytest.approx(
         (found.prompt_tokens + 2 * found.completion_tokens) / 1e6
     )
+
+
+def test_the_contexts_that_were_used_are_what_an_answer_is_held_against() -> None:
+    """They are the input `context`, whatever the row had under that name, and part of the source."""
+    criterion = replace(CLEAR, shows=("context", "output"))
+    seen: list[str] = []
+
+    def look(question: Request) -> str:
+        seen.append(question.messages[-1]["content"])
+        return scores(question)
+
+    used = {"contexts": '[{"id": "kb-1", "text": "Refunds take 5 days."}]'}
+    outputs = [replace(one, fields=used) for one in said()]
+    golden = [replace(one, inputs={**one.inputs, "context": "old text"}) for one in GOLDEN]
+    judge_answers(criterion, [ScriptedModel(look)], golden, outputs, said())
+    assert len(seen) == len(GOLDEN)
+    assert all("Refunds take 5 days." in one and "old text" not in one for one in seen)
+    source = judge_row(golden[0], outputs[0]).source
+    assert source == "Order 0 is late.\ncalm\n\nRefunds take 5 days."
+    assert judge_row(golden[0], replace(outputs[0], failure="KeyError")).output == ""
+    assert judge_row(golden[0], said()[0]).inputs["context"] == "old text"
+
+
+def test_repeats_are_judged_one_by_one() -> None:
+    """Every answer has a score, the row has their mean, and a calibrated judge of them decides."""
+    outputs = [*said(), *said("Late was order {}, twice over")]
+    model = ScriptedModel(
+        lambda question: json.dumps(
+            {"reason": "So.", "score": 1 if "twice" in question.messages[-1]["content"] else 5}
+        )
+    )
+    judgement = judge_answers(CLEAR, [model], GOLDEN * 2, outputs, outputs)
+    found = evaluate("c", GOLDEN, "g", outputs, ["rouge1"], judgements=[judgement])
+    assert found.judges["clear"].scored == 2 * len(GOLDEN)
+    assert found.rows[0].each("judge:clear") == [1.0, 0.0]
+    assert found.rows[0].scores["judge:clear"] == 0.5
+    rule = {"name": "r", "kind": "at_least", "metric": "judge:clear", "threshold": 0.1}
+    policy = Policy.model_validate({"rules": [rule], "minimum_examples": 2})
+    verdict = decide(found, None, policy, facts={"judge:clear": "ok"})
+    assert "failed on" not in verdict.rules[0].reason
+    assert verdict.rules[0].value == pytest.approx(0.5)

@@ -99,7 +99,7 @@ def test_failed_rows(kind: str) -> None:
     few = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 10, 10, why))
     assert few.decision is Decision.PROMOTE
     assert few.rules[0].reason.endswith(
-        "10 of 100 rows had no usable answer of judge:coherence and count at their worst for the "
+        "10 of 100 answers had no usable score of judge:coherence and count at their worst for the "
         "candidate"
     )
     found = verdict(kind, "ok", JudgeUse("d" * 64, ROWS - 11, 11, why))

@@ -236,7 +236,6 @@ def _check(path: Path, evidence: Evidence) -> None:
     if len(set(ids)) != len(ids):
         raise EvidenceError(f"{path}: an example id occurs twice.")
     times = len(evidence.rows[0].repeats)
-    answers = len(ids) * max(times, 1)
     for row in evidence.rows:
         if len(row.repeats) != times or any(set(one.scores) != names for one in row.repeats):
             raise EvidenceError(f"{path}: example {row.id} was not repeated like the others.")
@@ -263,9 +262,9 @@ def _check(path: Path, evidence: Evidence) -> None:
     for name, use in evidence.judges.items():
         if (
             use.failed < 0
-            or use.scored + use.failed != answers
+            or use.scored + use.failed != evidence.answers
             or (judged_metric(name) not in names and not use.failed)
-            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * answers)
+            or (judged_metric(name) in names and use.failed > MOST_UNUSABLE * evidence.answers)
         ):
             raise EvidenceError(
                 f"{path}: {name}: {use.scored} rows scored and {use.failed} failed do not "

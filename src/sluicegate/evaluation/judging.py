@@ -4,17 +4,18 @@ counts at its worst for the candidate, and many of them are no scores at all.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.scoring import source_text
 from sluicegate.generating import Model
-from sluicegate.hashing import digest_value
+from sluicegate.hashing import canonical_json, digest_value
 from sluicegate.judges import (
     Criterion,
     Judged,
@@ -126,19 +127,41 @@ def judge_answers(
             criterion.metric, bound, (0.5,) * count, ("",) * count, JudgeUse(digest, count, 0)
         )
     rows = [
-        JudgeRow(
-            example.id,
-            source_text(example.inputs),
-            output.text,
-            example.reference,
-            other.text if criterion.compares else "",
-            example.inputs,
-        )
+        judge_row(example, output, other.text if criterion.compares else "")
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
     missing = criterion.worst if role == "candidate" else 1.0 - criterion.worst
     judged = judge_rows(criterion, rows, models, progress)
     return _judgement(criterion, digest, bound, judged, missing)
+
+
+def judge_row(example: Example, output: Generation, other: str = "") -> JudgeRow:
+    """What a judge is told of an answer.
+
+    Where the application says which contexts it used, they are the input `context`, and stand
+    behind the others in the source: an answer is held against what was really before the model.
+
+    Example:
+        >>> used = {"contexts": '["Refunds take 5 days.", {"id": "kb-2", "text": "No fee."}]'}
+        >>> row = judge_row(Example("1", "g", {"question": "How long?"}, (), "s"),
+        ...     Generation("5 days.", 9, 3, 0.1, True, fields=used))
+        >>> row.inputs["context"], row.source
+        ('Refunds take 5 days.\\n\\nNo fee.', 'How long?\\n\\nRefunds take 5 days.\\n\\nNo fee.')
+    """
+    inputs, source = dict(example.inputs), source_text(example.inputs)
+    if used := [_context(one) for one in json.loads(output.part("contexts"))]:
+        inputs["context"] = "\n\n".join(used)
+        told = {name: text for name, text in example.inputs.items() if name != "context"}
+        source = "\n\n".join([*filter(None, [source_text(told)]), *used])
+    text = "" if output.failure else output.text
+    return JudgeRow(example.id, source, text, example.reference, other, inputs)
+
+
+def _context(one: Any) -> str:
+    """The text of a context."""
+    if isinstance(one, dict):
+        one = one.get("text", one.get("id", one))
+    return one if isinstance(one, str) else canonical_json(one)
 
 
 def _judgement(

@@ -45,7 +45,7 @@ def held_without_scores(case: Case, rule: Rule) -> RuleResult | None:
 def with_unusable(case: Case, rule: Rule, found: RuleResult) -> RuleResult:
     """`found`, with the rows that no usable answer of a judge was for in its reason."""
     told = [
-        f"{use.failed} of {len(side.rows)} rows{whose} had no usable answer of {metric} and count "
+        f"{use.failed} of {side.answers} answers{whose} had no usable score of {metric} and count "
         "at their worst for the candidate"
         for metric in (rule.metric, *rule.metrics)
         for whose, side in (("", case.candidate), (" of the champion", case.champion))
@@ -112,7 +112,7 @@ def _incomplete(metric: str, evidence: Evidence, side: str) -> str:
     use = evidence.judges.get(name)
     if use is None:
         return f"judge {name} was not asked about the answers{side}"
-    rows = len(evidence.rows)
+    rows = evidence.answers
     unscored = use.failed > 0 and any(metric not in row.scores for row in evidence.rows)
     if unscored or use.failed > MOST_UNUSABLE * rows or use.scored + use.failed != rows:
         missing = use.failed or rows - use.scored

@@ -9,7 +9,7 @@ accuracy and its posterior distribution", ICPR 2010), `macro_f1` that of their F
 of a whole set, no mean of rows. Their interval is that of a Bayesian bootstrap over groups (D.
 Rubin, Annals of Statistics 9, 1981), with half a right and half a wrong answer more in every class,
 as Jeffreys' prior has for a share: so that a class in which all of few rows are right is not
-certain. How often it holds the truth is measured in docs/explanation/gate-calibration.md.
+certain. How often it holds the truth: docs/reference/metrics.md.
 """
 
 from __future__ import annotations
