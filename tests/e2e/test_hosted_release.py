@@ -79,7 +79,7 @@ def test_the_story_of_a_prompt(tmp_path: Path) -> None:
         card = (root / "reports" / "model_card.md").read_text("utf-8")
         assert "fake-real fp_1" in card
         asked = json.loads(sluice("lineage", "champion", "--json"))
-        assert asked["base_name"] == "main"
+        assert asked["asked"]["model"] == "fake"
     holders = subprocess.run(
         ["grep", "-rl", "--", KEY, str(root)], capture_output=True, text=True, check=False
     )

@@ -256,3 +256,10 @@ def test_all_problems_are_told_at_once_and_nothing_is_run(
         assert stopped.exception.exit_code == 2
         assert "3 problems" in str(stopped.exception)
     assert not os.path.exists(project.state / "ledger.db")
+
+
+def test_weights_cannot_be_held_to_a_format(project: Project) -> None:
+    """A response_format is for hosted models; that is told before anything runs."""
+    with (project.prompts / "summarize.yaml").open("a", encoding="utf-8") as prompt:
+        prompt.write("\nresponse_format: {type: json_object}\n")
+    assert any("response_format" in problem for problem in check_configuration(project))

@@ -253,9 +253,11 @@ def lineage(release: str, as_json: bool) -> None:
         project, digest, Ledger(project.ledger_url).entries("register", digest)
     )
     if as_json:
-        print_json({"digest": stored.digest, **stored.manifest})
+        asked = {"asked": stored.asked} if stored.asked else {}
+        print_json({"digest": stored.digest, **stored.manifest, **asked})
         return
-    rows = [("release", stored.digest), ("base", f"{stored.base_name} {stored.release.base}")]
+    rows = [("release", stored.digest), ("model", f"{stored.base_name} {stored.release.base}")]
+    rows += [(f"  asked {name}", str(said)) for name, said in (stored.asked or {}).items()]
     rows += [
         ("adapter", stored.release.adapter or "none"),
         ("prompt", f"{stored.prompt.name} {stored.release.prompt}"),

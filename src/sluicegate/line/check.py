@@ -287,6 +287,9 @@ def _base(found: Found) -> None:
                 "write none, or leave the section out"
             )
         return
+    if found.prompt is not None and found.prompt.response_format is not None:
+        path = f"prompts/{found.prompt.name}.yaml"
+        found.add(f"{path}: response_format: weights here cannot be held to it")
     if tune.quantization != "none" and tune.method == "lora" and not find_spec("bitsandbytes"):
         found.add("params.yaml: tune.quantization: pip install 'sluicegate[quant]'")
     if tune.method == "imported" and found.prompt is not None:
