@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rules
+from sluicegate.gates.ways import ways_of
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 from sluicegate.yaml_file import load
 
@@ -84,9 +84,8 @@ def decide(
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
-        intent: what the change is for. `neutral`: by the rules for changes that are to improve
-            nothing. A saving that the policy rewards opens that way, too; then the better of the
-            two verdicts counts.
+        intent: `neutral` for the rules of changes that are to improve nothing. A saving that the
+            policy rewards opens that way, too; then the better of the two verdicts counts.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
@@ -104,9 +103,8 @@ def decide(
         ),
         baselines=beside,
     )
-    ways = ("improve",) if alone else _ways(case, intent)
     verdicts = []
-    for way in ways:
+    for way in ("improve",) if alone else ways_of(case, intent):
         rules = absolute(policy, way) if alone else policy.on(way)
         results = _results(case, rules, spent=left == 0.0)
         verdicts.append(_verdict(case, results, left, len(earlier), way))
@@ -114,34 +112,6 @@ def decide(
 
 
 _BETTER = (Decision.REJECT, Decision.HOLD, Decision.PROMOTE)
-
-
-def _ways(case: Case, intent: str) -> tuple[str, ...]:
-    """On which ways the candidate may pass, the first before the others.
-
-    Raises:
-        ConfigError: a neutral change is meant, and the policy has no rule for those.
-    """
-    if intent == "neutral":
-        if not case.policy.neutral:
-            raise ConfigError(
-                "release.intent is neutral, and the policy has no rule with `way: neutral`.",
-                hint="Give gates.yaml one, such as not_worse_than_champion on the main metric.",
-            )
-        return ("neutral",)
-    return ("improve", "neutral") if _rewarded(case) else ("improve",)
-
-
-def _rewarded(case: Case) -> bool:
-    """Whether the candidate saves as much of some operation as the policy rewards."""
-    if case.champion is None or case.obstacle:
-        return False
-    old, new = case.champion.operations, case.candidate.operations
-    return any(
-        name in old and name in new and new[name] <= (1.0 - share) * old[name]
-        for name, share in case.policy.rewards.items()
-        if old.get(name, 0.0) > 0.0
-    )
 
 
 def _verdict(
