@@ -65,14 +65,13 @@ def decide(
 
     PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD.
     Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
-    one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
-    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this
-    evaluation; once that is nothing the verdict is HOLD, and the bounds are those of a first one.
+    one and `value` otherwise, each at one-sided confidence 1 - alpha (what `allowance` leaves; once
+    that is nothing the verdict is HOLD, and the bounds are those of a first evaluation).
+    `difference` is candidate minus champion in the metric's own unit.
 
     Args:
         candidate: evidence on the release that wants to serve.
-        champion: evidence on the one that does, on the same golden and metrics digests; None holds
-            all comparisons with it.
+        champion: evidence on the one that does, by the same digests; None holds all comparisons.
         facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
             metric `judge:<name>` holds unless the fact of that name is `ok` (or `comparative`, for
             a rule that compares) and the judge answered for nine rows in ten.
