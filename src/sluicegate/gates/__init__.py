@@ -141,8 +141,8 @@ def _case(
     champion: Evidence | None,
     policy: Policy,
     facts: Mapping[str, str],
-    directions: Mapping[str, str],
-    ranges: Mapping[str, tuple[float, float]],
+    directions: Mapping[str, str] | None,
+    ranges: Mapping[str, tuple[float, float]] | None,
     earlier: Sequence[bool],
     inherited: float,
 ) -> Case:
@@ -152,7 +152,16 @@ def _case(
         for before in (earlier, (*earlier, False))
     )
     return Case(
-        candidate, champion, obstacle, policy, facts, directions, ranges, alpha, alpha, following
+        candidate,
+        champion,
+        obstacle,
+        policy,
+        facts,
+        directions or {},
+        ranges or {},
+        alpha,
+        alpha,
+        following,
     )
 
 
