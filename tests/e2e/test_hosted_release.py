@@ -77,7 +77,7 @@ def test_the_story_of_a_prompt(tmp_path: Path) -> None:
         assert now.release == first.release
         sluice("verify")
         card = (root / "reports" / "model_card.md").read_text("utf-8")
-        assert "fake-real fp_1" in card
+        assert "fp\\_1 (64 answers)" in card
         asked = json.loads(sluice("lineage", "champion", "--json"))
         assert asked["asked"]["model"] == "fake"
     holders = subprocess.run(
