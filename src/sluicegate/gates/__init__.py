@@ -96,12 +96,8 @@ def decide(
     champion = checked(champion, "champion") if champion is not None else None
     left = allowance(earlier, policy, inherited)
     beside = {name: checked(found, name) for name, found in (baselines or {}).items()}
-    case = replace(
-        _case(
-            candidate, champion, policy, facts, directions or {}, ranges or {}, earlier, inherited
-        ),
-        baselines=beside,
-    )
+    case = _case(candidate, champion, policy, facts, directions, ranges, earlier, inherited)
+    case = replace(case, baselines=beside)
     verdicts = []
     for way in ("improve",) if alone else ways_of(case, intent):
         rules = absolute(policy, way) if alone else policy.on(way)
