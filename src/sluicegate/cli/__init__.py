@@ -62,6 +62,11 @@ COMMANDS = {
         "Run one pipeline stage (DVC calls this).",
         "sluice stage evaluate",
     ),
+    "try": Command(
+        "sluicegate.cli.try_out:try_out",
+        "Try a prompt on development rows, beside the champion.",
+        "sluice try --prompt prompts/summarize.yaml --watch",
+    ),
     "gate": Command(
         "sluicegate.cli.gate:gate",
         "Evaluate and judge what is checked out; promote nothing.",

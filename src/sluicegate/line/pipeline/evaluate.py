@@ -63,29 +63,8 @@ def stage(run: Run) -> None:
         f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
         f"champion {champion.release.digest[:12]}"
     )
-    metrics = plain_metrics(run.params.evaluate.metrics)
-    asking = run.params.evaluate.asking
-    asks_model({name: find_metric(name) for name in metrics}, asking)
-    chosen = criteria(run.params.evaluate.metrics, project.prompts)
-    contenders = {"candidate": candidate, "champion": champion}
-    answers = _answered(run, contenders, golden)
-    judgements = _judgements(run, chosen, golden, answers)
-    costs = price(run)
-    evidence: dict[str, Evidence] = {}
-    for name, contender in contenders.items():
-        if champion.release == candidate.release and name == "champion":
-            evidence[name] = evidence["candidate"]
-            continue
-        evidence[name] = evaluate(
-            contender.release.digest,
-            golden,
-            digest,
-            answers[name],
-            metrics,
-            price=(costs.input, costs.output) if costs else None,
-            judgements=judgements[name],
-            asking=asking,
-        )
+    evidence = compared(run, {"candidate": candidate, "champion": champion}, golden, digest)
+    metrics, asking = plain_metrics(run.params.evaluate.metrics), run.params.evaluate.asking
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
@@ -103,6 +82,42 @@ def stage(run: Run) -> None:
         },
     )
     write_json(project.evidence / "run.json", {"run_id": track(run, evidence, golden)})
+
+
+def compared(
+    run: Run,
+    contenders: Mapping[str, Contender],
+    rows: Sequence[Example],
+    digest: str,
+    metrics: Sequence[str] = (),
+) -> dict[str, Evidence]:
+    """Evidence on each contender, on the same rows; equal releases share it.
+
+    Args:
+        contenders: the `candidate` and, where there is one, the `champion`.
+        rows, digest: a set, and the SHA-256 of its file.
+        metrics: by default those of evaluate.metrics.
+    """
+    names, asking = metrics or run.params.evaluate.metrics, run.params.evaluate.asking
+    plain, costs = plain_metrics(names), price(run)
+    asks_model({name: find_metric(name) for name in plain}, asking)  # before anything is asked
+    chosen = criteria(names, run.project.prompts)
+    answers = _answered(run, contenders, rows)
+    judgements = _judgements(run, chosen, rows, answers)
+    found: dict[Release, Evidence] = {}
+    for name, contender in contenders.items():
+        if contender.release not in found:
+            found[contender.release] = evaluate(
+                contender.release.digest,
+                rows,
+                digest,
+                answers[name],
+                plain,
+                price=(costs.input, costs.output) if costs else None,
+                judgements=judgements[name],
+                asking=asking,
+            )
+    return {name: found[contender.release] for name, contender in contenders.items()}
 
 
 def candidate_release(run: Run) -> Contender:
@@ -131,14 +146,23 @@ def champion_release(run: Run, candidate: Contender) -> Contender:
     Raises:
         IntegrityError: a stored part does not have its recorded digest.
     """
-    from sluicegate.releasing import load_stored
-
     digest = read_json(run.project.build / "inputs.json")["champion"]
     if digest == "none":
         zero = Release(
             candidate.release.base, None, candidate.release.prompt, candidate.release.generation
         )
         return Contender(zero, candidate.model, None, candidate.prompt, candidate.generation)
+    return stored_release(run, candidate, digest)
+
+
+def stored_release(run: Run, candidate: Contender, digest: str) -> Contender:
+    """A release of the store, on the candidate's model where it is the same.
+
+    Raises:
+        IntegrityError: a stored part does not have its recorded digest.
+    """
+    from sluicegate.releasing import load_stored
+
     stored = load_stored(run.project, digest)
     same = stored.release.base == candidate.model.digest
     model = candidate.model if same else stored_model(run, stored)
@@ -171,7 +195,7 @@ def _judgements(
                 models,
                 asked,
                 outputs,
-                answers["champion"],
+                answers.get("champion", outputs),
                 role="champion" if name == "champion" else "candidate",
                 progress=counter(label),
             )
