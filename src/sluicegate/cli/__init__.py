@@ -127,6 +127,11 @@ COMMANDS = {
         "List, show, compare and render prompts.",
         "sluice prompt show summarize",
     ),
+    "golden": Command(
+        "sluicegate.cli.golden:golden",
+        "What is left of the golden set's error budget.",
+        "sluice golden status",
+    ),
     "judge": Command(
         "sluicegate.cli.judge:judge",
         "List and try judges; compare them with people.",

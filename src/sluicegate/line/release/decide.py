@@ -18,6 +18,7 @@ from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
+from sluicegate.line.release.golden_rows import inherited_evaluations
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked, actor
 from sluicegate.records import Decision, Evidence, Verdict
 
@@ -67,7 +68,8 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     if champion is not None:
         warnings += _unjudged(run, champion, traffic)
     else:
-        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+        means = {**evidence.summaries, **evidence.set_scores}
+        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
@@ -159,6 +161,7 @@ def _judged(
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
         earlier=earlier if spends else (),
+        inherited=inherited_evaluations(run, evidence.golden) if spends else 0.0,
         baselines=_baselines(run, evidence),
         alone=champion is None,
         intent=run.params.release.intent,
