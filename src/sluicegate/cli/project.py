@@ -38,7 +38,7 @@ def init(folder: Path, template: str, endpoint: str, model: str, key_env: str) -
     go = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"{folder}: {len(files)} files, one commit.")
     if template == "hosted":
-        from sluicegate.line.check import notes
+        from sluicegate.line.check_notes import notes
         from sluicegate.project import Project
 
         for note in notes(Project(folder.resolve())):
@@ -86,7 +86,8 @@ def check(as_json: bool) -> int:
     `sluice release`, `gate` and `retrain` begin with this. Exit codes: 0 nothing is wrong, 2
     something is.
     """
-    from sluicegate.line.check import check_configuration, notes
+    from sluicegate.line.check import check_configuration
+    from sluicegate.line.check_notes import notes
     from sluicegate.project import find_project
 
     project = find_project()
