@@ -33,7 +33,7 @@ from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
 from sluicegate.records import GenerationSettings, Lineage, Release
 from sluicegate.releasing import StoredRelease, load_stored, store_release
-from sluicegate.scaffold import HOSTED, Endpoint, init
+from sluicegate.scaffold import CODE, HOSTED, Endpoint, init
 from sluicegate.scaffold.template import files
 from sluicegate.yaml_file import read_yaml
 
@@ -204,6 +204,17 @@ def test_the_former_name_of_the_model_is_read(root: Path) -> None:
     assert open_run(root).params.release.model == "main"
     path.write_text(text.replace("  model: main", "  model: main\n  base: main "))
     assert any("base" in problem for problem in check_configuration(Project(root)))
+
+
+def test_a_code_project_is_sound(tmp_path: Path) -> None:
+    """What `sluice init --template code` writes passes `sluice check`, and has no summaries in it."""
+    init(tmp_path / "p", CODE, Endpoint("http://127.0.0.1:9/v1", "fake-2026-01-01"))
+    assert check_configuration(Project(tmp_path / "p")) == []
+    assert (tmp_path / "p" / "app" / "triage.py").is_file()
+    assert not (tmp_path / "p" / "prompts" / "summarize.yaml").exists()
+    release = open_run(tmp_path / "p").params.release
+    assert release.is_code
+    assert release.roles == {"main": "main"}
 
 
 def test_tuning_a_hosted_model_is_told_before_anything_runs(root: Path) -> None:
