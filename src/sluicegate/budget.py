@@ -8,6 +8,7 @@ environment names.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,19 @@ class Budget:
         """The budget named in the environment; without one, a budget that limits nothing."""
         place = read_variable(BUDGET_FILE)
         return cls.open(Path(place)) if place else cls()
+
+    @contextmanager
+    def shared(self, path: Path) -> Iterator[Budget]:
+        """Within it `of_this_run` finds this budget, kept at `path`; yields it with that place."""
+        before, mine = os.environ.get(BUDGET_FILE), replace(self, path=path)
+        mine.save()
+        os.environ[BUDGET_FILE] = str(path)
+        try:
+            yield mine
+        finally:
+            os.environ.pop(BUDGET_FILE)
+            if before is not None:
+                os.environ[BUDGET_FILE] = before
 
     def save(self) -> None:
         """Write limits and counts."""

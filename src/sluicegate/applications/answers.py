@@ -18,7 +18,7 @@ class Answer:
 
     Attributes:
         text: what the user gets: text, or a JSON value.
-        contexts: the passages that it rests on.
+        contexts: the passages that it rests on, best first: texts or `{"id": ..., "text": ...}`.
         tool_calls: tools that were called, `{"name": ..., "arguments": {...}}` each.
         messages: the conversation so far, as chat messages.
 
@@ -28,7 +28,7 @@ class Answer:
     """
 
     text: Any
-    contexts: Sequence[str] = ()
+    contexts: Sequence[str | Mapping[str, Any]] = ()
     tool_calls: Sequence[Mapping[str, Any]] = ()
     messages: Sequence[Mapping[str, Any]] = ()
 

@@ -62,6 +62,11 @@ COMMANDS = {
         "Run one pipeline stage (DVC calls this).",
         "sluice stage evaluate",
     ),
+    "try": Command(
+        "sluicegate.cli.try_out:try_out",
+        "Try a prompt on development rows, beside the champion.",
+        "sluice try --prompt prompts/summarize.yaml --watch",
+    ),
     "gate": Command(
         "sluicegate.cli.gate:gate",
         "Evaluate and judge what is checked out; promote nothing.",
@@ -121,6 +126,16 @@ COMMANDS = {
         "sluicegate.cli.prompt:prompt",
         "List, show, compare and render prompts.",
         "sluice prompt show summarize",
+    ),
+    "golden": Command(
+        "sluicegate.cli.golden:golden",
+        "What is left of the golden set's error budget.",
+        "sluice golden status",
+    ),
+    "plan": Command(
+        "sluicegate.cli.plan:plan",
+        "How many golden rows each rule of the policy needs.",
+        "sluice plan --gain 0.05",
     ),
     "judge": Command(
         "sluicegate.cli.judge:judge",

@@ -23,7 +23,8 @@ class Rule(Strict):
     threshold, `mean` only the mean. `baseline` names answers that cost nothing, such as `lead2`.
     `worst_loss`: a row's loss counts as so much at most, in the metric's unit; what is promised is
     about the mean of such differences. `way`: the rule is only for changes that are to improve
-    something, or only for those that are to change nothing. `slice` names a column of the golden set: the rule has to hold
+    something, or only for those that are to change nothing. `slice` names a column of the golden
+    set: the rule has to hold
     in each of its values that has `minimum_slice` (default 10) rows. `pairs`: how many differing
     answers people review, all where it is absent; `reviewers`: how many people each pair needs (1);
     `no_unsafe`: one answer of the candidate that anybody marked unsafe rejects it.
@@ -100,6 +101,7 @@ class Policy(Strict):
         power: chance of a pass at the number of examples that the gate recommends.
         minimum_examples: below this nothing is promoted, whatever the scores.
         submissions: how many verdicts one golden set may give before its share of error is used up.
+        spending: `front` gives the first of them most of alpha, `even` the same to each.
         approvals: whose consent a promotion needs besides the verdict; nobody's where absent.
         rewards: operation to the share that a candidate has to save of it against the champion, so
             that it may pass as neutral, too: `{cost_per_1000: 0.1}`.
@@ -109,6 +111,7 @@ class Policy(Strict):
     power: Annotated[float, Field(ge=0.5, le=0.99)] = 0.8
     minimum_examples: Annotated[int, Field(ge=2)] = 20
     submissions: Annotated[int, Field(ge=1, le=1000)] = 20
+    spending: Literal["front", "even"] = "front"
     approvals: Approvals | None = None
     rewards: dict[str, Annotated[FiniteFloat, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = Field(min_length=1)
@@ -141,8 +144,9 @@ class Policy(Strict):
             for later in _LATER:
                 if not rule[later]:  # as before the field was there: verdicts stay in force
                     del rule[later]
-        if not content["rewards"]:
-            del content["rewards"]
+        for later, unset in (("rewards", {}), ("spending", "front")):
+            if content[later] == unset:
+                del content[later]
         return content
 
     @property

@@ -123,7 +123,7 @@ def record_review(
 
 
 def reviews_of(entries: Sequence[LedgerEntry], release: str) -> Reviews:
-    """Everything that counts for `release`, by pair: nothing that one of its makers said or entered.
+    """What counts for `release`, by pair: nothing that one of its makers said or entered.
 
     Raises:
         IntegrityError: an entry is not one that `record_review` writes.

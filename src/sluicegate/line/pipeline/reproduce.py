@@ -17,6 +17,7 @@ def reproduce(
     progress: bool = True,
     environment: Mapping[str, str] | None = None,
     until: float | None = None,
+    upto: str = "",
 ) -> Reproduced:
     """Check the policy and git, then let DVC run what changed.
 
@@ -25,6 +26,7 @@ def reproduce(
         progress: print what DVC and the stages say.
         environment: for the stages, beside the variables of this process.
         until: seconds since 1970; what still runs then is interrupted.
+        upto: the last stage that is wanted; all of them by default.
 
     Raises:
         BudgetError: `until` has passed, or a stage has spent its budget.
@@ -34,12 +36,17 @@ def reproduce(
     """
     _ = run.policy  # a wrong one is told now, not after an hour of training
     current_commit(run.project.root)
+    wanted = sealed(run.project)
+    if upto:
+        names = list(wanted)
+        wanted = {name: wanted[name] for name in names[: names.index(upto) + 1]}
     ran = run_pipeline(
         run.project,
         quiet=not progress,
+        targets=[upto] if upto else [],
         environment=environment,
         until=until,
-        sealed=sealed(run.project),
+        sealed=wanted,
         listener=listening(),
     )
     return Reproduced(tuple(ran), run.name)

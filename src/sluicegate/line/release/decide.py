@@ -14,10 +14,12 @@ from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
 from sluicegate.gates import RULES, absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
+from sluicegate.gates.health import findings
 from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
+from sluicegate.line.release.golden_rows import inherited_evaluations
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked, actor
 from sluicegate.records import Decision, Evidence, Verdict
 
@@ -67,9 +69,11 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     if champion is not None:
         warnings += _unjudged(run, champion, traffic)
     else:
-        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+        means = {**evidence.summaries, **evidence.set_scores}
+        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
+    warnings += findings(run.ledger.entries("verdict"), run.policy)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
@@ -159,14 +163,15 @@ def _judged(
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
         earlier=earlier if spends else (),
-        baselines=_baselines(run, evidence),
+        inherited=inherited_evaluations(run, evidence.golden) if spends else 0.0,
+        baselines=baselines(run, evidence),
         reviews=releasing.reviews_of(run.ledger.entries(), evidence.release),
         alone=champion is None,
         intent=run.params.release.intent,
     )
 
 
-def _baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
+def baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
     """The policy's baselines, scored here from the golden set: no file could be forged."""
     wanted: dict[str, set[str]] = {}
     for rule in run.policy.rules:

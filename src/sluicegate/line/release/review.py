@@ -95,7 +95,7 @@ def _wanted(policy: Policy) -> int | None:
 
 
 def turned(pair: Pair) -> bool:
-    """Whether the candidate is shown on the right: told by the pair's digest, which tells nobody."""
+    """Whether the candidate is shown on the right: the pair's digest says so, which tells nobody."""
     return int(digest_value(["side", pair.digest])[0], 16) % 2 == 1
 
 

@@ -1,0 +1,1 @@
+"""Trying the working tree's application on development rows, as often as one likes."""
