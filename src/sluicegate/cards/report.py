@@ -46,6 +46,7 @@ class ReportContext:
         slices: every metric on every slice.
         judges: the judges of the evaluation, and whether they counted.
         noise: of each metric, where rows were answered several times.
+        notes: what else people should know, in sentences.
     """
 
     verdict: Verdict
@@ -69,6 +70,7 @@ class ReportContext:
     slices: Sequence[SliceRow] = ()
     judges: Sequence[JudgeShown] = ()
     noise: Sequence[Noise] = ()
+    notes: Sequence[str] = ()
 
 
 def report_html(context: ReportContext) -> str:

@@ -70,10 +70,10 @@ def finish(outcome: Mapping[str, Any], as_json: bool) -> int:
         for warning in outcome.get(step, {}).get("warnings", ()):
             click.echo(f"warning:  {warning}", err=True)
     if outcome.get("promote", {}).get("moved"):
-        click.echo(f"champion: version {outcome['promote']['champion']['version']} serves now")
-        click.echo(
-            "next:     sluice history; sluice up shows it in MLflow; sluice rollback undoes it"
-        )
+        champion = outcome["promote"]["champion"]
+        undo = "; sluice rollback undoes it" if champion["epoch"] > 1 else ""
+        click.echo(f"champion: version {champion['version']} serves now")
+        click.echo(f"next:     sluice history; sluice up shows it in MLflow{undo}")
     elif standing.get("missing"):
         click.echo(f"{'held' if standing['over'] else 'next'}:     {standing['text']}")
     elif decided["decision"] == "PROMOTE" and not decided["unchanged"]:

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sluicegate.errors import ConfigError
 from sluicegate.gates.budget import allowance, earlier_evaluations
 from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
 from sluicegate.gates.rules import RULES, Kind, check_rules
+from sluicegate.gates.ways import ways_of
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
 from sluicegate.yaml_file import load
 
@@ -56,6 +56,7 @@ def decide(
     directions: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     earlier: Sequence[bool] = (),
+    inherited: float = 0.0,
     baselines: Mapping[str, Evidence] | None = None,
     alone: bool = False,
     intent: str = "improve",
@@ -64,14 +65,13 @@ def decide(
 
     PROMOTE needs every blocking rule to pass; one that is shown to fail makes REJECT, else HOLD.
     Rules that warn never decide. In each result `low` and `high` bound `difference` where there is
-    one and `value` otherwise, each at one-sided confidence 1 - alpha; `difference` is candidate
-    minus champion in the metric's own unit. Alpha is what `allowance` leaves to this
-    evaluation; once that is nothing the verdict is HOLD, and the bounds are those of a first one.
+    one and `value` otherwise, each at one-sided confidence 1 - alpha (what `allowance` leaves; once
+    that is nothing the verdict is HOLD, and the bounds are those of a first evaluation).
+    `difference` is candidate minus champion in the metric's own unit.
 
     Args:
         candidate: evidence on the release that wants to serve.
-        champion: evidence on the one that does, on the same golden and metrics digests; None holds
-            all comparisons with it.
+        champion: evidence on the one that does, by the same digests; None holds all comparisons.
         facts: what else was checked, by name, e.g. `{"contamination_checked": "ok"}`; a rule on the
             metric `judge:<name>` holds unless the fact of that name is `ok` (or `comparative`, for
             a rule that compares) and the judge answered for nine rows in ten.
@@ -79,12 +79,12 @@ def decide(
         ranges: metric name to smallest and largest possible score; 0 to 1 where absent.
         earlier: the verdicts that this golden set gave before, oldest first, True for PROMOTE; see
             `earlier_evaluations`.
+        inherited: how many evaluations its rows saw in earlier golden sets; see `budget.inherited`.
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
-        intent: what the change is for. `neutral`: by the rules for changes that are to improve
-            nothing. A saving that the policy rewards opens that way, too; then the better of the
-            two verdicts counts.
+        intent: `neutral` for the rules of changes that are to improve nothing. A saving that the
+            policy rewards opens that way, too; then the better of the two verdicts counts.
 
     Raises:
         EvidenceError: an evaluation is empty, incomplete, not finite or out of range, or the ids do
@@ -94,15 +94,12 @@ def decide(
     check_rules(policy.rules, "policy")
     candidate = checked(candidate, "candidate")
     champion = checked(champion, "champion") if champion is not None else None
-    left = allowance(earlier, policy)
+    left = allowance(earlier, policy, inherited)
     beside = {name: checked(found, name) for name, found in (baselines or {}).items()}
-    case = replace(
-        _case(candidate, champion, policy, facts, directions or {}, ranges or {}, earlier),
-        baselines=beside,
-    )
-    ways = ("improve",) if alone else _ways(case, intent)
+    case = _case(candidate, champion, policy, facts, directions, ranges, earlier, inherited)
+    case = replace(case, baselines=beside)
     verdicts = []
-    for way in ways:
+    for way in ("improve",) if alone else ways_of(case, intent):
         rules = absolute(policy, way) if alone else policy.on(way)
         results = _results(case, rules, spent=left == 0.0)
         verdicts.append(_verdict(case, results, left, len(earlier), way))
@@ -110,34 +107,6 @@ def decide(
 
 
 _BETTER = (Decision.REJECT, Decision.HOLD, Decision.PROMOTE)
-
-
-def _ways(case: Case, intent: str) -> tuple[str, ...]:
-    """On which ways the candidate may pass, the first before the others.
-
-    Raises:
-        ConfigError: a neutral change is meant, and the policy has no rule for those.
-    """
-    if intent == "neutral":
-        if not case.policy.neutral:
-            raise ConfigError(
-                "release.intent is neutral, and the policy has no rule with `way: neutral`.",
-                hint="Give gates.yaml one, such as not_worse_than_champion on the main metric.",
-            )
-        return ("neutral",)
-    return ("improve", "neutral") if _rewarded(case) else ("improve",)
-
-
-def _rewarded(case: Case) -> bool:
-    """Whether the candidate saves as much of some operation as the policy rewards."""
-    if case.champion is None or case.obstacle:
-        return False
-    old, new = case.champion.operations, case.candidate.operations
-    return any(
-        name in old and name in new and new[name] <= (1.0 - share) * old[name]
-        for name, share in case.policy.rewards.items()
-        if old.get(name, 0.0) > 0.0
-    )
 
 
 def _verdict(
@@ -168,17 +137,27 @@ def _case(
     champion: Evidence | None,
     policy: Policy,
     facts: Mapping[str, str],
-    directions: Mapping[str, str],
-    ranges: Mapping[str, tuple[float, float]],
+    directions: Mapping[str, str] | None,
+    ranges: Mapping[str, tuple[float, float]] | None,
     earlier: Sequence[bool],
+    inherited: float,
 ) -> Case:
     obstacle = unpaired(candidate, champion) if champion is not None else ""
     alpha, following = (
-        allowance(before, policy) or allowance((), policy)
+        allowance(before, policy, inherited) or allowance((), policy)
         for before in (earlier, (*earlier, False))
     )
     return Case(
-        candidate, champion, obstacle, policy, facts, directions, ranges, alpha, alpha, following
+        candidate,
+        champion,
+        obstacle,
+        policy,
+        facts,
+        directions or {},
+        ranges or {},
+        alpha,
+        alpha,
+        following,
     )
 
 

@@ -5,39 +5,71 @@ Each verdict is one more evaluation on the same golden set. With 20 of them at 5
 candidate gets through in one case of three or so; here all evaluations on a golden set share one
 alpha. Online fallback (J. Tian and A. Ramdas, "Online control of the familywise error rate",
 Statistical Methods in Medical Research 30, 2021): evaluation k has alpha * gamma_k, gamma_k
-proportional to k^-2, and one that promotes hands its share on to the next. The chance that any of
-them promotes what it must not is at most alpha, whatever the dependence between them.
+proportional to k^-2 (or all alike, where the policy spends evenly), and one that promotes hands its
+share on to the next. The chance that any of them promotes what it must not is at most alpha,
+whatever the dependence between them.
+
+A golden set that shares rows with earlier ones is not fresh: their evaluations count in proportion.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sluicegate.gates.policy import Policy
 from sluicegate.records import Decision, LedgerEntry
 
+_POWERS = {"front": -2, "even": 0}
+_WHOLE = 1.0 - 1e-9
+"""An evaluation needs room for a whole one."""
 
-def allowance(earlier: Sequence[bool], policy: Policy) -> float:
+
+def allowance(earlier: Sequence[bool], policy: Policy, inherited: float = 0.0) -> float:
     """Error rate of the next evaluation after the `earlier` ones (True: it promoted, oldest first).
 
     0.0 when all are used up.
+
+    Args:
+        earlier: evaluations on this very golden set.
+        policy: says how many there may be, and how alpha is spent on them.
+        inherited: see the function of that name.
 
     Example:
         >>> policy = Policy.model_validate({"rules": [{"name": "r", "kind": "requires",
         ...     "fact": "f"}]})
         >>> [round(allowance([False] * count, policy), 4) for count in (0, 1, 19, 20)]
         [0.0313, 0.0078, 0.0001, 0.0]
-        >>> round(allowance([True], policy), 4)
-        0.0392
+        >>> round(allowance([True], policy), 4), round(allowance([], policy, 0.5), 4)
+        (0.0392, 0.0139)
     """
-    if len(earlier) >= policy.submissions:
+    if len(earlier) + inherited > policy.submissions - _WHOLE:
         return 0.0
-    unit = policy.alpha / math.fsum(k**-2 for k in range(1, policy.submissions + 1))
-    rate = unit
+    power = _POWERS[policy.spending]
+    unit = policy.alpha / math.fsum(k**power for k in range(1, policy.submissions + 1))
+    rate = unit * (1 + inherited) ** power
     for number, promoted in enumerate(earlier, start=2):
-        rate = unit * number**-2 + (rate if promoted else 0.0)
+        rate = unit * (number + inherited) ** power + (rate if promoted else 0.0)
     return rate
+
+
+def inherited(entries: Iterable[LedgerEntry], *, golden: str, shares: Mapping[str, float]) -> float:
+    """How many evaluations the rows of a golden set have seen as rows of earlier ones.
+
+    Args:
+        entries: of the ledger, oldest first.
+        golden: digest of the set.
+        shares: digest of an earlier set to the share of this set's rows that it has; 0 where it is
+            not named.
+
+    Returns:
+        Each evaluation of another set counts as the share of rows that this set has from it.
+    """
+    seen = {
+        (found["golden"], found["evidence"], found["champion_evidence"], found["policy"])
+        for found in (entry.payload for entry in entries if entry.kind == "verdict")
+    }
+    return math.fsum(shares.get(other, 0.0) for other, *_ in seen if other != golden)
 
 
 def earlier_evaluations(

@@ -91,6 +91,7 @@ class Policy(Strict):
         power: chance of a pass at the number of examples that the gate recommends.
         minimum_examples: below this nothing is promoted, whatever the scores.
         submissions: how many verdicts one golden set may give before its share of error is used up.
+        spending: `front` gives the first of them most of alpha, `even` the same to each.
         approvals: whose consent a promotion needs besides the verdict; nobody's where absent.
         rewards: operation to the share that a candidate has to save of it against the champion, so
             that it may pass as neutral, too: `{cost_per_1000: 0.1}`.
@@ -100,6 +101,7 @@ class Policy(Strict):
     power: Annotated[float, Field(ge=0.5, le=0.99)] = 0.8
     minimum_examples: Annotated[int, Field(ge=2)] = 20
     submissions: Annotated[int, Field(ge=1, le=1000)] = 20
+    spending: Literal["front", "even"] = "front"
     approvals: Approvals | None = None
     rewards: dict[str, Annotated[FiniteFloat, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = Field(min_length=1)
@@ -132,8 +134,9 @@ class Policy(Strict):
             for later in ("baseline", "worst_loss", "way", "at_least"):
                 if not rule[later]:  # as before the field was there: verdicts stay in force
                     del rule[later]
-        if not content["rewards"]:
-            del content["rewards"]
+        for later, unset in (("rewards", {}), ("spending", "front")):
+            if content[later] == unset:
+                del content[later]
         return content
 
     @property

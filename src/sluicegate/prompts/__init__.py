@@ -224,6 +224,18 @@ def render(prompt: Prompt, inputs: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"role": "system", "content": system}, *messages] if system else messages
 
 
+def shown_input(prompt: Prompt | None, inputs: Mapping[str, Any]) -> str:
+    """What a row asks, for profiles of texts: the rendered user message; where code of the project
+    answers (no `prompt`), its inputs.
+
+    Raises:
+        PromptError: see `render`.
+    """
+    if prompt is None:
+        return "\n".join(str(value) for value in inputs.values())
+    return render(prompt, inputs)[-1]["content"]
+
+
 def diff(old: Prompt, new: Prompt) -> str:
     """Unified diff of what the model sees; empty when equal."""
 

@@ -11,7 +11,8 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import UsageError
 from sluicegate.hashing import digest_file, read_json
 from sluicegate.line.pipeline import STAGES, sealed
-from sluicegate.line.pipeline.evaluate import candidate_release, champion_release, compared
+from sluicegate.line.pipeline.contender import candidate_release, champion_release
+from sluicegate.line.pipeline.evaluate import compared
 from sluicegate.line.pipeline.reproduce import reproduce
 from sluicegate.line.release.decide import decided, facts, verdict_on
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked

@@ -15,10 +15,12 @@ from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
 from sluicegate.gates import absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
+from sluicegate.gates.health import findings
 from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
 from sluicegate.line.pipeline.evaluation_run import evaluation_run
+from sluicegate.line.release.golden_rows import inherited_evaluations
 from sluicegate.line.run import Decided, Registered, Run, TrafficChecked, actor
 from sluicegate.records import Decision, Evidence, Verdict
 
@@ -68,9 +70,11 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
     if champion is not None:
         warnings += _unjudged(run, champion, traffic)
     else:
-        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in evidence.summaries.items())
+        means = {**evidence.summaries, **evidence.set_scores}
+        scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
+    warnings += findings(run.ledger.entries("verdict"), run.policy)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
@@ -158,6 +162,7 @@ def _judged(
         champion,
         facts(run, evidence, traffic),
         earlier if spends else (),
+        inherited_evaluations(run, evidence.golden) if spends else 0.0,
     )
 
 
@@ -168,6 +173,7 @@ def verdict_on(
     champion: Evidence | None,
     known: Mapping[str, str],
     earlier: Sequence[bool] = (),
+    inherited: float = 0.0,
 ) -> Verdict:
     """What the policy says of evidence on the rows of a file; recorded nowhere.
 
@@ -176,7 +182,7 @@ def verdict_on(
         file: the golden set, or the development set.
         evidence, champion: of the candidate, and of what it is compared with.
         known: see `facts`.
-        earlier: see `gates.decide`.
+        earlier, inherited: see `gates.decide`.
     """
     metrics = measures(run.params.evaluate.metrics, run.project.prompts)
     return judge_evidence(
@@ -187,13 +193,14 @@ def verdict_on(
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
         earlier=earlier,
-        baselines=_baselines(run, evidence, file),
+        inherited=inherited,
+        baselines=baselines(run, evidence, file),
         alone=champion is None,
         intent=run.params.release.intent,
     )
 
 
-def _baselines(run: Run, evidence: Evidence, file: Path) -> dict[str, Evidence]:
+def baselines(run: Run, evidence: Evidence, file: Path) -> dict[str, Evidence]:
     """The policy's baselines, scored here from the rows of `file`: no evidence could be forged."""
     wanted: dict[str, set[str]] = {}
     for rule in run.policy.rules:
