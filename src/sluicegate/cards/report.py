@@ -45,6 +45,7 @@ class ReportContext:
         slices: every metric on every slice.
         judges: the judges of the evaluation, and whether they counted.
         noise: of each metric, where rows were answered several times.
+        notes: what else people should know, in sentences.
     """
 
     verdict: Verdict
@@ -67,6 +68,7 @@ class ReportContext:
     slices: Sequence[SliceRow] = ()
     judges: Sequence[JudgeShown] = ()
     noise: Sequence[Noise] = ()
+    notes: Sequence[str] = ()
 
 
 def report_html(context: ReportContext) -> str:

@@ -15,7 +15,7 @@ from sluicegate.gates.planning import detectable, more_examples
 from sluicegate.gates.policy import Policy, Rule
 from sluicegate.records import Decision, Evidence, RuleResult
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def share_of_losses(case: Case, rule: Rule) -> RuleResult:
     if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
         return _held(case, rule, f"{rule.metric} was not measured on both sides")
     sign = 1.0 if case.direction(rule) == "higher" else -1.0
-    most = amount(rule.worst_loss) + _ROUNDING
+    most = amount(rule.worst_loss) + ROUNDING
     pairs = zip(case.candidate.rows, champion.rows, strict=True)
     losses = [
         float(sign * (old.scores[rule.metric] - new.scores[rule.metric]) > most)

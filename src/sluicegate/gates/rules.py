@@ -39,6 +39,7 @@ class Kind:
             The metric of a kind that compares orders the examples.
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
         critical: whether it looks at critical rows alone.
+        sign: -1 where a score has to stay below a threshold, 1 where it has to exceed it.
         limits_losses: whether it bounds how many rows lose more than `worst_loss`.
     """
 
@@ -50,6 +51,7 @@ class Kind:
     allows_loss: bool = False
     limits_losses: bool = False
     critical: bool = False
+    sign: float = 1.0
 
     @property
     def compares(self) -> bool:
@@ -168,6 +170,7 @@ RULES: dict[str, Kind] = {
         ("metric", "threshold"),
         ("compare", "range", *_SLICE),
         asks="<= ",
+        sign=-1.0,
     ),
     "not_worse_than_champion": Kind(
         in_every_slice(not_worse_than_champion),
@@ -190,6 +193,7 @@ RULES: dict[str, Kind] = {
         ("compare", *_OWN_RANGE, *_SLICE),
         asks="share <= ",
         against="champion",
+        sign=-1.0,
         limits_losses=True,
     ),
     "not_worse_than_baseline": Kind(

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from sluicegate.chat import are_turns, kept_turns
+from sluicegate.chat import are_turns, as_read, kept_turns
 from sluicegate.errors import ConfigError, PromptError
 from sluicegate.hashing import canonical_json, digest_value
 from sluicegate.prompts.shots import MAX_SHOTS, Shot, read_shots
@@ -273,6 +273,18 @@ def as_text(prompt: Prompt) -> str:
         f"system: {prompt.system}\nvariables: {', '.join(prompt.variables)}\n{held}{told}{turns}"
         f"---\n{prompt.template}\n"
     )
+
+
+def shown_input(prompt: Prompt | None, inputs: Mapping[str, str]) -> str:
+    """What a row asks, for profiles of texts: the rendered user message; where code of the project
+    answers (no `prompt`), its inputs.
+
+    Raises:
+        PromptError: see `render`.
+    """
+    if prompt is None:
+        return "\n".join(as_read(inputs).values())
+    return render(prompt, inputs)[-1]["content"]
 
 
 def diff(old: Prompt, new: Prompt) -> str:

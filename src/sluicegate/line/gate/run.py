@@ -20,11 +20,13 @@ from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
 from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
+from sluicegate.environment import read_variable
 from sluicegate.errors import UnfinishedError, UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
+from sluicegate.line.gate.base_ref import in_ci
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.gate.judging import Judging, held_back, judging
@@ -44,6 +46,10 @@ from sluicegate.versioning.history import merge_base
 WORST = 3
 NOTHING = Registered(release="", version=0, champion="", champion_version=None, unchanged=True)
 """What is registered in a run that ended before anything was."""
+_COUNTED_ALONE = (
+    "CI without SLUICE_LEDGER_URL: evaluations in the ledgers of other runs were not counted; each "
+    "run spends the golden set's error budget anew"
+)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -258,7 +264,7 @@ def _ended(run: Run, found: _Found) -> GateRun:
         made=found.spent.made,
         cached=found.spent.cached,
         links=links(run, found.judged.register) if found.judged else {},
-        notes=[*(change.notes if change else ()), *decided.warnings],
+        notes=[*(change.notes if change else ()), *decided.warnings, *_alone(verdict)],
     )
     seconds = time.time() - found.budget.started
     written = found.reported.report if verdict and found.reported else ""
@@ -271,6 +277,12 @@ def _ended(run: Run, found: _Found) -> GateRun:
         seconds,
         outcome,
     )
+
+
+def _alone(verdict: Verdict | None) -> list[str]:
+    """What a verdict in CI does not know without a ledger that all runs share."""
+    shared = read_variable("SLUICE_LEDGER_URL")
+    return [_COUNTED_ALONE] if verdict and in_ci() and not shared else []
 
 
 def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
 from sluicegate.gates import absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
+from sluicegate.gates.health import findings
 from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
@@ -72,6 +73,7 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
         scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
+    warnings += findings(run.ledger.entries("verdict"), run.policy)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
@@ -162,13 +164,13 @@ def _judged(
         ranges={name: metric.range for name, metric in metrics.items()},
         earlier=earlier if spends else (),
         inherited=inherited_evaluations(run, evidence.golden) if spends else 0.0,
-        baselines=_baselines(run, evidence),
+        baselines=baselines(run, evidence),
         alone=champion is None,
         intent=run.params.release.intent,
     )
 
 
-def _baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
+def baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
     """The policy's baselines, scored here from the golden set: no file could be forged."""
     wanted: dict[str, set[str]] = {}
     for rule in run.policy.rules:

@@ -99,4 +99,5 @@ def _contents(
         slices=slice_rows(candidate, champion, known),
         judges=judges_shown(run, candidate, champion, verdict),
         noise=noise_shown(candidate, champion, known),
+        notes=decided.warnings,
     )

@@ -21,7 +21,8 @@ from sluicegate.gates import RULES
 from sluicegate.hashing import digest_file, digest_value, write_atomic
 from sluicegate.line.pipeline import has_stage
 from sluicegate.line.pipeline.base_model import model_spec, tuned
-from sluicegate.line.pipeline.evaluate import candidate_release, compared
+from sluicegate.line.pipeline.contender import candidate_release
+from sluicegate.line.pipeline.evaluate import compared
 from sluicegate.line.pipeline.reproduce import reproduce
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
