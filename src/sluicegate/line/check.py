@@ -136,7 +136,7 @@ def _prompt(found: Found) -> None:
 
 
 def _sources(found: Found) -> None:
-    """Every source, every line; how many golden rows there can be."""
+    """Every source, every line; how many golden rows there can be, and any to try things on."""
     counts: dict[str, int | None] = dict.fromkeys(ROLES, 0)
     for name, spec in (found.sources.sources if found.sources else {}).items():
         rows = None
@@ -149,6 +149,12 @@ def _sources(found: Found) -> None:
         counts[spec.role] = None if rows is None or known is None else known + rows
     if counts["golden"] is not None:
         found.golden = counts["golden"] or counts["pool"]
+    beside = [counts[role] for role in ROLES if role != "golden"]
+    if found.params and found.params.gate.set == "development" and beside == [0] * len(beside):
+        found.add(
+            "params.yaml: gate.set: development, but the sources have golden rows only: give "
+            "registry/sources.yaml one with role development"
+        )
     wanted = found.params.prepare.minimum_golden if found.params else 0
     if found.golden is not None and found.golden < wanted:
         found.add(
