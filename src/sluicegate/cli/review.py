@@ -67,7 +67,7 @@ def export_command(file: Path, as_json: bool) -> None:
 @_PERSON
 @json_option
 def import_command(file: Path, person: str, as_json: bool) -> None:
-    """Record what people said in Label Studio; its JSON export."""
+    """Record what people said in Label Studio."""
     from sluicegate.line.release.review_exchange import import_tasks
     from sluicegate.line.run import open_run
 
