@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sluicegate.chat import as_read
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.scoring import source_text
@@ -175,7 +176,7 @@ def judge_row(example: Example, output: Generation, other: str = "") -> JudgeRow
         >>> row.inputs["context"], row.source
         ('Refunds take 5 days.\\n\\nNo fee.', 'How long?\\n\\nRefunds take 5 days.\\n\\nNo fee.')
     """
-    inputs, source = dict(example.inputs), source_text(example.inputs)
+    inputs, source = as_read(example.inputs), source_text(example.inputs)
     if used := [_context(one) for one in json.loads(output.part("contexts"))]:
         inputs["context"] = "\n\n".join(used)
         told = {name: text for name, text in example.inputs.items() if name != "context"}

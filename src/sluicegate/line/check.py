@@ -180,13 +180,16 @@ def _variables(found: Found) -> None:
         absent = spec.optional and not (found.project.root / spec.path).exists()
         if absent or not isinstance(inputs, dict) or (spec.role == "train" and not trains):
             continue
-        for variable in found.prompt.variables:
+        for variable in found.prompt.inputs:
             if variable not in inputs:
                 found.add(
                     f"registry/sources.yaml: sources.{name}.fields.inputs: nothing fills "
                     f"{variable!r} of prompts/{found.prompt.name}.yaml"
                     f"{did_you_mean(variable, map(str, inputs))}"
                 )
+        turns, history = spec.fields.get("turns", []), found.prompt.history
+        if history in inputs and isinstance(turns, list) and history not in turns:
+            found.add(f"registry/sources.yaml: {name}.fields.turns: history {history!r} is missing")
 
 
 def _metrics(found: Found) -> None:
