@@ -96,7 +96,10 @@ def _case(run: Run, assumed: Assumed | None) -> tuple[Case, str]:
         alpha,
         alpha,
         alpha,
-        {name: checked(one, name) for name, one in baselines(run, champion).items()}
+        {
+            name: checked(one, name)
+            for name, one in baselines(run, champion, run.project.golden).items()
+        }
         if golden
         else {},
     )
