@@ -142,6 +142,11 @@ COMMANDS = {
         "List and try judges; compare them with people.",
         "sluice judge calibrate coherence",
     ),
+    "review": Command(
+        "sluicegate.cli.review:review",
+        "Let people compare answers with the champion's, blind.",
+        "sluice review export pairs.json",
+    ),
     "select": Command(
         "sluicegate.cli.choose:select",
         "Compare base models: quality, speed, licence, cost.",

@@ -148,7 +148,7 @@ def _without_rows(setup: Setup, rule: Rule) -> _Found | None:
     """What is there to say where no number of rows decides."""
     case, kind = setup.case, RULES[rule.kind]
     if not rule.metric and not rule.metrics:
-        return _Found(0, reason="a fact")
+        return _Found(0, reason="people's votes, not planned" if kind.understands else "a fact")
     held = held_without_scores(case, rule) or held_for_a_set(case, rule)
     if held is not None:
         return _Found(None, reason=held.reason)

@@ -22,6 +22,7 @@ from sluicegate.gates.checks import (
     result,
     share_of_losses,
 )
+from sluicegate.gates.human_review import human_review
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -41,6 +42,7 @@ class Kind:
         critical: whether it looks at critical rows alone.
         sign: -1 where a score has to stay below a threshold, 1 where it has to exceed it.
         limits_losses: whether it bounds how many rows lose more than `worst_loss`.
+        understands: whether people who read the answers decide it.
     """
 
     check: Check
@@ -51,6 +53,7 @@ class Kind:
     allows_loss: bool = False
     limits_losses: bool = False
     critical: bool = False
+    understands: bool = False
     sign: float = 1.0
 
     @property
@@ -224,6 +227,15 @@ RULES: dict[str, Kind] = {
         ("at_least", "direction"),
         asks="each case ",
         critical=True,
+    ),
+    "human_review": Kind(
+        human_review,
+        ("margin",),
+        ("pairs", "reviewers", "no_unsafe"),
+        asks="loss < ",
+        against="champion",
+        allows_loss=True,
+        understands=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }

@@ -253,7 +253,11 @@ def _ended(run: Run, found: _Found) -> GateRun:
         made=found.spent.made,
         cached=found.spent.cached,
         links=links(run, found.judged.register) if found.judged else {},
-        notes=[*(change.notes if change else ()), *decided.warnings, *_alone(verdict)],
+        notes=[
+            *(change.notes if change else ()),
+            *decided.warnings,
+            *_alone(None if found.developed else verdict),
+        ],
     )
     seconds = time.time() - found.budget.started
     written = found.reported.report if verdict and found.reported else ""
@@ -271,8 +275,7 @@ def _ended(run: Run, found: _Found) -> GateRun:
 def _alone(verdict: Verdict | None) -> list[str]:
     """What a verdict in CI does not know without a ledger that all runs share."""
     shared = read_variable("SLUICE_LEDGER_URL")
-    counts = verdict is not None and verdict.looks  # on the development set nothing is counted
-    return [_COUNTED_ALONE] if counts and in_ci() and not shared else []
+    return [_COUNTED_ALONE] if verdict and in_ci() and not shared else []
 
 
 def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
-from sluicegate.gates import absolute, covers, earlier_evaluations
+from sluicegate.gates import RULES, absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
 from sluicegate.gates.health import findings
 from sluicegate.hashing import digest_file, digest_value, read_json
@@ -26,7 +26,7 @@ from sluicegate.records import Decision, Evidence, Verdict
 
 _NOBODY = (
     "nobody's work: a negation or swapped roles pass every rule on text; let a calibrated judge "
-    "block, or people approve"
+    "or `human_review` block, or people approve"
 )
 
 _UNTESTED = "stale (`sluice gate --self-test` shows what this policy lets through)"
@@ -195,6 +195,7 @@ def verdict_on(
         earlier=earlier,
         inherited=inherited,
         baselines=baselines(run, evidence, file),
+        reviews=releasing.reviews_of(run.ledger.entries(), evidence.release),
         alone=champion is None,
         intent=run.params.release.intent,
     )
@@ -230,8 +231,8 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     `contamination_checked` is ok only where `prepare` compared this very golden set with the
     training rows, `judge:<name>` only where that judge, as it scored this evidence, has passed its
     calibration and not outlived it; `golden_represents_traffic` says what the golden set lacks
-    where it is not ok. `meaning_checked` is ok where a calibrated judge has a rule that blocks, or
-    people have to approve. For `policy_tested` see the function of that name.
+    where it is not ok. `meaning_checked` is ok where a calibrated judge or people who review have a
+    rule that blocks, or people have to approve. For `policy_tested` see the function of that name.
     """
     from sluicegate.line.judge.calibrate import judge_facts  # brings scipy.stats
 
@@ -241,7 +242,10 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     represents = traffic.golden_represents_traffic
     judges = judge_facts(run, evidence)
     blocking = [rule for rule in run.policy.rules if rule.severity == "block"]
-    judged = any(covers(judges.get(rule.metric, ""), rule) for rule in blocking)
+    judged = any(
+        covers(judges.get(rule.metric, ""), rule) or RULES[rule.kind].understands
+        for rule in blocking
+    )
     understood = run.policy.approvals or judged
     return {
         "contamination_checked": "ok" if checked else "stale",
