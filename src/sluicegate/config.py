@@ -203,6 +203,19 @@ class ProfileParams(Strict):
     encoder: str = "auto"
 
 
+class GateParams(Strict):
+    """What `sluice gate` does with rows.
+
+    Attributes:
+        set: what it judges on. A verdict on the development set promotes nothing, is not recorded
+            and spends none of the golden set's error budget.
+        show_golden: whether its comment and page may show golden rows.
+    """
+
+    set: Literal["development", "golden"] = "golden"
+    show_golden: bool = False
+
+
 class MonitorParams(Strict):
     """What watches the traffic, and what starts a retraining.
 
@@ -299,6 +312,7 @@ class Params(Strict):
     tune: TuneParams = TuneParams()
     evaluate: EvaluateParams
     profile: ProfileParams = ProfileParams()
+    gate: GateParams = GateParams()
     calibration: CalibrationParams = CalibrationParams()
     monitor: MonitorParams = MonitorParams()
     probe: ProbeParams = ProbeParams()

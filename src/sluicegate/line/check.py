@@ -136,7 +136,7 @@ def _prompt(found: Found) -> None:
 
 
 def _sources(found: Found) -> None:
-    """Every source, every line; how many golden rows there can be."""
+    """Every source, every line; how many golden rows there can be, and any to try things on."""
     counts: dict[str, int | None] = dict.fromkeys(ROLES, 0)
     for name, spec in (found.sources.sources if found.sources else {}).items():
         rows = None
@@ -149,6 +149,12 @@ def _sources(found: Found) -> None:
         counts[spec.role] = None if rows is None or known is None else known + rows
     if counts["golden"] is not None:
         found.golden = counts["golden"] or counts["pool"]
+    beside = [counts[role] for role in ROLES if role != "golden"]
+    if found.params and found.params.gate.set == "development" and beside == [0] * len(beside):
+        found.add(
+            "params.yaml: gate.set: development, but the sources have golden rows only: give "
+            "registry/sources.yaml one with role development"
+        )
     wanted = found.params.prepare.minimum_golden if found.params else 0
     if found.golden is not None and found.golden < wanted:
         found.add(
@@ -174,13 +180,16 @@ def _variables(found: Found) -> None:
         absent = spec.optional and not (found.project.root / spec.path).exists()
         if absent or not isinstance(inputs, dict) or (spec.role == "train" and not trains):
             continue
-        for variable in found.prompt.variables:
+        for variable in found.prompt.inputs:
             if variable not in inputs:
                 found.add(
                     f"registry/sources.yaml: sources.{name}.fields.inputs: nothing fills "
                     f"{variable!r} of prompts/{found.prompt.name}.yaml"
                     f"{did_you_mean(variable, map(str, inputs))}"
                 )
+        turns, history = spec.fields.get("turns", []), found.prompt.history
+        if history in inputs and isinstance(turns, list) and history not in turns:
+            found.add(f"registry/sources.yaml: {name}.fields.turns: history {history!r} is missing")
 
 
 def _metrics(found: Found) -> None:

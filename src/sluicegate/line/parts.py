@@ -118,15 +118,21 @@ def judges_shown(run: Run) -> dict[str, str]:
     }
 
 
-def _sources(role: str) -> Callable[[Run, Bytes], Any]:
+def _sources(*roles: str) -> Callable[[Run, Bytes], Any]:
     def value(run: Run, bytes_of: Bytes) -> Any:
         return {
             name: source_value(run, spec, name, bytes_of)
             for name, spec in run.sources.items()
-            if spec.role in ("pool", role)
+            if spec.role in ("pool", *roles)
         }
 
     return value
+
+
+def _development(run: Run, bytes_of: Bytes) -> Any:
+    """The sources of the development set where the gate judges on it."""
+    used = run.params.gate.set == "development"
+    return _sources("development")(run, bytes_of) if used else {}
 
 
 def _settings(name: str, read: Callable[[Run], Mapping[str, Any]], *, judges: bool = False) -> Part:
@@ -213,8 +219,9 @@ def _application_settings(run: Run) -> Mapping[str, Any]:
 
 PARTS = (
     Part(RELEASE_PARTS["prompt"], lambda run, _: run.prompt.digest, _prompt),
-    Part("data", _sources("train")),
+    Part("data", _sources("train", "development")),
     Part("golden set", _sources("golden"), judges=True),
+    Part("development set", _development, judges=True),
     _settings("preparation", lambda run: run.params.prepare.model_dump(), judges=True),
     Part(RELEASE_PARTS["base"], base_value, _model),
     Part(RELEASE_PARTS["application"], application_value, _application),
@@ -226,7 +233,10 @@ PARTS = (
     _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
     _settings("evaluation", lambda run: run.params.evaluate.model_dump(), judges=True),
     _settings("release", _release),
-    *(_settings(f"{name} settings", _section(name), judges=name == "calibration") for name in REST),
+    *(
+        _settings(f"{name} settings", _section(name), judges=name in ("calibration", "gate"))
+        for name in REST
+    ),
     Part("judges", judges_value, judges_shown, judges=True),
     Part("policy", lambda run, _: run.policy.digest, judges=True),
 )

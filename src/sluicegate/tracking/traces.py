@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.chat import as_read
 from sluicegate.errors import TrackingError
 from sluicegate.generating import Call
 from sluicegate.hashing import digest_value
@@ -152,7 +153,7 @@ def _write(
             trace_location=TraceLocation.from_experiment_id(experiment_id),
             request_time=start // 1_000_000,
             state=TraceState.OK,
-            request_preview=_clean("\n".join(answer.inputs.values()))[:PREVIEW],
+            request_preview=_clean("\n".join(as_read(answer.inputs).values()))[:PREVIEW],
             response_preview=_clean(answer.output)[:PREVIEW],
             client_request_id=answer.example,
             execution_duration=int(answer.seconds * 1000),

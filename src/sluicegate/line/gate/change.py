@@ -262,7 +262,7 @@ def _edited(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     return (
         name == MARKER
-        or (folder == "prompts" and file.endswith(".yaml"))
+        or (folder == "prompts" and file.endswith((".yaml", ".jsonl")))
         or name in {f"registry/{n}.yaml" for n in EDITED}
     )
 

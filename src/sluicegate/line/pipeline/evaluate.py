@@ -153,7 +153,7 @@ def _judgements(
                 asked,
                 outputs,
                 answers.get("champion", outputs),
-                role="champion" if name == "champion" else "candidate",
+                candidate=answers["candidate"] if name == "champion" else None,
                 progress=counter(label),
             )
             if judgement.use.failed:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sluicegate.chat import as_read
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
@@ -212,7 +213,7 @@ def _table(evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> dict[
     rows = {name: {row.id: row for row in record.rows} for name, record in evidence.items()}
     table: dict[str, list[object]] = {
         "id": [row.id for row in golden],
-        "input": ["\n".join(row.inputs.values())[:2000] for row in golden],
+        "input": ["\n".join(as_read(row.inputs).values())[:2000] for row in golden],
         "reference": [row.reference[0] if row.reference else "" for row in golden],
     }
     for name in ("candidate", "champion"):
