@@ -148,7 +148,14 @@ def class_slices(table: Mapping[str, Metric], golden: Sequence[Example]) -> list
 
 
 def source_of(example: Example, output: Generation) -> str:
-    """What was really before the model: the inputs, and the contexts that an application used."""
+    """What was really before the model: the inputs, and the contexts that an application used.
+
+    Example:
+        >>> used = {"contexts": '[{"id": "kb-2", "text": "No fee."}]'}
+        >>> source_of(Example("1", "g", {"question": "How much?"}, (), "s"),
+        ...     Generation("Nothing.", 9, 3, 0.1, True, fields=used))
+        'How much?\\n\\nNo fee.'
+    """
     if not (used := used_contexts(output)):
         return source_text(example.inputs)
     told = {name: text for name, text in example.inputs.items() if name != "context"}
