@@ -227,14 +227,9 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     those of weights are the release's own.
     """
     release, dtype = contender.release, run.params.release.dtype
-    if contender.model.base is not None and contender.prompt.response_format is not None:
-        raise ConfigError(
-            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
-            "it.",
-            hint="Ask for the format in words, or name a hosted model as release.model.",
-        )
+    check_format(contender)
     return Questions(
-        lambda: _open(run, contender),
+        lambda: open_contender(run, contender),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
@@ -243,7 +238,21 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     )
 
 
-def _open(run: Run, contender: Contender) -> Model:
+def check_format(contender: Contender) -> None:
+    """Refuse a prompt whose answers are to be held to a format, on weights here.
+
+    Raises:
+        ConfigError: it is such a release.
+    """
+    if contender.model.base is not None and contender.prompt.response_format is not None:
+        raise ConfigError(
+            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
+            "it.",
+            hint="Ask for the format in words, or name a hosted model as release.model.",
+        )
+
+
+def open_contender(run: Run, contender: Contender) -> Model:
     """The model of a release, at its own price."""
     model, params = contender.model, run.params
     if model.base is None:
