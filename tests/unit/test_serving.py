@@ -15,8 +15,9 @@ import httpx
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from chat_server import ChatServer, says
 from click.testing import CliRunner
+
+from chat_server import ChatServer, says
 from served_project import (
     events,
     hosted_project,
@@ -26,7 +27,6 @@ from served_project import (
     rows_in,
     who,
 )
-
 from sluicegate.cli import sluice
 from sluicegate.errors import ModelError, UsageError
 from sluicegate.generating import Failure, Reply, Request
