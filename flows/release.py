@@ -22,7 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.states import Completed, State
 
-from sluicegate.errors import SluiceError
+from sluicegate.errors import SluiceError, UnfinishedError
 from sluicegate.hashing import as_json, write_json
 from sluicegate.line import sequence
 from sluicegate.line.check import refuse_problems
@@ -78,8 +78,11 @@ def release(root: str = ".", promote: bool = True) -> Any:
             name="Skipped", message="A later night is due or done: missed nights run once."
         )
     refuse_problems(run.project)
-    with line_lock(run.project):
-        done = sequence.release(run, may_promote=promote, perform=as_task)
+    try:
+        with line_lock(run.project):
+            done = sequence.release(run, may_promote=promote, perform=as_task)
+    except UnfinishedError as error:
+        return unfinished(error)
     tell(done)
     told = f"{done.name}: the rules and their numbers"
     create_markdown_artifact(done.decide.markdown, key="verdict", description=told)
@@ -87,6 +90,13 @@ def release(root: str = ".", promote: bool = True) -> Any:
         return wait_for_people(done.approvals, done.as_json())
     message = f"The verdict is {done.decide.decision}."
     return Completed(name=done.name, message=message, data=done.as_json())
+
+
+def unfinished(error: UnfinishedError) -> State:
+    """Answers are missing, or a budget is spent: nothing is judged, and the next run goes on."""
+    get_run_logger().warning(f"{error} {error.hint}")
+    outcome = {"outcome": "Held", "unfinished": str(error), "hint": error.hint}
+    return Completed(name="Held", message=str(error), data=outcome)
 
 
 def tell(done: sequence.Released) -> None:
@@ -170,6 +180,13 @@ def missed_and_made_up_for() -> bool:
     return any(run.id != runtime.flow_run.id and run.expected_start_time > mine for run in due)
 
 
+def say(told: str, hint: str) -> None:
+    """Tell a person at the terminal."""
+    print(told, file=sys.stderr)
+    if hint:
+        print(f"  what to do: {hint}", file=sys.stderr)
+
+
 def main() -> int:
     """Run the flow in this process; the exit code is the verdict's (0, 1, 4), 4 while it waits, or
     the error's (2, 3).
@@ -183,12 +200,13 @@ def main() -> int:
     try:
         outcome = release(root=root, promote=not given.no_promote)
     except SluiceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  what to do: {error.hint}", file=sys.stderr)
+        say(f"error: {error}", error.hint)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    if "unfinished" in outcome:
+        say(f"HOLD: {outcome['unfinished']}", outcome["hint"])
+        return EXIT_CODES["HOLD"]
     if given.result:
         write_json(given.result, outcome)
     waits = outcome.get("approvals", {}).get("missing")

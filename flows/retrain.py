@@ -19,7 +19,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
-from sluicegate.errors import SluiceError
+from sluicegate.errors import SluiceError, UnfinishedError
 from sluicegate.line import sequence
 from sluicegate.line.check import refuse_problems
 from sluicegate.line.learn.cooldown import claim
@@ -85,7 +85,12 @@ def retrain(
     with claim(run, cause, force=force) as claimed:
         if not claimed.granted:
             return Completed(name="Skipped", message=f"No retraining now: {claimed.refused}.")
-        learned, done = turn(run, promote and run.params.monitor.promote)
+        try:
+            learned, done = turn(run, promote and run.params.monitor.promote)
+        except UnfinishedError as error:
+            claimed.outcome = "Held"
+            get_run_logger().warning(f"{error} {error.hint}")
+            return Completed(name="Held", message=str(error))
         claimed.outcome = done.name
     log = get_run_logger()
     log.info(done.decide.text)

@@ -16,6 +16,9 @@ from sluicegate.records import GenerationSettings
 from sluicegate.yaml_file import Strict
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+RoleName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+MAIN = "main"
+"""The role of a release's model."""
 Redacted = Literal["secret", "email", "iban", "card", "ip", "phone", "handle"]
 
 
@@ -41,6 +44,11 @@ class ReleaseParams(Strict):
         name: of the registered model and the experiment in MLflow.
         model: what generates: a name in models.yaml, a folder or a hub name; was `base`.
         application: `prompt` (one prompt on that model), or the project's own `module:function`.
+        models: further models of the project's own code, by role; `main` is `model`.
+        prompts: further prompts of the project's own code.
+        data: files that the project's own code reads, from the project's root.
+        settings: of the project's own code, as it likes.
+        row_seconds: most that one row of it may take, waiting for models not counted.
 
     With a `price`, evaluation also gives the operation `cost_per_1000`: money per 1,000 answers.
 
@@ -56,14 +64,50 @@ class ReleaseParams(Strict):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     price: PriceParams | None = None
     intent: Literal["improve", "neutral"] = "improve"
+    models: dict[RoleName, str] = Field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    settings: dict[str, Any] = Field(default_factory=dict)
+    row_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 
     @model_validator(mode="before")
     @classmethod
-    def _former_name(cls, given: Any) -> Any:
-        """`base`, as versions before 0.3 called the model: commits of then are still read."""
-        if isinstance(given, dict) and "base" in given and "model" not in given:
-            return {"model" if key == "base" else key: value for key, value in given.items()}
+    def _other_names(cls, given: Any) -> Any:
+        """`base`, as versions before 0.3 called the model: commits of then are still read. Model and
+        prompt may also be the role `main` and the first of the prompts.
+        """
+        if not isinstance(given, dict):
+            return given
+        if "base" in given and "model" not in given:
+            given = {"model" if key == "base" else key: value for key, value in given.items()}
+        models, prompts = given.get("models"), given.get("prompts")
+        if isinstance(models, dict) and "main" in models:
+            given = {"model": models["main"], **given}
+        if isinstance(prompts, list | tuple) and prompts:
+            given = {"prompt": prompts[0], **given}
         return given
+
+    @model_validator(mode="after")
+    def _only_code_has_them(self) -> ReleaseParams:
+        if self.models.get(MAIN, self.model) != self.model:
+            raise ValueError(f"model is {self.model}, and models.main {self.models[MAIN]}")
+        given = [name for name in ("models", "prompts", "data", "settings") if getattr(self, name)]
+        if given and not self.is_code:
+            raise ValueError(
+                f"{given[0]}: only an application of the project's own has it: write "
+                "application: app.module:function"
+            )
+        return self
+
+    @property
+    def is_code(self) -> bool:
+        """Whether code of the project answers."""
+        return ":" in self.application
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The names of all models by their roles."""
+        return {MAIN: self.model, **self.models}
 
 
 class PrepareParams(Strict):
@@ -157,6 +201,19 @@ class ProfileParams(Strict):
 
     metrics: Literal["light"] = "light"
     encoder: str = "auto"
+
+
+class GateParams(Strict):
+    """What `sluice gate` does with rows.
+
+    Attributes:
+        set: what it judges on. A verdict on the development set promotes nothing, is not recorded
+            and spends none of the golden set's error budget.
+        show_golden: whether its comment and page may show golden rows.
+    """
+
+    set: Literal["development", "golden"] = "golden"
+    show_golden: bool = False
 
 
 class MonitorParams(Strict):
@@ -255,6 +312,7 @@ class Params(Strict):
     tune: TuneParams = TuneParams()
     evaluate: EvaluateParams
     profile: ProfileParams = ProfileParams()
+    gate: GateParams = GateParams()
     calibration: CalibrationParams = CalibrationParams()
     monitor: MonitorParams = MonitorParams()
     probe: ProbeParams = ProbeParams()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sluicegate.budget import Budget
@@ -66,6 +66,32 @@ class Failure:
 
     reason: str
     too_long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question of an application to a model, and the answer.
+
+    Attributes:
+        role: in which the application asked it; `model`: its name in registry/models.yaml.
+        prompt: the name of the one that made `messages`; empty if the application did.
+        seconds: the model's, whenever it answered.
+        cost: in the currency of its price.
+        answered_by: as in `Reply`; `cached`: not answered now.
+    """
+
+    role: str
+    model: str
+    prompt: str
+    messages: tuple[Mapping[str, Any], ...]
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finished: bool
+    cost: float = 0.0
+    answered_by: str = ""
+    cached: bool = field(default=False, compare=False)
 
 
 Messages = list[dict[str, str]]

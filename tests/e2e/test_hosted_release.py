@@ -14,6 +14,7 @@ from test_line import sluice as run
 
 from sluicegate.ledger import Ledger
 from sluicegate.project import Project
+from sluicegate.versioning import git
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from chat_server import ChatServer
@@ -21,6 +22,76 @@ from hosted_model import BLOCKED, Hosted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 KEY = "sk-this-key-must-be-nowhere-0123456789"
+
+
+CHAIN = """from app.texts import first_words
+
+
+def answer(inputs, app):
+    summary = app.model().ask(app.prompt("summarize").render(conversation=inputs["conversation"]))
+    app.model("small").ask(app.prompt("title").render(summary=summary.text), max_tokens=9)
+    return first_words(summary.text, app.settings["most_words"])
+"""
+TEXTS = """def first_words(text, most):
+    return " ".join(text.split()[:most])
+"""
+TITLE = "name: title\nvariables: [summary]\ntemplate: 'A title: {{ summary }}'\n"
+
+
+def test_the_story_of_code(tmp_path: Path) -> None:
+    """A chain of two prompts on two models: its first verdict, one prompt changed, its code
+    changed, and back.
+    """
+    root, ledger = tmp_path / "project", Ledger(Project(tmp_path / "project").ledger_url)
+
+    def sluice(*arguments: str, code: int = 0) -> str:
+        done = run(root if root.is_dir() else tmp_path, *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    model = Hosted()
+    with ChatServer(model) as server:
+        hosted = ("--template", "hosted", "--endpoint", server.url, "--model", "fake")
+        sluice("init", "project", *hosted)
+        (root / "app").mkdir()
+        (root / "app" / "chain.py").write_text(CHAIN, "utf-8")
+        (root / "app" / "texts.py").write_text(TEXTS, "utf-8")
+        (root / "prompts" / "title.yaml").write_text(TITLE, "utf-8")
+        edit(root / "params.yaml", "  prompt: summarize ", CODE_PARAMS)
+        models = root / "registry" / "models.yaml"
+        models.write_text(models.read_text("utf-8") + SMALL.format(url=server.url), "utf-8")
+        wrong = sluice("check", code=2)
+        assert "release.models.small: registry/models.yaml has no 'smal' (did you mean" in wrong
+        edit(root / "params.yaml", "small: smal}", "small: small}")
+        assert "nothing is wrong" in sluice("check")
+        git(root, "add", "--all")
+        git(root, "commit", "-m", "A chain")
+        sluice("release", "--no-server")
+        first = ledger.champion()
+        assert first is not None
+        assert len(server.asked) == 128
+
+        edit(root / "prompts" / "title.yaml", "A title", "A short title")
+        told = sluice("gate", "--base", "HEAD~1", "--json", code=4)
+        assert "application's prompts" in told, told
+        assert len(server.asked) == 192, "the first prompt's calls are kept"
+
+        edit(root / "app" / "texts.py", "[:most]", "[:most // 8]")
+        told = sluice("gate", "--base", "HEAD~1", code=1)
+        assert "REJECT" in told
+        assert len(server.asked) == 192, "the questions are the same"
+        (root / "app" / "texts.py").write_text("raise RuntimeError('unfinished')\n", "utf-8")
+        assert "app/texts.py:1: RuntimeError: unfinished" in sluice("check", code=2)
+
+
+CODE_PARAMS = """  application: app.chain:answer
+  models: {small: smal}
+  prompts: [title]
+  settings: {most_words: 60}
+  prompt: summarize """
+SMALL = """  small:
+    endpoint: {{url: {url}, model: fake-small, allow_private: true}}
+"""
 
 
 def test_the_story_of_a_prompt(tmp_path: Path) -> None:

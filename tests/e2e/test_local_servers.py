@@ -34,7 +34,7 @@ def release(root: str = ".", promote: bool = True) -> str:
 # Runs the shipped flow over scripted steps: argv[1] is what `decide` says, or what fails.
 SCRIPTED = """
 import runpy, sys
-from sluicegate.errors import DataError, TrackingError
+from sluicegate.errors import DataError, IncompleteError, TrackingError
 from sluicegate.line import sequence
 from sluicegate.line.progress import say
 from sluicegate.line.run import (
@@ -61,6 +61,8 @@ def step(name, found):
         say(f"{name} at work")
         if said == "bad-data" and name == "reproduce":
             raise DataError("rows.jsonl, line 3: no text", hint="mend line 3")
+        if said == "no-answers" and name == "reproduce":
+            raise IncompleteError("2 of 9 prompts got no answer", hint="run again")
         tries = open("steps.txt").read().count("register")
         if said == "busy-store" and name == "register" and tries < 2:
             raise TrackingError("database is locked")
@@ -236,6 +238,7 @@ def test_a_killed_retraining_is_due_again_once(project: Project) -> None:
         ("REJECT", 1, "reproduce register check_drift decide report"),
         ("HOLD", 4, "reproduce register check_drift decide report"),
         ("bad-data", 2, "reproduce"),
+        ("no-answers", 4, "reproduce"),
         (
             "busy-store",
             0,
@@ -246,7 +249,9 @@ def test_a_killed_retraining_is_due_again_once(project: Project) -> None:
 def test_the_shipped_flow(
     project: Project, tmp_path: Path, said: str, code: int, steps: str
 ) -> None:
-    """The exit code is the verdict's; only PROMOTE promotes; a locked store is tried again."""
+    """The exit code is the verdict's; only PROMOTE promotes; a locked store is tried again,
+    and a run in which answers are missing ends as Held, not as Failed.
+    """
     root = tmp_path / "made"
     init(root)
     (root / "scripted.py").write_text(SCRIPTED)
@@ -262,15 +267,21 @@ def test_the_shipped_flow(
     done = subprocess.run(command, cwd=root, env=quiet, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert (root / "steps.txt").read_text().split() == steps.split()
-    assert (root / "out.json").exists() is (code != 2)
+    judged = "decide" in steps
+    assert (root / "out.json").exists() is judged
     if code == 2:
         told = "error: rows.jsonl, line 3: no text\n  what to do: mend line 3\n"
+        assert done.stderr == "reproduce at work\n" + told
+    elif not judged:
+        told = "HOLD: 2 of 9 prompts got no answer\n  what to do: run again\n"
         assert done.stderr == "reproduce at work\n" + told
     api = str(servers.api_url(project))
     begun = {"flow_runs": {"start_time": {"is_null_": False}}}
     (run,) = asked(api, "flow_runs", {**begun, "sort": "START_TIME_DESC", "limit": 1})
     assert re.fullmatch(r"release [0-9a-f]{7,} on main", run["name"])
     assert ("rows.jsonl, line 3" in run["state"]["message"]) is (code == 2)
+    assert (run["state"]["type"] == "FAILED") is (code == 2)
+    assert (run["state"]["name"] == "Held") is (said in ("HOLD", "no-answers"))
     mine = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     tasks = asked(api, "task_runs", mine)
     assert {task["name"].replace(" ", "_") for task in tasks} == set(steps.split())

@@ -15,9 +15,10 @@ from tests.chat_server import Asked, ChatServer, says, send
 from sluicegate.applications import Application, open_application
 from sluicegate.applications.calls import MOST_CALLS, Role
 from sluicegate.applications.running import Answered, Row, answer_rows
+from sluicegate.applications.storing import publish_application, stored_application
 from sluicegate.budget import Budget
 from sluicegate.config import EndpointSpec, ModelSpec
-from sluicegate.errors import BudgetError, ConfigError, SluiceError
+from sluicegate.errors import BudgetError, ConfigError, IntegrityError, SluiceError
 from sluicegate.models import open_model
 from sluicegate.models.scripted import ScriptedModel
 from sluicegate.prompts import Prompt
@@ -86,7 +87,7 @@ def test_a_chain_of_two_calls(tmp_path: Path, kind: str) -> None:
     assert (first.prompt_tokens, first.completion_tokens) == (40, 6)
     assert first.failure == ""
     assert first.finished
-    assert 0.04 <= first.seconds < 2
+    assert 0.04 <= first.seconds < 20
     assert [call.prompt for call in answered[0].calls] == ["classify", "extract"]
     assert answered[0].calls[1].messages[0] == {"role": "system", "content": "Be exact."}
     assert sum(call.cost for call in answered[0].calls) == pytest.approx(52e-6)
@@ -130,7 +131,7 @@ FAILING: Mapping[str, tuple[str, str]] = {
     "not finite": ("return {'score': float('nan')}", "no JSON"),
     "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
     "ends its process": ("import os; os._exit(0)", "it ended the process that it runs in"),
-    "hangs": ("import time; time.sleep(60)", "it took longer than 0.5 s (release.row_seconds)"),
+    "hangs": ("import time; time.sleep(60)", "it took longer than 2 s (release.row_seconds)"),
     "crashes": ("import ctypes; ctypes.string_at(0)", "it ended the process that it runs in"),
     "unknown prompt": ("app.prompt('clasify')", "did you mean classify?"),
     "unknown model": ("app.model('mian')", "did you mean main?"),
@@ -155,7 +156,7 @@ def test_a_failing_row(tmp_path: Path, name: str) -> None:
     """Only the row that fails has failed, with one line that says why; its neighbours answer."""
     code, reason = FAILING[name]
     with ChatServer(says(echoing)) as server:
-        application = project(tmp_path, ONE_FAILS.format(code=code), row_seconds=0.5)
+        application = project(tmp_path, ONE_FAILS.format(code=code), row_seconds=2)
         answered = run(application, endpoint(server.url), tmp_path / "cache")
         assert len(server.asked) == 6, "a lost process costs no call a second time"
     failures = [one.generation.failure for one in answered]
@@ -175,11 +176,11 @@ def test_a_row_that_forks(tmp_path: Path) -> None:
 
 def test_waiting_for_a_model_is_not_the_row_s_time(tmp_path: Path) -> None:
     """A slow model, or its rate limit, makes no row take too long."""
-    with ChatServer(says(echoing, 0.6)) as server:
-        application = project(tmp_path, CHAIN, row_seconds=0.4)
+    with ChatServer(says(echoing, 1.5)) as server:
+        application = project(tmp_path, CHAIN, row_seconds=2)
         answered = run(application, endpoint(server.url), tmp_path / "cache", ROWS[:2])
     assert [one.generation.failure for one in answered] == ["", ""]
-    assert answered[0].generation.seconds >= 1.2
+    assert answered[0].generation.seconds >= 3
 
 
 @pytest.mark.parametrize("code", ["raise ValueError('always')", "import os; os._exit(1)"])
@@ -335,3 +336,23 @@ def test_wrong_data(tmp_path: Path, name: str) -> None:
     (root / "app" / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(ConfigError, match=r"did you mean app/index\.jsonl|out of the project"):
         project(root, CHAIN, data=[name])
+
+
+def test_the_store_keeps_an_application(tmp_path: Path) -> None:
+    """What was stored answers later, whatever the project holds by then; damage is noticed."""
+    root, store = tmp_path / "project", tmp_path / "store"
+    root.mkdir()
+    code = 'def answer(inputs, app):\n    return app.prompt("classify").render(text="x")[0]\n'
+    digest = publish_application(project(root, code, settings={"a": [1]}), store)
+    project(root, "def answer(inputs, app): ...\n")
+    stored = stored_application(store, digest)
+    assert publish_application(stored, store) == digest
+    role = Role("fake", ScriptedModel(lambda request: "unused"))
+    (answered,) = run(stored, role, tmp_path / "cache", ROWS[:1])
+    assert json.loads(answered.generation.text)["content"] == "Classify: x"
+    (stored.root / "app" / "triage.py").write_text("changed = True\n")
+    with pytest.raises(IntegrityError, match=r"triage\.py is not what was stored"):
+        stored_application(store, digest)
+    again = project(root, code, settings={"a": [1]})
+    assert publish_application(again, store) == digest
+    assert stored_application(store, digest).content == again.content

@@ -110,7 +110,41 @@ def test_the_queue_and_main_run_it_too() -> None:
     assert events["push"]["paths-ignore"] == events["pull_request"]["paths-ignore"]
     assert "github.event_name != 'push' && secrets.SLUICE_LEDGER_URL" in text
     rules = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"]["rules"]
-    assert [rule.get("allow_failure", False) for rule in rules] == [False, True]
+    assert [rule.get("allow_failure", False) for rule in rules] == [False, False, True]
+
+
+def test_code_of_a_change_never_runs_with_the_right_to_write() -> None:
+    """On GitHub the job that runs it may only read; the one that comments checks out and runs
+    nothing of it, and is not there for a fork.
+    """
+    workflow = YAML(typ="safe").load((ROOT / TEMPLATES[0]).read_text("utf-8"))
+    assert "pull_request_target" not in workflow["on"]
+    assert workflow["permissions"] == {"contents": "read"}
+    gate, comment = workflow["jobs"]["gate"], workflow["jobs"]["comment"]
+    assert "permissions" not in gate
+    assert comment["permissions"] == {"pull-requests": "write"}
+    assert "head.repo.full_name == github.repository" in comment["if"]
+    assert [step["uses"].partition("@")[0] for step in comment["steps"]] == [
+        "actions/download-artifact",
+        "actions/github-script",
+    ]
+    assert not list(texts(comment.get("env", {})))
+    assert "secrets." not in "".join(texts(comment))
+
+
+def test_gitlab_keeps_the_token_from_the_code_of_a_change() -> None:
+    """The note is a job of its own, without the sources, with an environment of its own for its
+    token; a fork's code never runs beside this project's variables.
+    """
+    jobs = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))
+    gate, note = jobs["sluice gate"], jobs["sluice note"]
+    assert "SLUICE_NOTE_TOKEN" not in "".join(texts(gate))
+    assert note["environment"] == {"name": "sluice-note", "action": "access"}
+    assert note["variables"] == {"GIT_STRATEGY": "none"}
+    assert note["needs"] == ["sluice gate"]
+    for job in (gate, note):
+        assert job["rules"][0]["when"] == "never"
+        assert "!= $CI_PROJECT_ID" in job["rules"][0]["if"]
 
 
 @pytest.mark.parametrize(
@@ -210,9 +244,9 @@ def test_only_its_own_note_is_replaced(
         def log_message(self, *_: object) -> None:
             pass
 
-    text = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice gate"][
-        "after_script"
-    ][0]
+    text = YAML(typ="safe").load((ROOT / TEMPLATES[1]).read_text("utf-8"))["sluice note"]["script"][
+        0
+    ]
     script = re.search(r"<<'PYTHON'\n(.*)\nPYTHON", text, re.S)
     assert script
     (tmp_path / "reports").mkdir()

@@ -25,6 +25,7 @@ from sluicegate.evaluation import (
     summarise,
     write_evidence,
 )
+from sluicegate.evidence_key import evidence_key, mac
 from sluicegate.gates import Policy, decide
 from sluicegate.generating import Failure, Reply, Request
 from sluicegate.hashing import canonical_json, digest_bytes
@@ -263,7 +264,7 @@ def test_an_answer_from_before_times_of_first_tokens_is_one(tmp_path: Path) -> N
         )
         database.execute(
             "UPDATE answers SET value = ?, digest = ?",
-            (value, digest_bytes(f"{key}\n{value}".encode())),
+            (value, mac(evidence_key(tmp_path.parent), f"{key}\n{value}")),
         )
     model = Counting()
     assert answer(model, rendered(1), GenerationSettings(), tmp_path, "k") == first

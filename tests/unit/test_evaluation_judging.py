@@ -124,7 +124,12 @@ def test_a_failed_row_counts_at_its_worst_for_the_candidate(
     criterion = replace(CLEAR, direction=direction)
     mine = judged(ScriptedModel(once), criterion)
     theirs = judge_answers(
-        criterion, [ScriptedModel(once)], GOLDEN, said(), said("Late: {}"), role="champion"
+        criterion,
+        [ScriptedModel(once)],
+        GOLDEN,
+        said(),
+        said("Late: {}"),
+        candidate=said("Other: {}"),
     )
     assert (mine.scores[7], theirs.scores[7]) == (criterion.worst, 1.0 - criterion.worst)
     assert mine.scores[:7] == theirs.scores[:7] == (0.5,) * 7
@@ -209,6 +214,40 @@ def test_pairwise_compares_with_the_champion() -> None:
     other = judge_answers(PAIR, [model], GOLDEN, said("{} late"), said("It is late: {}"))
     assert other.digest != better.digest
     assert other.use.digest == better.use.digest
+
+
+def test_equal_pairs_are_not_asked_about_and_never_differ() -> None:
+    """Half of the pairs are equal: half of the questions, 0.5 there, and the saving is told."""
+    model = ScriptedModel(lambda question: json.dumps({"reason": "Best.", "better": "first"}))
+    champion = said("Late: {}")
+    half = [
+        one if n % 2 else other for n, (one, other) in enumerate(zip(said(), champion, strict=True))
+    ]
+    whole, mixed = (
+        judge_answers(PAIR, [ScriptedModel(model.answer)], GOLDEN, outputs, champion)
+        for outputs in (said(), half)
+    )
+    assert mixed.calls < whole.calls
+    assert [mixed.scores[n] for n in range(0, len(GOLDEN), 2)] == [0.5] * 6
+    assert "6 of 12 pairs are equal: not asked about" in mixed.use.reasons
+    same = judge_answers(PAIR, [model], GOLDEN, list(champion), champion)
+    assert set(same.scores) == {0.5}
+    assert not model.asked
+
+
+def test_equal_answers_never_differ_where_the_judge_fails() -> None:
+    """An answer without a usable score counts the same on both sides if both gave it."""
+    model = ScriptedModel(
+        lambda question: (
+            Failure("down")
+            if "Order 7 was" in question.messages[-1]["content"]
+            else scores(question)
+        )
+    )
+    mine = judge_answers(CLEAR, [model], GOLDEN, said(), said())
+    theirs = judge_answers(CLEAR, [model], GOLDEN, said(), said(), candidate=said())
+    assert mine.scores == theirs.scores
+    assert mine.scores[7] == CLEAR.worst
 
 
 def test_inputs_and_references_are_shown() -> None:

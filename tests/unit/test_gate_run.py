@@ -16,7 +16,7 @@ from sluicegate.line.gate.run import run_gate
 from sluicegate.line.locks import held, line_lock
 from sluicegate.line.run import open_run
 from sluicegate.project import Project
-from sluicegate.records import Decision
+from sluicegate.records import Decision, Verdict
 from sluicegate.scaffold import init
 
 
@@ -70,3 +70,19 @@ def test_a_budget_is_a_number(root: Path, name: str, value: float) -> None:
     """A budget that could stop nothing is refused before anything is run."""
     with pytest.raises(UsageError, match="not a finite number"):
         run_gate(open_run(root), budget=Budget(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("ci", "ledger", "told"),
+    [("true", "", True), ("true", "postgresql://db/ledger", False), ("", "", False)],
+)
+def test_a_verdict_of_ci_says_what_it_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, ci: str, ledger: str, told: bool
+) -> None:
+    """Without a ledger that all runs share, the error budget is each run's own."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("SLUICE_LEDGER_URL", ledger)
+    verdict = Verdict(Decision.HOLD, "a", "b", "p", "g", "e", "f", ())
+    notes = gate_run._alone(verdict)
+    assert [("not counted" in note) for note in notes] == [True] * told
+    assert gate_run._alone(None) == []

@@ -4,7 +4,9 @@ opens that way.
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from test_gates import BETTER, NOT_WORSE, evidence, noisy, policy
 
 from sluicegate.errors import ConfigError
-from sluicegate.gates import decide
+from sluicegate.gates import decide, load_policy
 from sluicegate.hashing import digest_value
 from sluicegate.records import Decision, Evidence
 
@@ -142,3 +144,63 @@ def test_the_digest_of_a_verdict_without_a_way_is_that_of_earlier_versions() -> 
     before = asdict(verdict)
     del before["way"]
     assert verdict.digest == digest_value(before)
+
+
+def shipped(shift: float, lost: float = 0.0, seed: int = 1) -> tuple[Evidence, Evidence, Evidence]:
+    """Candidate, champion and lead2 on 64 rows, each with a score of every metric of the shipped
+    policy; in a share `lost` of the rows the candidate's answer is worthless.
+    """
+    chance = random.Random(seed)
+    good = dict.fromkeys(
+        ("copied_numbers", "copied_names", "copied_links", "same_language", "length_ratio"), 1.0
+    ) | dict.fromkeys(("pii_found", "profanity", "repetition", "refusal"), 0.0)
+    old, new = [], []
+    for place in range(64):
+        level = chance.uniform(0.55, 0.8)
+        scores = {name: level + chance.gauss(0, 0.02) for name in ("chrf", "rouge1", "rougeL")}
+        moved = {name: value + shift + chance.gauss(0, 0.08) for name, value in scores.items()}
+        if place < lost * 64:
+            moved = dict.fromkeys(moved, 0.0)
+        old.append({**good, **scores})
+        new.append({**good, **{name: min(1.0, value) for name, value in moved.items()}})
+    lead = [dict.fromkeys(scores, 0.2) for scores in old]
+    candidate, champion, beside = (scored(rows) for rows in (new, old, lead))
+    return candidate, replace(champion, release="d" * 64), beside
+
+
+def scored(rows: list[dict[str, float]]) -> Evidence:
+    """Evidence with these scores, fast and with nothing cut or empty."""
+    plain = evidence([0.0] * len(rows), operations={"latency_p95": 1.0, "empty_share": 0.0})
+    made = tuple(replace(row, scores=scores) for row, scores in zip(plain.rows, rows, strict=True))
+    return replace(
+        plain, rows=made, summaries={}, operations={**plain.operations, "cut_share": 0.0}
+    )
+
+
+@pytest.mark.parametrize(
+    ("shift", "lost", "intent", "decision"),
+    [
+        (0.0, 0.0, "neutral", Decision.PROMOTE),
+        (0.0, 0.0, "improve", Decision.HOLD),
+        (0.1, 0.0, "improve", Decision.PROMOTE),
+        (-0.15, 0.0, "neutral", Decision.REJECT),
+        (0.0, 0.05, "neutral", Decision.HOLD),
+        (0.1, 0.15, "improve", Decision.HOLD),
+        (0.0, 0.4, "neutral", Decision.REJECT),
+    ],
+)
+def test_the_shipped_policy_has_both_ways(
+    shift: float, lost: float, intent: str, decision: Decision
+) -> None:
+    """An equal change of 64 rows passes as neutral, a better one as such; catastrophes pass on no
+    way.
+    """
+    rules = load_policy(Path(__file__).parents[2] / "registry" / "gates.yaml")
+    candidate, champion, beside = shipped(shift, lost)
+    facts = {"contamination_checked": "ok", "drift_checked": "ok"}
+    verdict = decide(
+        candidate, champion, rules, facts=facts, baselines={"lead2": beside}, intent=intent,
+        directions=dict.fromkeys(("pii_found", "profanity", "repetition", "refusal"), "lower"),
+    )  # fmt: skip
+    assert verdict.decision is decision, verdict.reasons
+    assert (verdict.way == "neutral") is (intent == "neutral")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,8 @@ from sluicegate.errors import (
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.generating import Failure, Messages, Reply, Request
 from sluicegate.hashing import digest_value
-from sluicegate.line.check import check_configuration, notes
+from sluicegate.line.check import check_configuration
+from sluicegate.line.check_notes import notes
 from sluicegate.line.pipeline.base_model import ReleaseModel, release_model, stored_model
 from sluicegate.line.run import open_run
 from sluicegate.models import open_model
@@ -30,7 +33,7 @@ from sluicegate.models.scripted import ScriptedModel
 from sluicegate.project import Project
 from sluicegate.records import GenerationSettings, Lineage, Release
 from sluicegate.releasing import StoredRelease, load_stored, store_release
-from sluicegate.scaffold import HOSTED, Endpoint, init
+from sluicegate.scaffold import CODE, HOSTED, Endpoint, init
 from sluicegate.scaffold.template import files
 from sluicegate.yaml_file import read_yaml
 
@@ -43,6 +46,11 @@ def root(tmp_path: Path) -> Path:
     """A hosted project whose server needs no key."""
     init(tmp_path / "p", HOSTED, Endpoint("http://127.0.0.1:9/v1", "fake"))
     return tmp_path / "p"
+
+
+def was(stored: StoredRelease) -> tuple[str, str, Mapping[str, Any] | None]:
+    """What is known of a stored release's model."""
+    return stored.base_name, stored.release.base, stored.asked
 
 
 def asked(count: int, key: str = "k") -> list[tuple[str, Messages]]:
@@ -162,13 +170,13 @@ def test_the_champion_is_asked_as_it_was(root: Path) -> None:
     path = root / "registry" / "models.yaml"
     text = path.read_text("utf-8")
     path.write_text(text.replace("model: fake", "model: newer"))
-    found: ReleaseModel = stored_model(open_run(root), champion)
+    found: ReleaseModel = stored_model(open_run(root), *was(champion))
     assert found.digest == champion.release.base
     assert found.spec.endpoint is not None
     assert found.spec.endpoint.model == "fake"
     path.write_text(text.replace("127.0.0.1:9", "127.0.0.1:8"))
     with pytest.raises(IntegrityError, match="address"):
-        stored_model(open_run(root), champion)
+        stored_model(open_run(root), *was(champion))
 
 
 def test_a_forged_model_in_the_store_is_found(root: Path) -> None:
@@ -196,6 +204,17 @@ def test_the_former_name_of_the_model_is_read(root: Path) -> None:
     assert open_run(root).params.release.model == "main"
     path.write_text(text.replace("  model: main", "  model: main\n  base: main "))
     assert any("base" in problem for problem in check_configuration(Project(root)))
+
+
+def test_a_code_project_is_sound(tmp_path: Path) -> None:
+    """What `sluice init --template code` writes passes `sluice check`, and has no summaries in it."""
+    init(tmp_path / "p", CODE, Endpoint("http://127.0.0.1:9/v1", "fake-2026-01-01"))
+    assert check_configuration(Project(tmp_path / "p")) == []
+    assert (tmp_path / "p" / "app" / "triage.py").is_file()
+    assert not (tmp_path / "p" / "prompts" / "summarize.yaml").exists()
+    release = open_run(tmp_path / "p").params.release
+    assert release.is_code
+    assert release.roles == {"main": "main"}
 
 
 def test_tuning_a_hosted_model_is_told_before_anything_runs(root: Path) -> None:

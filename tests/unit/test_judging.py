@@ -209,15 +209,16 @@ def judged(policy: Policy, decision: Decision) -> Judged:
     ("by_base", "ends"), [("PROMOTE", "HOLD"), ("HOLD", "HOLD"), ("REJECT", "REJECT")]
 )
 def test_a_promotion_is_held_and_both_policies_are_told(
-    root: Path, monkeypatch: pytest.MonkeyPatch, by_base: str, ends: str
+    root: Path, by_base: str, ends: str
 ) -> None:
     """Never better than the base's verdict; what its own policy says is told and decides nothing."""
     base = open_run(root).policy
     change = weakened(root)
     run = open_run(root)
     other = judged(run.policy, Decision.PROMOTE).decide.verdict
-    monkeypatch.setattr(module, "verdict_by", lambda *_: other)
-    held = held_back(run, change, judging(run, change), judged(base, Decision(by_base)))
+    assert other is not None
+    decided_by_base = judged(base, Decision(by_base)).decide
+    held = held_back(run, change, judging(run, change), decided_by_base, lambda _: other)
     assert held.decision is Decision(ends)
     assert f"by the base's policy: {by_base}; by its own: PROMOTE" in held.text
     assert "ana or ben accepts it: sluice accept --base main" in held.text

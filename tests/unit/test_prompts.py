@@ -91,7 +91,7 @@ EXPLOSIONS = [
 def test_what_could_explode_is_priced_before_it_is_made(template: str) -> None:
     """Little text that would make much is a PromptError, at once and in little memory."""
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     try:
         with pytest.raises(PromptError):
             render(Prompt("p", "", template, ("text",), "", ""), {"text": "text"})
@@ -99,7 +99,7 @@ def test_what_could_explode_is_priced_before_it_is_made(template: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 60e6
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(

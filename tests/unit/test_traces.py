@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from judge_server import criterion as criterion_text
 from sluicegate.cli import sluice
 from sluicegate.errors import DataError, TrackingError
+from sluicegate.generating import Call
 from sluicegate.judges import load_criterion
 from sluicegate.judges.label_files import read_labels
 from sluicegate.line.learn.reviews import pull
@@ -100,6 +102,27 @@ def test_a_trace_has_all_that_a_reviewer_needs(store: Tracking) -> None:
     assert (opinion.name, opinion.value, opinion.rationale, opinion.source.source_type) == (
         "judge:clear", 4, "Short.", "LLM_JUDGE",
     )  # fmt: skip
+
+
+def test_an_application_s_calls_are_spans(store: Tracking) -> None:
+    """Each question to a model is a span below the answer, in its order, with tokens and prompt."""
+    run = store.start_run("calls", "evaluate")
+    asked = ({"role": "user", "content": "Classify"},)
+    calls = [
+        Call(role, "small", name, asked, "billing", 9, 2, 0.5, True, 0.001)
+        for role, name in (("main", "classify"), ("main", ""))
+    ]
+    (plain,) = answers(count=1)
+    store.log_answers(run, ABOUT, [replace(plain, messages=[], calls=calls)])
+    (trace,) = store.client.search_traces(locations=[run.experiment_id])
+    spans = {span.name: span for span in trace.data.spans}
+    assert sorted(spans) == ["answer", "main 1", "main 2", "score"]
+    first, second = spans["main 1"], spans["main 2"]
+    assert first.parent_id == second.parent_id == spans["answer"].span_id
+    assert second.start_time_ns == first.end_time_ns == first.start_time_ns + 500_000_000
+    assert (first.inputs, first.outputs) == ([dict(asked[0])], "billing")
+    assert first.get_attribute("gen_ai.usage.input_tokens") == 9
+    assert first.get_attribute("sluice.prompt") == "classify"
 
 
 def test_written_again_nothing_is_double(store: Tracking) -> None:

@@ -18,6 +18,7 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import EnvironmentFailure, UsageError
 from sluicegate.hashing import digest_folder, write_atomic
 from sluicegate.ledger import Ledger
+from sluicegate.line.check import check_configuration
 from sluicegate.line.pipeline import run_stage
 from sluicegate.line.run import open_run
 from sluicegate.line.try_out.trial import try_out
@@ -187,3 +188,14 @@ def test_watch_runs_again_on_save(root: Path, monkeypatch: pytest.MonkeyPatch) -
     assert done.output.count("page:") == 3
     assert done.output.count("error:") == 1
     assert threading.active_count() < 20
+
+
+def test_a_set_that_cannot_be_is_told_before_anything_runs(tmp_path: Path) -> None:
+    """gate.set: development with golden rows only is a problem of the project's files."""
+    init(tmp_path / "p", HOSTED, Endpoint("http://127.0.0.1:9/v1", "fake"))
+    assert check_configuration(Project(tmp_path / "p")) == []
+    path = tmp_path / "p" / "registry" / "sources.yaml"
+    text = path.read_text("utf-8").partition("  support_development:")[0]
+    path.write_text(text, "utf-8")
+    found = check_configuration(Project(tmp_path / "p"))
+    assert any("role development" in problem for problem in found)

@@ -15,7 +15,7 @@ from typing import Any
 from sluicegate.applications.code import code_files, data_files
 from sluicegate.errors import EnvironmentFailure, IntegrityError
 from sluicegate.hashing import as_json, digest_file, digest_value
-from sluicegate.prompts import Prompt
+from sluicegate.prompts import Prompt, prompt_from_content
 
 ROW_SECONDS = 60.0
 
@@ -30,7 +30,7 @@ class Application:
         files: SHA-256 of the code that `entry` imports and of the declared data, by path.
         data: the paths among them that are data.
         prompts: by name.
-        models: names of registry/models.yaml by role.
+        models: what each is, by role, as JSON: its name in registry/models.yaml and its identity.
         settings: the project's own, JSON.
         row_seconds: most that one row may take, waiting for models not counted.
     """
@@ -40,26 +40,26 @@ class Application:
     files: Mapping[str, str]
     data: tuple[str, ...] = ()
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
-    models: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     row_seconds: float = ROW_SECONDS
 
     @property
     def content(self) -> dict[str, Any]:
-        """What it is, as JSON: all of it but the bytes of its files and prompts."""
+        """What it is, as JSON: all of it but the bytes of its files."""
         return {
             "entry": self.entry,
             "files": dict(self.files),
             "data": list(self.data),
-            "prompts": {name: prompt.digest for name, prompt in self.prompts.items()},
-            "models": dict(self.models),
+            "prompts": {name: prompt.content for name, prompt in self.prompts.items()},
+            "models": as_json(self.models),
             "settings": as_json(self.settings),
             "row_seconds": self.row_seconds,
         }
 
     @property
     def digest(self) -> str:
-        """SHA-256 of `content`; what the models are, their own digests say."""
+        """SHA-256 of `content`."""
         return digest_value(self.content)
 
 
@@ -68,7 +68,7 @@ def open_application(
     root: Path,
     *,
     prompts: Mapping[str, Prompt],
-    models: Mapping[str, str],
+    models: Mapping[str, Any],
     data: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     row_seconds: float = ROW_SECONDS,
@@ -112,16 +112,14 @@ def copy_files(application: Application, folder: Path) -> Application:
     )
 
 
-def application_from_content(
-    content: Mapping[str, Any], prompts: Mapping[str, Prompt], root: Path
-) -> Application:
-    """Rebuild a stored application from `Application.content`; its files lie below `root`."""
+def application_from_content(content: Mapping[str, Any], root: Path) -> Application:
+    """Rebuild an application from `Application.content`; its files lie below `root`."""
     return Application(
         content["entry"],
         root,
         content["files"],
         tuple(content["data"]),
-        prompts,
+        {name: prompt_from_content(prompt) for name, prompt in content["prompts"].items()},
         content["models"],
         content["settings"],
         content["row_seconds"],

@@ -20,9 +20,12 @@ Ask = Callable[[dict[str, Any]], "Future[Reply]"]
 
 
 class Rendered(list[dict[str, Any]]):
-    """Chat messages that know which prompt made them; otherwise a plain list."""
+    """Chat messages that know which prompt made them, and what it holds the answer to; otherwise a
+    plain list.
+    """
 
     prompt = ""
+    response_format: Mapping[str, Any] | None = None
 
 
 class AppPrompt:
@@ -38,7 +41,7 @@ class AppPrompt:
             PromptError: a variable is missing, or the template fails.
         """
         made = Rendered(render(self._prompt, variables))
-        made.prompt = self._prompt.name
+        made.prompt, made.response_format = self._prompt.name, self._prompt.response_format
         return made
 
 
@@ -54,7 +57,7 @@ class AppModel:
         Args:
             messages: of a chat, `{"role": ..., "content": ...}` each.
             overrides: `max_tokens`, `temperature`, `seed`, `top_p`, `stop`, `response_format`;
-                otherwise `release.generation` counts.
+                otherwise the prompt's `response_format` and `release.generation` count.
 
         Raises:
             UsageError: an override is unknown, or this is asynchronous code: await `ask_async`.
@@ -88,6 +91,8 @@ class AppModel:
                 "ask() takes chat messages, [{'role': 'user', 'content': '...'}].",
                 hint="app.prompt(NAME).render(...) makes them.",
             )
+        if (shape := getattr(messages, "response_format", None)) is not None:
+            overrides = {"response_format": dict(shape), **overrides}
         return self._ask(
             {
                 "role": self._role,

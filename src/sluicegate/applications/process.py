@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from sluicegate.applications import Application
-from sluicegate.applications.calls import Asked, Calls, Role
+from sluicegate.applications.calls import Asked, Calls
 from sluicegate.config import ModelsFile
 from sluicegate.errors import ConfigError
 from sluicegate.generating import Failure
@@ -75,7 +75,7 @@ class Session:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        calls: Calls,
+        calls: Calls | None,
         process: subprocess.Popen[str],
         most: float,
     ) -> None:
@@ -126,6 +126,7 @@ class Session:
         if work is None:  # a thread that its row has left behind
             self._send(reply=number, reason="the row has ended", too_long=True)
             return
+        assert self._calls is not None, "only rows ask"
         work.pause()
         reply = await self._calls.answer(work.asked, message)
         work.resume(0.0 if isinstance(reply, Failure) else reply.seconds)
@@ -170,20 +171,14 @@ class Session:
 
 @asynccontextmanager
 async def started(
-    application: Application,
-    calls: Calls,
-    *,
-    roles: Mapping[str, Role],
-    rows: int,
-    hidden: set[str],
+    application: Application, calls: Calls | None, *, rows: int, hidden: Collection[str]
 ) -> AsyncIterator[Session]:
     """A process with `application` in it, ready for up to `rows` rows at once; it ends with the
     block, and with this process.
 
     Args:
         application: its files in a folder of its own.
-        calls: answers its questions.
-        roles: the models that it may ask.
+        calls: answers its questions; None if no row will run.
         rows: most in work at once.
         hidden: environment variables that it does not get: keys of models.
 
@@ -211,7 +206,7 @@ async def started(
                     "root": str(application.root),
                     "entry": application.entry,
                     "prompts": {name: one.content for name, one in application.prompts.items()},
-                    "roles": sorted(roles),
+                    "roles": sorted(application.models),
                     "settings": application.settings,
                     "data": list(application.data),
                     "rows": rows,

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sluicegate.applications import Application, copy_files
-from sluicegate.applications.calls import Asked, Call, Calls, Role
+from sluicegate.applications.calls import Asked, Calls, Role, Stale
 from sluicegate.applications.process import Lost, Session, started
 from sluicegate.budget import Budget
-from sluicegate.errors import ConfigError, EnvironmentFailure
-from sluicegate.generating import Progress
+from sluicegate.errors import ConfigError, IncompleteError
+from sluicegate.generating import Call, Progress
 from sluicegate.hashing import digest_value
 from sluicegate.models.asking import asking, at_once
 from sluicegate.models.cache import Cache, open_cache
@@ -56,7 +56,8 @@ def answer_rows(
     *,
     cache: Path,
     budget: Budget | None = None,
-    hidden: set[str] | None = None,
+    hidden: Collection[str] = (),
+    stale: Stale = frozenset(),
     progress: Progress | None = None,
 ) -> list[Answered]:
     """Answer every row, in the order given.
@@ -72,13 +73,14 @@ def answer_rows(
         cache: folder of kept answers.
         budget: what may be spent; None limits nothing.
         hidden: environment variables that the application does not get: keys of models.
+        stale: kept answers that are asked for again.
         progress: is told how many rows are done.
 
     Raises:
         BudgetError: the budget is spent; what was answered is kept.
         ConfigError: the application cannot be imported, or fails on all rows.
-        EnvironmentFailure: a model gave no answer, even if the application made one of it; or a
-            cache cannot be written.
+        EnvironmentFailure: a cache cannot be written.
+        IncompleteError: a model gave no answer, even if the application made one of it.
     """
     budget = budget or Budget()
     identities = {name: role.model.identity for name, role in roles.items()}
@@ -91,10 +93,11 @@ def answer_rows(
         tempfile.TemporaryDirectory(prefix="sluice-application-") as folder,
     ):
         job = _Job(rows, keys, kept, progress)
-        job.look_up(budget)
+        job.look_up(budget, stale)
         if job.waiting:
             copied = copy_files(application, Path(folder))
-            run_now(lambda: _all(job, copied, roles, settings, calls, budget, hidden or set()))
+            asked = _Asking(roles, settings, calls, budget, hidden, stale)
+            run_now(lambda: _all(job, copied, asked))
     return [job.answered[place] for place in range(len(rows))]
 
 
@@ -118,17 +121,17 @@ class _Job:
     good: int = 0
     lost: int = 0
 
-    def look_up(self, budget: Budget) -> None:
-        """Take what is kept; what is left waits."""
+    def look_up(self, budget: Budget, stale: Stale) -> None:
+        """Take what is kept and not stale; what is left waits."""
         known = self.kept.load(list(dict.fromkeys(self.keys)))
         for place, key in enumerate(self.keys):
-            if key not in known:
+            calls = tuple(
+                Call(**{**call, "messages": tuple(call["messages"]), "cached": True})
+                for call in known.get(key, {}).get("calls", ())
+            )
+            if key not in known or any((one.model, one.answered_by) in stale for one in calls):
                 self.waiting.append(place)
                 continue
-            calls = tuple(
-                Call(**{**call, "messages": tuple(call["messages"])})
-                for call in known[key]["calls"]
-            )
             self.answered[place] = Answered(Generation(**known[key]["generation"]), calls)
             self.good += 1
             budget.found(len(calls))
@@ -156,14 +159,15 @@ class _Job:
         """Stop where nothing can be concluded.
 
         Raises:
-            EnvironmentFailure: a model gave no answer.
+            IncompleteError: a model gave no answer.
             ConfigError: no row brings an answer.
         """
         bad = [one.generation.failure for one in self.answered.values() if one.generation.failure]
         hopeless = len(bad) >= GIVE_UP_ROWS or self.lost >= GIVE_UP_PROCESSES
         if failed and (over or (hopeless and not self.good)):
-            raise EnvironmentFailure(
-                f"{len(failed)} questions of the application got no answer: {failed[0]}",
+            raise IncompleteError(
+                f"{len(failed)} questions of the application got no answer, so nothing is "
+                f"compared: {failed[0]}",
                 hint="Run again when the model works; the answers received so far are kept.",
             )
         if bad and not self.good and (over or hopeless):
@@ -177,42 +181,49 @@ class _Job:
             self.progress(len(self.answered), len(self.rows))
 
 
-async def _all(
-    job: _Job,
-    application: Application,
-    roles: Mapping[str, Role],
-    settings: GenerationSettings,
-    cache: Cache,
-    budget: Budget,
-    hidden: set[str],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What an application may ask, and how."""
+
+    roles: Mapping[str, Role]
+    settings: GenerationSettings
+    cache: Cache
+    budget: Budget
+    hidden: Collection[str]
+    stale: Stale
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Calls]:
+        """Its models, ready to be asked."""
+        models = {role.name: role.model for role in self.roles.values()}
+        async with AsyncExitStack() as stack:
+            asks = {
+                name: await stack.enter_async_context(asking(model, self.budget))
+                for name, model in models.items()
+            }
+            yield Calls(self.roles, asks, self.settings, self.cache, self.budget, self.stale)
+
+
+async def _all(job: _Job, application: Application, asked: _Asking) -> None:
     """Answer what waits, in one process after the other if need be."""
-    models = {role.name: role.model for role in roles.values()}
-    most = min(2 * max([at_once(one) for one in models.values()], default=8), MOST_ROWS)
-    async with AsyncExitStack() as stack:
-        asks = {
-            name: await stack.enter_async_context(asking(model, budget))
-            for name, model in models.items()
-        }
-        calls = Calls(roles, asks, settings, cache, budget)
+    most = max([at_once(role.model) for role in asked.roles.values()], default=8)
+    most = min(2 * most, MOST_ROWS)
+    async with asked.opened() as calls:
         while job.waiting or job.suspects:
             alone, in_work = bool(job.suspects), dict[int, Asked]()
             places = job.suspects if alone else job.waiting
             rows = 1 if alone else min(most, len(places))
             try:
                 async with (
-                    asyncio.timeout(budget.seconds_left),
-                    started(application, calls, roles=roles, rows=rows, hidden=hidden) as session,
+                    asyncio.timeout(asked.budget.seconds_left),
+                    started(application, calls, rows=rows, hidden=asked.hidden) as session,
                 ):
                     await _answer(job, session, places, in_work, rows, calls)
             except TimeoutError:
-                raise budget.exceeded(len(job.rows) - len(job.answered)) from None
+                raise asked.budget.exceeded(len(job.rows) - len(job.answered)) from None
             except Lost as lost:
                 if not in_work:
-                    raise ConfigError(
-                        f"the application {application.entry} cannot be started: {lost}",
-                        hint="`sluice check` starts it, too.",
-                    ) from None
+                    raise _no_start(application, lost) from None
                 job.lose(in_work, str(lost), alone=alone)
             job.refuse_failure(calls.failed, over=False)
         job.refuse_failure(calls.failed, over=True)
@@ -230,7 +241,7 @@ async def _answer(
 
     Raises:
         Lost: the process has ended, or a row does not.
-        BudgetError, ConfigError, EnvironmentFailure: nothing can be concluded.
+        BudgetError, ConfigError, IncompleteError: nothing can be concluded.
     """
 
     async def work() -> None:
@@ -263,4 +274,29 @@ def _generation(asked: Asked, ended: Mapping[str, Any]) -> Generation:
         all(call.finished for call in asked.calls),
         fields=ended.get("fields", {}),
         failure=ended.get("reason", ""),
+        answered_by=" + ".join(sorted({call.answered_by for call in asked.calls} - {""})),
+    )
+
+
+def start_once(application: Application, hidden: Collection[str] = ()) -> None:
+    """Import an application in a process of its own, as before its first row.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+
+    async def start() -> None:
+        try:
+            async with started(application, None, rows=1, hidden=hidden):
+                pass
+        except Lost as lost:
+            raise _no_start(application, lost) from None
+
+    run_now(start)
+
+
+def _no_start(application: Application, lost: Lost) -> ConfigError:
+    return ConfigError(
+        f"the application {application.entry} cannot be started: {lost}",
+        hint="Importing it must neither end the process nor wait for anything.",
     )

@@ -28,7 +28,7 @@ from sluicegate.applications.app import App
 from sluicegate.errors import DataError, EnvironmentFailure, without_credentials
 from sluicegate.generating import Reply
 from sluicegate.own_code import use_code_of
-from sluicegate.prompts import prompt_from_content
+from sluicegate.prompts import prompt_from_content, template
 
 LONGEST_REASON = 300
 
@@ -60,6 +60,7 @@ class Worker:
         self._line, self._root = line, Path(start["root"])
         self._numbers = count()
         self._waiting: dict[int, Future[Reply]] = {}
+        template.variables("{{ ready }}")  # the first use takes long, and is no row's time
         use_code_of(self._root)
         module, _, function = start["entry"].partition(":")
         self._function: Callable[..., Any] = getattr(importlib.import_module(module), function)

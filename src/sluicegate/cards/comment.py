@@ -79,6 +79,8 @@ def _comment(report: GateReport, length: int) -> str:
     lines += [f"**{safe(report.headline, 1000)}**", ""]
     if report.against:
         lines += [f"Compared with {safe(report.against)}.", ""]
+    if report.judged_on:
+        lines += [safe(report.judged_on), ""]
     lines += _changed(report)
     lines += _rules(report)
     lines += _worst(report, length)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from sluicegate.chat import as_read
 from sluicegate.gates.rules import RULES
 from sluicegate.records import Evidence, Example, ScoredExample, Verdict
 
@@ -68,7 +69,7 @@ def paired(
             continue
         gain = row.scores[metric] - (other.scores[metric] if other else 0.0)
         text = texts.get(row.id)
-        inputs, references = (text.inputs, text.reference) if text else ({}, ())
+        inputs, references = (as_read(text.inputs), text.reference) if text else ({}, ())
         pairs.append(
             ExamplePair(
                 row.id, row.group, inputs, references, row, other, gain if higher else -gain

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sluicegate.cards.examples import ExamplePair
-from sluicegate.cards.wording import headline, short
+from sluicegate.cards.wording import by_weight, headline, number, outcome, short, titled, why
 from sluicegate.records import Decision, Verdict
 
 
@@ -21,6 +21,7 @@ class GateReport:
         summary: one sentence, used where there is no verdict.
         verdict: None where nothing was judged.
         against: what it was compared with, in words.
+        judged_on: which set, in a sentence; empty where nothing was judged.
         changed: (part, digest before, digest after, in words), one a changed part.
         other: changed files that are no part of a release.
         metric: orders `worst`, the examples that lost most against the champion, worst first.
@@ -34,6 +35,7 @@ class GateReport:
     summary: str = ""
     verdict: Verdict | None = None
     against: str = ""
+    judged_on: str = ""
     changed: Sequence[tuple[str, str, str, str]] = ()
     other: Sequence[str] = ()
     metric: str = ""
@@ -50,7 +52,9 @@ class GateReport:
 
 
 def gate_html(report: GateReport) -> str:
-    """A short page for a run without a verdict: nothing to judge, or stopped by a budget."""
+    """A short page for a run on the development set, or one without a verdict: nothing to judge, or
+    stopped by a budget.
+    """
     changed = "".join(
         f"<tr><td>{_shown(name)}<td><code>{short(before)}</code>"
         f"<td><code>{short(after)}</code><td>{_shown(words)}"
@@ -61,6 +65,7 @@ def gate_html(report: GateReport) -> str:
         if changed
         else ""
     )
+    table += _rules(report) + _worst(report)
     notes = "".join(f"<p>{_shown(note)}" for note in report.notes)
     title = f"{report.decision.value}: {_shown(report.model)}"
     return (
@@ -69,8 +74,28 @@ def gate_html(report: GateReport) -> str:
         "system-ui;max-width:50rem;margin:2rem auto;"
         "padding:0 1rem}td,th{text-align:left;padding:.2rem .8rem .2rem 0}</style>"
         f"<h1>{title}</h1><p>{_shown(report.headline)}<p>Compared with {_shown(report.against)}. "
+        f"{_shown(report.judged_on)} "
         f"{report.made} answers generated, {report.cached} from the cache.{table}{notes}</html>\n"
     )
+
+
+def _rules(report: GateReport) -> str:
+    rules = by_weight(report.verdict.rules) if report.verdict else []
+    lines = "".join(
+        f"<tr><td>{outcome(rule)}<td>{_shown(titled(rule))}<td>{_shown(why(rule))}"
+        for rule in rules
+    )
+    return f"<h2>Rules</h2><table><tr><th>outcome<th>rule<th>why{lines}</table>" if lines else ""
+
+
+def _worst(report: GateReport) -> str:
+    lines = "".join(
+        f"<tr><td>{_shown(pair.id)}<td>{_shown(pair.candidate.output)}"
+        f"<td>{_shown(pair.champion.output if pair.champion else '')}<td>{number(pair.gain)}"
+        for pair in report.worst
+    )
+    head = f"<tr><th>row<th>candidate<th>before<th>{_shown(report.metric)}"
+    return f"<h2>Worst rows</h2><table>{head}{lines}</table>" if lines else ""
 
 
 def _shown(text: str) -> str:

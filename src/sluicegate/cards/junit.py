@@ -57,7 +57,7 @@ def junit_xml(report: GateReport, *, moment: datetime, seconds: float = 0.0) -> 
         "made": str(report.made),
         "cached": str(report.cached),
     }
-    for name, value in {**facts, "against": report.against}.items():
+    for name, value in {**facts, "against": report.against, "judged on": report.judged_on}.items():
         Xml.SubElement(properties, "property", {"name": name, "value": _clean(value)})
     suite.extend(cases)
     Xml.SubElement(suite, "system-out").text = _clean(report.headline)

@@ -35,6 +35,7 @@ class ReportContext:
         candidate, champion: their evidence; `champion` is None for the first release.
         baselines: evidence of the simple methods beside them, by name.
         examples: the golden rows, for inputs and references.
+        show_rows: whether single rows are shown at all.
         timings: seconds by step of the line.
         links: name to address (http, https or relative).
         directions: `higher` or `lower` by metric; `higher` where it is silent.
@@ -45,6 +46,7 @@ class ReportContext:
         slices: every metric on every slice.
         judges: the judges of the evaluation, and whether they counted.
         noise: of each metric, where rows were answered several times.
+        notes: what else people should know, in sentences.
     """
 
     verdict: Verdict
@@ -54,6 +56,7 @@ class ReportContext:
     champion: Evidence | None = None
     baselines: Mapping[str, Evidence] = field(default_factory=dict)
     examples: Sequence[Example] = ()
+    show_rows: bool = True
     tune: TuneSummary | None = None
     drift: DriftReport | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class ReportContext:
     slices: Sequence[SliceRow] = ()
     judges: Sequence[JudgeShown] = ()
     noise: Sequence[Noise] = ()
+    notes: Sequence[str] = ()
 
 
 def report_html(context: ReportContext) -> str:
@@ -179,7 +183,7 @@ def _examples(context: ReportContext) -> dict[str, Any]:
     return {
         "primary": metric,
         "against": against,
-        "groups": [("worst", worst), ("best", best)],
+        "groups": [("worst", worst), ("best", best)] if context.show_rows else [],
         "bars": charts.differences(gains) if against else "",
         "better_worse": counts(gains),
         "shown_text": shown_text,

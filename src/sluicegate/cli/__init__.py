@@ -137,10 +137,20 @@ COMMANDS = {
         "What is left of the golden set's error budget.",
         "sluice golden status",
     ),
+    "plan": Command(
+        "sluicegate.cli.plan:plan",
+        "How many golden rows each rule of the policy needs.",
+        "sluice plan --gain 0.05",
+    ),
     "judge": Command(
         "sluicegate.cli.judge:judge",
         "List and try judges; compare them with people.",
         "sluice judge calibrate coherence",
+    ),
+    "review": Command(
+        "sluicegate.cli.review:review",
+        "Let people compare answers with the champion's, blind.",
+        "sluice review export pairs.json",
     ),
     "select": Command(
         "sluicegate.cli.choose:select",

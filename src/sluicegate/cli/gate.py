@@ -52,6 +52,12 @@ OUT = click.Path(dir_okay=False, path_type=Path)
     is_flag=True,
     help="Judge nothing: show what the policy would let through, by answers broken on purpose.",
 )
+@click.option(
+    "--set",
+    "on",
+    type=click.Choice(["development", "golden"]),
+    help="What to judge on, in place of gate.set; only the golden set can promote.",
+)
 @json_option
 def gate(
     base: str | None,
@@ -63,6 +69,7 @@ def gate(
     max_tokens: int | None,
     max_cost: float | None,
     testing: bool,
+    on: str | None,
     as_json: bool,
 ) -> int:
     """Evaluate and judge what is checked out; the exit code is the answer and nothing is promoted.
@@ -85,8 +92,9 @@ def gate(
     refuse_problems(find_project())
     if testing:
         return _self_test(as_json=as_json)
+    opened = open_run()
     run = run_gate(
-        open_run(),
+        opened.judged_on(on) if on else opened,
         base=base_from_environment() if base is None else base,
         budget=Budget(max_seconds, max_tokens, max_cost),
         quiet=as_json,

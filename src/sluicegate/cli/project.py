@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--template",
-    type=click.Choice(["tuned", "hosted"]),
+    type=click.Choice(["tuned", "hosted", "code"]),
     default="tuned",
     show_default=True,
-    help="tuned: open weights, tuned here; hosted: a prompt on a model behind an address.",
+    help="tuned: open weights, tuned here; hosted: a prompt on a model behind an address; code: "
+    "Python in app/ that asks such a model.",
 )
 @click.option("--endpoint", default="", metavar="URL", help="hosted: up to and with /v1.")
 @click.option("--model", default="", metavar="NAME", help="hosted: the server's name for it.")
@@ -37,8 +38,8 @@ def init(folder: Path, template: str, endpoint: str, model: str, key_env: str) -
     files = make(folder, template, Endpoint(endpoint, model, key_env))
     go = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"{folder}: {len(files)} files, one commit.")
-    if template == "hosted":
-        from sluicegate.line.check import notes
+    if template != "tuned":
+        from sluicegate.line.check_notes import notes
         from sluicegate.project import Project
 
         for note in notes(Project(folder.resolve())):
@@ -86,7 +87,8 @@ def check(as_json: bool) -> int:
     `sluice release`, `gate` and `retrain` begin with this. Exit codes: 0 nothing is wrong, 2
     something is.
     """
-    from sluicegate.line.check import check_configuration, notes
+    from sluicegate.line.check import check_configuration
+    from sluicegate.line.check_notes import notes
     from sluicegate.project import find_project
 
     project = find_project()

@@ -33,8 +33,7 @@ def list_command(as_json: bool) -> int:
         print_json([_plain(item) for item in found.good])
     else:
         rows = [
-            (item.name, item.digest[:12], ", ".join(item.variables), item.owner)
-            for item in found.good
+            (item.name, item.digest[:12], ", ".join(item.inputs), item.owner) for item in found.good
         ]
         print_table(("name", "digest", "variables", "owner"), rows)
     for error in found.wrong:
@@ -49,14 +48,13 @@ def list_command(as_json: bool) -> int:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """One prompt; NAME may be a file's name or the digest of a released prompt."""
+    from sluicegate.prompts import as_text
+
     item = _find(name)
     if as_json:
         print_json(_plain(item))
         return
-    click.echo(
-        f"{item.name}  {item.digest}\nvariables: {', '.join(item.variables)}\n"
-        f"system: {item.system}\n---\n{item.template}"
-    )
+    click.echo(f"{item.name}  {item.digest}\n{as_text(item)}", nl=False)
 
 
 @prompt.command(short_help="What the model sees differently.")

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from sluicegate.chat import as_read
 from sluicegate.records import Example
 
 SHINGLE = 3
@@ -26,7 +27,7 @@ class Duplicate:
 
 def words(row: Example) -> list[str]:
     """The words of all inputs, normalised (NFKC) and case-folded; punctuation is dropped."""
-    text = "\n".join(row.inputs[name] for name in sorted(row.inputs))
+    text = "\n".join(text for _, text in sorted(as_read(row.inputs).items()))
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 

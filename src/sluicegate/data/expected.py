@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from sluicegate.data.redaction import redact
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import canonical_json
 
@@ -73,26 +72,3 @@ def is_critical(value: Any, field: str, where: str) -> bool:
             hint="Write true or false.",
         )
     return _YES_NO[said]
-
-
-def redact_texts(part: str, kinds: Iterable[str]) -> tuple[str, dict[str, int]]:
-    """Redact every text inside a JSON value, so that it stays JSON; see `redact`.
-
-    Example:
-        >>> redact_texts('[{"mail":"a@example.org"}]', ["email"])
-        ('[{"mail":"[EMAIL]"}]', {'email': 1})
-    """
-    counts: dict[str, int] = {}
-    kinds = tuple(kinds)
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, str):
-            value, found = redact(value, kinds)
-            counts.update({kind: counts.get(kind, 0) + count for kind, count in found.items()})
-        elif isinstance(value, list):
-            value = [clean(item) for item in value]
-        elif isinstance(value, dict):
-            value = {name: clean(item) for name, item in value.items()}
-        return value
-
-    return canonical_json(clean(json.loads(part))), counts

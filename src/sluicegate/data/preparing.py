@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from sluicegate.config import PrepareParams
 from sluicegate.data.duplicates import Duplicate, remove_duplicates
 from sluicegate.data.examples import by_id
-from sluicegate.data.expected import redact_texts
 from sluicegate.data.overlap import find_overlaps, refuse_overlaps
-from sluicegate.data.redaction import redact, redact_all
+from sluicegate.data.redaction import redact, redact_all, redact_texts
 from sluicegate.data.splitting import held_out
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.records import Example

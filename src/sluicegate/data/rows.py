@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sluicegate.chat import kept_turns
 from sluicegate.config import SourceSpec
 from sluicegate.data.expected import expected_columns, expected_part, is_critical
 from sluicegate.data.lines import Faults
-from sluicegate.data.turns import is_turn, render_turns, split_last
+from sluicegate.data.turns import is_turn, keep_turns, render_turns, split_last
 from sluicegate.errors import ConfigError, DataError, EnvironmentFailure
 from sluicegate.hashing import digest_bytes, digest_value
 from sluicegate.records import Example
@@ -39,7 +40,8 @@ class Fields:
     `reference`: the rows have none. Where it names the column of an input, that holds a
     conversation whose last answer is the reference. `slices` are columns whose values say which
     parts of the whole a row belongs to, `expected` those of the other parts of a right answer, and
-    `critical` that of whether a row has to be right.
+    `critical` that of whether a row has to be right. The inputs named in `turns` stay turns, for the
+    `history` of a prompt.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Fields:
     slices: tuple[str, ...] = ()
     expected: Mapping[str, str] = field(default_factory=dict)
     critical: str = ""
+    turns: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -102,7 +105,20 @@ def fields_of(name: str, spec: SourceSpec) -> Fields:
         slices=tuple(dict.fromkeys(slices)),
         expected=expected_columns(spec.fields.get("expected", {}), where),
         critical=spec.fields.get("critical", ""),
+        turns=_kept(spec.fields.get("turns", []), inputs, where),
     )
+
+
+def _kept(turns: Any, inputs: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The inputs that stay turns."""
+    if not isinstance(turns, list | tuple) or not all(
+        isinstance(name, str) and name in inputs for name in turns
+    ):
+        raise ConfigError(
+            f"{where}.turns: a list of inputs was expected, not {turns!r:.60}.",
+            hint=f"Inputs: {', '.join(inputs)}. Example: turns: [{next(iter(inputs))}]",
+        )
+    return tuple(turns)
 
 
 def check_options(name: str, spec: SourceSpec, known: Iterable[str]) -> Mapping[str, Any]:
@@ -222,7 +238,9 @@ def make_example(
     if fields.reference in fields.inputs.values():
         values[fields.reference], reference = split_last(reference, fields.reference, where)
     inputs = {
-        variable: _input(values[column], column, where)
+        variable: _turns(values[column], column, where)
+        if variable in fields.turns
+        else _input(values[column], column, where)
         for variable, column in fields.inputs.items()
     }
     if not any(text.strip() for text in inputs.values()):
@@ -239,6 +257,13 @@ def make_example(
         record[fields.critical], fields.critical, where
     )
     return Example(row_id, group, inputs, references, source, slices, expected, critical)
+
+
+def _turns(value: Any, field: str, where: str) -> str:
+    kept = keep_turns(value, field, where)
+    for turn in kept_turns(kept) or ():
+        _string(turn["content"], field, where)
+    return kept
 
 
 def _input(value: Any, field: str, where: str) -> str:

@@ -13,7 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sluicegate.chat import SPOKEN
 from sluicegate.errors import DataError
+from sluicegate.hashing import canonical_json
 
 SPEAKERS = {
     **dict.fromkeys(("customer", "user", "human"), "Customer"),
@@ -21,6 +23,7 @@ SPEAKERS = {
     **dict.fromkeys(("system", "developer"), "System"),
     **dict.fromkeys(("tool", "function", "observation"), "Tool"),
 }
+_SENT = {speaker: role for role, speaker in SPOKEN.items()}
 _TEXTS = ("text", "content", "value")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -49,6 +52,41 @@ def render_turns(turns: Sequence[Any], field: str, where: str) -> str:
         spot = f"{field}[{index}]"
         lines.append(f"{_speaker(turn, spot, where)}: {_said(turn, spot, where)}")
     return "\n".join(lines)
+
+
+def keep_turns(turns: Any, field: str, where: str) -> str:
+    """A conversation as turns that a prompt sends one by one, as canonical JSON; it may be empty.
+
+    Raises:
+        DataError: the value is no list of turns, or one is of somebody else than user and
+            assistant.
+
+    Example:
+        >>> keep_turns([{"from": "human", "value": "my bag"}], "chat", "chat.jsonl, line 1")
+        '[{"content":"my bag","role":"user"}]'
+    """
+    if isinstance(turns, str):
+        try:
+            turns = json.loads(turns)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: field {field}: not valid JSON: {error}") from error
+    if not isinstance(turns, list):
+        raise DataError(f"{where}: field {field}: a list of turns was expected.")
+    kept = []
+    for index, turn in enumerate(turns):
+        spot = f"{field}[{index}]"
+        speaker = _speaker(turn, spot, where)
+        if speaker not in _SENT or _calls(turn):
+            raise DataError(
+                f"{where}: field {spot}: a turn of the {speaker.lower()} with a call of a tool."
+                if speaker in _SENT
+                else f"{where}: field {spot}: a turn of the {speaker.lower()}.",
+                hint="Turns of a prompt's history are the user's and the assistant's. What the "
+                "system says is `system:` of the prompt; for tools write an application of your own "
+                "(release.application).",
+            )
+        kept.append({"role": _SENT[speaker], "content": _said(turn, spot, where)})
+    return canonical_json(kept)
 
 
 def split_last(turns: Any, field: str, where: str) -> tuple[list[Any], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sluicegate.chat import as_read
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.metered import RunModel
 from sluicegate.examples import TEXT_PART
@@ -146,10 +147,11 @@ def class_slices(table: Mapping[str, Metric], golden: Sequence[Example]) -> list
 
 def source_text(inputs: Mapping[str, str]) -> str:
     """What a metric sees as the source: the values of all inputs, in the order of their names, a
-    line apart.
+    line apart; turns as "Speaker: text" lines.
 
     Example:
         >>> source_text({"b": "second", "a": "first"})
         'first\\nsecond'
     """
-    return "\n".join(inputs[name] for name in sorted(inputs))
+    read = as_read(inputs)
+    return "\n".join(read[name] for name in sorted(read))

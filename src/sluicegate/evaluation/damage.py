@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sluicegate.chat import as_read
 from sluicegate.records import Example, Generation
 
 GERMAN = (
@@ -103,7 +104,7 @@ def _shuffled(answer: str, place: Place) -> str:
 
 
 def _input(answer: str, place: Place) -> str:
-    return " ".join(place.row.inputs.values())
+    return " ".join(as_read(place.row.inputs).values())
 
 
 def _label(answer: str, place: Place) -> str:

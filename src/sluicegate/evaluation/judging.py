@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sluicegate.chat import as_read
 from sluicegate.errors import EvidenceError
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.scoring import source_text
@@ -34,6 +35,9 @@ UNWEIGHTED = (
     "the scores are the judge's own numbers: the model gives no token probabilities to "
     "weight them by"
 )
+
+EQUAL = "both answers are equal"
+"""The reason of a pair that nobody was asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +100,18 @@ def judge_answers(
     outputs: Sequence[Generation],
     champion: Sequence[Generation],
     *,
-    role: Literal["candidate", "champion"] = "candidate",
+    candidate: Sequence[Generation] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Judgement:
     """Judge `outputs[i]` as the answer to `golden[i]`.
 
-    A pairwise judge compares with `champion[i]`; the champion itself scores 0.5 throughout, without
-    a call. `outputs is champion` says that it is the champion that is judged. `role` says which way
-    a row without a usable answer counts: the worst for the candidate is the worst score of its own
-    answer and the best one of the champion's.
+    A pairwise judge compares with `champion[i]`; where the answers are equal, and for the champion
+    itself, that is 0.5 without a call. `outputs is champion` says that it is the champion that is
+    judged.
+
+    `candidate`, with the answers that the champion's are held against, says that `outputs` are the
+    champion's. A row without a usable answer counts at the worst for the candidate: the worst score
+    of its own answer and the best one of the champion's, but for equal answers, which never differ.
 
     Raises:
         EvidenceError: lengths differ, or the criterion needs references and an example has none.
@@ -130,9 +137,30 @@ def judge_answers(
         judge_row(example, output, other.text if criterion.compares else "")
         for example, output, other in zip(golden, outputs, champion, strict=True)
     ]
-    missing = criterion.worst if role == "candidate" else 1.0 - criterion.worst
-    judged = judge_rows(criterion, rows, models, progress)
-    return _judgement(criterion, digest, bound, judged, missing)
+    beside = champion if candidate is None else candidate
+    equal = [_alike(one, other) for one, other in zip(outputs, beside, strict=True)]
+    own = candidate is None
+    missing = [criterion.worst if own or same else 1.0 - criterion.worst for same in equal]
+    settled = [same and criterion.compares for same in equal]
+    asked = [row for row, known in zip(rows, settled, strict=True) if not known]
+    judged = judge_rows(criterion, asked, models, progress) if asked else _NOTHING
+    return _judgement(criterion, digest, bound, _with_equal(judged, settled), missing)
+
+
+def _alike(one: Generation, other: Generation) -> bool:
+    """Whether two answers are the same in all that a judge is shown."""
+    return (one.text, one.fields, one.failure) == (other.text, other.fields, other.failure)
+
+
+_NOTHING = Judged((), (), (), 0, 0, 0, None)
+
+
+def _with_equal(judged: Judged, settled: Sequence[bool]) -> Judged:
+    """`judged`, with 0.5 in the places of pairs that are equal and were not asked about."""
+    parts = zip(judged.scores, judged.reasons, judged.failures, strict=True)
+    filled = [(0.5, EQUAL, "") if known else next(parts) for known in settled]
+    scores, reasons, failures = zip(*filled, strict=True)
+    return replace(judged, scores=scores, reasons=reasons, failures=failures)
 
 
 def judge_row(example: Example, output: Generation, other: str = "") -> JudgeRow:
@@ -148,7 +176,7 @@ def judge_row(example: Example, output: Generation, other: str = "") -> JudgeRow
         >>> row.inputs["context"], row.source
         ('Refunds take 5 days.\\n\\nNo fee.', 'How long?\\n\\nRefunds take 5 days.\\n\\nNo fee.')
     """
-    inputs, source = dict(example.inputs), source_text(example.inputs)
+    inputs, source = as_read(example.inputs), source_text(example.inputs)
     if used := [_context(one) for one in json.loads(output.part("contexts"))]:
         inputs["context"] = "\n\n".join(used)
         told = {name: text for name, text in example.inputs.items() if name != "context"}
@@ -165,9 +193,9 @@ def _context(one: Any) -> str:
 
 
 def _judgement(
-    criterion: Criterion, digest: str, bound: str, judged: Judged, missing: float
+    criterion: Criterion, digest: str, bound: str, judged: Judged, missing: Sequence[float]
 ) -> Judgement:
-    """`missing` is the score of a row that failed; no score at all where too many did."""
+    """`missing` are the scores of rows that failed; no score at all where too many did."""
     notes = tuple(
         reason for reason, _ in Counter(filter(None, judged.failures)).most_common(REASONS_KEPT)
     )
@@ -175,11 +203,14 @@ def _judgement(
         notes = (UNWEIGHTED,)
     if judged.echoes:
         notes += (f"{judged.echoes} answers repeat their source: shown to the judge apart",)
+    if equal := judged.reasons.count(EQUAL):
+        notes += (f"{equal} of {len(judged.reasons)} pairs are equal: not asked about",)
     whole = judged.failed <= MOST_UNUSABLE * len(judged.scores)
-    scores = tuple(missing if score is None else score for score in judged.scores)
+    pairs = zip(judged.scores, missing, strict=True)
+    scores = tuple(worst if score is None else score for score, worst in pairs)
     reasons = tuple(
-        f"no usable answer, so {missing:g}: {failure}" if failure else reason
-        for reason, failure in zip(judged.reasons, judged.failures, strict=True)
+        f"no usable answer, so {worst:g}: {failure}" if failure else reason
+        for reason, failure, worst in zip(judged.reasons, judged.failures, missing, strict=True)
     )
     return Judgement(
         metric=criterion.metric,

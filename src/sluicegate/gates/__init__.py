@@ -15,6 +15,7 @@ from sluicegate.gates.checks import Case, held_for_a_set
 from sluicegate.gates.judges import covers, held_without_scores, with_unusable
 from sluicegate.gates.pairing import checked, unpaired
 from sluicegate.gates.policy import Approvals, Policy, Rule
+from sluicegate.gates.reviews import Reviews
 from sluicegate.gates.rules import RULES, Kind, check_rules
 from sluicegate.gates.ways import ways_of
 from sluicegate.records import Decision, Evidence, RuleResult, Verdict
@@ -58,6 +59,7 @@ def decide(
     earlier: Sequence[bool] = (),
     inherited: float = 0.0,
     baselines: Mapping[str, Evidence] | None = None,
+    reviews: Reviews | None = None,
     alone: bool = False,
     intent: str = "improve",
 ) -> Verdict:
@@ -81,6 +83,7 @@ def decide(
             `earlier_evaluations`.
         inherited: how many evaluations its rows saw in earlier golden sets; see `budget.inherited`.
         baselines: evidence on the answers that cost nothing, by name, on the same digests.
+        reviews: what people said of pairs of answers, for rules of kind `human_review`.
         alone: judge by the rules that need no champion, for the release that would be the first;
             with no blocking rule among them the verdict is HOLD.
         intent: `neutral` for the rules of changes that are to improve nothing. A saving that the
@@ -97,7 +100,7 @@ def decide(
     left = allowance(earlier, policy, inherited)
     beside = {name: checked(found, name) for name, found in (baselines or {}).items()}
     case = _case(candidate, champion, policy, facts, directions, ranges, earlier, inherited)
-    case = replace(case, baselines=beside)
+    case = replace(case, baselines=beside, reviews=reviews or {})
     verdicts = []
     for way in ("improve",) if alone else ways_of(case, intent):
         rules = absolute(policy, way) if alone else policy.on(way)

@@ -13,9 +13,10 @@ from sluicegate.gates.bounds import Clusters, clusters, lower_bound, p_mean_at_m
 from sluicegate.gates.pairing import effective_size, improvements, sample_of, unpaired
 from sluicegate.gates.planning import detectable, more_examples
 from sluicegate.gates.policy import Policy, Rule
+from sluicegate.gates.reviews import Reviews
 from sluicegate.records import Decision, Evidence, RuleResult
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Case:
             may each do so.
         next_alpha: error rate of the next evaluation, for plans.
         baselines: evidence on the answers that cost nothing, by name.
+        reviews: what people said of pairs of answers.
     """
 
     candidate: Evidence
@@ -42,6 +44,7 @@ class Case:
     reject_alpha: float
     next_alpha: float
     baselines: Mapping[str, Evidence] = field(default_factory=dict)
+    reviews: Reviews = field(default_factory=dict)
 
     def bounds(self, rule: Rule) -> tuple[float, float]:
         """Smallest and largest possible score: the rule's, else the metric's, else 0 to 1."""
@@ -98,11 +101,11 @@ def share_of_losses(case: Case, rule: Rule) -> RuleResult:
     """
     champion = case.champion
     if champion is None or case.obstacle:
-        return _held(case, rule, case.obstacle or "there is no champion to compare with")
+        return held(case, rule, case.obstacle or "there is no champion to compare with")
     if any(rule.metric not in side.rows[0].scores for side in (case.candidate, champion)):
-        return _held(case, rule, f"{rule.metric} was not measured on both sides")
+        return held(case, rule, f"{rule.metric} was not measured on both sides")
     sign = 1.0 if case.direction(rule) == "higher" else -1.0
-    most = amount(rule.worst_loss) + _ROUNDING
+    most = amount(rule.worst_loss) + ROUNDING
     pairs = zip(case.candidate.rows, champion.rows, strict=True)
     losses = [
         float(sign * (old.scores[rule.metric] - new.scores[rule.metric]) > most)
@@ -122,7 +125,7 @@ def _thresholded(
     word = "at least" if sign > 0 else "at most"
     sample = raw if sign > 0 else raw.mirrored()
     null = sign * threshold
-    numbers = _numbers(case, raw, _variance(values))
+    numbers = figures(case, raw, variance_of(values))
     numbers |= {"value": raw.mean, "margin": threshold, "p": p_mean_at_most(sample, null)}
     interval = f"{raw.mean:.4g} [{numbers['low']:.4g}, {numbers['high']:.4g}]"
     if rule.compare == "mean":
@@ -131,7 +134,7 @@ def _thresholded(
         return result(
             rule, decision, f"mean {interval}, {word} {threshold:.4g} is required", **numbers
         )
-    decision = _decision(case, sample, null, numbers["p"])
+    decision = decision_on(case, sample, null, numbers["p"])
     said = {
         Decision.PROMOTE: "is shown",
         Decision.REJECT: "is shown to fail",
@@ -151,7 +154,7 @@ def against_champion(
     the mean when None.
     """
     if case.champion is None or case.obstacle:
-        return _held(case, rule, case.obstacle or "there is no champion to compare with")
+        return held(case, rule, case.obstacle or "there is no champion to compare with")
     return _against(case, rule, case.champion, "the champion", null, planned_truth)
 
 
@@ -161,17 +164,17 @@ def against_baseline(
     """The same against `rule.baseline`, on the same golden rows."""
     baseline = case.baselines.get(rule.baseline)
     if baseline is None:
-        return _held(
+        return held(
             case,
             rule,
             f"{rule.baseline} was not evaluated; params.yaml names it in evaluate.baselines",
         )
     if obstacle := unpaired(case.candidate, baseline):
-        return _held(case, rule, obstacle.replace("the champion", rule.baseline))
+        return held(case, rule, obstacle.replace("the champion", rule.baseline))
     return _against(case, rule, baseline, rule.baseline, null, planned_truth)
 
 
-def _held(case: Case, rule: Rule, reason: str) -> RuleResult:
+def held(case: Case, rule: Rule, reason: str) -> RuleResult:
     return result(rule, Decision.HOLD, reason, n=len(case.candidate.rows), margin=rule.margin)
 
 
@@ -179,7 +182,7 @@ def _against(
     case: Case, rule: Rule, other: Evidence, who: str, null: float, planned_truth: float | None
 ) -> RuleResult:
     if any(rule.metric not in side.rows[0].scores for side in (case.candidate, other)):
-        return _held(case, rule, f"{rule.metric} was not measured on both sides")
+        return held(case, rule, f"{rule.metric} was not measured on both sides")
     direction = case.direction(rule)
     limits = case.bounds(rule)
     sample = improvements(case.candidate, other, rule.metric, limits, direction, rule.worst_loss)
@@ -188,7 +191,7 @@ def _against(
         new.scores[rule.metric] - old.scores[rule.metric]
         for new, old in zip(case.candidate.rows, other.rows, strict=True)
     ]
-    numbers = _numbers(case, raw, _variance(differences))
+    numbers = figures(case, raw, variance_of(differences))
     means = [sample_of(side, rule.metric, limits).mean for side in (case.candidate, other)]
     numbers |= {
         "value": means[0],
@@ -201,13 +204,13 @@ def _against(
         "p": p_mean_at_most(sample, null),
         "detectable": detectable(sample, low, case.policy.power),
     }
-    decision = _decision(case, sample, null, numbers["p"])
+    decision = decision_on(case, sample, null, numbers["p"])
     if decision is Decision.HOLD:
         truth = sample.mean if planned_truth is None else planned_truth
         numbers["more_examples"] = more_examples(
             sample, null, truth, case.next_alpha, case.policy.power
         )
-    said = _sentence(decision, null, numbers, who)
+    said = sentence(decision, null, numbers, who)
     if rule.worst_loss is not None:
         said += f"; a row's loss counts as {rule.worst_loss:.4g} at most"
     if means == [limits[0 if direction == "higher" else 1]] * 2:
@@ -232,7 +235,7 @@ def amount(value: float | None) -> float:
     return 0.0 if value is None else float(value)
 
 
-def _decision(case: Case, sample: Clusters, null: float, p: float) -> Decision:
+def decision_on(case: Case, sample: Clusters, null: float, p: float) -> Decision:
     if p < case.alpha:
         return Decision.PROMOTE
     return (
@@ -242,7 +245,7 @@ def _decision(case: Case, sample: Clusters, null: float, p: float) -> Decision:
     )
 
 
-def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any], who: str) -> str:
+def sentence(decision: Decision, null: float, numbers: Mapping[str, Any], who: str) -> str:
     claim = f"a gain above {null:.4g}" if null >= 0 else f"a loss below {-null:.4g}"
     said = {
         Decision.PROMOTE: f"{claim} is shown",
@@ -256,7 +259,7 @@ def _sentence(decision: Decision, null: float, numbers: Mapping[str, Any], who: 
     return f"{interval}: {said}"
 
 
-def _numbers(case: Case, raw: Clusters, variance: float) -> dict[str, Any]:
+def figures(case: Case, raw: Clusters, variance: float) -> dict[str, Any]:
     return {
         "low": lower_bound(raw, case.alpha),
         "high": upper_bound(raw, case.alpha),
@@ -265,6 +268,6 @@ def _numbers(case: Case, raw: Clusters, variance: float) -> dict[str, Any]:
     }
 
 
-def _variance(values: list[float]) -> float:
+def variance_of(values: list[float]) -> float:
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)

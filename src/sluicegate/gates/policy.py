@@ -23,8 +23,11 @@ class Rule(Strict):
     threshold, `mean` only the mean. `baseline` names answers that cost nothing, such as `lead2`.
     `worst_loss`: a row's loss counts as so much at most, in the metric's unit; what is promised is
     about the mean of such differences. `way`: the rule is only for changes that are to improve
-    something, or only for those that are to change nothing. `slice` names a column of the golden set: the rule has to hold
-    in each of its values that has `minimum_slice` (default 10) rows.
+    something, or only for those that are to change nothing. `slice` names a column of the golden
+    set: the rule has to hold
+    in each of its values that has `minimum_slice` (default 10) rows. `pairs`: how many differing
+    answers people review, all where it is absent; `reviewers`: how many people each pair needs (1);
+    `no_unsafe`: one answer of the candidate that anybody marked unsafe rejects it.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -45,6 +48,9 @@ class Rule(Strict):
     minimum_slice: Annotated[int, Field(ge=2)] | None = None
     severity: Literal["block", "warn"] = "block"
     way: Literal["improve", "neutral"] | None = None
+    pairs: Annotated[int, Field(ge=1)] | None = None
+    reviewers: Annotated[int, Field(ge=1)] | None = None
+    no_unsafe: bool = False
 
     @model_validator(mode="after")
     def _range_in_order(self) -> Rule:
@@ -80,6 +86,10 @@ class Approvals(Strict):
                 f"{able} of people have it"
             )
         return self
+
+
+_LATER = ("baseline", "worst_loss", "way", "at_least", "pairs", "reviewers", "no_unsafe")
+"""Fields of a rule that came later: left out where they say nothing, so that digests stay."""
 
 
 class Policy(Strict):
@@ -131,7 +141,7 @@ class Policy(Strict):
         """What is hashed, and stored with a promotion."""
         content = self.model_dump(mode="json")
         for rule in content["rules"]:
-            for later in ("baseline", "worst_loss", "way", "at_least"):
+            for later in _LATER:
                 if not rule[later]:  # as before the field was there: verdicts stay in force
                     del rule[later]
         for later, unset in (("rewards", {}), ("spending", "front")):

@@ -22,6 +22,7 @@ from sluicegate.gates.checks import (
     result,
     share_of_losses,
 )
+from sluicegate.gates.human_review import human_review
 from sluicegate.gates.policy import Rule
 from sluicegate.gates.slices import in_every_slice
 from sluicegate.records import Decision, RuleResult
@@ -39,7 +40,9 @@ class Kind:
             The metric of a kind that compares orders the examples.
         allows_loss: whether `margin` is a loss that is put up with: above 0, drawn as a band.
         critical: whether it looks at critical rows alone.
+        sign: -1 where a score has to stay below a threshold, 1 where it has to exceed it.
         limits_losses: whether it bounds how many rows lose more than `worst_loss`.
+        understands: whether people who read the answers decide it.
     """
 
     check: Check
@@ -50,6 +53,8 @@ class Kind:
     allows_loss: bool = False
     limits_losses: bool = False
     critical: bool = False
+    understands: bool = False
+    sign: float = 1.0
 
     @property
     def compares(self) -> bool:
@@ -168,6 +173,7 @@ RULES: dict[str, Kind] = {
         ("metric", "threshold"),
         ("compare", "range", *_SLICE),
         asks="<= ",
+        sign=-1.0,
     ),
     "not_worse_than_champion": Kind(
         in_every_slice(not_worse_than_champion),
@@ -190,6 +196,7 @@ RULES: dict[str, Kind] = {
         ("compare", *_OWN_RANGE, *_SLICE),
         asks="share <= ",
         against="champion",
+        sign=-1.0,
         limits_losses=True,
     ),
     "not_worse_than_baseline": Kind(
@@ -220,6 +227,15 @@ RULES: dict[str, Kind] = {
         ("at_least", "direction"),
         asks="each case ",
         critical=True,
+    ),
+    "human_review": Kind(
+        human_review,
+        ("margin",),
+        ("pairs", "reviewers", "no_unsafe"),
+        asks="loss < ",
+        against="champion",
+        allows_loss=True,
+        understands=True,
     ),
     "requires": Kind(requires, ("fact",), ("accept",)),
 }

@@ -13,7 +13,7 @@ from functools import wraps
 
 from sluicegate.gates.checks import Case, Check, result
 from sluicegate.gates.policy import Rule
-from sluicegate.records import Decision, Evidence, RuleResult
+from sluicegate.records import Decision, Evidence, RuleResult, ScoredExample
 
 MINIMUM = 10
 _ORDER = (Decision.REJECT, Decision.HOLD, Decision.PROMOTE)
@@ -45,17 +45,15 @@ def _each_slice(case: Case, rule: Rule, check: Check) -> RuleResult:
         return result(
             rule, Decision.HOLD, f"{rule.metric} was not measured example by example", n=len(rows)
         )
-    places: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(row.slices[column], []).append(place)
+    places = _places(rows, column)
     minimum = rule.minimum_slice or MINIMUM
-    judged = {value: places[value] for value in sorted(places) if len(places[value]) >= minimum}
+    judged = large_enough(rows, rule)
     small = [len(found) for found in places.values() if len(found) < minimum]
     if not judged:
         reason = f"none of {len(places)} values of {column} has {minimum} examples"
         return result(rule, Decision.HOLD, reason, n=len(rows))
     strict = replace(case, reject_alpha=case.reject_alpha / len(judged))
-    found = {value: check(_part(strict, chosen), rule) for value, chosen in judged.items()}
+    found = {value: check(part(strict, chosen), rule) for value, chosen in judged.items()}
     worst = min(
         found,
         key=lambda value: (_ORDER.index(found[value].decision), -(found[value].p or 0.0), value),
@@ -70,7 +68,21 @@ def _each_slice(case: Case, rule: Rule, check: Check) -> RuleResult:
     return replace(found[worst], slice=f"{column}={worst}", reason=reason, more_examples=more)
 
 
-def _part(case: Case, places: Sequence[int]) -> Case:
+def large_enough(rows: Sequence[ScoredExample], rule: Rule) -> dict[str, list[int]]:
+    """The values of the rule's column that have rows enough to be judged, each with their places."""
+    places, minimum = _places(rows, rule.slice), rule.minimum_slice or MINIMUM
+    return {value: places[value] for value in sorted(places) if len(places[value]) >= minimum}
+
+
+def _places(rows: Sequence[ScoredExample], column: str) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.slices[column], []).append(place)
+    return places
+
+
+def part(case: Case, places: Sequence[int]) -> Case:
+    """The same case with the rows at these places only; baselines stay whole."""
     champion = case.champion
     if champion is not None and not case.obstacle:
         champion = _rows(champion, places)

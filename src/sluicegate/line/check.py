@@ -29,12 +29,13 @@ from sluicegate.evaluation.scoring import asks_model
 from sluicegate.gates import RULES, Policy
 from sluicegate.hashing import read_json
 from sluicegate.judges import Criterion, criterion_path, load_criterion
+from sluicegate.line.check_application import application_problems
 from sluicegate.line.check_policy import computed_metrics, policy_problems
 from sluicegate.line.parts import JUDGED
 from sluicegate.line.pipeline.imported import find_imported
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric, metrics_digest
-from sluicegate.models import MODELS, floating_name, open_model
+from sluicegate.models import MODELS, open_model
 from sluicegate.models.base_models import find_base
 from sluicegate.own_code import use_code_of
 from sluicegate.project import Project, model_cache
@@ -106,28 +107,6 @@ def check_configuration(project: Project) -> list[str]:
     return list(dict.fromkeys(found.problems))
 
 
-def notes(project: Project) -> list[str]:
-    """What is not wrong, and good to know: hosted models whose name may stand for another model
-    tomorrow, and answers of chance that are measured once.
-    """
-    try:
-        models = load(project.root / "registry" / "models.yaml", ModelsFile).models
-        params = load(project.root / "params.yaml", Params)
-    except ConfigError:
-        return []  # told by `check_configuration`
-    temperature = params.release.generation.temperature
-    once = temperature > 0 and params.evaluate.repeats == 1
-    return [
-        f"params.yaml: release.generation.temperature: {temperature:g} makes answers differ from "
-        "call to call. evaluate.repeats: 3 measures how much."
-    ] * once + [
-        f"registry/models.yaml: models.{name}: {asked} has no date or version: what answers may "
-        "change silently. Name a dated one if there is one."
-        for name, spec in models.items()
-        if (asked := floating_name(spec))
-    ]
-
-
 def refuse_problems(project: Project) -> None:
     """Stop before anything runs where a file is wrong.
 
@@ -157,7 +136,7 @@ def _prompt(found: Found) -> None:
 
 
 def _sources(found: Found) -> None:
-    """Every source, every line; how many golden rows there can be."""
+    """Every source, every line; how many golden rows there can be, and any to try things on."""
     counts: dict[str, int | None] = dict.fromkeys(ROLES, 0)
     for name, spec in (found.sources.sources if found.sources else {}).items():
         rows = None
@@ -170,18 +149,30 @@ def _sources(found: Found) -> None:
         counts[spec.role] = None if rows is None or known is None else known + rows
     if counts["golden"] is not None:
         found.golden = counts["golden"] or counts["pool"]
-    if found.params and found.golden is not None:
-        wanted = found.params.prepare.minimum_golden
-        if found.golden < wanted:
-            found.add(
-                f"params.yaml: prepare.minimum_golden: {wanted}, but the sources have at most "
-                f"{found.golden} golden rows"
-            )
+    beside = [counts[role] for role in ROLES if role != "golden"]
+    if found.params and found.params.gate.set == "development" and beside == [0] * len(beside):
+        found.add(
+            "params.yaml: gate.set: development, but the sources have golden rows only: give "
+            "registry/sources.yaml one with role development"
+        )
+    wanted = found.params.prepare.minimum_golden if found.params else 0
+    if found.golden is not None and found.golden < wanted:
+        found.add(
+            f"params.yaml: prepare.minimum_golden: {wanted}, but the sources have at most "
+            f"{found.golden} golden rows"
+        )
+
+
+def _application(found: Found) -> None:
+    """Code of the project: what it consists of, and whether it can be imported."""
+    if found.params and found.models and found.params.release.is_code:
+        with found.told():
+            list(map(found.add, application_problems(found.project, found.params, found.models)))
 
 
 def _variables(found: Found) -> None:
     """What the prompt shows, each source has to fill."""
-    if not (found.prompt and found.sources and found.params):
+    if not (found.prompt and found.sources and found.params) or found.params.release.is_code:
         return
     trains = found.params.tune.method == "lora" and not _hosted(found)
     for name, spec in found.sources.sources.items():
@@ -189,13 +180,16 @@ def _variables(found: Found) -> None:
         absent = spec.optional and not (found.project.root / spec.path).exists()
         if absent or not isinstance(inputs, dict) or (spec.role == "train" and not trains):
             continue
-        for variable in found.prompt.variables:
+        for variable in found.prompt.inputs:
             if variable not in inputs:
                 found.add(
                     f"registry/sources.yaml: sources.{name}.fields.inputs: nothing fills "
                     f"{variable!r} of prompts/{found.prompt.name}.yaml"
                     f"{did_you_mean(variable, map(str, inputs))}"
                 )
+        turns, history = spec.fields.get("turns", []), found.prompt.history
+        if history in inputs and isinstance(turns, list) and history not in turns:
+            found.add(f"registry/sources.yaml: {name}.fields.turns: history {history!r} is missing")
 
 
 def _metrics(found: Found) -> None:
@@ -343,5 +337,5 @@ def _policy(found: Found) -> None:
 
 
 CHECKS: tuple[Callable[[Found], None], ...] = (
-    _prompt, _sources, _variables, _metrics, _kinds, _base, _policy,
+    _prompt, _application, _sources, _variables, _metrics, _kinds, _base, _policy,
 )  # fmt: skip

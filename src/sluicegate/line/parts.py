@@ -14,6 +14,7 @@ from sluicegate.config import Params, SourceSpec
 from sluicegate.data import is_absent, needs_file
 from sluicegate.line.judge.clients import judge_specs, model_identity
 from sluicegate.line.run import Run
+from sluicegate.prompts import load_prompt
 from sluicegate.records import RELEASE_PARTS
 
 JUDGED = "judge:"
@@ -58,11 +59,15 @@ def source_value(run: Run, spec: SourceSpec, name: str, bytes_of: Bytes) -> list
 
 
 def base_value(run: Run, bytes_of: Bytes) -> list[Any]:
-    """The model: its name, its entry, and the bytes of what lies here, or what a hosted one is asked.
+    """The release's model; see `model_value`."""
+    return model_value(run, run.params.release.model, bytes_of)
+
+
+def model_value(run: Run, name: str, bytes_of: Bytes) -> list[Any]:
+    """A model: its name, its entry, and the bytes of what lies here, or what a hosted one is asked.
 
     The name itself may be a folder of the project; then it is no entry of registry/models.yaml.
     """
-    name = run.params.release.model
     entry = run.models.models.get(name)
     if entry is not None and not entry.weights:
         return [name, model_identity(entry)]
@@ -113,15 +118,21 @@ def judges_shown(run: Run) -> dict[str, str]:
     }
 
 
-def _sources(role: str) -> Callable[[Run, Bytes], Any]:
+def _sources(*roles: str) -> Callable[[Run, Bytes], Any]:
     def value(run: Run, bytes_of: Bytes) -> Any:
         return {
             name: source_value(run, spec, name, bytes_of)
             for name, spec in run.sources.items()
-            if spec.role in ("pool", role)
+            if spec.role in ("pool", *roles)
         }
 
     return value
+
+
+def _development(run: Run, bytes_of: Bytes) -> Any:
+    """The sources of the development set where the gate judges on it."""
+    used = run.params.gate.set == "development"
+    return _sources("development")(run, bytes_of) if used else {}
 
 
 def _settings(name: str, read: Callable[[Run], Mapping[str, Any]], *, judges: bool = False) -> Part:
@@ -133,7 +144,10 @@ def _section(name: str) -> Callable[[Run], Mapping[str, Any]]:
     return lambda run: getattr(run.params, name).model_dump()
 
 
-_APART = {"model", "application", "prompt", "dtype", "generation"}
+_APART = {
+    "model", "application", "prompt", "dtype", "generation",
+    "models", "prompts", "data", "settings", "row_seconds",
+}  # fmt: skip
 """Settings of `release` that are parts of their own, or go with one."""
 
 
@@ -156,20 +170,73 @@ def _tune(run: Run) -> Mapping[str, Any]:
     return {**run.params.tune.model_dump(), "dtype": run.params.release.dtype}
 
 
+def _application(run: Run) -> dict[str, Any]:
+    return {"application": run.params.release.application}
+
+
+def application_value(run: Run, bytes_of: Bytes) -> Any:
+    """The application: its name and, where it is code, the folder that the code is in."""
+    value = _application(run)
+    if run.params.release.is_code:
+        module = run.params.release.application.partition(":")[0].split(".")
+        path = module[0] if len(module) > 1 else f"{module[0]}.py"
+        value["code"] = bytes_of("The application", path)
+    return value
+
+
+def prompts_value(run: Run, bytes_of: Bytes) -> dict[str, str]:
+    """Digests of the application's prompts besides the release's own.
+
+    Raises:
+        ConfigError, PromptError: one is missing or wrong.
+    """
+    names = set(run.params.release.prompts) - {run.prompt.name}
+    return {
+        name: load_prompt(run.project.prompts / f"{name}.yaml").digest for name in sorted(names)
+    }
+
+
+def roles_value(run: Run, bytes_of: Bytes) -> dict[str, Any]:
+    """The application's models besides the release's own, by role."""
+    release = run.params.release
+    return {
+        role: model_value(run, name, bytes_of)
+        for role, name in release.models.items()
+        if name != release.model
+    }
+
+
+def data_value(run: Run, bytes_of: Bytes) -> dict[str, Any]:
+    """The files that the application reads, by path."""
+    return {path: bytes_of("The application's data", path) for path in run.params.release.data}
+
+
+def _application_settings(run: Run) -> Mapping[str, Any]:
+    release = run.params.release
+    limit = {"row_seconds": release.row_seconds} if release.is_code else {}
+    return {**release.settings, **limit}
+
+
 PARTS = (
     Part(RELEASE_PARTS["prompt"], lambda run, _: run.prompt.digest, _prompt),
-    Part("data", _sources("train")),
+    Part("data", _sources("train", "development")),
     Part("golden set", _sources("golden"), judges=True),
+    Part("development set", _development, judges=True),
     _settings("preparation", lambda run: run.params.prepare.model_dump(), judges=True),
     Part(RELEASE_PARTS["base"], base_value, _model),
-    _settings(
-        RELEASE_PARTS["application"], lambda run: {"application": run.params.release.application}
-    ),
+    Part(RELEASE_PARTS["application"], application_value, _application),
+    Part("application's prompts", prompts_value),
+    Part("application's models", roles_value, lambda run: run.params.release.models),
+    Part("application's data", data_value),
+    _settings("application's settings", _application_settings),
     _settings("tune settings", _tune),
     _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
     _settings("evaluation", lambda run: run.params.evaluate.model_dump(), judges=True),
     _settings("release", _release),
-    *(_settings(f"{name} settings", _section(name), judges=name == "calibration") for name in REST),
+    *(
+        _settings(f"{name} settings", _section(name), judges=name in ("calibration", "gate"))
+        for name in REST
+    ),
     Part("judges", judges_value, judges_shown, judges=True),
     Part("policy", lambda run, _: run.policy.digest, judges=True),
 )

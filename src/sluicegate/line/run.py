@@ -54,6 +54,11 @@ class Run:
         other.__dict__["policy"] = policy
         return other
 
+    def judged_on(self, name: str) -> Run:
+        """The same project with another `gate.set`: development or golden."""
+        gate = self.params.gate.model_copy(update={"set": name})
+        return replace(self, params=self.params.model_copy(update={"gate": gate}))
+
     @cached_property
     def sources(self) -> Mapping[str, SourceSpec]:
         """registry/sources.yaml. Raises ConfigError where it is missing or wrong."""

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import socket
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sluicegate.errors import EnvironmentFailure
 from sluicegate.hashing import digest_value
+from sluicegate.local_services import loopback
 
 NAME = "sluice-demo"
 BANNER = "a demo without a model, for examples only: rules answer, whatever name is asked for"
@@ -298,30 +294,10 @@ def completion(body: Mapping[str, Any], message: dict[str, Any]) -> dict[str, An
 
 
 def serve(app: Starlette, port: int) -> None:
-    """Listen on loopback until Ctrl-C, a signal, or the end of the process that started this one.
+    """Listen on loopback, and say where; see `loopback.serve`."""
 
-    Args:
-        app: see `application`.
-        port: 0 takes a free one; the line that is printed names it.
+    def tell(address: str) -> None:
+        print(f"{NAME}: {BANNER}", flush=True)
+        print(f"url: {address}/v1", flush=True)
 
-    Raises:
-        EnvironmentFailure: the port is taken.
-    """
-    try:
-        listening = socket.create_server(("127.0.0.1", port))
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"127.0.0.1:{port} cannot be listened on: {error.strerror}.",
-            hint="Is another server there? Try --port 0.",
-        ) from error
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
-
-    def watch(parent: int) -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        server.should_exit = True
-
-    threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
-    print(f"{NAME}: {BANNER}", flush=True)
-    print(f"url: http://127.0.0.1:{listening.getsockname()[1]}/v1", flush=True)
-    server.run(sockets=[listening])
+    loopback.serve(app, port, tell)

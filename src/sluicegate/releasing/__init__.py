@@ -42,6 +42,7 @@ from sluicegate.releasing.registering import (
     judge,
     register,
 )
+from sluicegate.releasing.reviewing import reviews_of
 from sluicegate.releasing.storing import (
     StoredRelease,
     keep_evidence,
@@ -80,6 +81,7 @@ __all__ = [
     "promote",
     "reconcile",
     "register",
+    "reviews_of",
     "rollback",
     "served_at",
     "served_between",

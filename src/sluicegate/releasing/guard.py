@@ -12,7 +12,7 @@ from sluicegate.ledger import MOVES
 from sluicegate.records import Champion, Decision, LedgerEntry
 from sluicegate.releasing.people import is_maker
 
-_JUDGE = "Run `sluice gate`, then promote."
+_JUDGE = "Run `sluice gate --set golden`, then promote."
 
 
 def registered_version(entries: Sequence[LedgerEntry], release: str) -> int:

@@ -5,6 +5,7 @@ store/models/<digest>.json       of a hosted model: whom the release asks, and f
 store/prompts/<digest>.json      what the model is told
 store/generation/<digest>.json   how it samples
 store/adapters/<digest>/         the adapter
+store/applications/<digest>/     code that answers, with its prompts and data
 store/evidence/<digest>.json.gz  an evaluation that a verdict rests on, for its owner only to read
 store/policies/<digest>.json     the policy under which a promotion was made
 store/ledger.json                the ledger's last head, see `ledger.witness`
@@ -22,6 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sluicegate.applications import Application
+from sluicegate.applications.storing import publish_application, stored_application
 from sluicegate.errors import EvidenceError, IntegrityError, UsageError
 from sluicegate.gates import Policy
 from sluicegate.hashing import atomic_file, digest_value, json_with_rows, read_json, write_json
@@ -40,7 +43,8 @@ class StoredRelease:
     """A release with everything needed to serve it; every part of `release` was checked when this
     was made.
 
-    `asked`: of a hosted model, its address, name and the settings that change answers.
+    `asked`: of a hosted model, its address, name and the settings that change answers;
+    `application`: code that answers; None where it is the prompt.
     """
 
     release: Release
@@ -50,10 +54,16 @@ class StoredRelease:
     prompt: Prompt
     generation: GenerationSettings
     asked: Mapping[str, Any] | None = None
+    application: Application | None = None
 
     @property
     def digest(self) -> str:
         return self.release.digest
+
+    @property
+    def asks(self) -> Prompt | None:
+        """The prompt by which every row is asked; None where code answers."""
+        return None if self.application else self.prompt
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -75,6 +85,7 @@ def store_release(
     generation: GenerationSettings,
     lineage: Lineage,
     asked: Mapping[str, Any] | None = None,
+    application: Application | None = None,
 ) -> StoredRelease:
     """Write the parts of a release, then its manifest; what is there already stays, what is
     damaged is written anew.
@@ -84,6 +95,7 @@ def store_release(
 
     Args:
         asked: of a hosted model: what `base_digest` is the digest of.
+        application: code of the project that answers.
 
     Raises:
         AdapterError: the adapter is damaged or was made on another base; nothing is stored.
@@ -96,7 +108,8 @@ def store_release(
     if adapter is not None:
         verify_adapter(adapter, expected=adapter_digest(adapter), base_digest=base_digest)
         adapter_name, _ = publish_adapter(adapter, project.store)
-    release = Release(base_digest, adapter_name, prompt.digest, generation.digest)
+    code = publish_application(application, project.store) if application else None
+    release = Release(base_digest, adapter_name, prompt.digest, generation.digest, code)
     _keep(_path(project, "prompts", prompt.digest), prompt.content, prompt.digest)
     if asked is not None:
         _keep(_path(project, "models", base_digest), asked, base_digest)
@@ -177,7 +190,8 @@ def load_stored(project: Project, digest: str) -> StoredRelease:
     hosted = _path(project, "models", release.base).exists()
     asked = _part(project, "models", release.base) if hosted else None
     adapter = _stored_adapter(project, release)
-    return StoredRelease(release, lineage, base_name, adapter, prompt, generation, asked)
+    code = stored_application(project.store, release.application) if release.application else None
+    return StoredRelease(release, lineage, base_name, adapter, prompt, generation, asked, code)
 
 
 def keep_evidence(project: Project, evidence: Evidence) -> str:

@@ -17,6 +17,7 @@ from sluicegate.config import ModelsFile
 from sluicegate.errors import ConfigError, EnvironmentFailure, UsageError
 from sluicegate.models.addresses import check_url
 from sluicegate.scaffold.template import (
+    CODE,
     FILES,
     FOLDERS,
     HOSTED,
@@ -28,7 +29,7 @@ from sluicegate.scaffold.template import (
 from sluicegate.versioning import git
 from sluicegate.yaml_file import load
 
-__all__ = ["FILES", "FOLDERS", "HOSTED", "TEMPLATES", "TUNED", "Endpoint", "init"]
+__all__ = ["CODE", "FILES", "FOLDERS", "HOSTED", "TEMPLATES", "TUNED", "Endpoint", "init"]
 
 _BUILDING = ".sluice-init"
 _README = """# {name}
@@ -68,8 +69,8 @@ def init(target: Path, template: str = TUNED, endpoint: Endpoint | None = None) 
     call was building there does not stand in the way.
 
     Args:
-        template: one of TEMPLATES: `tuned` (open weights, tuned here) or `hosted` (a prompt on a
-            model behind an address; no torch).
+        template: one of TEMPLATES: `tuned` (open weights, tuned here), `hosted` (a prompt on a
+            model behind an address; no torch) or `code` (code that asks such a model).
         endpoint: whom a hosted one asks.
 
     Raises:
@@ -92,7 +93,7 @@ def init(target: Path, template: str = TUNED, endpoint: Endpoint | None = None) 
             (building / name).parent.mkdir(parents=True, exist_ok=True)
             (building / name).write_bytes(text)
         write_record(building, wrote, template)  # unfilled: an upgrade then merges, as with edits
-        variable = _key_env(filled) if template == HOSTED else ""
+        variable = _key_env(filled) if template != TUNED else ""
         key = f"    export {variable}=...\n" if variable else ""
         (building / "README.md").write_text(_README.format(name=target.name, key=key), "utf-8")
         _first_commit(building)

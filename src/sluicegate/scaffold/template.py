@@ -30,13 +30,14 @@ RECORD = ".sluicegate.json"
 DIGESTS = "digests.json"
 UNRECORDED = "0.1.0"
 """The version that made the projects which have no record."""
-TUNED, HOSTED = "tuned", "hosted"
-TEMPLATES = (TUNED, HOSTED)
-"""What `sluice init` can make; the second differs by the files in the folder of its name here."""
+TUNED, HOSTED, CODE = "tuned", "hosted", "code"
+TEMPLATES = {TUNED: (), HOSTED: (HOSTED,), CODE: (HOSTED, CODE)}
+"""What `sluice init` can make: the folders here whose files take the place of the first one's."""
 _HERE = Path(__file__).parent
 _HISTORY = _HERE / "history"
-_OWN = ("params.yaml", "prompts/", "registry/")
+_OWN = ("params.yaml", "app/", "prompts/", "registry/")
 _SAMPLE = "data/sample/"
+_SUMMARIES = (_SAMPLE, "prompts/summarize", "tests/project/test_sample")
 _IGNORED = """/.venv/
 /.sluice/
 /build/
@@ -75,9 +76,12 @@ def files(kind: str = TUNED) -> dict[str, bytes]:
     source, found = template(), {".gitignore": _IGNORED.encode()}
     for path in (*map(source.joinpath, FILES), *_inside(source)):
         found[path.relative_to(source).as_posix()] = path.read_bytes()
-    if kind == HOSTED:
-        for path in (_HERE / kind).rglob("*.*"):
-            found[path.relative_to(_HERE / kind).as_posix()] = path.read_bytes()
+    if kind == CODE:
+        found = {path: text for path, text in found.items() if not path.startswith(_SUMMARIES)}
+    for name in TEMPLATES[kind]:
+        for path in (_HERE / name).rglob("*.*"):
+            place = path.relative_to(_HERE / name).as_posix().removesuffix(".template")
+            found[place] = path.read_bytes()
     return dict(sorted(found.items()))
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sluicegate.chat import as_read
 from sluicegate.errors import TrackingError
+from sluicegate.generating import Call
 from sluicegate.hashing import digest_value
 from sluicegate.tracking.connection import quoted, translated
 from sluicegate.tracking.human_words import EXAMPLE_TAG, JUDGE, RELEASE_TAG, Value, search
@@ -52,6 +54,7 @@ class TracedAnswer:
         scores: of the computed metrics.
         opinions: of the judges.
         other: the champion's answer, where a judge compared with it.
+        calls: what code of the project asked its models; then there are no `messages`.
     """
 
     example: str
@@ -67,6 +70,7 @@ class TracedAnswer:
     scores: Mapping[str, float]
     opinions: Sequence[Opinion] = ()
     other: str = ""
+    calls: Sequence[Call] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def _write(
             trace_location=TraceLocation.from_experiment_id(experiment_id),
             request_time=start // 1_000_000,
             state=TraceState.OK,
-            request_preview=_clean("\n".join(answer.inputs.values()))[:PREVIEW],
+            request_preview=_clean("\n".join(as_read(answer.inputs).values()))[:PREVIEW],
             response_preview=_clean(answer.output)[:PREVIEW],
             client_request_id=answer.example,
             execution_duration=int(answer.seconds * 1000),
@@ -187,14 +191,44 @@ def _spans(
         "sluice.prompt_version": about.prompt_version,
     }
     inputs, messages = dict(answer.inputs), [dict(message) for message in answer.messages]
-    return [
-        _span(key, "answer", "CHAIN", start, end, inputs, answer.output, whole),
+    asked = list(_call_spans(key, start, answer.calls)) or [
         _span(key, "render", "PARSER", start, start, inputs, messages, rendered),
         _span(key, "generate", "CHAT_MODEL", start, end, messages, answer.output, made),
+    ]
+    return [
+        _span(key, "answer", "CHAIN", start, end, inputs, answer.output, whole),
+        *asked,
         _span(
             key, "score", "EVALUATOR", end, end, {"output": answer.output}, dict(answer.scores), {}
         ),
     ]
+
+
+def _call_spans(key: str, start: int, calls: Sequence[Call]) -> Iterator[object]:
+    """One span for each question of an application, one after the other; attributes as in
+    OpenTelemetry's conventions for generative AI.
+    """
+    for number, call in enumerate(calls, start=1):
+        end = start + int(call.seconds * 1e9)
+        messages = [dict(message) for message in call.messages]
+        about = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": call.model,
+            "gen_ai.usage.input_tokens": call.prompt_tokens,
+            "gen_ai.usage.output_tokens": call.completion_tokens,
+            "gen_ai.response.finish_reasons": ["stop" if call.finished else "length"],
+            "mlflow.llm.model": call.model,
+            "mlflow.chat.tokenUsage": {
+                "input_tokens": call.prompt_tokens,
+                "output_tokens": call.completion_tokens,
+                "total_tokens": call.prompt_tokens + call.completion_tokens,
+            },
+            "sluice.prompt": call.prompt,
+            "sluice.cost": call.cost,
+        }
+        name = f"{call.role} {number}"
+        yield _span(key, name, "CHAT_MODEL", start, end, messages, call.text, about)
+        start = end
 
 
 def _span(

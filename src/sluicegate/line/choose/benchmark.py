@@ -14,7 +14,7 @@ from sluicegate.evaluation.benchmark_runs import BenchmarkRun, Comparison, compa
 from sluicegate.evaluation.files import write_evidence
 from sluicegate.evaluation.public_benchmarks import run_tasks
 from sluicegate.hashing import digest_value
-from sluicegate.line.pipeline.evaluate import Contender, candidate_release, champion_release
+from sluicegate.line.pipeline.contender import Contender, candidate_release, champion_release
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 

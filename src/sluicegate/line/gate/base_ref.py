@@ -42,13 +42,23 @@ def base_from_environment(variables: Mapping[str, str] | None = None) -> str:
     branch = read("CI_COMMIT_BRANCH")
     if found is None and branch and branch == read("CI_DEFAULT_BRANCH"):
         found = read("CI_COMMIT_BEFORE_SHA", ABSENT)
-    if found is None and read("CI").lower() not in ("", "0", "false", "no"):
+    if found is None and in_ci(variables):
         raise UsageError(
             "this is CI, and nothing says what the change is compared with.",
             hint='Give --base origin/main or set SLUICE_BASE; --base "" compares with the '
             "champion alone.",
         )
     return "" if found in (None, ABSENT) else found
+
+
+def in_ci(variables: Mapping[str, str] | None = None) -> bool:
+    """Whether this is a run of a CI system.
+
+    Example:
+        >>> in_ci({"CI": "true"}), in_ci({"CI": "0"})
+        (True, False)
+    """
+    return read_variable("CI", known=variables).lower() not in ("", "0", "false", "no")
 
 
 def _github(target: str, path: str) -> str | None:

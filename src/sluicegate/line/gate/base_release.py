@@ -16,7 +16,7 @@ from sluicegate.errors import BudgetError, SluiceError, UsageError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, read_json, write_json
 from sluicegate.line.pipeline import STAGES, sealed
 from sluicegate.line.pipeline.base_model import model_spec
-from sluicegate.line.pipeline.evaluate import candidate_release
+from sluicegate.line.pipeline.contender import candidate_release
 from sluicegate.line.pipeline.fingerprint import stage_hash
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run, open_run
@@ -146,6 +146,7 @@ def _make(here: Run, run: Run, sha: str, *, quiet: bool, until: float | None) ->
         base_digest=made.model.digest,
         base_name=made.model.name,
         asked=made.model.asked,
+        application=made.application,
         adapter=made.adapter,
         prompt=made.prompt,
         generation=made.generation,

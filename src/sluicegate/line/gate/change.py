@@ -201,7 +201,11 @@ def _side(run: Run, files: Mapping[str, str]) -> _Side:
     side.digests = {one.name: digest_value(one.value(run, bytes_of)) for one in PARTS}
     side.shown = {one.name: one.shown(run) for one in PARTS}
     side.digests["code"] = digest_value(
-        {name: blob for name, blob in files.items() if _is_code(name)}
+        {
+            name: blob
+            for name, blob in files.items()
+            if _is_code(name) and not _below(name, side.data)  # the application, say
+        }
     )
     return side
 
@@ -258,7 +262,7 @@ def _edited(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     return (
         name == MARKER
-        or (folder == "prompts" and file.endswith(".yaml"))
+        or (folder == "prompts" and file.endswith((".yaml", ".jsonl")))
         or name in {f"registry/{n}.yaml" for n in EDITED}
     )
 

@@ -7,6 +7,7 @@ whom the base's policy names and who wrote none of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sluicegate.environment import read_variable
@@ -15,10 +16,8 @@ from sluicegate.gates import Policy
 from sluicegate.hashing import digest_value
 from sluicegate.line.gate.change import Change, compare
 from sluicegate.line.parts import PARTS
-from sluicegate.line.release.decide import verdict_by
 from sluicegate.line.run import Decided, Run, actor
-from sluicegate.line.sequence import Judged
-from sluicegate.records import Decision, LedgerEntry
+from sluicegate.records import Decision, LedgerEntry, Verdict
 from sluicegate.releasing.anchoring import ledger_to_write
 from sluicegate.releasing.people import logins, same_person
 from sluicegate.releasing.policy_in_git import policy_at
@@ -89,16 +88,17 @@ def judging(run: Run, change: Change) -> Judging:
     return Judging(names, digest, policy, people, tuple(dict.fromkeys(accepted)))
 
 
-def held_back(own: Run, change: Change, found: Judging, judged: Judged) -> Decided:
+def held_back(
+    own: Run, change: Change, found: Judging, decided: Decided, by: Callable[[Run], Verdict]
+) -> Decided:
     """The verdict by the base's policy, held back where it is PROMOTE, with what the change's own
-    policy would have said.
+    policy would have said; `by` judges once more, by another project's policy.
     """
-    decided = judged.decide
     lines = [f"the change also changes how it is judged: {', '.join(found.parts)}"]
     if found.policy is None:
         lines.append("the base's policy cannot be read; this verdict is by the change's own")
     elif decided.verdict is not None and own.policy.digest != decided.verdict.policy:
-        other = verdict_by(own, judged.register, judged.check_drift).decision.value
+        other = by(own).decision.value
         lines.append(f"by the base's policy: {decided.decision.value}; by its own: {other}")
     lines.append(f"what to do: {found.what_to_do(change.ref)}")
     decision = Decision.HOLD if decided.decision is Decision.PROMOTE else decided.decision

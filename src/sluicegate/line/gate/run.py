@@ -7,10 +7,8 @@ golden set.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -20,30 +18,37 @@ from sluicegate.cards import GateReport
 from sluicegate.cards.examples import ExamplePair, paired, primary_metric
 from sluicegate.cards.wording import short
 from sluicegate.data.examples import read_examples
-from sluicegate.errors import UnfinishedError, UsageError
+from sluicegate.environment import read_variable
+from sluicegate.errors import UnfinishedError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
 from sluicegate.hashing import as_json
 from sluicegate.line import sequence
+from sluicegate.line.gate.base_ref import in_ci
 from sluicegate.line.gate.base_release import base_release
 from sluicegate.line.gate.change import Change, compare
+from sluicegate.line.gate.development import OnDevelopment, judge_on_development
 from sluicegate.line.gate.judging import Judging, held_back, judging
+from sluicegate.line.gate.spending import counted, kept, opened, spent
 from sluicegate.line.locks import line_lock
-from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.pipeline.fingerprint import BASELINE
 from sluicegate.line.progress import say
 from sluicegate.line.release.decide import decided as decided_on
-from sluicegate.line.release.decide import links
+from sluicegate.line.release.decide import links, verdict_by
 from sluicegate.line.release.report import report
 from sluicegate.line.run import Decided, Registered, Reported, Run
 from sluicegate.line.sequence import Judged
 from sluicegate.project import Project
-from sluicegate.records import Champion, Decision, Verdict
+from sluicegate.records import Champion, Decision, Evidence, Example, Verdict
 from sluicegate.versioning.history import merge_base
 
 WORST = 3
 NOTHING = Registered(release="", version=0, champion="", champion_version=None, unchanged=True)
 """What is registered in a run that ended before anything was."""
+_COUNTED_ALONE = (
+    "CI without SLUICE_LEDGER_URL: evaluations in the ledgers of other runs were not counted; each "
+    "run spends the golden set's error budget anew"
+)
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,8 +58,8 @@ class GateRun:
     """How a run of the gate ended.
 
     Attributes:
-        decision: of the verdict; HOLD where a budget or missing answers stopped the run, PROMOTE where there is
-            nothing to judge.
+        decision: of the verdict; HOLD where a budget or missing answers stopped the run, PROMOTE
+            where there is nothing to judge.
         text: for a terminal.
         report: for the comment and the JUnit file.
         page: the HTML report, where one was written for this verdict.
@@ -89,6 +94,7 @@ class _Found:
     stopped: str = ""
     judging: Judging | None = None
     held: Decided | None = None
+    developed: OnDevelopment | None = None
 
 
 def run_gate(
@@ -113,20 +119,21 @@ def run_gate(
             or cost has no price.
         VersioningError: the history is too short, or the pipeline failed.
     """
-    project, budget = run.project, _opened(run, budget or Budget())
+    project, budget = run.project, opened(run, budget or Budget())
     found = _Found(budget, Counts(), run.policy.digest)
     sha = merge_base(project.root, base) if base else ""
-    with _kept(budget) as kept:
+    with kept(budget) as place:
         try:
             # From the first look at the champion and the files to the last read of build/: a run
             # beside it replaces them.
             with line_lock(project, until=budget.until):
                 _judge(run, found, base, sha, quiet=quiet)
-                if found.judged is not None:
-                    found.spent = _counted(project, Budget.open(kept).spent)
+                if found.judged or found.developed:
+                    both = _evidence(project, found)
+                    found.spent = counted(*both, Budget.open(place).spent)
                 return _ended(run, found)
         except UnfinishedError as error:
-            found.spent, found.stopped = Budget.open(kept).spent, str(error)
+            found.spent, found.stopped = Budget.open(place).spent, str(error)
             text = f"HOLD  Not judged: {error}\n  what to do: {error.hint}\n"
             nothing = replace(NOTHING, unchanged=False)
             summary = f"Not judged: {error} {error.hint}"
@@ -160,6 +167,14 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         if found.judging.policy is not None:
             run = run.judged_by(found.judging.policy)
             found.policy = run.policy.digest
+    if run.params.gate.set == "development":
+        found.developed = on = judge_on_development(
+            run, found.budget, environment, progress=not quiet
+        )
+        found.decided = on.decided
+        if change and found.judging and found.judging.open:
+            found.held = held_back(own, change, found.judging, on.decided, on.by)
+        return
     found.judged = judged = sequence.judge(
         run,
         baseline=baseline,
@@ -168,9 +183,14 @@ def _judge(run: Run, found: _Found, base: str, sha: str, *, quiet: bool) -> None
         progress=not quiet,
         perform=_in_time(found.budget),
     )
-    found.reported = report(run, judged.decide, judged.check_drift, judged.timings)
+    shown = run.params.gate.show_golden
+    found.reported = report(run, judged.decide, judged.check_drift, judged.timings, show_rows=shown)
     if change and found.judging and found.judging.open:
-        found.held = held_back(own, change, found.judging, judged)
+
+        def by(other: Run) -> Verdict:
+            return verdict_by(other, judged.register, judged.check_drift)
+
+        found.held = held_back(own, change, found.judging, judged.decide, by)
 
 
 def _in_time(budget: Budget) -> sequence.Perform:
@@ -194,39 +214,13 @@ def _against(champion: Champion | None, change: Change | None) -> str:
     return f"the merge base {short(change.base)} of {change.ref}"
 
 
-def _opened(run: Run, budget: Budget) -> Budget:
-    """The budget as this run's stages find it."""
-    price = price_of_release(run)
-    if budget.cost is not None and price is None:
-        raise UsageError(
-            "--max-cost needs prices, and params.yaml has none.",
-            hint="Set release.price: {input: ..., output: ...}, money per million tokens.",
-        )
-    path = run.project.state / "gate" / f"budget-{os.getpid()}.json"
-    prices = (price.input, price.output) if price else (0.0, 0.0)
-    return replace(budget, started=time.time(), price=prices, path=path)
-
-
-@contextmanager
-def _kept(budget: Budget) -> Iterator[Path]:
-    """Where this run's stages count; gone afterwards."""
-    assert budget.path is not None, "`_opened` sets it"
-    budget.save()
-    try:
-        yield budget.path
-    finally:
-        budget.path.unlink(missing_ok=True)
-
-
-def _counted(project: Project, spent: Counts) -> Counts:
-    """All answers that the evidence holds and that this run did not generate came from the cache."""
-    candidate, champion = (
-        read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
-    )
-    used = len(candidate.rows)
-    if champion.release != candidate.release:
-        used += len(champion.rows)
-    return replace(spent, cached=max(0, used - spent.made))
+def _evidence(project: Project, found: _Found) -> tuple[Evidence, Evidence]:
+    """On the candidate and on what it is compared with."""
+    if found.developed:
+        return found.developed.candidate, found.developed.champion
+    folder = project.evidence
+    candidate = read_evidence(folder / "candidate.parquet")
+    return candidate, read_evidence(folder / "champion.parquet")
 
 
 def _told(change: Change) -> str:
@@ -242,13 +236,14 @@ def _ended(run: Run, found: _Found) -> GateRun:
     decided = found.held or (found.judged.decide if found.judged else found.decided)
     assert decided is not None, "a run that judged nothing says why"
     verdict, change = decided.verdict, found.change
-    metric, worst = _worst(run, verdict) if verdict else ("", [])
+    metric, worst = _worst(run, verdict, found) if verdict else ("", [])
     page = GateReport(
         model=run.name,
         decision=decided.decision,
         summary=decided.markdown if found.stopped else decided.text.strip(),
         verdict=verdict,
         against=found.against,
+        judged_on=_judged_on(run, found),
         changed=[(part.name, part.before, part.after, part.detail) for part in change.parts]
         if change
         else [],
@@ -258,7 +253,11 @@ def _ended(run: Run, found: _Found) -> GateRun:
         made=found.spent.made,
         cached=found.spent.cached,
         links=links(run, found.judged.register) if found.judged else {},
-        notes=[*(change.notes if change else ()), *decided.warnings],
+        notes=[
+            *(change.notes if change else ()),
+            *decided.warnings,
+            *_alone(None if found.developed else verdict),
+        ],
     )
     seconds = time.time() - found.budget.started
     written = found.reported.report if verdict and found.reported else ""
@@ -273,6 +272,12 @@ def _ended(run: Run, found: _Found) -> GateRun:
     )
 
 
+def _alone(verdict: Verdict | None) -> list[str]:
+    """What a verdict in CI does not know without a ledger that all runs share."""
+    shared = read_variable("SLUICE_LEDGER_URL")
+    return [_COUNTED_ALONE] if verdict and in_ci() and not shared else []
+
+
 def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
     steps = as_json(found.judged) if found.judged else {"decide": as_json(decided)}
     stopped = {"stopped": found.stopped} if found.stopped else {}
@@ -283,35 +288,38 @@ def _outcome(found: _Found, decided: Decided, seconds: float) -> dict[str, Any]:
         "change": asdict(found.change) if found.change else None,
         "judging": as_json(found.judging),
         "against": found.against,
+        "set": "development" if found.developed else "golden",
         "policy": found.policy,
         "decision": decided.decision.value,
         "generations": {"made": found.spent.made, "cached": found.spent.cached},
-        "spent": _spent(found.spent, found.budget, seconds),
+        "spent": spent(found.spent, found.budget, seconds),
         "verdict": as_json(decided.verdict),
     }
 
 
-def _spent(spent: Counts, budget: Budget, seconds: float) -> dict[str, float | int | None]:
-    """What the run cost; money only where there are prices."""
-    return {
-        "seconds": round(seconds, 3),
-        "tokens": spent.tokens,
-        "cost": spent.cost if any(budget.price) else None,
-        "judge_calls": spent.judge_calls,
-    }
+def _judged_on(run: Run, found: _Found) -> str:
+    """Which set was used, and what follows of it."""
+    if found.developed:
+        return (
+            f"Judged on the development set ({len(found.developed.rows)} rows): this promotes "
+            "nothing, and spends none of the golden set's error budget."
+        )
+    shown = "" if run.params.gate.show_golden else "; its rows are not shown"
+    return f"Judged on the golden set{shown}." if found.judged else ""
 
 
-def _worst(run: Run, verdict: Verdict) -> tuple[str, list[ExamplePair]]:
-    """The metric that matters most, and the examples that lost most of it."""
+def _worst(run: Run, verdict: Verdict, found: _Found) -> tuple[str, list[ExamplePair]]:
+    """The metric that matters most, and the rows that lost most of it, where they may be shown."""
     project = run.project
-    candidate, champion = (
-        read_evidence(project.evidence / f"{name}.parquet") for name in ("candidate", "champion")
-    )
+    rows: Sequence[Example] = found.developed.rows if found.developed else ()
+    if not found.developed and run.params.gate.show_golden:
+        rows = read_examples(project.golden)
+    candidate, champion = _evidence(project, found)
     metric = primary_metric(verdict, candidate)
-    if not metric:
+    if not metric or not rows:
         return "", []
     higher = measures([metric], project.prompts)[metric].direction != "lower"
-    pairs = paired(candidate, champion, read_examples(project.golden), metric, higher=higher)
+    pairs = paired(candidate, champion, rows, metric, higher=higher)
     return metric, [pair for pair in pairs[:WORST] if pair.gain < 0]
 
 
@@ -321,6 +329,8 @@ def _text(page: GateReport, decided: Decided) -> str:
         told = [f"{name} ({said})" if said else name for name, _, _, said in page.changed]
         lines.append(f"changed:  {', '.join(told)}")
     lines.append(f"against:  {page.against}")
+    if page.judged_on:
+        lines.append(f"set:      {page.judged_on}")
     lines.append(f"answers:  {page.made} generated, {page.cached} from the cache")
     lines += [f"note:     {note}" for note in page.notes]
     may_follow = decided.champion_version is not None or decided.first

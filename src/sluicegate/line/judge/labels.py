@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluicegate.chat import as_read
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import ConfigError, DataError, UsageError
 from sluicegate.evaluation import read_evidence
@@ -145,7 +146,12 @@ def _evaluated(project: Project, criterion: Criterion) -> list[tuple[JudgeRow, s
         for text, beside, release in shown:
             name = f"{scored.id}-{digest_value([text, beside])[:8]}"
             row = JudgeRow(
-                name, source_text(example.inputs), text, example.reference, beside, example.inputs
+                name,
+                source_text(example.inputs),
+                text,
+                example.reference,
+                beside,
+                as_read(example.inputs),
             )
             found.append((row, scored.group, release))
     return found

@@ -228,7 +228,7 @@ def _prompts(run: Run) -> list[Prompt]:
 
 def _lesson(row: TrafficRow, kind: str, answer: str, prompts: Sequence[Prompt]) -> Lesson | str:
     """The lesson, or why there is none."""
-    variables = prompts[0].variables
+    variables = prompts[0].inputs
     inputs = {name: row.inputs[name] for name in variables if name in row.inputs}
     for prompt in prompts:
         if len(inputs) < len(variables):
@@ -255,7 +255,7 @@ def inputs_of(sent: str, prompt: Prompt) -> dict[str, str]:
         >>> inputs_of("Sum up: my bag is lost!", prompt), inputs_of("Hello", prompt)
         ({'text': 'my bag is lost'}, {})
     """
-    if len(prompt.variables) != 1:
+    if len(prompt.inputs) != 1 or prompt.history:
         return {}
     (name,) = prompt.variables
     try:

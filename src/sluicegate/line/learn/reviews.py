@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sluicegate.chat import as_read
 from sluicegate.errors import DataError
 from sluicegate.evaluation.scoring import source_text
 from sluicegate.hashing import digest_value, write_atomic
@@ -99,7 +100,7 @@ def _line(word: HumanWord, criteria: Mapping[str, Criterion]) -> dict[str, Any]:
         "source": source_text(word.inputs),
         "output": word.output,
         "references": list(word.references),
-        "inputs": dict(word.inputs),
+        "inputs": as_read(word.inputs),
     }
     return {**line, "other": other} if other else line
 

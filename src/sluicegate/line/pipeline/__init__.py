@@ -71,6 +71,15 @@ def has_stage(project: Project, name: str) -> bool:
     return not path.is_file() or name in ((read_yaml(path) or {}).get("stages") or {})
 
 
+def watches_application(project: Project) -> bool:
+    """Whether the stage evaluate of the project's dvc.yaml depends on code that answers."""
+    path = project.root / PIPELINE
+    stages = (read_yaml(path) or {}).get("stages") or {} if path.is_file() else {}
+    watched = (stages.get("evaluate") or {}).get("params") or []
+    names = [one.get("build/inputs.json") or [] for one in watched if isinstance(one, dict)]
+    return any("application" in one for one in names) or not stages
+
+
 def sealed(project: Project) -> dict[str, tuple[str, ...]]:
     """SEALED, without the optional stages that the project's dvc.yaml does not have."""
     return {

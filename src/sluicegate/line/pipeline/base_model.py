@@ -15,7 +15,6 @@ from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 from sluicegate.models import price_of
 from sluicegate.project import model_cache
-from sluicegate.releasing import StoredRelease
 
 if TYPE_CHECKING:
     from sluicegate.models.base_models import LoadedBase
@@ -36,6 +35,11 @@ class ReleaseModel:
     spec: ModelSpec
     digest: str
     base: LoadedBase | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What it is, as JSON; `stored_model` finds it again."""
+        return {"name": self.name, "digest": self.digest, "asked": self.asked}
 
     @property
     def asked(self) -> Mapping[str, Any] | None:
@@ -104,9 +108,15 @@ def release_model(run: Run) -> ReleaseModel:
     return ReleaseModel(name, spec, digest_value(model_identity(spec)))
 
 
-def stored_model(run: Run, stored: StoredRelease) -> ReleaseModel:
-    """The model of an older release: the weights by the name they had then, or the hosted one that
-    was asked then.
+def on_model(run: Run, name: str) -> Run:
+    """The same project with another model in the place of its own."""
+    release = run.params.release.model_copy(update={"model": name})
+    return Run(run.project, run.params.model_copy(update={"release": release}), run.prompt)
+
+
+def stored_model(run: Run, name: str, digest: str, asked: Mapping[str, Any] | None) -> ReleaseModel:
+    """A model of an older release: the weights by the name they had then, or the hosted one that
+    was `asked` then.
 
     Its key, limits and price are those of an entry of today's registry/models.yaml that asks the
     same, or that calls the same address: a key is sent to no other.
@@ -114,11 +124,8 @@ def stored_model(run: Run, stored: StoredRelease) -> ReleaseModel:
     Raises:
         IntegrityError: that name now holds other bytes, or no entry calls that address any more.
     """
-    name, digest = stored.base_name, stored.release.base
-    if stored.asked is None:
-        release = run.params.release.model_copy(update={"model": name})
-        params = run.params.model_copy(update={"release": release})
-        found = release_model(Run(run.project, params, run.prompt))
+    if asked is None:
+        found = release_model(on_model(run, name))
         if found.digest != digest:
             raise IntegrityError(
                 f"the model {name} is {found.digest[:12]}, but the champion was made on "
@@ -131,7 +138,7 @@ def stored_model(run: Run, stored: StoredRelease) -> ReleaseModel:
         if digest_value(model_identity(spec)) == digest:
             return ReleaseModel(name, spec, digest)
     for spec in hosted.values():
-        former = _asking(spec, stored.asked)
+        former = _asking(spec, asked)
         if former is not None and digest_value(model_identity(former)) == digest:
             return ReleaseModel(name, former, digest)
     raise IntegrityError(

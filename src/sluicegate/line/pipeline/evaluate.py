@@ -5,49 +5,38 @@ per-example scores kept.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
-from sluicegate.errors import ConfigError
 from sluicegate.evaluation import evaluate, find_baseline, write_evidence
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.evaluation.judgement import Judgement
 from sluicegate.evaluation.judging import criteria, judge_answers, plain_metrics
 from sluicegate.evaluation.scoring import asks_model
-from sluicegate.hashing import digest_file, digest_value, read_json, write_json
+from sluicegate.hashing import digest_file, digest_value, write_json
 from sluicegate.line.judge.clients import count_failure, open_judges
 from sluicegate.line.pipeline.base_model import (
-    ReleaseModel,
     price,
-    release_model,
-    stored_model,
-    tuned,
+)
+from sluicegate.line.pipeline.code_answers import CodeAnswers, answer_code, write_calls
+from sluicegate.line.pipeline.contender import (
+    Contender,
+    candidate_release,
+    champion_release,
+    check_format,
+    open_contender,
 )
 from sluicegate.line.pipeline.evaluation_run import track
 from sluicegate.line.progress import counter, say
 from sluicegate.line.run import Run
 from sluicegate.metrics import find_metric
-from sluicegate.models import Model, WeightsModel, open_model
-from sluicegate.prompts import Prompt, render
-from sluicegate.records import Evidence, Example, Generation, GenerationSettings, Release
+from sluicegate.prompts import render
+from sluicegate.records import Evidence, Example, Generation, Release
 
 if TYPE_CHECKING:
     from sluicegate.judges import Criterion
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A release with everything needed to run it."""
-
-    release: Release
-    model: ReleaseModel
-    adapter: Path | None
-    prompt: Prompt
-    generation: GenerationSettings
 
 
 def stage(run: Run) -> None:
@@ -63,13 +52,16 @@ def stage(run: Run) -> None:
         f"evaluate: {len(golden)} golden rows, candidate {candidate.release.digest[:12]}, "
         f"champion {champion.release.digest[:12]}"
     )
-    evidence = compared(run, {"candidate": candidate, "champion": champion}, golden, digest)
+    contenders = {"candidate": candidate, "champion": champion}
+    evidence, code = measured(run, contenders, golden, digest)
     metrics, asking = plain_metrics(run.params.evaluate.metrics), run.params.evaluate.asking
     for baseline in run.params.evaluate.baselines:
         said = find_baseline(baseline)(golden)
         evidence[baseline] = evaluate(
             digest_value(baseline), golden, digest, said, metrics, asking=asking
         )
+    if "candidate" in code:
+        write_calls(project, golden, code["candidate"])
     for name, record in evidence.items():
         write_evidence(project.evidence / f"{name}.parquet", record)
     write_json(
@@ -98,75 +90,40 @@ def compared(
         rows, digest: a set, and the SHA-256 of its file.
         metrics: by default those of evaluate.metrics.
     """
+    return measured(run, contenders, rows, digest, metrics)[0]
+
+
+def measured(
+    run: Run,
+    contenders: Mapping[str, Contender],
+    rows: Sequence[Example],
+    digest: str,
+    metrics: Sequence[str] = (),
+) -> tuple[dict[str, Evidence], dict[str, CodeAnswers]]:
+    """As `compared`, and what code of the project asked for its answers."""
     names, asking = metrics or run.params.evaluate.metrics, run.params.evaluate.asking
     plain, costs = plain_metrics(names), price(run)
     asks_model({name: find_metric(name) for name in plain}, asking)  # before anything is asked
     chosen = criteria(names, run.project.prompts)
-    answers = _answered(run, contenders, rows)
+    answers, code = _answered(run, contenders, rows)
     judgements = _judgements(run, chosen, rows, answers)
     found: dict[Release, Evidence] = {}
     for name, contender in contenders.items():
-        if contender.release not in found:
-            found[contender.release] = evaluate(
-                contender.release.digest,
-                rows,
-                digest,
-                answers[name],
-                plain,
-                price=(costs.input, costs.output) if costs else None,
-                judgements=judgements[name],
-                asking=asking,
-            )
-    return {name: found[contender.release] for name, contender in contenders.items()}
-
-
-def candidate_release(run: Run) -> Contender:
-    """The release that the working tree describes; its adapter is verified before it is used.
-
-    Raises:
-        AdapterError: build/adapter/ is damaged.
-    """
-    model, digest = release_model(run), None
-    adapter = None
-    if model.base is not None and tuned(run)["method"] != "none":
-        adapter = run.project.adapter
-        digest = adapter_digest(adapter)
-        verify_adapter(
-            adapter, expected=digest, base_digest=model.digest, base_path=model.base.path
+        if contender.release in found:
+            continue
+        scored = evaluate(
+            contender.release.digest,
+            rows,
+            digest,
+            answers[name],
+            plain,
+            price=(costs.input, costs.output) if costs else None,
+            judgements=judgements[name],
+            asking=asking,
         )
-    settings = run.params.release.generation.settings()
-    release = Release(model.digest, digest, run.prompt.digest, settings.digest)
-    return Contender(release, model, adapter, run.prompt, settings)
-
-
-def champion_release(run: Run, candidate: Contender) -> Contender:
-    """The serving release from the store; before the first one, release zero: the model as it is
-    with the same prompt.
-
-    Raises:
-        IntegrityError: a stored part does not have its recorded digest.
-    """
-    digest = read_json(run.project.build / "inputs.json")["champion"]
-    if digest == "none":
-        zero = Release(
-            candidate.release.base, None, candidate.release.prompt, candidate.release.generation
-        )
-        return Contender(zero, candidate.model, None, candidate.prompt, candidate.generation)
-    return stored_release(run, candidate, digest)
-
-
-def stored_release(run: Run, candidate: Contender, digest: str) -> Contender:
-    """A release of the store, on the candidate's model where it is the same.
-
-    Raises:
-        IntegrityError: a stored part does not have its recorded digest.
-    """
-    from sluicegate.releasing import load_stored
-
-    stored = load_stored(run.project, digest)
-    same = stored.release.base == candidate.model.digest
-    model = candidate.model if same else stored_model(run, stored)
-    return Contender(stored.release, model, stored.adapter, stored.prompt, stored.generation)
+        spent = code[name].cost_per_1000 if name in code else {}
+        found[contender.release] = replace(scored, operations={**scored.operations, **spent})
+    return {name: found[contender.release] for name, contender in contenders.items()}, code
 
 
 def _judgements(
@@ -196,7 +153,7 @@ def _judgements(
                 asked,
                 outputs,
                 answers.get("champion", outputs),
-                role="champion" if name == "champion" else "candidate",
+                candidate=answers["candidate"] if name == "champion" else None,
                 progress=counter(label),
             )
             if judgement.use.failed:
@@ -213,13 +170,26 @@ def _judgements(
 
 def _answered(
     run: Run, contenders: Mapping[str, Contender], golden: Sequence[Example]
-) -> dict[str, list[Generation]]:
-    """The answers of each contender; those of equal releases are asked for once."""
+) -> tuple[dict[str, list[Generation]], dict[str, CodeAnswers]]:
+    """The answers of each contender, and more of those by code; those of equal releases are asked
+    for once.
+    """
     first = {contender.release: name for name, contender in reversed(list(contenders.items()))}
-    asked = {name: _questions(run, contenders[name], golden) for name in first.values()}
-    order = {name: asked[name] for name in contenders if name in asked}
-    found = answer_all(order, run.project.generations, counter, budget=Budget.of_this_run())
-    return {name: found[first[contender.release]] for name, contender in contenders.items()}
+    asked = {name: one for name, one in contenders.items() if name in first.values()}
+    code = answer_code(run, asked, golden)
+    questions = {
+        name: _questions(run, one, golden) for name, one in asked.items() if name not in code
+    }
+    found = {name: one.answers for name, one in code.items()}
+    if questions:
+        found |= answer_all(
+            questions, run.project.generations, counter, budget=Budget.of_this_run()
+        )
+    whose = {name: first[contender.release] for name, contender in contenders.items()}
+    return (
+        {name: found[one] for name, one in whose.items()},
+        {name: code[one] for name, one in whose.items() if one in code},
+    )
 
 
 def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Questions:
@@ -229,37 +199,10 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     release, dtype = contender.release, run.params.release.dtype
     check_format(contender)
     return Questions(
-        lambda: open_contender(run, contender),
+        lambda: open_contender(run, contender.model, contender.adapter),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],
         contender.generation,
         digest_value([release.digest, dtype] if contender.model.base else [release.base]),
         contender.prompt.response_format,
         run.params.evaluate.repeats,
-    )
-
-
-def check_format(contender: Contender) -> None:
-    """Refuse a prompt whose answers are to be held to a format, on weights here.
-
-    Raises:
-        ConfigError: it is such a release.
-    """
-    if contender.model.base is not None and contender.prompt.response_format is not None:
-        raise ConfigError(
-            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
-            "it.",
-            hint="Ask for the format in words, or name a hosted model as release.model.",
-        )
-
-
-def open_contender(run: Run, contender: Contender) -> Model:
-    """The model of a release, at its own price."""
-    model, params = contender.model, run.params
-    if model.base is None:
-        return open_model(model.spec, model.name, root=run.project.root, say=say)
-    return WeightsModel(
-        model.base,
-        contender.adapter,
-        dtype=params.release.dtype,
-        batch_tokens=params.evaluate.batch_tokens,
     )

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from sluicegate.chat import as_read
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import read_evidence
@@ -14,6 +16,7 @@ from sluicegate.evaluation.judging import criteria
 from sluicegate.hashing import digest_value, read_json, write_json
 from sluicegate.judges import Criterion
 from sluicegate.judges.labels import spoken_label
+from sluicegate.line.pipeline.code_answers import read_calls
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 from sluicegate.prompts import render
@@ -112,8 +115,12 @@ def _trace(
     )
     judges = {one.metric: one for one in criteria(run.params.evaluate.metrics, run.project.prompts)}
     rows, others = ({row.id: row for row in side.rows} for side in (candidate, champion))
+    calls = read_calls(run.project)
     answers = [
-        _traced(run, example, rows[example.id], others[example.id].output, judges, candidate)
+        replace(
+            _traced(run, example, rows[example.id], others[example.id].output, judges, candidate),
+            calls=calls.get(example.id, ()),
+        )
         for example in _sample(golden, MOST_TRACES)
     ]
     stored = tracking.log_answers(handle, about, answers)
@@ -133,7 +140,7 @@ def _traced(
         example=example.id,
         group=example.group,
         inputs=example.inputs,
-        messages=render(run.prompt, example.inputs),
+        messages=[] if run.params.release.is_code else render(run.prompt, example.inputs),
         output=row.output,
         references=example.reference,
         seconds=row.seconds,
@@ -206,7 +213,7 @@ def _table(evidence: Mapping[str, Evidence], golden: Sequence[Example]) -> dict[
     rows = {name: {row.id: row for row in record.rows} for name, record in evidence.items()}
     table: dict[str, list[object]] = {
         "id": [row.id for row in golden],
-        "input": ["\n".join(row.inputs.values())[:2000] for row in golden],
+        "input": ["\n".join(as_read(row.inputs).values())[:2000] for row in golden],
         "reference": [row.reference[0] if row.reference else "" for row in golden],
     }
     for name in ("candidate", "champion"):

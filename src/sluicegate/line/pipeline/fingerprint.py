@@ -17,8 +17,9 @@ from sluicegate.environment import read_variable
 from sluicegate.errors import ConfigError, DataError
 from sluicegate.hashing import digest_file, digest_folder, digest_value, write_json
 from sluicegate.line.judge.clients import failures
-from sluicegate.line.parts import JUDGED, Bytes, base_value, judges_value, source_value
+from sluicegate.line.parts import JUDGED, Bytes, base_value, judges_value, model_value, source_value
 from sluicegate.line.pipeline import STAGES
+from sluicegate.line.pipeline.application import application_of
 from sluicegate.line.pipeline.base_model import price as price_of_release
 from sluicegate.line.run import Run
 from sluicegate.metrics import metrics_digest
@@ -59,11 +60,21 @@ def inputs(run: Run) -> dict[str, Any]:
         },
         "prompt": run.prompt.digest,
         "base": digest_value(base_value(run, bytes_of)),
+        "application": _application(run, bytes_of),
         "champion": champion.release if champion else read_variable(BASELINE, "none"),
         "price": digest_value(price.model_dump() if price else None),
         "metrics": metrics_digest([name for name in metrics if not name.startswith(JUDGED)]),
         "judges": digest_value(_judges(run, bytes_of)),
     }
+
+
+def _application(run: Run, bytes_of: Bytes) -> str:
+    """Digest of the code that answers, with its models; those with weights are not opened for it."""
+    if not run.params.release.is_code:
+        return "none"
+    roles = run.params.release.roles
+    models = {role: model_value(run, name, bytes_of) for role, name in roles.items()}
+    return application_of(run, models).digest
 
 
 def _on_disk(run: Run) -> Bytes:

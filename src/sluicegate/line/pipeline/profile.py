@@ -10,7 +10,7 @@ from sluicegate.evaluation import read_evidence
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 from sluicegate.monitoring import profile_reference, text_encoder
-from sluicegate.prompts import render
+from sluicegate.prompts import shown_input
 
 
 def stage(run: Run) -> None:
@@ -20,9 +20,10 @@ def stage(run: Run) -> None:
     project = run.project
     answers = {row.id: row for row in read_evidence(project.evidence / "candidate.parquet").rows}
     golden = read_examples(project.golden)
+    prompt = None if run.params.release.is_code else run.prompt
     texts = [
         {
-            "prompt": render(run.prompt, example.inputs)[-1]["content"],
+            "prompt": shown_input(prompt, example.inputs),
             "response": answers[example.id].output,
             "group": example.group,
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from sluicegate import releasing
 from sluicegate.cards import verdict_markdown, verdict_text
@@ -12,8 +13,9 @@ from sluicegate.data.examples import read_examples
 from sluicegate.errors import TrackingError
 from sluicegate.evaluation import evaluate, find_baseline, read_evidence
 from sluicegate.evaluation.judging import measures, plain_metrics
-from sluicegate.gates import absolute, covers, earlier_evaluations
+from sluicegate.gates import RULES, absolute, covers, earlier_evaluations
 from sluicegate.gates import decide as judge_evidence
+from sluicegate.gates.health import findings
 from sluicegate.hashing import digest_file, digest_value, read_json
 from sluicegate.line.pipeline.base_model import tuned
 from sluicegate.line.pipeline.current import check_current
@@ -24,7 +26,7 @@ from sluicegate.records import Decision, Evidence, Verdict
 
 _NOBODY = (
     "nobody's work: a negation or swapped roles pass every rule on text; let a calibrated judge "
-    "block, or people approve"
+    "or `human_review` block, or people approve"
 )
 
 _UNTESTED = "stale (`sluice gate --self-test` shows what this policy lets through)"
@@ -72,6 +74,7 @@ def decide(run: Run, registered: Registered, traffic: TrafficChecked) -> Decided
         scores = ", ".join(f"{name} {found.mean:.3f}" for name, found in means.items())
         text += f"  the first release, judged without a champion: {scores}\n"
         warnings += _nothing_to_go_by(run)
+    warnings += findings(run.ledger.entries("verdict"), run.policy)
     return decided(registered, verdict.decision, text, markdown, verdict, warnings)
 
 
@@ -145,7 +148,6 @@ def _judged(
     *,
     spends: bool = True,
 ) -> Verdict:
-    metrics = measures(run.params.evaluate.metrics, run.project.prompts)
     earlier = earlier_evaluations(
         run.ledger.entries("verdict"),
         golden=evidence.golden,
@@ -153,34 +155,65 @@ def _judged(
         champion_evidence=champion.digest if champion else None,
         policy=run.policy.digest,
     )
+    return verdict_on(
+        run,
+        run.project.golden,
+        evidence,
+        champion,
+        facts(run, evidence, traffic),
+        earlier if spends else (),
+        inherited_evaluations(run, evidence.golden) if spends else 0.0,
+    )
+
+
+def verdict_on(
+    run: Run,
+    file: Path,
+    evidence: Evidence,
+    champion: Evidence | None,
+    known: Mapping[str, str],
+    earlier: Sequence[bool] = (),
+    inherited: float = 0.0,
+) -> Verdict:
+    """What the policy says of evidence on the rows of a file; recorded nowhere.
+
+    Args:
+        run: the project.
+        file: the golden set, or the development set.
+        evidence, champion: of the candidate, and of what it is compared with.
+        known: see `facts`.
+        earlier, inherited: see `gates.decide`.
+    """
+    metrics = measures(run.params.evaluate.metrics, run.project.prompts)
     return judge_evidence(
         evidence,
         champion,
         run.policy,
-        facts=facts(run, evidence, traffic),
+        facts=known,
         directions={name: metric.direction for name, metric in metrics.items()},
         ranges={name: metric.range for name, metric in metrics.items()},
-        earlier=earlier if spends else (),
-        inherited=inherited_evaluations(run, evidence.golden) if spends else 0.0,
-        baselines=_baselines(run, evidence),
+        earlier=earlier,
+        inherited=inherited,
+        baselines=baselines(run, evidence, file),
+        reviews=releasing.reviews_of(run.ledger.entries(), evidence.release),
         alone=champion is None,
         intent=run.params.release.intent,
     )
 
 
-def _baselines(run: Run, evidence: Evidence) -> dict[str, Evidence]:
-    """The policy's baselines, scored here from the golden set: no file could be forged."""
+def baselines(run: Run, evidence: Evidence, file: Path) -> dict[str, Evidence]:
+    """The policy's baselines, scored here from the rows of `file`: no evidence could be forged."""
     wanted: dict[str, set[str]] = {}
     for rule in run.policy.rules:
         if rule.baseline and rule.metric in plain_metrics(run.params.evaluate.metrics):
             wanted.setdefault(rule.baseline, set()).add(rule.metric)
-    golden = read_examples(run.project.golden) if wanted else []
+    golden = read_examples(file) if wanted else []
     asking = run.params.evaluate.asking
     found = {
         name: evaluate(
             digest_value(name),
             golden,
-            digest_file(run.project.golden),
+            digest_file(file),
             find_baseline(name)(golden),
             sorted(metric for metric in metrics if not asking.get(metric)),
             asking=asking,
@@ -198,8 +231,8 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     `contamination_checked` is ok only where `prepare` compared this very golden set with the
     training rows, `judge:<name>` only where that judge, as it scored this evidence, has passed its
     calibration and not outlived it; `golden_represents_traffic` says what the golden set lacks
-    where it is not ok. `meaning_checked` is ok where a calibrated judge has a rule that blocks, or
-    people have to approve. For `policy_tested` see the function of that name.
+    where it is not ok. `meaning_checked` is ok where a calibrated judge or people who review have a
+    rule that blocks, or people have to approve. For `policy_tested` see the function of that name.
     """
     from sluicegate.line.judge.calibrate import judge_facts  # brings scipy.stats
 
@@ -209,7 +242,10 @@ def facts(run: Run, evidence: Evidence, traffic: TrafficChecked) -> dict[str, st
     represents = traffic.golden_represents_traffic
     judges = judge_facts(run, evidence)
     blocking = [rule for rule in run.policy.rules if rule.severity == "block"]
-    judged = any(covers(judges.get(rule.metric, ""), rule) for rule in blocking)
+    judged = any(
+        covers(judges.get(rule.metric, ""), rule) or RULES[rule.kind].understands
+        for rule in blocking
+    )
     understood = run.policy.approvals or judged
     return {
         "contamination_checked": "ok" if checked else "stale",

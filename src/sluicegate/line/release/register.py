@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sluicegate import releasing
+from sluicegate.errors import IntegrityError
 from sluicegate.hashing import digest_value, read_json
+from sluicegate.line.pipeline.application import application_of, role_models
+from sluicegate.line.pipeline.base_model import release_model
 from sluicegate.line.pipeline.evaluation_run import evaluation_run, project_prompt
 from sluicegate.line.run import Registered, Run, actor
 from sluicegate.records import Lineage
@@ -80,11 +83,21 @@ def _store(
         dirty=commit.dirty,
         parent=parent,
     )
+    application = None
+    if run.params.release.is_code:
+        roles = role_models(run, release_model(run))
+        application = application_of(run, {name: one.content for name, one in roles.items()})
+        if application.digest != made["candidate"].get("application"):
+            raise IntegrityError(
+                "the application is no longer the one that was evaluated.",
+                hint="Leave its files as they are while a release is made; run again.",
+            )
     return releasing.store_release(
         project,
         base_digest=made["candidate"]["base"],
         base_name=made["base_name"],
         asked=made.get("asked"),
+        application=application,
         adapter=adapter,
         prompt=run.prompt,
         generation=run.params.release.generation.settings(),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sluicegate import releasing
@@ -24,7 +25,12 @@ from sluicegate.records import TuneSummary, Verdict
 
 
 def report(
-    run: Run, decided: Decided, traffic: TrafficChecked, timings: Mapping[str, float]
+    run: Run,
+    decided: Decided,
+    traffic: TrafficChecked,
+    timings: Mapping[str, float],
+    *,
+    show_rows: bool = True,
 ) -> Reported:
     """Write reports/release.html and reports/model_card.md for a verdict.
 
@@ -34,12 +40,15 @@ def report(
         run: the project.
         decided, traffic: what the steps before returned.
         timings: seconds by step.
+        show_rows: whether the page shows golden rows.
     """
     project = run.project
     page, card = project.reports / "release.html", project.reports / "model_card.md"
     if decided.verdict is None:
         return Reported(str(page) if page.is_file() else "")
-    contents = _contents(run, decided, decided.verdict, traffic, timings)
+    contents = replace(
+        _contents(run, decided, decided.verdict, traffic, timings), show_rows=show_rows
+    )
     write_atomic(page, report_html(contents))
     spec = model_spec(run)
     base = spec.model_dump(include={"licence", "notes"})
@@ -99,4 +108,5 @@ def _contents(
         slices=slice_rows(candidate, champion, known),
         judges=judges_shown(run, candidate, champion, verdict),
         noise=noise_shown(candidate, champion, known),
+        notes=decided.warnings,
     )

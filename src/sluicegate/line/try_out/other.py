@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sluicegate.errors import UsageError, VersioningError
-from sluicegate.line.pipeline.evaluate import Contender, candidate_release, stored_release
+from sluicegate.line.pipeline.contender import Contender, candidate_release, stored_release
 from sluicegate.line.run import Run, open_run
 from sluicegate.project import MARKER, Project
 from sluicegate.prompts import load_prompt

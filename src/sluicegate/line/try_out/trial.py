@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sluicegate.budget import Budget
 from sluicegate.cards.trial import Trial, TrialRow, trial_html
+from sluicegate.chat import as_read
 from sluicegate.data.examples import read_examples
 from sluicegate.errors import EnvironmentFailure, IncompleteError, UsageError
 from sluicegate.evaluation.judging import Measure, judged_metrics, measures
@@ -20,7 +21,8 @@ from sluicegate.gates import RULES
 from sluicegate.hashing import digest_file, digest_value, write_atomic
 from sluicegate.line.pipeline import has_stage
 from sluicegate.line.pipeline.base_model import model_spec, tuned
-from sluicegate.line.pipeline.evaluate import candidate_release, compared
+from sluicegate.line.pipeline.contender import candidate_release
+from sluicegate.line.pipeline.evaluate import compared
 from sluicegate.line.pipeline.reproduce import reproduce
 from sluicegate.line.progress import say
 from sluicegate.line.run import Run
@@ -108,7 +110,9 @@ def watched(project: Project, prompt: Path | None = None) -> dict[Path, int]:
     """The files that people edit between two trials, with the times of their last change."""
     files = [project.params, *([prompt] if prompt else [])]
     for folder in (project.prompts, project.registry, project.root / "app"):
-        files += [path for path in folder.rglob("*") if path.suffix in (".yaml", ".py", ".json")]
+        files += [
+            path for path in folder.rglob("*") if path.suffix in (".yaml", ".py", ".json", ".jsonl")
+        ]
     found = {}
     for path in files:
         try:
@@ -172,7 +176,7 @@ def _rows(
         rows.append(
             TrialRow(
                 id=example.id,
-                inputs=example.inputs,
+                inputs=as_read(example.inputs),
                 references=example.reference,
                 before=old.output if old else None,
                 after=new.output,

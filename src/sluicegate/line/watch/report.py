@@ -27,7 +27,7 @@ from sluicegate.monitoring import (
     samples,
 )
 from sluicegate.personal_data import KINDS
-from sluicegate.prompts import render
+from sluicegate.prompts import shown_input
 from sluicegate.records import DriftReport
 
 _CUT = 4_000  # characters of an example; a page that shows 10 MB is read by nobody
@@ -132,13 +132,13 @@ def reference_rows(run: Run) -> list[Row]:
         if evidence is None or evidence.golden != golden:
             continue
         if champion is None or evidence.release == champion.release:
-            prompt = (
-                releasing.load_stored(project, champion.release).prompt if champion else run.prompt
-            )
+            prompt = None if run.params.release.is_code else run.prompt
+            if champion is not None:
+                prompt = releasing.load_stored(project, champion.release).asks
             outputs = {row.id: row.output for row in evidence.rows}
             return [
                 {
-                    "prompt": render(prompt, example.inputs)[-1]["content"],
+                    "prompt": shown_input(prompt, example.inputs),
                     "response": outputs[example.id],
                     "group": example.group,
                 }

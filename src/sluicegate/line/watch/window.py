@@ -26,7 +26,7 @@ from sluicegate.monitoring import (
     text_encoder,
 )
 from sluicegate.project import Project
-from sluicegate.prompts import render
+from sluicegate.prompts import shown_input
 from sluicegate.records import Champion, DriftReport, Evidence
 from sluicegate.traffic import TrafficLog
 
@@ -288,11 +288,11 @@ def _evidence(project: Project, release: str, golden: str) -> Evidence | None:
 
 
 def _profile(project: Project, evidence: Evidence, out: Path, encoder: TextEncoder | None) -> None:
-    prompt = releasing.load_stored(project, evidence.release).prompt
+    prompt = releasing.load_stored(project, evidence.release).asks
     answers = {row.id: row for row in evidence.rows}
     rows: list[Row] = [
         {
-            "prompt": render(prompt, example.inputs)[-1]["content"],
+            "prompt": shown_input(prompt, example.inputs),
             "response": answers[example.id].output,
             "group": example.group,
             "completion_tokens": answers[example.id].completion_tokens,
