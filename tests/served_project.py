@@ -18,7 +18,8 @@ from sluicegate.prompts import Prompt
 from sluicegate.records import GenerationSettings, LedgerEntry, Lineage
 from sluicegate.releasing import StoredRelease, store_release
 from sluicegate.scaffold import HOSTED, Endpoint, init
-from sluicegate.serving.app import Router, make_app
+from sluicegate.serving.app import make_app
+from sluicegate.serving.router import Router
 from sluicegate.traffic import serving
 
 LINEAGE = Lineage("1" * 64, "2" * 64, {}, "4" * 64, "c0ffee", False)

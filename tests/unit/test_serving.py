@@ -38,7 +38,7 @@ from sluicegate.project import Project
 from sluicegate.prompts import Prompt
 from sluicegate.records import Champion, GenerationSettings
 from sluicegate.serving import Journal, KeyFile, Loaded, Releases, open_serving
-from sluicegate.serving.app import Router
+from sluicegate.serving.router import Router
 from sluicegate.traffic import TrafficLog
 
 PROMPT = Prompt("p", "", "Say: {{ text }}", ("text",), "", "")

@@ -16,8 +16,8 @@ from sluicegate.line.serve.probing import probe
 from sluicegate.project import Project
 from sluicegate.records import Champion
 from sluicegate.serving import Loaded, Releases, open_serving
-from sluicegate.serving.app import Standing
 from sluicegate.serving.counters import Counters
+from sluicegate.serving.router import Standing
 
 SECONDS = 0.5
 """Between two looks at the ledger."""

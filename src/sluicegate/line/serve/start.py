@@ -13,8 +13,9 @@ from sluicegate.line.serve.follow import Follower
 from sluicegate.line.watch.imports import open_log
 from sluicegate.project import Project
 from sluicegate.serving import Journal, KeyFile, Releases
-from sluicegate.serving.app import Router, Standing, is_loopback, make_app
+from sluicegate.serving.app import make_app
 from sluicegate.serving.counters import Counters
+from sluicegate.serving.router import Router, Standing, is_loopback
 
 
 @dataclass(frozen=True, slots=True)
