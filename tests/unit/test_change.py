@@ -44,10 +44,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def edited(root: Path, file: str, old: str, new: str) -> Change:
-    """The change that replacing text in one file makes, uncommitted."""
+    """The change that replacing text once in one file makes, uncommitted."""
     text = (root / file).read_text("utf-8")
     assert old in text
-    (root / file).write_text(text.replace(old, new), "utf-8")
+    (root / file).write_text(text.replace(old, new, 1), "utf-8")
     return changes(root)
 
 

@@ -77,7 +77,7 @@ WEAKER = {
     "golden rows": ("data/sample/support_golden.jsonl", "refund", "reward"),
     "another golden source": (SOURCES, "path: data/sample/support_golden.jsonl",
                               "path: data/sample/support_train.jsonl"),
-    "the reference's column": (SOURCES, "reference: summaries", "reference: id"),
+    "golden rows drawn anew": (SOURCES, "    role: golden", "    role: pool"),
     "a metric less": (PARAMS, "pii_found, ", ""),
     "no baseline": (PARAMS, "baselines: [lead2] ", "baselines: [] "),
     "redaction of golden rows": (PARAMS, "redact: [secret, email", "redact: [email"),

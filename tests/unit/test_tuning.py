@@ -25,6 +25,7 @@ from sluicegate.models import (
     request_of,
     resolve_base,
 )
+from sluicegate.prompts import Prompt, render
 from sluicegate.records import GenerationSettings, TuneSummary
 from sluicegate.tuning import tune
 from sluicegate.tuning.rows import Row, fill, schedule, tokenise
@@ -213,6 +214,21 @@ def test_loss_is_on_the_answer_only(base: LoadedBase) -> None:
     for row, (messages, answer) in zip(rows, TRAIN, strict=False):
         assert tokenizer.decode(row.tokens[-row.answer :]) == answer + "<|im_end|>"
         assert list(row.tokens[: -row.answer]) == encode_chat(tokenizer, messages)
+
+
+def test_turns_of_a_chat_are_read_and_not_learnt(base: LoadedBase) -> None:
+    """A prompt with a history is tuned on: each turn in its role, the last answer alone is learnt."""
+    tokenizer = load_tokenizer(base.path)
+    prompt = Prompt("p", "Help.", "", (), "", "", history="chat")
+    turns = [("user", "my order"), ("assistant", "your number"), ("user", "a parcel")]
+    chat = [{"role": role, "content": said} for role, said in turns]
+    messages = render(prompt, {"chat": chat})
+    (row,), skipped = tokenise(tokenizer, [(messages, "a refund")], 400)
+    assert skipped == 0
+    assert tokenizer.decode(row.tokens[-row.answer :]) == "a refund<|im_end|>"
+    read = tokenizer.decode(row.tokens[: -row.answer])
+    places = [read.index(f"<|im_start|>{role}\n{said}<|im_end|>") for role, said in turns]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

@@ -235,3 +235,21 @@ def test_the_runs_own_lock_file_makes_no_commit_dirty(tmp_path: Path) -> None:
     assert not versioning.current_commit(project).dirty
     (tmp_path / "shared.py").write_text("two\n")
     assert versioning.current_commit(project).dirty
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("Run again when the model works.", "Run again when the model works."),
+        ("Mend line 3.", "Mend line 3, then run again; finished stages are kept."),
+        ("Mend it, then run again.", "Mend it, then run again; finished stages are kept."),
+        ("", "Then run again; finished stages are kept."),
+    ],
+)
+def test_what_to_do_after_a_stage_stopped_is_said_once(
+    tmp_path: Path, hint: str, told: str
+) -> None:
+    """The stage's own hint comes first, and nobody is told twice to run again."""
+    failure = tmp_path / "failure.json"
+    failure.write_text(json.dumps({"exit_code": 3, "message": "no answer", "hint": hint}))
+    assert pipeline._stage_error(failure, ()).hint == told

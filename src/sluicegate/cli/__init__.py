@@ -152,6 +152,11 @@ COMMANDS = {
         "Let people compare answers with the champion's, blind.",
         "sluice review export pairs.json",
     ),
+    "label": Command(
+        "sluicegate.cli.learn:label",
+        "Say which rows people should label next.",
+        "sluice label next --rows 50",
+    ),
     "select": Command(
         "sluicegate.cli.choose:select",
         "Compare base models: quality, speed, licence, cost.",

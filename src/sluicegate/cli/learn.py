@@ -1,4 +1,4 @@
-"""`sluice retrain`: one turn of the loop, without a server; and `sluice feedback pull`."""
+"""`sluice retrain`, one turn of the loop without a server; `sluice feedback` and `sluice label`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sluicegate.cli.output import EXIT_CODES, json_option, print_json
+from sluicegate.cli.output import EXIT_CODES, json_option, print_json, print_table
 from sluicegate.cli.release import finish
 
 
@@ -89,3 +89,39 @@ def pull(out: Path | None, as_json: bool) -> None:
         click.echo(f"no label:  {reason}", err=True)
     if found.judges:
         click.echo(f"next:      sluice judge calibrate {next(iter(found.judges))}")
+
+
+@click.group()
+def label() -> None:
+    """Which rows people should look at next, so that few labels decide."""
+
+
+@label.command("next")
+@click.option("--rows", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write them as JSONL, too."
+)
+@json_option
+def next_command(rows: int, out: Path | None, as_json: bool) -> None:
+    """Name the rows whose label tells most, and why.
+
+    Of the last evaluation those whose answers differ (judges disagree, thin slices), of the traffic
+    those that are unlike the golden set. `sluice review` asks about the former.
+    """
+    import json
+
+    from sluicegate.hashing import as_json as plain
+    from sluicegate.hashing import write_atomic
+    from sluicegate.line.learn.label_next import label_next
+    from sluicegate.line.run import open_run
+
+    found = label_next(open_run(), rows)
+    if out is not None:
+        lines = (json.dumps(plain(row), ensure_ascii=False) + "\n" for row in found)
+        write_atomic(out, "".join(lines), mode=0o600)  # it holds what people wrote
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("row", "group", "why"), [(row.id, row.group, ", ".join(row.reasons)) for row in found]
+    )

@@ -173,10 +173,9 @@ def _stage_error(failure: Path, last: Collection[str]) -> SluiceError:
         return unfinished(told["message"], hint=told["hint"])
     kind = UsageError if told["exit_code"] == UsageError.exit_code else VersioningError
     hint = told["hint"].removesuffix(", then run again.")
-    return kind(
-        f"a stage stopped: {told['message']}{ended}",
-        hint=f"{hint.removesuffix('.')}, then {again}" if hint else f"Then {again}",
-    )
+    if not hint.startswith("Run again"):
+        hint = f"{hint.removesuffix('.')}, then {again}" if hint else f"Then {again}"
+    return kind(f"a stage stopped: {told['message']}{ended}", hint=hint)
 
 
 def _stage_states(root: Path) -> dict[str, str]:

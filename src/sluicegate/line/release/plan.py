@@ -9,6 +9,7 @@ from sluicegate.cards.plan import plan_html
 from sluicegate.errors import UsageError
 from sluicegate.evaluation import read_evidence
 from sluicegate.evaluation.judging import measures
+from sluicegate.gates import allowance
 from sluicegate.gates.checks import Case
 from sluicegate.gates.health import Health, health
 from sluicegate.gates.pairing import checked, unpaired
@@ -83,7 +84,7 @@ def _case(run: Run, assumed: Assumed | None) -> tuple[Case, str]:
             raise UsageError(f"the last evaluation is no pilot: {obstacle}.", hint=_ASSUME)
     spent = budget(run) if run.project.golden.is_file() else None
     golden = spent is not None and spent.golden == champion.golden
-    alpha = (spent.alpha or spent.first) if spent else run.policy.alpha
+    alpha = (spent.alpha or spent.first) if spent else allowance((), run.policy)
     known = measures(run.params.evaluate.metrics, run.project.prompts)
     case = Case(
         candidate,
