@@ -100,7 +100,7 @@ COMMANDS = {
     "serve": Command(
         "sluicegate.cli.serve:serve",
         "Answer users with the champion, over OpenAI's interface.",
-        "sluice serve --port 8790",
+        "sluice serve key add website --role client",
     ),
     "reconcile": Command(
         "sluicegate.cli.ledger:reconcile",
