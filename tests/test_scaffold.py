@@ -129,7 +129,11 @@ def test_wheel_ships_the_template(tmp_path: Path) -> None:
         if name.startswith("sluicegate/template/")
     }
     committed = subprocess.run(
-        ["git", "ls-files", *FOLDERS, *FILES], cwd=copy, capture_output=True, text=True, check=True
+        ["git", "ls-files", *FOLDERS, *FILES, "examples"],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     assert template == set(committed)
     assert {

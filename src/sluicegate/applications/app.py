@@ -142,11 +142,14 @@ class App:
         return AppModel(role, self._ask)
 
     def data(self, name: str) -> Path:
-        """Where a declared file is; its path from the project's root, or the end of that.
+        """Where a declared file is, by its path from the project's root or the end of that; or a
+        folder with declared files, by its path.
 
         Raises:
             ConfigError: `release.data` does not list it, or several end so.
         """
+        if inside := [place for place in self._data if place.startswith(f"{name}/")]:
+            return self._data[inside[0]].parents[inside[0].count("/") - name.count("/") - 1]
         found = [place for place in self._data if f"/{place}".endswith(f"/{name}")]
         if name in self._data:
             found = [name]

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--template",
-    type=click.Choice(["tuned", "hosted", "code"]),
+    type=click.Choice(["tuned", "hosted", "code", "rag", "tools"]),
     default="tuned",
     show_default=True,
-    help="tuned: open weights, tuned here; hosted: a prompt on a model behind an address; code: "
-    "Python in app/ that asks such a model.",
+    help="tuned: open weights, tuned here; hosted: a prompt on a model behind an address; code, "
+    "rag, tools: Python in app/ that asks such a model (sorts tickets; searches and answers; calls "
+    "tools).",
 )
 @click.option("--endpoint", default="", metavar="URL", help="hosted: up to and with /v1.")
 @click.option("--model", default="", metavar="NAME", help="hosted: the server's name for it.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from sluicegate.chat import as_read
 from sluicegate.errors import ConfigError
 from sluicegate.evaluation.metered import RunModel
 from sluicegate.examples import TEXT_PART
+from sluicegate.hashing import canonical_json
 from sluicegate.metrics import Metric, score_many
 from sluicegate.records import Example, Generation, Summary, Unscored
 
@@ -55,7 +57,7 @@ def computed(
         ConfigError: a metric asked a model, and nobody had declared it.
         EvidenceError: a reference is missing, or a score is not finite and in range.
     """
-    sources = [source_text(example.inputs) for example in golden]
+    sources = [source_of(*pair) for pair in zip(golden, outputs, strict=True)]
     names = [f"example {example.id}" for example in golden]
     scores: dict[str, list[float]] = {}
     unscored: dict[str, Unscored] = {}
@@ -143,6 +145,30 @@ def class_slices(table: Mapping[str, Metric], golden: Sequence[Example]) -> list
     if not all(classes) or not 1 < len(set(classes)) <= MOST_CLASSES:
         return own
     return [{**slices, "label": name} for slices, name in zip(own, classes, strict=True)]
+
+
+def source_of(example: Example, output: Generation) -> str:
+    """What was really before the model: the inputs, and the contexts that an application used.
+
+    Example:
+        >>> used = {"contexts": '[{"id": "kb-2", "text": "No fee."}]'}
+        >>> source_of(Example("1", "g", {"question": "How much?"}, (), "s"),
+        ...     Generation("Nothing.", 9, 3, 0.1, True, fields=used))
+        'How much?\\n\\nNo fee.'
+    """
+    if not (used := used_contexts(output)):
+        return source_text(example.inputs)
+    told = {name: text for name, text in example.inputs.items() if name != "context"}
+    return "\n\n".join([*filter(None, [source_text(told)]), *used])
+
+
+def used_contexts(output: Generation) -> list[str]:
+    """The texts of the contexts that an answer says it rests on."""
+    texts = [
+        one.get("text", one.get("id", one)) if isinstance(one, dict) else one
+        for one in json.loads(output.part("contexts"))
+    ]
+    return [text if isinstance(text, str) else canonical_json(text) for text in texts]
 
 
 def source_text(inputs: Mapping[str, str]) -> str:

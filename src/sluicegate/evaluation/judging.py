@@ -4,19 +4,18 @@ counts at its worst for the candidate, and many of them are no scores at all.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from sluicegate.chat import as_read
 from sluicegate.errors import EvidenceError
+from sluicegate.evaluation.computing import source_of, used_contexts
 from sluicegate.evaluation.judgement import Judgement
-from sluicegate.evaluation.scoring import source_text
 from sluicegate.generating import Model
-from sluicegate.hashing import canonical_json, digest_value
+from sluicegate.hashing import digest_value
 from sluicegate.judges import (
     Criterion,
     Judged,
@@ -176,20 +175,11 @@ def judge_row(example: Example, output: Generation, other: str = "") -> JudgeRow
         >>> row.inputs["context"], row.source
         ('Refunds take 5 days.\\n\\nNo fee.', 'How long?\\n\\nRefunds take 5 days.\\n\\nNo fee.')
     """
-    inputs, source = as_read(example.inputs), source_text(example.inputs)
-    if used := [_context(one) for one in json.loads(output.part("contexts"))]:
+    inputs = as_read(example.inputs)
+    if used := used_contexts(output):
         inputs["context"] = "\n\n".join(used)
-        told = {name: text for name, text in example.inputs.items() if name != "context"}
-        source = "\n\n".join([*filter(None, [source_text(told)]), *used])
-    text = "" if output.failure else output.text
+    text, source = "" if output.failure else output.text, source_of(example, output)
     return JudgeRow(example.id, source, text, example.reference, other, inputs)
-
-
-def _context(one: Any) -> str:
-    """The text of a context."""
-    if isinstance(one, dict):
-        one = one.get("text", one.get("id", one))
-    return one if isinstance(one, str) else canonical_json(one)
 
 
 def _judgement(

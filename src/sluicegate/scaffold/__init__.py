@@ -18,6 +18,7 @@ from sluicegate.errors import ConfigError, EnvironmentFailure, UsageError
 from sluicegate.models.addresses import check_url
 from sluicegate.scaffold.template import (
     CODE,
+    EXAMPLES,
     FILES,
     FOLDERS,
     HOSTED,
@@ -29,7 +30,17 @@ from sluicegate.scaffold.template import (
 from sluicegate.versioning import git
 from sluicegate.yaml_file import load
 
-__all__ = ["CODE", "FILES", "FOLDERS", "HOSTED", "TEMPLATES", "TUNED", "Endpoint", "init"]
+__all__ = [
+    "CODE",
+    "EXAMPLES",
+    "FILES",
+    "FOLDERS",
+    "HOSTED",
+    "TEMPLATES",
+    "TUNED",
+    "Endpoint",
+    "init",
+]
 
 _BUILDING = ".sluice-init"
 _README = """# {name}
@@ -70,7 +81,8 @@ def init(target: Path, template: str = TUNED, endpoint: Endpoint | None = None) 
 
     Args:
         template: one of TEMPLATES: `tuned` (open weights, tuned here), `hosted` (a prompt on a
-            model behind an address; no torch) or `code` (code that asks such a model).
+            model behind an address; no torch), or code that asks such a model: `code`
+            (classification), `rag` (search and answer) or `tools` (a chain with tools).
         endpoint: whom a hosted one asks.
 
     Raises:

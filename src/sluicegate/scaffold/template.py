@@ -26,17 +26,19 @@ FILES = (
     ".github/workflows/sluice-gate.yml",
     ".gitlab-ci.yml",
 )
-RECORD = ".sluicegate.json"
+RECORD, _README = ".sluicegate.json", "README.md"
 DIGESTS = "digests.json"
 UNRECORDED = "0.1.0"
 """The version that made the projects which have no record."""
 TUNED, HOSTED, CODE = "tuned", "hosted", "code"
-TEMPLATES = {TUNED: (), HOSTED: (HOSTED,), CODE: (HOSTED, CODE)}
-"""What `sluice init` can make: the folders here whose files take the place of the first one's."""
+EXAMPLES = {CODE: "triage", "rag": "rag", "tools": "tools"}
+"""Templates that are applications in code, each with its folder of `examples/`."""
+TEMPLATES = (TUNED, HOSTED, *EXAMPLES)
+"""What `sluice init` can make."""
 _HERE = Path(__file__).parent
 _HISTORY = _HERE / "history"
-_OWN = ("params.yaml", "app/", "prompts/", "registry/")
-_SAMPLE = "data/sample/"
+_OWN = ("params.yaml", "app/", "documents/", "prompts/", "registry/")
+_SAMPLE, _CHANGES = "data/sample/", "changes/"
 _SUMMARIES = (_SAMPLE, "prompts/summarize", "tests/project/test_sample")
 _IGNORED = """/.venv/
 /.sluice/
@@ -76,18 +78,19 @@ def files(kind: str = TUNED) -> dict[str, bytes]:
     source, found = template(), {".gitignore": _IGNORED.encode()}
     for path in (*map(source.joinpath, FILES), *_inside(source)):
         found[path.relative_to(source).as_posix()] = path.read_bytes()
-    if kind == CODE:
+    layers = [] if kind == TUNED else [_HERE / HOSTED]
+    if kind in EXAMPLES:
         found = {path: text for path, text in found.items() if not path.startswith(_SUMMARIES)}
-    for name in TEMPLATES[kind]:
-        for path in (_HERE / name).rglob("*.*"):
-            place = path.relative_to(_HERE / name).as_posix().removesuffix(".template")
-            found[place] = path.read_bytes()
+        layers.append(source / "examples" / EXAMPLES[kind])
+    for layer in layers:
+        places = {path.relative_to(layer).as_posix(): path for path in _visible(layer)}
+        found |= {place: path.read_bytes() for place, path in places.items() if place != _README}
     return dict(sorted(found.items()))
 
 
 def is_sample(path: str) -> bool:
-    """Data to try things on: never brought into a project that exists."""
-    return path.startswith(_SAMPLE)
+    """Data and changes to try things on: never brought into a project that exists."""
+    return path.startswith((_SAMPLE, _CHANGES))
 
 
 def is_own(path: str) -> bool:
@@ -144,8 +147,12 @@ def _former() -> dict[tuple[str, str], bytes]:
 
 def _inside(source: Path) -> Iterator[Path]:
     for folder in FOLDERS:
-        for path in sorted((source / folder).rglob("*")):
-            parts = path.relative_to(source).parts
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-            if path.is_file() and not hidden and path.suffix != ".pyc":
-                yield path
+        yield from _visible(source / folder)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+        if path.is_file() and not hidden and path.suffix != ".pyc":
+            yield path
