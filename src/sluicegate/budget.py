@@ -8,14 +8,13 @@ environment names.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from sluicegate.environment import read_variable
+from sluicegate.environment import read_variable, variable
 from sluicegate.errors import BudgetError, UsageError
 from sluicegate.hashing import read_json, write_json
 
@@ -129,15 +128,10 @@ class Budget:
     @contextmanager
     def shared(self, path: Path) -> Iterator[Budget]:
         """Within it `of_this_run` finds this budget, kept at `path`; yields it with that place."""
-        before, mine = os.environ.get(BUDGET_FILE), replace(self, path=path)
+        mine = replace(self, path=path)
         mine.save()
-        os.environ[BUDGET_FILE] = str(path)
-        try:
+        with variable(BUDGET_FILE, str(path)):
             yield mine
-        finally:
-            os.environ.pop(BUDGET_FILE)
-            if before is not None:
-                os.environ[BUDGET_FILE] = before
 
     def save(self) -> None:
         """Write limits and counts."""

@@ -6,7 +6,8 @@ A CI system hands on a secret that it does not have as an empty text: that is a 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 def read_variable(name: str, default: str = "", *, known: Mapping[str, str] | None = None) -> str:
@@ -23,6 +24,19 @@ def read_variable(name: str, default: str = "", *, known: Mapping[str, str] | No
     """
     text = (os.environ if known is None else known).get(name, "")
     return text if text.strip() else default
+
+
+@contextmanager
+def variable(name: str, text: str) -> Iterator[None]:
+    """Within it an environment variable holds `text`, for this process and its children."""
+    before = os.environ.get(name)
+    os.environ[name] = text
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def set_default(name: str, text: str) -> None:

@@ -8,10 +8,19 @@ import pytest
 
 from sluicegate.errors import SluiceError
 from sluicegate.metrics import find_metric, score_one
-from sluicegate.metrics.with_model import WITH_MODEL
+from sluicegate.metrics.with_model import OF_FIELD, WITH_MODEL
+
+FILES = {"json_schema": None}
+"""Named with a file that is no model's."""
 
 
 @pytest.mark.parametrize("name", WITH_MODEL)
+def test_a_metric_keeps_the_name_it_was_asked_for(name: str) -> None:
+    """Whatever stands behind the colon (a folder, a field, a file) is part of the name."""
+    assert find_metric(f"{name}:label").name == f"{name}:label"
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_MODEL if name not in OF_FIELD | FILES])
 def test_a_metric_of_a_folder(name: str, tmp_path: Path) -> None:
     """Named with a folder it is a metric like the others: direction, range, docstring; what opens
     nothing until it scores, then says which folder holds no model."""

@@ -73,6 +73,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = tmp_path_factory.mktemp("approvals") / "project"
     init(root)
     (root / "registry" / "gates.yaml").write_text(POLICY)
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", *author, "commit", "-qam", "policy"], cwd=root, check=True)
     (root / "prefect.toml").write_text("[worker]\nquery_seconds = 3\n")
     flow = root / "flows" / "release.py"
     text = flow.read_text("utf-8")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,8 @@ def project(folder: Path, address: str) -> Path:
          "copied_names]\n  baselines: [lead2]", "metrics: [accuracy, macro_f1]\n  baselines: []\n"
          "  repeats: 3")  # fmt: skip
     edit(root / "params.yaml", "near_duplicate: 0.85", "near_duplicate: 1.0")
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", *author, "commit", "-qam", "policy"], cwd=root, check=True)
     return root
 
 

@@ -5,6 +5,7 @@ that verdict.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def test_release_zero_is_judged_before_it_serves(tmp_path: Path) -> None:
     ledger = Ledger(Project(root).ledger_url)
     assert ledger.champion() is None
     (root / "registry" / "gates.yaml").write_text(OPEN_POLICY, "utf-8")
+    author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    subprocess.run(["git", *author, "commit", "-qam", "policy"], cwd=root, check=True)
     passed = sluice(root, "release", "--no-server")
     assert passed.returncode == 0, passed.stdout + passed.stderr
     assert "judged without a champion" in passed.stdout

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sluicegate.line.check import check_configuration, notes
+from sluicegate.line.check import check_configuration
+from sluicegate.line.check_notes import notes
 from sluicegate.project import Project
 from sluicegate.scaffold import HOSTED, Endpoint, init
 from sluicegate.yaml_file import read_yaml

@@ -30,8 +30,10 @@ def values() -> list[type]:
 def test_the_values_are_found() -> None:
     """The cases of the next test are those that the packages hold: none is lost with its decorator."""
     assert [value.__qualname__ for value in values()] == [
-        *("Anchor", "Case", "Clusters", "Collection", "Event", "Judgement", "Kind", "Known"),
-        *("Move", "Reconciliation", "Registration", "Soundness", "Standing", "StoredRelease"),
+        *("Anchor", "Answer", "Assumed", "Case", "Clusters", "Collection", "Event", "Health"),
+        *("Judgement", "Kind", "Known", "Move", "Need", "Noise", "Pair", "Plan", "Question"),
+        *("Reconciliation", "Registration", "Review", "Setup", "Soundness", "Standing"),
+        *("StoredRelease", "_Found"),
     ]
 
 

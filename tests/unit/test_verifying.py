@@ -146,7 +146,7 @@ def test_a_rewritten_ledger_is_found_by_a_git_tag(project: Project, candidate: s
     other.
     """
     author = ["-c", "user.name=t", "-c", "user.email=t@example.invalid"]
-    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "one"]):
+    for command in (["init", "-q"], ["add", "registry"], [*author, "commit", "-q", "-m", "one"]):
         subprocess.run(["git", *command], cwd=project.root, check=True)
     assert git_anchors(project) == []
     assert anchor_in_git(project) == "sluice/ledger/4"

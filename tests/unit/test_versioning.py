@@ -122,7 +122,7 @@ def test_time_limit_interrupts_the_stage(tmp_path: Path) -> None:
         pytest.raises(BudgetError, match="the stage tune was still running"),
     ):
         pipeline._run_until(
-            [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until
+            [sys.executable, "-c", parent], tmp_path, dict(os.environ), lock.fileno(), until, None
         )
     assert time.monotonic() - started < 50  # the stage itself would sleep for 60
     assert ended(int(pid.read_text()))

@@ -97,6 +97,11 @@ COMMANDS = {
         "Make a former champion serve again.",
         'sluice rollback --reason "answers in the wrong language"',
     ),
+    "serve": Command(
+        "sluicegate.cli.serve:serve",
+        "Answer users with the champion, over OpenAI's interface.",
+        "sluice serve key add website --role client",
+    ),
     "reconcile": Command(
         "sluicegate.cli.ledger:reconcile",
         "Repair MLflow's aliases and tags from the ledger.",

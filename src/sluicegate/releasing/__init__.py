@@ -49,6 +49,7 @@ from sluicegate.releasing.storing import (
     load_registered,
     load_stored,
     store_release,
+    stored_outputs,
 )
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "served_between",
     "standing",
     "store_release",
+    "stored_outputs",
     "time_out",
     "verify",
 ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -227,6 +228,20 @@ def check_evidence(project: Project, digest: str) -> None:
         )
     if _unpacked_digest(path) != digest:
         raise IntegrityError(f"{path} is not what was stored.", hint=_RESTORE)
+
+
+def stored_outputs(project: Project, digest: str) -> dict[str, str]:
+    """Row id to the (first) answer in a stored evaluation; empty where it is not stored here.
+
+    Raises:
+        IntegrityError: its bytes are no longer those.
+    """
+    path = _evidence(project, digest)
+    if not path.exists():
+        return {}
+    check_evidence(project, digest)
+    with gzip.open(path, "rb") as stream:
+        return {row["id"]: row["output"] for row in json.load(stream)["rows"]}
 
 
 def keep_policy(project: Project, policy: Policy) -> None:

@@ -78,7 +78,7 @@ def traffic_router(
 
     @router.post("/rows", dependencies=guarded, status_code=201)
     async def post_rows(request: Request) -> JSONResponse:
-        value = await _json(request, body_limit)
+        value = await read_body(request, body_limit)
         given = value if isinstance(value, list) else [value]
         if len(given) > most_rows:
             raise HTTPException(413, f"{len(given)} rows; at most {most_rows} per request.")
@@ -86,7 +86,7 @@ def traffic_router(
 
     @router.post("/feedback", dependencies=guarded, status_code=201)
     async def post_feedback(request: Request) -> JSONResponse:
-        value = await _json(request, body_limit)
+        value = await read_body(request, body_limit)
         return await run_in_threadpool(_answer, lambda: _attach(log, value), 201)
 
     @router.get("/counts", dependencies=guarded)
@@ -127,7 +127,7 @@ def _token_check(token: str) -> Callable[[Request], None]:
 
     def check(request: Request) -> None:
         if not wanted:
-            _check_local(request)
+            check_local(request)
             return
         given = request.headers.get("authorization", "")
         scheme, _, found = given.partition(" ")
@@ -135,12 +135,12 @@ def _token_check(token: str) -> Callable[[Request], None]:
             found.strip().encode("latin-1", "replace"), wanted
         )
         if not right:
-            raise _refusal(401, "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
+            raise refusal(401, "A bearer token is needed.", {"WWW-Authenticate": "Bearer"})
 
     return check
 
 
-def _check_local(request: Request) -> None:
+def check_local(request: Request) -> None:
     """Refuse what a page of another site can make a browser send, and a Host in any odd form."""
     hosts = request.headers.getlist("host")
     match = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
@@ -150,20 +150,20 @@ def _check_local(request: Request) -> None:
     except ValueError:
         local = False
     if not local:
-        raise _refusal(403, "Without a token only requests to a loopback address are answered.")
+        raise refusal(403, "Without a token only requests to a loopback address are answered.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
-        raise _refusal(415, "Without a token the Content-Type has to be application/json.")
+        raise refusal(415, "Without a token the Content-Type has to be application/json.")
 
 
-def _refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HTTPException:
+def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) -> HTTPException:
     """A refusal of a request whose body is not read: the connection ends with it."""
     return HTTPException(status, detail, headers={**(headers or {}), "Connection": "close"})
 
 
-async def _json(request: Request, most: int) -> Any:
+async def read_body(request: Request, most: int) -> Any:
     """The body as JSON; it is never read further than `most` bytes, whatever its header says."""
-    too_large = _refusal(413, f"The body is larger than {most} bytes.")
+    too_large = refusal(413, f"The body is larger than {most} bytes.")
     told = request.headers.get("content-length", "")
     if told.isdigit() and (len(told) > 18 or int(told) > most):
         raise too_large
@@ -176,7 +176,7 @@ async def _json(request: Request, most: int) -> Any:
                     raise too_large
                 parts.append(part)
     except TimeoutError as error:
-        raise _refusal(408, f"The body did not come within {_BODY_SECONDS:g} s.") from error
+        raise refusal(408, f"The body did not come within {_BODY_SECONDS:g} s.") from error
     try:
         return await run_in_threadpool(parse, b"".join(parts))
     except DataError as error:

@@ -1,4 +1,5 @@
-"""The server of `sluice traffic serve`: nobody without a token can hold all its connections.
+"""The server of `sluice serve` and `sluice traffic serve`: nobody without a key can hold all its
+connections.
 
 A connection that sends no whole request in time is closed. Where there are too many, the one that
 has been idle longest gives way to the new one.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -66,9 +68,20 @@ class _Connections:
 
 
 def server(
-    app: Any, host: str, port: int, *, seconds: float = SECONDS, most: int = MOST
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    seconds: float = SECONDS,
+    most: int = MOST,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
 ) -> uvicorn.Server:
-    """The server, not started, for an ASGI application that reads whole bodies or refuses them."""
+    """The server, not started, for an ASGI application that reads whole bodies or refuses them.
+
+    Args:
+        certificate, private_key: PEM files, for TLS.
+    """
     connections = _Connections(seconds, most)
 
     class Protocol(H11Protocol):
@@ -101,17 +114,26 @@ def server(
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=16 << 10,
+        ssl_certfile=certificate,
+        ssl_keyfile=private_key,
     )
     return uvicorn.Server(config)
 
 
-def serve(app: Any, host: str, port: int) -> None:
+def serve(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    certificate: Path | None = None,
+    private_key: Path | None = None,
+) -> None:
     """Serve until a signal ends it.
 
     Raises:
         EnvironmentFailure: the address cannot be listened on.
     """
-    made = server(app, host, port)
+    made = server(app, host, port, certificate=certificate, private_key=private_key)
     made.run()
     if not made.started:
         raise EnvironmentFailure(

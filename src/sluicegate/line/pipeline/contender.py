@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sluicegate.adapters import adapter_digest, verify_adapter
 from sluicegate.applications import Application
+from sluicegate.errors import ConfigError
 from sluicegate.hashing import read_json
 from sluicegate.line.pipeline.application import application_of, role_models
 from sluicegate.line.pipeline.base_model import ReleaseModel, release_model, stored_model, tuned
@@ -103,6 +104,20 @@ def _stored_roles(run: Run, stored: StoredRelease, main: ReleaseModel) -> dict[s
         else stored_model(run, one["name"], one["digest"], one["asked"])
         for role, one in models.items()
     }
+
+
+def check_format(contender: Contender) -> None:
+    """Refuse a prompt whose answers are to be held to a format, on weights here.
+
+    Raises:
+        ConfigError: it is such a release.
+    """
+    if contender.model.base is not None and contender.prompt.response_format is not None:
+        raise ConfigError(
+            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
+            "it.",
+            hint="Ask for the format in words, or name a hosted model as release.model.",
+        )
 
 
 def open_contender(run: Run, model: ReleaseModel, adapter: Path | None) -> Model:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sluicegate.budget import Budget
 from sluicegate.data.examples import read_examples
-from sluicegate.errors import ConfigError
 from sluicegate.evaluation import evaluate, find_baseline, write_evidence
 from sluicegate.evaluation.answers import Questions, answer_all
 from sluicegate.evaluation.judgement import Judgement
@@ -26,6 +25,7 @@ from sluicegate.line.pipeline.contender import (
     Contender,
     candidate_release,
     champion_release,
+    check_format,
     open_contender,
 )
 from sluicegate.line.pipeline.evaluation_run import track
@@ -197,12 +197,7 @@ def _questions(run: Run, contender: Contender, golden: Sequence[Example]) -> Que
     those of weights are the release's own.
     """
     release, dtype = contender.release, run.params.release.dtype
-    if contender.model.base is not None and contender.prompt.response_format is not None:
-        raise ConfigError(
-            f"prompts/{contender.prompt.name}.yaml: response_format: weights here cannot be held to "
-            "it.",
-            hint="Ask for the format in words, or name a hosted model as release.model.",
-        )
+    check_format(contender)
     return Questions(
         lambda: open_contender(run, contender.model, contender.adapter),
         [(row.id, render(contender.prompt, row.inputs)) for row in golden],

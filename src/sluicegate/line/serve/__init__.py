@@ -1,0 +1,1 @@
+"""Serving what was promoted: the control side of the router."""
