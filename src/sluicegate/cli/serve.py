@@ -35,7 +35,7 @@ def serve(
 
 @serve.group()
 def key() -> None:
-    """Who may ask: keys with the role client, operator or auditor."""
+    """Keys of those who may ask."""
 
 
 @key.command()
