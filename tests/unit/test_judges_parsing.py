@@ -204,6 +204,12 @@ def test_digits_of_other_scripts_and_superscripts_are_no_scores() -> None:
             read_token(text, 0, 5)
 
 
+def test_a_backtick_in_a_fenced_reason_is_text() -> None:
+    """The fence ends at its own line."""
+    text = '```\n{"reason": "`", "score": 3}\n```'
+    assert direct_opinion(SCALE, ROW, [said(text)]).score == pytest.approx(1.0)
+
+
 def test_bounds_of_what_is_read() -> None:
     """An endless answer is refused unread, and a reason is kept short, on one line and encodable."""
     with pytest.raises(Unreadable, match="characters"):

@@ -11,7 +11,7 @@ MAX_ANSWER = 100_000
 MAX_REASON = 600
 _THOUGHT = re.compile(r"\s*(?:<think>)?(?:(?!</?think>).)*</think>", re.DOTALL)
 _DIGIT = re.compile(r"[ \t\r\n]*([0-9])[.,;:)]?[ \t\r\n]*")
-_FENCE = re.compile(r"[^{}\[\]`]*```(?:json|JSON)?[ \t]*\r?\n([^`]*|.*(?=\n```$))```", re.DOTALL)
+_FENCE = re.compile(r"[^{}\[\]`]*```(?:json|JSON)?[ \t]*\r?\n([^`]*|.*\n(?=```$))```", re.DOTALL)
 """One fence to the very end; what stands before it holds no brackets, so no second answer."""
 
 
