@@ -87,7 +87,7 @@ def changes(root: Path) -> Change:
             "params.yaml",
             "prompt: summarize",
             "prompt: summarize\n  price: {input: 1, output: 2}",
-            ["release"],
+            ["price"],
             "price None → ",
         ),
         ("params.yaml", "encoder: auto", "encoder: packaged", ["profile settings"], "encoder"),
@@ -101,7 +101,8 @@ def changes(root: Path) -> Change:
         ),
         ("registry/gates.yaml", "minimum_examples: 50", "minimum_examples: 51", ["policy"], ""),
         ("registry/models.yaml", "context: 2048", "context: 1024", ["model"], ""),
-        ("dvc.yaml", "always_changed: true", "always_changed: false", ["code"], ""),
+        ("dvc.yaml", "always_changed: true", "always_changed: false", ["pipeline"], ""),
+        ("requirements.txt", "sluicegate[", "mygate[", ["pipeline"], ""),
         ("flows/release.py", "def ", "def  ", ["code"], ""),
     ],
 )
@@ -179,7 +180,6 @@ def test_an_unknown_file_makes_uncertain(root: Path) -> None:
         "prompts/words.txt",
         "models/base.dvc",
         "pdm.lock",
-        "docs/encoder/config.json",
     )
     for file in (*harmless, *unknown):
         path = root / file
@@ -188,6 +188,10 @@ def test_an_unknown_file_makes_uncertain(root: Path) -> None:
         change = changes(root)
         assert (change.parts, change.other, change.certain) == ((), (file,), file in harmless)
         git(root, "stash", "-qu")
+    (root / "docs" / "encoder").mkdir(parents=True)
+    (root / "docs" / "encoder" / "config.json").write_text("changed", "utf-8")
+    change = changes(root)
+    assert ([part.name for part in change.parts], change.other) == (["metric files"], ())
 
 
 def test_a_base_model_in_git(root: Path) -> None:

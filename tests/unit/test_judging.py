@@ -83,6 +83,10 @@ WEAKER = {
     "redaction of golden rows": (PARAMS, "redact: [secret, email", "redact: [email"),
     "overlap": (PARAMS, "overlap_share: 0.5 ", "overlap_share: 1.0 "),
     "near duplicates": (PARAMS, "near_duplicate: 0.85 ", "near_duplicate: 1.0 "),
+    "the pipeline": ("dvc.yaml", "cmd: sluice stage evaluate", "cmd: python mine.py"),
+    "the engine": ("requirements.txt", "sluicegate[", "mygate["),
+    "the price of a token": (PARAMS, "  prompt: summarize",
+                             "  price: {input: 0.0, output: 0.0}\n  prompt: summarize"),
     "calibration": (PARAMS, "expires_days: ", "expires_days: 9"),
 }  # fmt: skip
 """Ways to be judged more kindly: file, text, what it becomes."""
@@ -90,7 +94,7 @@ WEAKER = {
 
 @pytest.mark.parametrize("way", WEAKER)
 def test_every_way_to_be_judged_more_kindly_waits_for_a_person(root: Path, way: str) -> None:
-    """Each of twenty is named, judged by the base's policy, and open until somebody accepts it."""
+    """Each of more than twenty is named, judged by the base's policy, and open until somebody accepts it."""
     assert len(WEAKER) >= 20
     before = open_run(root).policy
     found = judging(open_run(root), edited(root, *WEAKER[way]))
@@ -117,6 +121,20 @@ def test_a_change_of_the_release_alone_waits_for_nobody(
     change = edited(root, file, old, new)
     assert change.parts
     assert not judging(open_run(root), change).open
+
+
+def test_a_schema_that_a_metric_is_named_with_judges(root: Path) -> None:
+    """A looser schema is a looser metric, though params.yaml stays as it is."""
+    (root / "answer.json").write_text('{"required": ["label"]}')
+    text = (root / PARAMS).read_text("utf-8")
+    named = text.replace("metrics: [chrf, ", "metrics: [chrf, 'json_schema:answer.json', ", 1)
+    (root / PARAMS).write_text(named, "utf-8")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "a schema")
+    git(root, "branch", "-f", "main")
+    found = judging(open_run(root), edited(root, "answer.json", '["label"]', "[]"))
+    assert found.parts == ("metric files",)
+    assert found.open
 
 
 def test_own_code_judges_where_a_metric_is_the_projects_own(root: Path) -> None:

@@ -152,7 +152,13 @@ _APART = {
 
 
 def _release(run: Run) -> Mapping[str, Any]:
-    return run.params.release.model_dump(exclude=_APART)
+    return run.params.release.model_dump(exclude={*_APART, "price"})
+
+
+def _price(run: Run) -> Mapping[str, Any]:
+    """What rules on cost count with."""
+    price = run.params.release.price
+    return {"price": price.model_dump() if price else None}
 
 
 def _prompt(run: Run) -> Mapping[str, Any]:
@@ -233,6 +239,7 @@ PARTS = (
     _settings(RELEASE_PARTS["generation"], lambda run: run.params.release.generation.model_dump()),
     _settings("evaluation", lambda run: run.params.evaluate.model_dump(), judges=True),
     _settings("release", _release),
+    _settings("price", _price, judges=True),
     *(
         _settings(f"{name} settings", _section(name), judges=name in ("calibration", "gate"))
         for name in REST

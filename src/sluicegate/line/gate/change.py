@@ -28,6 +28,10 @@ written them.
 SETTINGS = frozenset(
     {"pyproject.toml", "dvc.yaml", "setup.py", "setup.cfg", "uv.lock", "poetry.lock"}
 )
+PIPELINE = "pipeline"
+"""What runs, and in which environment: dvc.yaml, requirements and the like."""
+METRIC_FILES = "metric files"
+"""What metrics are named with: the schema of `json_schema:FILE`, the model of `perplexity:FOLDER`."""
 SHOWN = 60
 """Characters of a value that are shown whole."""
 NOT_RUN = ("tests", "docs", "benchmarks")
@@ -200,13 +204,16 @@ def _side(run: Run, files: Mapping[str, str]) -> _Side:
 
     side.digests = {one.name: digest_value(one.value(run, bytes_of)) for one in PARTS}
     side.shown = {one.name: one.shown(run) for one in PARTS}
-    side.digests["code"] = digest_value(
-        {
-            name: blob
-            for name, blob in files.items()
-            if _is_code(name) and not _below(name, side.data)  # the application, say
-        }
-    )
+    measured = [name.partition(":")[2] for name in params.evaluate.metrics if ":" in name]
+    beside = {path for name in measured for path in (name, f"{name}.dvc")}
+    side.data |= beside
+    parts: dict[str, dict[str, str]] = {"code": {}, PIPELINE: {}, METRIC_FILES: {}}
+    for name, blob in files.items():
+        if _below(name, beside):
+            parts[METRIC_FILES][name] = blob
+        elif _is_code(name) and not _below(name, side.data):  # the application, say
+            parts["code" if name.endswith(".py") else PIPELINE][name] = blob
+    side.digests |= {part: digest_value(found) for part, found in parts.items()}
     return side
 
 

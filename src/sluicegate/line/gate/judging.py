@@ -14,9 +14,10 @@ from sluicegate.environment import read_variable
 from sluicegate.errors import NotApprovedError, UsageError
 from sluicegate.gates import Policy
 from sluicegate.hashing import digest_value
-from sluicegate.line.gate.change import Change, compare
+from sluicegate.line.gate.change import METRIC_FILES, PIPELINE, Change, compare
 from sluicegate.line.parts import PARTS
 from sluicegate.line.run import Decided, Run, actor
+from sluicegate.metrics.with_model import WITH_MODEL
 from sluicegate.records import Decision, LedgerEntry, Verdict
 from sluicegate.releasing.anchoring import ledger_to_write
 from sluicegate.releasing.people import logins, same_person
@@ -26,7 +27,7 @@ from sluicegate.versioning.tags import commit_authors
 
 ACCEPTED = "accept"
 """Kind of a ledger entry: a person accepts how a change wants to be judged from now on."""
-_JUDGES = frozenset(part.name for part in PARTS if part.judges)
+_JUDGES = frozenset({PIPELINE, METRIC_FILES, *(part.name for part in PARTS if part.judges)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,11 @@ class Judging:
 
 def judging(run: Run, change: Change) -> Judging:
     """Compare how the change and its base are judged; see `Judging`."""
+    own = [name for name in run.params.evaluate.metrics if name.partition(":")[0] not in WITH_MODEL]
     own_code = any(
         ":" in name
         for name in (
-            *run.params.evaluate.metrics,
+            *own,
             run.params.monitor.detector,
             *(spec.kind for spec in run.sources.values()),
         )
