@@ -122,12 +122,17 @@ def test_a_thin_slice_is_a_reason(run: Run) -> None:
             write_evidence(path, found)
 
 
-def test_traffic_unlike_the_golden_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only rows of a kind that the golden set lacks; without an encoder none is looked for."""
+def test_traffic_unlike_the_golden_set(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only rows of a kind that the golden set lacks; without an encoder none is looked for, which
+    is told.
+    """
     now = datetime.now(UTC)
     asked = ["Sum up: my parcel is late", "Sum up: my zebra is ill"]
     log(run.project).write([TrafficRow(f"t{n}", now, text, "ok") for n, text in enumerate(asked)])
     assert not [one for one in label_next(run, 50) if UNLIKE in one.reasons]
+    assert "traffic is not looked at" in capsys.readouterr().err
     monkeypatch.setattr(module, "text_encoder", lambda name: Letters())
     found = [one for one in label_next(run, 50) if UNLIKE in one.reasons]
     assert [one.id for one in found] == ["t1"]

@@ -23,6 +23,7 @@ from sluicegate.evaluation import read_evidence
 from sluicegate.gates.pairing import unpaired
 from sluicegate.gates.reviews import Pair, pairs_of
 from sluicegate.hashing import digest_value
+from sluicegate.line.progress import say
 from sluicegate.line.run import Run
 from sluicegate.line.watch.window import open_log
 from sluicegate.monitoring import text_encoder
@@ -154,7 +155,13 @@ def disagreement(new: ScoredExample, old: ScoredExample) -> float:
 def _traffic(run: Run, encoder: TextEncoder | None) -> Iterator[Row]:
     """Rows of traffic that are further from all golden rows than those are from one another."""
     log = open_log(run.project.traffic_url)
-    if log is None or encoder is None or not run.project.golden.is_file():
+    if log is None or not run.project.golden.is_file():
+        return
+    if encoder is None:
+        say(
+            "label next: traffic is not looked at, as no encoder is there: install the extra "
+            "`metrics`, or set profile.encoder in params.yaml"
+        )
         return
     window = log.window(until=datetime.now(UTC), last=MOST_TRAFFIC)
     rows = [row for row in window if not any(said.correction for said in row.feedback)]
